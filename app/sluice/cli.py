@@ -1,0 +1,30 @@
+"""The command line: `sluice COMMAND`. Options in, one call out; each command has its own module under sluice.commands."""
+
+from __future__ import annotations
+
+import click
+
+from sluice import __version__
+from sluice.commands.doctor import doctor
+from sluice.commands.generate import generate
+from sluice.commands.import_ import import_file
+from sluice.commands.keys import keys
+from sluice.commands.migrate import migrate
+from sluice.commands.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sluice")
+def main() -> None:
+    """Events and error logs over HTTP, each stored exactly once in PostgreSQL.
+
+    The service is configured by environment variables; README.md lists them.
+    """
+
+
+main.add_command(serve)
+main.add_command(migrate)
+main.add_command(keys)
+main.add_command(doctor)
+main.add_command(import_file, "import")
+main.add_command(generate)

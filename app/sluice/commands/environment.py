@@ -1,0 +1,26 @@
+"""The environment of a command, or a refusal that lists every mistake."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from sluice import errors
+from sluice.settings import Settings
+
+
+class BadSettings(click.ClickException):
+    """Exit code 2: nothing was started."""
+
+    exit_code = 2
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n  ".join(("these settings can not be used:", *problems)))
+
+
+def settings() -> Settings:
+    try:
+        return Settings.from_env(os.environ)
+    except errors.SettingsError as error:
+        raise BadSettings(error.problems) from error

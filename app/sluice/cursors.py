@@ -1,0 +1,54 @@
+"""The place in a list where the next page begins, signed so that only we can make one.
+
+A cursor is bound to the filters and the order it was made for. Its signing key comes from the database, so that every process on the
+same database accepts it, before and after a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+from itsdangerous import BadData, URLSafeSerializer
+
+from sluice import errors
+
+MAX_LENGTH = 2_048
+
+
+class Cursor(msgspec.Struct, array_like=True, frozen=True):
+    """After which row: its sort value as text and its id; `total` is the count that the first page gave."""
+
+    value: str
+    id: int
+    total: int
+    exact: bool
+
+
+class Foreign(errors.SluiceError):
+    """Not a cursor of ours, or one of other filters."""
+
+
+def encode(cursor: Cursor, secret: bytes, scope: str) -> str:
+    """URL-safe text. `scope` names the filters and the order."""
+    return str(serializer(secret, scope).dumps(msgspec.to_builtins(cursor)))
+
+
+def decode(text: str, secret: bytes, scope: str) -> Cursor:
+    """The cursor; raises Foreign when it was tampered with, or made for another database or other filters."""
+    if len(text) > MAX_LENGTH:
+        raise Foreign
+    try:
+        return msgspec.convert(serializer(secret, scope).loads(text), Cursor)
+    except (BadData, msgspec.ValidationError, ValueError) as error:
+        raise Foreign from error
+
+
+def serializer(secret: bytes, scope: str) -> URLSafeSerializer:
+    return URLSafeSerializer(secret, salt=f"sluice.cursor.{scope}", signer_kwargs={"digest_method": hashlib.sha256})
+
+
+def scope_of(*parts: Any) -> str:
+    """A short digest of whatever a cursor must not outlive."""
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]

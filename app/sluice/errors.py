@@ -1,0 +1,129 @@
+"""Every error Sluice raises on purpose.
+
+    SluiceError
+    |-- SettingsError            the start is refused; lists every mistake
+    |-- ApiError                 becomes an HTTP answer (RFC 9457, rendered by http/problems.py only)
+    |   |-- BadRequest 400 .. ServiceUnavailable 503
+    |-- StoreError               raised by stores only, never holds a driver's text
+        |-- StoreUnavailable     away or too busy; the same call may work later
+        |-- RowsRefused          the store can not hold these rows; the same call never works
+
+The stable code is `error` (seed 001's values where it has one), the finer cause is `reason`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class SluiceError(Exception):
+    """Root of every error of ours."""
+
+
+class SettingsError(SluiceError):
+    """The environment can not be used. `problems`: one sentence each, with its mend."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class StoreError(SluiceError):
+    """Something between us and the store went wrong."""
+
+
+class StoreUnavailable(StoreError):
+    """The store can not take or give data now. `reason` is one of a closed list, safe to show."""
+
+    def __init__(self, reason: str = "database_unreachable", retry_after: int = 2) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class RowsRefused(StoreError):
+    """The store refuses the content of at least one row (a gap in our own checks, or it would have been refused earlier)."""
+
+
+class ApiError(SluiceError):
+    """An answer that is not a success.
+
+    `errors`: `{"pointer": JSON pointer (RFC 6901), "detail": text}` each. `data`: extension members that count what was done.
+    """
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal Server Error"
+    error: str = "internal_error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        error: str | None = None,
+        reason: str | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.error = error or type(self).error
+        self.reason = reason
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        self.data = data
+
+
+class BadRequest(ApiError):
+    status, title, error = 400, "Bad Request", "validation_error"
+
+
+class Unauthorized(ApiError):
+    """RFC 9110 section 15.5.2: always with WWW-Authenticate."""
+
+    status, title, error = 401, "Unauthorized", "unauthorized"
+
+
+class Forbidden(ApiError):
+    status, title, error = 403, "Forbidden", "forbidden"
+
+
+class NotFound(ApiError):
+    status, title, error = 404, "Not Found", "not_found"
+
+
+class MethodNotAllowed(ApiError):
+    status, title, error = 405, "Method Not Allowed", "method_not_allowed"
+
+
+class RequestTimeout(ApiError):
+    status, title, error = 408, "Request Timeout", "request_timeout"
+
+
+class Conflict(ApiError):
+    status, title, error = 409, "Conflict", "duplicate_event"
+
+
+class ContentTooLarge(ApiError):
+    status, title, error = 413, "Content Too Large", "request_too_large"
+
+
+class UnsupportedMediaType(ApiError):
+    status, title, error = 415, "Unsupported Media Type", "unsupported_media_type"
+
+
+class UnprocessableContent(ApiError):
+    status, title, error = 422, "Unprocessable Content", "validation_error"
+
+
+class TooManyRequests(ApiError):
+    status, title, error = 429, "Too Many Requests", "rate_limit_exceeded"
+
+
+class InternalServerError(ApiError):
+    status, title, error = 500, "Internal Server Error", "internal_error"
+
+
+class ServiceUnavailable(ApiError):
+    status, title, error = 503, "Service Unavailable", "database_error"

@@ -1,0 +1,49 @@
+"""Which errors are the same error: a fingerprint that survives other line numbers, addresses and ids.
+
+Version 1, and the version is part of the value: a change of the rule makes new groups and never mixes old ones.
+Order as Sentry's grouping: the client's own fingerprint, else the stack trace, else the message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sluice.events import Event
+
+VERSION = 1
+# What is read of a trace: its end tells where it broke, and an event may hold 256 KiB of it.
+MAX_TRACE = 8_192
+NOISE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
+SPACE = re.compile(r"\s+")
+
+
+def of(event: Event) -> str:
+    """`1:` and 32 hex digits."""
+    properties = event.properties or {}
+    own = first_text(properties, "fingerprint")
+    parts = ["own", own] if own else [first_text(properties, "service") or event.source or "", event.event_name, *evidence(properties)]
+    return f"{VERSION}:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
+
+
+def evidence(properties: dict[str, Any]) -> list[str]:
+    """The normalised stack trace, else the normalised message."""
+    trace = first_text(properties, "traceback", "stack_trace", "stacktrace", "stack")
+    if trace:
+        return ["trace", normalised(trace[-MAX_TRACE:])]
+    return ["message", normalised(first_text(properties, "error", "message", "exception")[:MAX_TRACE])]
+
+
+def first_text(properties: dict[str, Any], *names: str) -> str:
+    for name in names:
+        value = properties.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+def normalised(text: str) -> str:
+    """`text` without numbers, addresses, ids and differences of white space."""
+    return SPACE.sub(" ", NOISE.sub("#", text)).strip()

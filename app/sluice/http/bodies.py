@@ -1,0 +1,101 @@
+"""A request's body: read in pieces under a deadline, inflated, and bounded before it is held."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+from flask import request
+
+from sluice import errors
+from sluice.http import worker
+from sluice.http.services import services
+from sluice.inflight import Share
+from sluice.intake import inflate
+from sluice.settings import Settings
+
+JSON_TYPES = re.compile(r"(application|text)/json|text/plain|application/[\w.+-]+\+json")
+NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+
+
+def is_ndjson() -> bool:
+    return request.mimetype in NDJSON_TYPES
+
+
+def must_be_json(*also: str) -> None:
+    """Refuse a body that says it is something else; one that says nothing is taken for JSON."""
+    kind = request.mimetype
+    if kind and not JSON_TYPES.fullmatch(kind):
+        accepted = ", ".join(("application/json", *also))
+        raise errors.UnsupportedMediaType(f"send one of {accepted}", headers={"Accept-Post": accepted})
+
+
+def whole(share: Share) -> bytes:
+    """The inflated body, held against `share`; raises 400, 408, 413, 415 or 503."""
+    settings = services().settings
+    if (request.content_length or 0) > settings.max_body_bytes:
+        raise too_large(settings)
+    worker.set_deadline(settings.request_timeout)
+    held: list[bytes] = []
+    size = 0
+    for piece in inflate.inflated(wire(settings), encoding()):
+        size += len(piece)
+        if size > settings.max_inflated_bytes:
+            raise too_large(settings)
+        share.take(len(piece))
+        held.append(piece)
+    return b"".join(held)
+
+
+def encoding() -> str:
+    return str(request.environ.get("HTTP_CONTENT_ENCODING", ""))
+
+
+def wire(settings: Settings) -> Iterator[bytes]:
+    """The body as it comes, no more than MAX_BODY_BYTES of it."""
+    size = 0
+    while piece := read():
+        size += len(piece)
+        if size > settings.max_body_bytes:
+            raise too_large(settings)
+        yield piece
+
+
+def read() -> bytes:
+    """What is there of the body; b"" at its end."""
+    try:
+        return worker.read_some(request.environ)
+    except TimeoutError as error:
+        worker.close_after(request.environ)
+        raise errors.RequestTimeout("the body did not come within the deadline") from error
+    except worker.BrokenBody as error:
+        raise errors.BadRequest("the body ended before it was complete", error="invalid_body", reason="incomplete_body") from error
+
+
+def too_large(settings: Settings) -> errors.ContentTooLarge:
+    # What is still on its way is not read: the connection can not serve another request.
+    worker.close_after(request.environ)
+    return errors.ContentTooLarge(
+        f"a body may have {settings.max_body_bytes} bytes, {settings.max_inflated_bytes} after decompression;"
+        " send less at a time, or stream NDJSON"
+    )
+
+
+def streamed(wait: Callable[[], float]) -> Iterator[bytes]:
+    """The body as it comes, without limit; b"" whenever nothing came for `wait()` seconds. Raises 408 after a silence."""
+    timeout = services().settings.request_timeout
+    silent_since = time.monotonic()
+    while True:
+        if not worker.readable(request.environ, max(0.0, wait())):
+            if time.monotonic() - silent_since > timeout:
+                worker.close_after(request.environ)
+                raise errors.RequestTimeout(f"nothing came for {timeout:g} seconds")
+            yield b""
+            continue
+        worker.set_deadline(timeout)
+        piece = read()
+        if not piece:
+            return
+        silent_since = time.monotonic()
+        yield piece

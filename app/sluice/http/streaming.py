@@ -1,0 +1,136 @@
+"""NDJSON without a length limit: committed chunk by chunk while it comes, answered once at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from flask import Response, g, request
+
+from sluice import errors, outcomes
+from sluice.http import answers, auth, bodies
+from sluice.http.problems import unavailable
+from sluice.http.services import Services, services
+from sluice.intake import batches, inflate, stream
+from sluice.intake.batches import Item
+from sluice.outcomes import Outcome
+
+log = structlog.get_logger()
+MAX_RESULTS = 1_000
+# What one stream holds at most: a chunk, its events, and the piece that is being read.
+HELD_BYTES = 2 * stream.CHUNK_BYTES
+
+
+class Tally:
+    """What became of the lines so far. Counts are exact; of the results the first MAX_RESULTS are kept."""
+
+    def __init__(self, everything: bool) -> None:
+        self._everything = everything
+        self._counts = dict.fromkeys(outcomes.STATUSES, 0)
+        self._results: list[answers.Result] = []
+        self._truncated = False
+        self.received = 0
+
+    def add(self, found: Sequence[Outcome]) -> None:
+        for index, outcome in enumerate(found, self.received):
+            self._counts[outcome.status] += 1
+            if self._everything or outcome.status != "created":
+                self._tell(index, outcome)
+        self.received += len(found)
+
+    def add_failed(self, count: int, reason: str) -> None:
+        """`count` lines of which nothing is stored because the store is away."""
+        self.add([outcomes.failed(None, reason)] * count)
+
+    def _tell(self, index: int, outcome: Outcome) -> None:
+        if len(self._results) < MAX_RESULTS:
+            self._results.append(answers.result(index, outcome))
+        else:
+            self._truncated = True
+
+    def data(self, stopped: str | None = None) -> answers.BatchData:
+        counts = self._counts
+        return answers.BatchData(
+            total_received=self.received,
+            logs_processed=counts["created"] + counts["duplicate"],
+            results=self._results,
+            results_truncated=self._truncated,
+            retryable=stopped is not None,
+            stopped=stopped,
+            **counts,
+        )
+
+
+def ingest(given: dict[str, str]) -> Response:
+    """The view of an NDJSON body."""
+    if "Idempotency-Key" in request.headers:
+        raise errors.BadRequest(
+            "Idempotency-Key does not apply to a stream; event ids make its lines safe to send again", error="invalid_idempotency_key"
+        )
+    parts = services()
+    tally = Tally(given.get("results") == "all")
+    with parts.inflight.share() as share:
+        share.take(HELD_BYTES)
+        try:
+            stopped = take_in(parts, tally)
+        except errors.ApiError as error:
+            raise counted(error, tally) from error
+        except errors.StoreUnavailable as error:
+            raise counted(unavailable(error), tally) from error
+    status, body = answers.batch(tally.data(stopped))
+    return answers.json_response(body, status)
+
+
+def counted(error: errors.ApiError, tally: Tally) -> errors.ApiError:
+    """`error` with the counts of what was done before it. The client may be gone: then only the log hears them."""
+    data = msgspec.to_builtins(tally.data(error.error))
+    error.data = data
+    told: dict[str, Any] = {name: data[name] for name in ("total_received", *outcomes.STATUSES)}
+    log.info("stream.ended", error=error.error, reason=error.reason, **told)
+    return error
+
+
+def take_in(parts: Services, tally: Tally) -> str | None:
+    """Commit chunk after chunk; why it stopped before the end of the body, or None."""
+    settings = parts.settings
+    chunker = stream.Chunker(settings.max_batch_size, settings.max_event_bytes, time.monotonic)
+    for text in chunks(chunker):
+        commit(parts, tally, text)
+        if parts.draining():
+            return "draining"
+        recheck(parts)
+    return None
+
+
+def chunks(chunker: stream.Chunker) -> Iterator[bytes]:
+    """Texts of whole lines, as they fall due. When the body breaks off, what came in whole lines comes before the error."""
+    try:
+        for piece in inflate.inflated(bodies.streamed(lambda: chunker.wait), bodies.encoding()):
+            chunker.add(piece)
+            if chunker.due:
+                yield from chunker.take()
+    except errors.ApiError:
+        yield from chunker.take()
+        raise
+    yield from chunker.finish()
+
+
+def commit(parts: Services, tally: Tally, text: bytes) -> None:
+    items: Sequence[Item] = batches.lines(text)
+    if not items:
+        return
+    auth.count_events(len(items))
+    try:
+        tally.add(parts.pipeline.many(items, g.key_id, "ndjson"))
+    except errors.StoreUnavailable as error:
+        tally.add_failed(len(items), error.reason)
+        raise
+
+
+def recheck(parts: Services) -> None:
+    """A key that was revoked ends the stream with the chunk."""
+    if g.entry is not auth.ANONYMOUS:
+        auth.entry_of(parts)

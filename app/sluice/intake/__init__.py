@@ -1,0 +1,1 @@
+"""From bytes on the wire to events. Nothing here knows the web framework or the store."""

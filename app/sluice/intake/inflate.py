@@ -1,0 +1,144 @@
+"""Compressed bodies, inflated piece by piece: what is too large is refused before it exists.
+
+gzip and deflate (RFC 1950, and raw RFC 1951 as some clients send it), zstd (RFC 8878), br (RFC 7932).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import brotli
+import zstandard
+
+from sluice import errors
+
+ENCODINGS = ("gzip", "deflate", "zstd", "br")
+# What one step of a decompressor may give. A bomb is noticed after at most this much beyond the limit.
+STEP = 64 << 10
+# 8 MiB is what RFC 9659 lets a zstd content coding ask for.
+ZSTD_WINDOW = 8 << 20
+
+
+class Inflater(Protocol):
+    """One compressed stream. `feed` gives all that `data` holds in pieces of about STEP; `finished`: the stream is complete."""
+
+    finished: bool
+
+    def feed(self, data: bytes) -> Iterator[bytes]: ...
+
+
+class Zlib:
+    """gzip and deflate. Several gzip members after each other are one body (RFC 1952 section 2.2)."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._stream = zlib.decompressobj(window)
+        self.finished = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._stream.eof:
+                self._stream = zlib.decompressobj(self._window)
+            yield self._stream.decompress(data, STEP)
+            data = self._stream.unconsumed_tail or self._stream.unused_data
+        while not self._stream.eof and (rest := self._stream.decompress(b"", STEP)):
+            yield rest
+        self.finished = self._stream.eof
+
+
+class Deflate(Zlib):
+    """zlib-wrapped as the RFC says, or raw: the first byte tells (its low four bits are 8 in a zlib header)."""
+
+    def __init__(self) -> None:
+        super().__init__(zlib.MAX_WBITS)
+        self._started = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if data and not self._started:
+            self._started = True
+            if data[0] & 0x0F != 8:
+                super().__init__(-zlib.MAX_WBITS)
+        yield from super().feed(data)
+
+
+class Brotli:
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+        self.finished = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        piece = self._stream.process(data, output_buffer_limit=STEP)
+        yield piece
+        while not self._stream.can_accept_more_data():
+            yield self._stream.process(b"", output_buffer_limit=STEP)
+        self.finished = self._stream.is_finished()
+
+
+class Zstd:
+    """Input goes in by small pieces, for the library has no bound on its output: a block of 4 bytes may give 128 KiB, so 2 MiB here."""
+
+    SLICE = 64
+
+    def __init__(self) -> None:
+        self._new = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW).decompressobj
+        self._stream = self._new()
+        self.finished = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), self.SLICE):
+            piece = data[start : start + self.SLICE]
+            while piece:
+                if self._stream.eof:
+                    self._stream = self._new()
+                yield self._stream.decompress(piece)
+                piece = self._stream.unused_data if self._stream.eof else b""
+        self.finished = self._stream.eof
+
+
+INFLATERS: dict[str, Callable[[], Inflater]] = {
+    "gzip": lambda: Zlib(zlib.MAX_WBITS | 16),
+    "deflate": Deflate,
+    "zstd": Zstd,
+    "br": Brotli,
+}
+BROKEN = (zlib.error, brotli.error, zstandard.ZstdError)
+
+
+def inflated(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """`pieces` without their content coding; raises UnsupportedMediaType, and BadRequest when they are broken or cut off.
+
+    An empty body is empty in every coding.
+    """
+    if encoding in ("", "identity"):
+        yield from pieces
+        return
+    inflater = inflater_for(encoding)
+    seen = False
+    try:
+        for piece in pieces:
+            if not piece:
+                yield piece  # a reader's sign that time passes
+                continue
+            seen = True
+            yield from inflater.feed(piece)
+    except BROKEN as error:
+        raise broken(encoding) from error
+    if seen and not inflater.finished:
+        raise broken(encoding)
+
+
+def inflater_for(encoding: str) -> Inflater:
+    name = {"x-gzip": "gzip"}.get(encoding.strip().lower(), encoding.strip().lower())
+    if name not in INFLATERS:
+        raise errors.UnsupportedMediaType(
+            f"a body may be coded once, as one of {', '.join(ENCODINGS)}",
+            error="unsupported_content_encoding",
+            headers={"Accept-Encoding": ", ".join(ENCODINGS)},
+        )
+    return INFLATERS[name]()
+
+
+def broken(encoding: str) -> errors.BadRequest:
+    return errors.BadRequest(f"the body is not complete {encoding}", error="invalid_body", reason="broken_encoding")

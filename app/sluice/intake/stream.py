@@ -1,0 +1,64 @@
+"""NDJSON as it comes in: bytes to chunks of whole lines, each chunk one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sluice import errors
+
+# A chunk is closed at this size also when it has few lines, so that memory does not grow with the lines' length.
+CHUNK_BYTES = 4 << 20
+
+
+class Chunker:
+    """Collects bytes and cuts them at line ends. `due` when it holds `max_lines`, CHUNK_BYTES, or lines older than `max_age` seconds."""
+
+    def __init__(self, max_lines: int, max_line_bytes: int, clock: Callable[[], float], max_age: float = 1.0) -> None:
+        self._max_lines = max_lines
+        self._max_line_bytes = max_line_bytes
+        self._max_age = max_age
+        self._clock = clock
+        self._whole = bytearray()
+        self._rest = b""
+        self._lines = 0
+        self._since = 0.0
+
+    def add(self, data: bytes) -> None:
+        """Take `data`; raises ContentTooLarge when a line has no end within the limit."""
+        head, newline, tail = data.rpartition(b"\n")
+        if not newline:
+            self._rest += data
+        else:
+            if not self._lines:
+                self._since = self._clock()
+            self._whole += self._rest + head + newline
+            self._lines += head.count(b"\n") + 1
+            self._rest = tail
+        # A line may hold white space and escapes that its event's canonical form does not, hence the generous factor.
+        if len(self._rest) > 8 * self._max_line_bytes:
+            raise errors.ContentTooLarge(f"a line is longer than {8 * self._max_line_bytes} bytes", reason="line_too_long")
+
+    @property
+    def due(self) -> bool:
+        return self._lines >= self._max_lines or len(self._whole) >= CHUNK_BYTES or (self._lines > 0 and self.wait <= 0)
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the lines held are due; `max_age` when there are none."""
+        return self._since + self._max_age - self._clock() if self._lines else self._max_age
+
+    def take(self) -> list[bytes]:
+        """What is held in whole lines, as texts of at most `max_lines` lines."""
+        text, count = bytes(self._whole), self._lines
+        self._whole.clear()
+        self._lines = 0
+        if count <= self._max_lines:
+            return [text] if text else []
+        split = text.split(b"\n")
+        return [b"\n".join(split[i : i + self._max_lines]) for i in range(0, count, self._max_lines)]
+
+    def finish(self) -> list[bytes]:
+        """As take, with a last line that has no line end. Only for a body that came whole."""
+        if self._rest.strip():
+            self.add(b"\n")
+        return self.take()

@@ -1,0 +1,205 @@
+"""The keys that one worker accepts: the plain ones of API_KEYS and the operator's key set, polled from its file.
+
+Request threads call `verify`; one thread calls `poll` once a second, and once before the first request. A new set is
+parsed as a whole and swapped in as one reference, so nothing here needs a lock. Of a key only the digest is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from sluice import errors, keys
+
+log = structlog.get_logger()
+
+# Twice what a Secret can hold.
+MAX_BYTES = 2 << 20
+# modification time in nanoseconds, inode, size
+Signature = tuple[int, int, int]
+
+DETAILS = {
+    "malformed": "this is not a whole API key; send it exactly as it was issued",
+    "unknown": "this API key is not known here; check that it was issued for this service and environment",
+    "revoked": "this API key was revoked; ask for a new one",
+    "suspended": "this API key is suspended; ask its owner to have it resumed",
+    "not_yet_valid": "this API key is not valid yet; use the version before it",
+    "expired": "this API key has expired; use its newest version or ask for a new one",
+}
+
+
+class Use:
+    """When a key version was last accepted. Shared by the old and the new set, so that a swap forgets no use."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    entry: keys.KeyEntry
+    use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """All that changes when a document is loaded; `slots` by digest, never changed after it is made."""
+
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    revision: str | None = None
+    loaded_at: datetime | None = None
+
+
+class Keyring:
+    """`plain`: keys of any form, all scopes, for ever. `file`: the published document; it wins over a plain key.
+
+    `last_error`: why the file that is there now could not be loaded, in words without its content, or None.
+    """
+
+    def __init__(self, plain: Sequence[str], file: Path | None, clock: Callable[[], datetime]) -> None:
+        self.last_error: str | None = None
+        self._plain = [plain_entry(key) for key in plain]
+        self._file = file
+        self._clock = clock
+        self._seen: Signature | None = None
+        self._warned: str | None = None
+        self._set = KeySet(slots_of(self._plain, {}))
+
+    def verify(self, presented: str) -> keys.KeyEntry:
+        """The entry of a key that is valid now.
+
+        Raises Unauthorized with `reason` malformed, unknown, revoked, suspended, not_yet_valid or expired;
+        ServiceUnavailable when the key is unknown and no key set could be loaded yet: a 401 would make its client throw
+        good events away.
+        """
+        if keys.fault(presented) is not None:
+            raise errors.Unauthorized(DETAILS["malformed"], reason="malformed")
+        digest = keys.digest(presented)
+        slot = self._set.slots.get(digest)
+        if slot is None or not hmac.compare_digest(slot.entry.digest, digest):
+            raise self._unknown()
+        now = self._clock()
+        reason = keys.refusal(slot.entry, now)
+        if reason is not None:
+            raise errors.Unauthorized(DETAILS[reason], reason=reason)
+        slot.use.at = now
+        return slot.entry
+
+    def poll(self) -> bool:
+        """Load the file if it changed; True when a set was swapped in. A missing or bad one keeps the last good set."""
+        if self._file is None:
+            return False
+        try:
+            # Kubernetes swaps the symlink ..data, never the file: stat and open both look behind it.
+            if signature_of(os.stat(self._file)) == self._seen:
+                return False
+            data, self._seen = read(self._file)
+        except OSError as error:
+            self._seen = None
+            self._keep(f"the key set file can not be read ({type(error).__name__}); mount it, or correct KEYSET_FILE")
+            return False
+        return self._load(data)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every source of keys was read at least once."""
+        return self._file is None or self._set.revision is not None
+
+    @property
+    def revision(self) -> str | None:
+        return self._set.revision
+
+    @property
+    def entries(self) -> int:
+        """How many keys are known, plain and refused ones counted."""
+        return len(self._set.slots)
+
+    @property
+    def loaded_at(self) -> datetime | None:
+        return self._set.loaded_at
+
+    def last_used(self) -> dict[str, str]:
+        """When each `keyId/version` of the set was last accepted by this worker, RFC 3339 to the second."""
+        used = ((slot.entry, slot.use.at) for slot in self._set.slots.values())
+        return {name_of(entry): rfc3339(at) for entry, at in used if at is not None}
+
+    def _unknown(self) -> errors.ApiError:
+        if self.loaded:
+            return errors.Unauthorized(DETAILS["unknown"], reason="unknown")
+        detail = "no key set is loaded yet; try again shortly"
+        return errors.ServiceUnavailable(detail, error="keyset_not_loaded", headers={"Retry-After": "2"})
+
+    def _load(self, data: bytes) -> bool:
+        try:
+            document = parse(data)
+        except keys.InvalidKeySet as error:
+            self._keep(str(error), hashlib.sha256(data).hexdigest())
+            return False
+        slots = slots_of([*self._plain, *document.entries], self._uses())
+        self._set = KeySet(slots, document.revision, self._clock())
+        self.last_error = self._warned = None
+        log.info("key set loaded", revision=document.revision, entries=len(document.entries))
+        return True
+
+    def _uses(self) -> dict[str, Use]:
+        return {name_of(slot.entry): slot.use for slot in self._set.slots.values()}
+
+    def _keep(self, problem: str, content: str = "") -> None:
+        """Remember why the last good set stays; warn once per content, for this is asked every second."""
+        self.last_error = problem
+        about = content or problem
+        if about != self._warned:
+            self._warned = about
+            log.warning("key set not loaded, the last good one stays", problem=problem, file=str(self._file))
+
+
+def check_plain(plain: Sequence[str]) -> list[str]:
+    """What is wrong with the keys of API_KEYS, one sentence each, that names a key by its position only."""
+    faults = ((position, keys.fault(key)) for position, key in enumerate(plain, start=1))
+    return [f"API_KEYS: key {position} {fault}" for position, fault in faults if fault is not None]
+
+
+def plain_entry(key: str) -> keys.KeyEntry:
+    digest = keys.digest(key)
+    key_id = f"env-{digest.removeprefix('sha256:')[:8]}"
+    scopes: frozenset[keys.Scope] = frozenset({"ingest", "read", "admin"})
+    return keys.KeyEntry(digest=digest, key_id=key_id, owner="environment", scopes=scopes)
+
+
+def slots_of(entries: Iterable[keys.KeyEntry], uses: Mapping[str, Use]) -> dict[str, Slot]:
+    """By digest, a later entry in the place of an earlier one; a key version that was there before keeps its Use."""
+    return {entry.digest: Slot(entry, uses.get(name_of(entry)) or Use()) for entry in entries}
+
+
+def name_of(entry: keys.KeyEntry) -> str:
+    return f"{entry.key_id}/{entry.version}"
+
+
+def read(path: Path) -> tuple[bytes, Signature]:
+    """The bytes of the file, at most one more than MAX_BYTES, and its signature at the time it was opened."""
+    with path.open("rb") as stream:
+        signature = signature_of(os.fstat(stream.fileno()))
+        return stream.read(MAX_BYTES + 1), signature
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def parse(data: bytes) -> keys.KeySetDocument:
+    if len(data) > MAX_BYTES:
+        raise keys.InvalidKeySet(f"the key set has more than {MAX_BYTES >> 20} MiB; publish fewer keys")
+    return keys.parse_document(data)
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,271 @@
+"""The only reader of the environment. Everything else is handed a `Settings`.
+
+A variable `NAME` that holds a secret may also be given as `NAME_FILE`, a path whose content is the value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sluice import errors
+
+Parser = Callable[[str], Any]
+
+CORES = os.cpu_count() or 1
+LEVELS = ("debug", "info", "warning", "error")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+ANONYMOUS_CHOICES = ("/", "/log")
+
+
+def whole(low: int, high: int) -> Parser:
+    """A parser of whole numbers from `low` to `high`, both included."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?\d{1,18}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Parser:
+    """A parser of seconds from `low` to `high`, a fraction allowed."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text) or not low <= float(text) <= high:
+            raise ValueError(f"must be seconds from {low:g} to {high:g}")
+        return float(text)
+
+    return parse
+
+
+def one_of(*choices: str) -> Parser:
+    """A parser that takes one of `choices` in any case."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+def switch(text: str) -> bool:
+    """true or false; anything else is refused, so that a typing error never means false."""
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError("must be true or false")
+    return text.lower() in ("true", "1")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A comma-separated list; empty parts are dropped."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def paths(text: str) -> tuple[str, ...]:
+    """A comma-separated list out of the paths that may be opened without a key."""
+    found = words(text)
+    if not set(found) <= set(ANONYMOUS_CHOICES):
+        raise ValueError(f"may list only {' and '.join(ANONYMOUS_CHOICES)}")
+    return found
+
+
+def postgresql_url(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be a postgresql:// URL")
+    return text
+
+
+def setting(
+    name: str, parse: Parser, default: Any, doc: str, *, secret: bool = False, shown: str | None = None
+) -> Any:
+    """A dataclass field that is read from variable `name`; `doc` and `shown` (the default in words) make README's table."""
+    meta = {"name": name, "parse": parse, "doc": doc, "secret": secret, "shown": shown}
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting of the service; sizes in bytes, times in seconds unless the name says otherwise."""
+
+    host: str = setting("HOST", str, "127.0.0.1", "address that both ports listen on")
+    port: int = setting("PORT", whole(0, 65535), 8080, "the service; 0 picks a free port")
+    admin_port: int = setting(
+        "ADMIN_PORT", whole(0, 65535), 8081, "probes, `/metrics` and `/keyset`; 0 picks a free port"
+    )
+    data_dir: Path = setting("DATA_DIR", Path, Path(".sluice"), "embedded database and first-run key")
+    database_url: str | None = setting(
+        "DATABASE_URL", postgresql_url, None, "any PostgreSQL >= 14", secret=True, shown="embedded server under `DATA_DIR`"
+    )
+    db_host: str | None = setting("DB_HOST", str, None, "with `DB_PORT`, `DB_NAME`, `DB_USER`, `DB_PASSWORD`: instead of a URL")
+    db_port: int = setting("DB_PORT", whole(1, 65535), 5432, "see `DB_HOST`")
+    db_name: str = setting("DB_NAME", str, "analytics_logs", "see `DB_HOST`")
+    db_user: str = setting("DB_USER", str, "postgres", "see `DB_HOST`")
+    db_password: str | None = setting("DB_PASSWORD", str, None, "see `DB_HOST`", secret=True)
+    db_ssl_mode: str | None = setting(
+        "DB_SSL_MODE", one_of(*SSL_MODES), None, "TLS to the database", shown="`verify-full`, on loopback `prefer`"
+    )
+    database_password_file: Path | None = setting(
+        "DATABASE_PASSWORD_FILE", Path, None, "password, read again for every new connection"
+    )
+    database_secret_arn: str | None = setting(
+        "DATABASE_SECRET_ARN", str, None, "`migrate` reads the owner's user and password from this Secrets Manager secret (extra `aws`)"
+    )
+    database_iam_auth: bool = setting(
+        "DATABASE_IAM_AUTH", switch, False, "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)"
+    )
+    database_ca_file: Path | None = setting("DATABASE_CA_FILE", Path, None, "CA bundle for TLS to the database", shown="system trust")
+    db_pool_size: int = setting("DB_POOL_SIZE", whole(1, 100), 4, "database connections of one worker")
+    api_keys: tuple[str, ...] = setting(
+        "API_KEYS", words, (), "plain keys, comma-separated, hashed at boot", secret=True,
+        shown="a first-run key while `HOST` is loopback and the store embedded",
+    )
+    keyset_file: Path | None = setting("KEYSET_FILE", Path, None, "the operator's document, polled every second")
+    anonymous_paths: tuple[str, ...] = setting(
+        "ANONYMOUS_PATHS", paths, (), "of `/` and `/log`: POST without a key, all in one rate-limit bucket", shown="none"
+    )
+    allowed_origins: tuple[str, ...] = setting("ALLOWED_ORIGINS", words, (), "CORS origins, comma-separated", shown="none")
+    workers: int = setting("WORKERS", whole(1, 64), max(2, min(CORES, 8)), "gunicorn workers", shown="one a core, 2 to 8")
+    threads: int = setting("THREADS", whole(2, 256), 16, "threads of one worker")
+    max_requests: int = setting(
+        "MAX_REQUESTS", whole(0, 10_000_000), 100_000, "requests after which a worker is replaced (plus jitter of a tenth); 0 never"
+    )
+    drain_seconds: float = setting(
+        "DRAIN_SECONDS", seconds(0, 300), 5.0, "how long SIGTERM keeps serving, not ready, with `Connection: close`"
+    )
+    graceful_timeout: int = setting("GRACEFUL_TIMEOUT", whole(1, 300), 20, "how long requests in flight may take after the drain")
+    keep_alive: int = setting("KEEP_ALIVE", whole(1, 3600), 75, "seconds an idle connection is kept; above the load balancer's idle timeout")
+    request_timeout: float = setting(
+        "REQUEST_TIMEOUT_SECONDS", seconds(1, 300), 10.0, "deadline of one request; of one chunk in a stream"
+    )
+    heartbeat_timeout: float = setting(
+        "HEARTBEAT_TIMEOUT", seconds(2, 300), 25.0, "liveness fails when no worker's heartbeat is younger"
+    )
+    rate_limit_requests_per_minute: int = setting(
+        "RATE_LIMIT_REQUESTS_PER_MINUTE", whole(0, 10**9), 60_000, "a key's requests in a minute, by this pod; 0 no limit"
+    )
+    rate_limit_events_per_minute: int = setting(
+        "RATE_LIMIT_EVENTS_PER_MINUTE", whole(0, 10**9), 6_000_000, "a key's events in a minute, by this pod; 0 no limit"
+    )
+    max_batch_size: int = setting("MAX_BATCH_SIZE", whole(1, 10_000), 1_000, "events in a JSON batch, lines in one commit of a stream")
+    max_event_bytes: int = setting("MAX_EVENT_BYTES", whole(1_024, 16 << 20), 256 << 10, "one event as canonical JSON")
+    max_body_bytes: int = setting("MAX_BODY_BYTES", whole(1_024, 256 << 20), 10 << 20, "a body on the wire (streams have no limit)")
+    max_inflated_bytes: int = setting("MAX_INFLATED_BYTES", whole(1_024, 512 << 20), 20 << 20, "a body after decompression")
+    max_inflight_bytes: int = setting(
+        "MAX_INFLIGHT_BYTES", whole(1 << 20, 8 << 30), 128 << 20, "bodies that one worker holds at a time; above it 503"
+    )
+    storage_type: str = setting("STORAGE_TYPE", one_of("postgresql"), "postgresql", "the store")
+    retention_days: int | None = setting(
+        "RETENTION_DAYS", whole(1, 36_500), None, "older events are removed, and refused as `too_old`", shown="keep for ever"
+    )
+    log_level: str = setting("LOG_LEVEL", one_of(*LEVELS), "info", "`debug` logs every request")
+    run_dir: Path | None = setting("SLUICE_RUN_DIR", Path, None, "where the processes of one `serve` meet", shown="a temporary folder")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read and check all of `env`; raises SettingsError with every problem at once."""
+        problems = list(misspelt(env))
+        values = dict(read_all(env, problems))
+        if not problems:
+            problems.extend(contradictions(values, env))
+        if problems:
+            raise errors.SettingsError(problems)
+        return cls(**values)
+
+    @property
+    def embedded(self) -> bool:
+        """True when no other server is named, so that ours under DATA_DIR is the store."""
+        return self.database_url is None and self.db_host is None
+
+    @property
+    def loopback(self) -> bool:
+        return is_loopback(self.host)
+
+    @property
+    def conninfo(self) -> str:
+        """The libpq URL without what is decided per connection (password by file, IAM token, TLS)."""
+        if self.database_url is not None:
+            return self.database_url
+        user, name = quote(self.db_user, safe=""), quote(self.db_name, safe="")
+        return f"postgresql://{user}@{host_part(self.db_host or '')}:{self.db_port}/{name}"
+
+
+def known() -> dict[str, Field[Any]]:
+    """Every variable of ours by name."""
+    return {f.metadata["name"]: f for f in fields(Settings)}
+
+
+def misspelt(env: Mapping[str, str]) -> Iterator[str]:
+    """Variables that are nearly one of ours.
+
+    Short names (PORT, HOST) are near too many innocent ones, and Kubernetes itself sets `<SERVICE>_PORT` and
+    `<SERVICE>_SERVICE_HOST` for every Service of a namespace, so neither is judged.
+    """
+    names = set(known()) | {f"{name}_FILE" for name, f in known().items() if f.metadata["secret"]}
+    long_names = [name for name in names if len(name) >= 8]
+    for name in sorted(set(env) - names):
+        near = difflib.get_close_matches(name, long_names, n=1, cutoff=0.9)
+        if near and not name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")):
+            yield f"{name} is not a setting; did you mean {near[0]}?"
+
+
+def read_all(env: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, Any]]:
+    for name, spec in known().items():
+        try:
+            text = text_of(name, spec, env)
+            if text is not None:
+                yield spec.name, spec.metadata["parse"](text)
+            elif spec.default is MISSING:  # pragma: no cover - no setting is required today
+                raise ValueError("must be set")
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+
+
+def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
+    """The text of one setting, by value or (secrets) by file; None when it is absent or empty."""
+    path = env.get(f"{name}_FILE") if spec.metadata["secret"] else None
+    if path and env.get(name):
+        raise ValueError(f"and {name}_FILE are both set; keep one")
+    if not path:
+        return env.get(name) or None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"can not be read from {name}_FILE={path}: {type(error).__name__}") from error
+
+
+def contradictions(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[str]:
+    """Pairs of settings that are each right and together wrong."""
+    if values.get("database_url") and values.get("db_host"):
+        yield "DATABASE_URL and DB_HOST both name a server; keep one"
+    if values.get("database_iam_auth") and (values.get("db_password") or values.get("database_password_file")):
+        yield "DATABASE_IAM_AUTH needs no password; remove DB_PASSWORD and DATABASE_PASSWORD_FILE"
+    given = [name for name in ("DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD") if env.get(name)]
+    if given and not values.get("db_host") and not values.get("database_url"):
+        yield f"{given[0]} is set without DB_HOST; set DB_HOST, or DATABASE_URL instead of all DB_*"
+    ports = values.get("port", 8080), values.get("admin_port", 8081)
+    if ports[0] == ports[1] != 0:
+        yield "PORT and ADMIN_PORT are the same; probes and metrics need a port of their own"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can be reached from this machine only; a socket folder counts."""
+    if host in ("", "localhost") or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_part(host: str) -> str:
+    """A host as it stands in a URL: a socket folder is quoted, an IPv6 address bracketed."""
+    return f"[{host}]" if ":" in host else quote(host, safe="")

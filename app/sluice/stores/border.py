@@ -1,0 +1,55 @@
+"""Where driver errors become ours. Nothing of a driver's text goes further: it may hold values of a client."""
+
+from __future__ import annotations
+
+import psycopg
+import structlog
+from psycopg import errors as pg
+
+from sluice import errors
+
+log = structlog.get_logger()
+
+# PostgreSQL's appendix A, by class or code.
+SCHEMA = (pg.UndefinedTable, pg.UndefinedColumn, pg.InvalidSchemaName, pg.InsufficientPrivilege, pg.UndefinedFunction, pg.UndefinedObject)
+CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
+LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName)
+LATER = (pg.SerializationFailure, pg.DeadlockDetected)
+
+
+class Interrupted(errors.StoreUnavailable):
+    """The connection or transaction was lost. Whether it was committed is not known, so only what is safe to repeat is repeated."""
+
+
+def ours(error: psycopg.Error) -> errors.StoreError:
+    """Our error for the driver's."""
+    if isinstance(error, CONTENT):
+        return errors.RowsRefused(type(error).__name__)
+    if isinstance(error, LATER) or is_lost(error):
+        return Interrupted(reason_of(error))
+    log.error("store.error", cause=type(error).__name__, sqlstate=error.sqlstate)
+    return errors.StoreUnavailable(reason_of(error))
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection is gone: no SQLSTATE at all, or the server saying good-bye (class 57P)."""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
+        error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    )
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """One of a closed list of words."""
+    if isinstance(error, SCHEMA):
+        return "schema_behind"
+    if isinstance(error, LOGIN):
+        return "login_refused"
+    if isinstance(error, pg.ReadOnlySqlTransaction):
+        return "database_read_only"
+    if isinstance(error, pg.QueryCanceled):
+        return "query_timeout"
+    if isinstance(error, pg.DiskFull | pg.OutOfMemory):
+        return "database_full"
+    if isinstance(error, pg.TooManyConnections):
+        return "too_many_connections"
+    return "database_unreachable" if is_lost(error) else "database_busy" if isinstance(error, LATER) else "database_error"

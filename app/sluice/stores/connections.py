@@ -1,0 +1,121 @@
+"""The pool: who waits for a connection, for how long, and what a server must promise before it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from sluice import errors
+from sluice.stores import border, statements
+from sluice.stores.login import Login
+from sluice.stores.watchdog import Watchdog
+
+log = structlog.get_logger()
+T = TypeVar("T")
+Connection = psycopg.Connection[TupleRow]
+
+# A request learns within a quarter of a second that the database is away: one slice, and the pool has nothing to hope for.
+SLICE = 0.1
+
+
+class Connections:
+    """A psycopg pool with bounded waits. `deadline`: seconds one statement, or the wait for a connection, may take."""
+
+    def __init__(self, login: Login, size: int, deadline: float = 5.0) -> None:
+        self.size = size
+        self.deadline = deadline
+        self.away: str | None = "database_unreachable"
+        self._busy = 0
+        self._lock = threading.Lock()
+        self._login = login
+        self._watchdog = Watchdog(deadline + 1)
+        self._pool = ConnectionPool(
+            kwargs=self._parameters,
+            connection_class=psycopg.Connection[TupleRow],
+            min_size=1,
+            max_size=size,
+            open=False,
+            configure=self._configure,
+            # A try a second for ever: the pool heals by itself whenever the database comes back.
+            reconnect_timeout=1.0,
+            reconnect_failed=self._lost,
+            max_lifetime=1_800,
+            name="store",
+        )
+        self._pool.open(wait=False)
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` with a connection, and again on another one while the one it had was lost: `work` must be safe to repeat."""
+        # After a restart of the server every pooled connection is dead, and each is found out by being used.
+        for _ in range(self.size):
+            with contextlib.suppress(border.Interrupted):
+                return self.once(work)
+        return self.once(work)
+
+    def once(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` with a connection, one time."""
+        with self._connection() as connection:
+            try:
+                with self._watchdog.guard(connection.fileno()):
+                    return work(connection)
+            except psycopg.Error as error:
+                raise border.ours(error) from error
+
+    def close(self) -> None:
+        self._pool.close()
+        self._watchdog.close()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        connection = self._wait()
+        with self._lock:
+            self._busy += 1
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                self._busy -= 1
+            self._pool.putconn(connection)
+
+    def _wait(self) -> Connection:
+        """A connection. While others hold some it waits its turn; with none in use and none coming the database is away."""
+        give_up = time.monotonic() + self.deadline
+        while True:
+            try:
+                return self._pool.getconn(timeout=SLICE)
+            except PoolTimeout:
+                if self._busy == 0 or time.monotonic() > give_up:
+                    raise errors.StoreUnavailable(self.away or "database_busy") from None
+            except PoolClosed:
+                raise errors.StoreUnavailable("draining") from None
+
+    def _parameters(self) -> dict[str, Any]:
+        """Called for every new connection. Whatever hinders the login must look like a failed try, or the pool stops trying."""
+        try:
+            return {**self._login(), "autocommit": True}
+        except Exception as error:
+            self.away = getattr(error, "reason", "login_refused")
+            log.error("store.login", cause=type(error).__name__, reason=self.away)
+            raise psycopg.OperationalError("no login") from error
+
+    def _configure(self, connection: Connection) -> None:
+        """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there."""
+        connection.execute(statements.OPEN, {"timeout": f"{int(self.deadline * 1000)}"})
+        if "off" in (connection.execute(statements.DURABLE).fetchone() or ("off",)):
+            self.away = "not_durable"
+            log.error("store.not_durable", mend="turn fsync, full_page_writes and synchronous_commit on")
+            connection.close()
+            raise psycopg.OperationalError("the server does not promise durability")
+        self.away = None
+
+    def _lost(self, _pool: ConnectionPool[Any]) -> None:
+        if self.away is None:
+            self.away = "database_unreachable"
