@@ -69,9 +69,10 @@ class Invalid(errors.SluiceError):
     """One event breaks a rule. `pointer` is relative to the event (RFC 6901); `event_id` is known when it could be read."""
 
     def __init__(self, detail: str, *, pointer: str = "", reason: str = "invalid_value", event_id: str | None = None) -> None:
-        super().__init__(detail)
+        super().__init__(detail[:MAX_DETAIL])
         self.detail = detail[:MAX_DETAIL]
-        self.pointer = pointer[:MAX_DETAIL]
+        # A cut between the two characters of an escape would leave no JSON pointer.
+        self.pointer = pointer[:MAX_DETAIL].removesuffix("~")
         self.reason = reason
         self.event_id = event_id
 
@@ -88,15 +89,16 @@ def parse(data: bytes | msgspec.Raw) -> Event:
         raise explain(error, event_id_of(data)) from error
 
 
-def prepare(
-    event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: Callable[[], str] | None = None
-) -> Row:
+def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: Callable[[], str] | None = None) -> Row:
     """The row of a well-formed event; raises Invalid for what only a look at its values can tell.
 
     `content` is the SHA-256 of the canonical JSON of the client's own fields before any default is filled in, so a retry without
     a timestamp is the same content.
     """
-    canonical = encode_canonical(event)
+    try:
+        canonical = encode_canonical(event)
+    except RecursionError as error:  # the decoder stood one call less deep in the stack, and just came through
+        raise too_deep(event) from error
     check(event, canonical, now, rules)
     content = hashlib.sha256(canonical).hexdigest()
     event_id, server_set = event.event_id, b""
@@ -112,13 +114,17 @@ def prepare(
 def check(event: Event, canonical: bytes, now: datetime, rules: Rules) -> None:
     """Raise Invalid when `event` breaks a rule that its type does not say."""
     if len(canonical) > rules.max_event_bytes:
-        raise invalid(event, f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken", reason="too_large")
+        raise invalid(
+            event,
+            f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken",
+            reason="too_large",
+        )
+    # No nesting without a bracket: counting them spares nearly every event the walk. First, for what follows recurses.
+    if canonical.count(b"{") + canonical.count(b"[") > MAX_DEPTH and depth(event) > MAX_DEPTH:
+        raise too_deep(event)
     # The escape also stands in the innocent text "\\u0000", so its absence proves, its presence only suspects.
     if b"\\u0000" in canonical and (where := nul_in(msgspec.to_builtins(event))) is not None:
         raise invalid(event, "the character U+0000 can not be stored", pointer=where, reason="nul_character")
-    # No nesting without a bracket: counting them spares nearly every event the walk.
-    if canonical.count(b"{") + canonical.count(b"[") > MAX_DEPTH and depth(event) > MAX_DEPTH:
-        raise invalid(event, f"nested deeper than {MAX_DEPTH} levels", reason="too_deep")
     if event.timestamp is not None:
         check_time(event, event.timestamp, now, rules)
 
@@ -135,6 +141,10 @@ def invalid(event: Event, detail: str, *, pointer: str = "", reason: str) -> Inv
     return Invalid(detail, pointer=pointer, reason=reason, event_id=event.event_id)
 
 
+def too_deep(event: Event) -> Invalid:
+    return invalid(event, f"nested deeper than {MAX_DEPTH} levels", reason="too_deep")
+
+
 def depth(event: Event) -> int:
     """How many objects and arrays stand inside each other, the event itself counted."""
     level: list[Any] = [event.properties, event.device_info]
@@ -145,16 +155,16 @@ def depth(event: Event) -> int:
     return deepest
 
 
-def nul_in(value: Any, pointer: str = "") -> str | None:
-    """The JSON pointer of the first string or name that holds U+0000, or None."""
+def nul_in(value: Any) -> str | None:
+    """The JSON pointer of the first string that holds U+0000, or of the object with such a name; None without."""
     if isinstance(value, str):
-        return pointer if "\0" in value else None
+        return "" if "\0" in value else None
     for name, child in children(value):
         if isinstance(name, str) and "\0" in name:
-            return pointer
-        found = nul_in(child, f"{pointer}/{escaped(name)}")
-        if found is not None:
-            return found
+            return ""
+        # Written on the way back: on the way down a long name would be copied for every child it has.
+        if (found := nul_in(child)) is not None:
+            return f"/{escaped(name)}{found}"
     return None
 
 

@@ -22,8 +22,18 @@ TIMES = {
 }
 DOCUMENTS = ("properties", "device_info")
 SORTS = (
-    "created_at", "timestamp", "id", "event_id", "event_type", "event_name", "user_id", "session_id", "app_version", "source", "priority",
-)  # fmt: skip
+    "created_at",
+    "timestamp",
+    "id",
+    "event_id",
+    "event_type",
+    "event_name",
+    "user_id",
+    "session_id",
+    "app_version",
+    "source",
+    "priority",
+)
 PAGING = ("sort_by", "sort_order", "page", "page_size", "cursor")
 MAX_PAGE_SIZE = 1_000
 # Rows that OFFSET may skip: it reads and throws away every one of them. Beyond it a cursor costs nothing more.
@@ -113,8 +123,8 @@ def match(name: str, value: str) -> Match | Problem:
 def time_match(name: str, value: str) -> Match | Problem:
     column, operator = TIMES[name]
     try:
-        moment = msgspec.convert(value, events.Timestamp, strict=False)
-    except msgspec.ValidationError:
+        moment = msgspec.convert(value, events.Timestamp)
+    except (msgspec.ValidationError, UnicodeEncodeError):
         moment = events.EARLIEST.replace(year=1, day=1)
     if moment < events.EARLIEST:
         detail = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z (+ is %2B in a URL)"

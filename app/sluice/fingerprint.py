@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from sluice.events import Event
 
 VERSION = 1
-# What is read of a trace: its end tells where it broke, and an event may hold 256 KiB of it.
-MAX_TRACE = 8_192
+# What is read of a trace or message, for an event may hold 256 KiB of it, and what of that counts once it is normalised:
+# much less, so that a line number with a digit more does not move the cut.
+MAX_READ, MAX_KEPT = 16_384, 4_096
 NOISE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
 SPACE = re.compile(r"\s+")
 
@@ -24,7 +25,11 @@ def of(event: Event) -> str:
     """`1:` and 32 hex digits."""
     properties = event.properties or {}
     own = first_text(properties, "fingerprint")
-    parts = ["own", own] if own else [first_text(properties, "service") or event.source or "", event.event_name, *evidence(properties)]
+    parts = (
+        ["own", own]
+        if own
+        else [first_text(properties, "service") or event.source or "", event.event_name, *evidence(properties)]
+    )
     return f"{VERSION}:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
 
 
@@ -32,8 +37,10 @@ def evidence(properties: dict[str, Any]) -> list[str]:
     """The normalised stack trace, else the normalised message."""
     trace = first_text(properties, "traceback", "stack_trace", "stacktrace", "stack")
     if trace:
-        return ["trace", normalised(trace[-MAX_TRACE:])]
-    return ["message", normalised(first_text(properties, "error", "message", "exception")[:MAX_TRACE])]
+        # Its end tells where it broke.
+        return ["trace", normalised(trace[-MAX_READ:])[-MAX_KEPT:]]
+    message = first_text(properties, "error", "message", "exception")
+    return ["message", normalised(message[:MAX_READ])[:MAX_KEPT]]
 
 
 def first_text(properties: dict[str, Any], *names: str) -> str:

@@ -1,4 +1,4 @@
-"""How much one key may send in a minute, in requests and in events (the `limits` library, sliding window).
+"""How much one key may send in a minute, in requests and in events (counters of the `limits` library, fixed windows).
 
 Each worker counts for itself and grants its share, limit / WORKERS, so that a pod as a whole grants the limit.
 """
@@ -6,14 +6,13 @@ Each worker counts for itself and grants its share, limit / WORKERS, so that a p
 from __future__ import annotations
 
 import math
+import threading
 import time
-from functools import lru_cache
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
-from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from sluice import errors
 from sluice.keys import KeyEntry
@@ -31,13 +30,40 @@ class Verdict(msgspec.Struct, gc=False):
     reset: int
 
 
+class Sweep(threading.Timer):
+    """A look for expired counters that counts as under way for a second, so that no other is begun meanwhile."""
+
+    EVERY = 1.0
+
+    def __init__(self, timer: threading.Timer) -> None:
+        super().__init__(timer.interval, timer.function)
+        self.daemon = True
+        self._until = time.monotonic() + self.EVERY
+
+    def is_alive(self) -> bool:
+        return time.monotonic() < self._until or super().is_alive()
+
+
+class Counters(MemoryStorage):
+    """MemoryStorage looks for expired counters in a new thread up to a hundred times a second; once a second is plenty."""
+
+    @property
+    def timer(self) -> threading.Timer:
+        return self._sweep
+
+    @timer.setter
+    def timer(self, timer: threading.Timer) -> None:
+        self._sweep = Sweep(timer)
+
+
 class Limiter:
     """One worker's counters. A limit of 0 is no limit; a key's own limits come before the service's."""
 
     def __init__(self, workers: int, requests_per_minute: int, events_per_minute: int) -> None:
         self._workers = workers
         self._defaults: dict[Kind, int] = {"requests": requests_per_minute, "events": events_per_minute}
-        self._strategy = SlidingWindowCounterRateLimiter(MemoryStorage())
+        # The storage itself: its strategies wrap it in a dozen calls, and this is asked twice a request.
+        self._counters = Counters()
 
     def request(self, entry: KeyEntry) -> Verdict | None:
         """Count one request; raises TooManyRequests."""
@@ -48,47 +74,52 @@ class Limiter:
         return self._hit("events", entry, count)
 
     def limit_of(self, entry: KeyEntry, kind: Kind) -> int:
-        own = entry.rate_limit and (
-            entry.rate_limit.requests_per_minute if kind == "requests" else entry.rate_limit.events_per_minute
-        )
+        limits = entry.rate_limit
+        if limits is None:
+            return self._defaults[kind]
+        own = limits.requests_per_minute if kind == "requests" else limits.events_per_minute
         return self._defaults[kind] if own is None else own
 
     def _hit(self, kind: Kind, entry: KeyEntry, cost: int) -> Verdict | None:
         limit = self.limit_of(entry, kind)
         if limit == 0:
             return None
-        item = share(limit, self._workers)
-        allowed = self._strategy.hit(item, kind, entry.key_id, cost=cost)
-        stats = self._strategy.get_window_stats(item, kind, entry.key_id)
-        verdict = Verdict(kind, limit, max(0, stats.remaining), max(1, math.ceil(stats.reset_time - time.time())))
-        if not allowed:
-            raise refusal(verdict, cost, item.amount)
-        return verdict
+        name = f"{kind}/{entry.key_id}"
+        granted = share(limit, self._workers)
+        spent = self._counters.incr(name, WINDOW, cost)
+        reset = max(1, math.ceil(self._counters.get_expiry(name) - time.time()))
+        if spent > granted:
+            self._counters.decr(name, cost)
+            raise refusal(Verdict(kind, limit, max(0, granted - spent + cost), reset), cost, granted)
+        return Verdict(kind, limit, granted - spent, reset)
 
 
-@lru_cache(maxsize=4_096)
-def share(limit: int, workers: int) -> RateLimitItem:
+def share(limit: int, workers: int) -> int:
     """What one of `workers` grants of `limit` a minute, rounded up: a small limit must not become none."""
-    return RateLimitItemPerMinute(math.ceil(limit / workers))
+    return -(-limit // workers)
 
 
-def refusal(verdict: Verdict, cost: int, granted: int) -> errors.TooManyRequests:
-    """429 with Retry-After, which agrees with RateLimit's `t` (draft-ietf-httpapi-ratelimit-headers)."""
+def refusal(verdict: Verdict, cost: int, granted: int) -> TooMany:
+    """429 with Retry-After, which agrees with RateLimit's `t`."""
     detail = f"this key may send {verdict.limit} {verdict.kind} a minute"
     if cost > granted:
         detail += f"; {cost} at once are more than a worker ever grants ({granted}): send fewer at a time"
-    return errors.TooManyRequests(
-        detail,
-        reason=verdict.kind,
-        headers={"Retry-After": str(verdict.reset), **headers([verdict])},
-    )
+    return TooMany(verdict, detail)
 
 
-def headers(verdicts: list[Verdict]) -> dict[str, str]:
+class TooMany(errors.TooManyRequests):
+    """The refusal, with the verdict that its headers tell."""
+
+    def __init__(self, verdict: Verdict, detail: str) -> None:
+        super().__init__(detail, reason=verdict.kind, headers={"Retry-After": str(verdict.reset)})
+        self.verdict = verdict
+
+
+def headers(verdicts: Collection[Verdict]) -> list[tuple[str, str]]:
     """RateLimit-Policy and RateLimit as draft-ietf-httpapi-ratelimit-headers-10 writes them; none without limits."""
     if not verdicts:
-        return {}
-    return {
-        "RateLimit-Policy": ", ".join(f'"{v.kind}";q={v.limit};w={WINDOW}' for v in verdicts),
-        "RateLimit": ", ".join(f'"{v.kind}";r={v.remaining};t={v.reset}' for v in verdicts),
-    }
+        return []
+    return [
+        ("RateLimit-Policy", ", ".join([f'"{v.kind}";q={v.limit};w={WINDOW}' for v in verdicts])),
+        ("RateLimit", ", ".join([f'"{v.kind}";r={v.remaining};t={v.reset}' for v in verdicts])),
+    ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypedDict
 
 import msgspec
 
@@ -37,37 +36,63 @@ def duplicate(event_id: str, id: int) -> Outcome:
 
 def conflict(event_id: str) -> Outcome:
     return Outcome(
-        "conflict", event_id, error="duplicate_event", reason="other_content", detail="this event_id is stored with other content"
+        "conflict",
+        event_id,
+        error="duplicate_event",
+        reason="other_content",
+        detail="this event_id is stored with other content",
     )
 
 
 def invalid(problem: events.Invalid) -> Outcome:
     return Outcome(
-        "invalid", problem.event_id, error="validation_error", reason=problem.reason, pointer=problem.pointer, detail=problem.detail
+        "invalid",
+        problem.event_id,
+        error="validation_error",
+        reason=problem.reason,
+        pointer=problem.pointer,
+        detail=problem.detail,
     )
 
 
 def refused_by_store(event_id: str) -> Outcome:
-    """The database itself would not hold it: a gap in our checks, told as what it is to the client: its event can not be stored."""
+    """The database itself would not hold it: a gap in our checks, and to the client still an event that can not be stored."""
     return Outcome(
-        "invalid", event_id, error="validation_error", reason="refused_by_store", detail="the database can not hold this content"
+        "invalid",
+        event_id,
+        error="validation_error",
+        reason="refused_by_store",
+        detail="the database can not hold this content",
     )
 
 
 def failed(event_id: str | None, reason: str) -> Outcome:
-    return Outcome(
-        "failed", event_id, error="database_error", reason=reason, detail="not stored; send it again", retryable=True
-    )
+    return Outcome("failed", event_id, error="database_error", reason=reason, detail="not stored; send it again", retryable=True)
 
 
 def rolled_back(event_id: str | None) -> Outcome:
     """A good event of an atomic batch that another event spoilt."""
     return Outcome(
-        "failed", event_id, error="validation_error", reason="atomic", detail="not stored: another event of this batch was refused"
+        "failed",
+        event_id,
+        error="validation_error",
+        reason="atomic",
+        detail="not stored: another event of this batch was refused",
     )
 
 
-def count(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """How many of each status; every status is there."""
-    counted = Counter(outcome.status for outcome in outcomes)
-    return {status: counted[status] for status in STATUSES}
+class Counts(TypedDict):
+    """How many of each status."""
+
+    created: int
+    duplicate: int
+    conflict: int
+    invalid: int
+    failed: int
+
+
+def count(outcomes: Iterable[Outcome]) -> Counts:
+    counts = Counts(created=0, duplicate=0, conflict=0, invalid=0, failed=0)
+    for outcome in outcomes:
+        counts[outcome.status] += 1
+    return counts

@@ -101,7 +101,11 @@ class Pipeline:
         return rows, found
 
     def _booked(
-        self, rows: list[Row], found: Sequence[Outcome | None], format: Format, insert: Callable[[Sequence[Row]], list[Outcome]]
+        self,
+        rows: list[Row],
+        found: Sequence[Outcome | None],
+        format: Format,
+        insert: Callable[[Sequence[Row]], list[Outcome]],
     ) -> list[Outcome]:
         """Insert, and count what was received together with what became of it, so that no crash comes between the two."""
         invalid = sum(outcome is not None for outcome in found)

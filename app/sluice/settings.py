@@ -84,12 +84,10 @@ def postgresql_url(text: str) -> str:
     return text
 
 
-def setting(
-    name: str, parse: Parser, default: Any, doc: str, *, secret: bool = False, shown: str | None = None
-) -> Any:
+def setting(name: str, parse: Parser, default: Any, doc: str, *, secret: bool = False, shown: str | None = None) -> Any:
     """A dataclass field that is read from variable `name`; `doc` and `shown` (the default in words) make README's table."""
     meta = {"name": name, "parse": parse, "doc": doc, "secret": secret, "shown": shown}
-    return field(default=default, metadata=meta)
+    return field(default=default, metadata=meta, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +96,15 @@ class Settings:
 
     host: str = setting("HOST", str, "127.0.0.1", "address that both ports listen on")
     port: int = setting("PORT", whole(0, 65535), 8080, "the service; 0 picks a free port")
-    admin_port: int = setting(
-        "ADMIN_PORT", whole(0, 65535), 8081, "probes, `/metrics` and `/keyset`; 0 picks a free port"
-    )
+    admin_port: int = setting("ADMIN_PORT", whole(0, 65535), 8081, "probes, `/metrics` and `/keyset`; 0 picks a free port")
     data_dir: Path = setting("DATA_DIR", Path, Path(".sluice"), "embedded database and first-run key")
     database_url: str | None = setting(
-        "DATABASE_URL", postgresql_url, None, "any PostgreSQL >= 14", secret=True, shown="embedded server under `DATA_DIR`"
+        "DATABASE_URL",
+        postgresql_url,
+        None,
+        "any PostgreSQL >= 14",
+        secret=True,
+        shown="embedded server under `DATA_DIR`",
     )
     db_host: str | None = setting("DB_HOST", str, None, "with `DB_PORT`, `DB_NAME`, `DB_USER`, `DB_PASSWORD`: instead of a URL")
     db_port: int = setting("DB_PORT", whole(1, 65535), 5432, "see `DB_HOST`")
@@ -117,32 +118,53 @@ class Settings:
         "DATABASE_PASSWORD_FILE", Path, None, "password, read again for every new connection"
     )
     database_secret_arn: str | None = setting(
-        "DATABASE_SECRET_ARN", str, None, "`migrate` reads the owner's user and password from this Secrets Manager secret (extra `aws`)"
+        "DATABASE_SECRET_ARN",
+        str,
+        None,
+        "`migrate` reads the owner's user and password from this Secrets Manager secret (extra `aws`)",
     )
     database_iam_auth: bool = setting(
-        "DATABASE_IAM_AUTH", switch, False, "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)"
+        "DATABASE_IAM_AUTH",
+        switch,
+        False,
+        "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)",
     )
-    database_ca_file: Path | None = setting("DATABASE_CA_FILE", Path, None, "CA bundle for TLS to the database", shown="system trust")
+    database_ca_file: Path | None = setting(
+        "DATABASE_CA_FILE", Path, None, "CA bundle for TLS to the database", shown="system trust"
+    )
     db_pool_size: int = setting("DB_POOL_SIZE", whole(1, 100), 4, "database connections of one worker")
     api_keys: tuple[str, ...] = setting(
-        "API_KEYS", words, (), "plain keys, comma-separated, hashed at boot", secret=True,
+        "API_KEYS",
+        words,
+        (),
+        "plain keys, comma-separated, hashed at boot",
+        secret=True,
         shown="a first-run key while `HOST` is loopback and the store embedded",
     )
     keyset_file: Path | None = setting("KEYSET_FILE", Path, None, "the operator's document, polled every second")
     anonymous_paths: tuple[str, ...] = setting(
-        "ANONYMOUS_PATHS", paths, (), "of `/` and `/log`: POST without a key, all in one rate-limit bucket", shown="none"
+        "ANONYMOUS_PATHS",
+        paths,
+        (),
+        "of `/` and `/log`: POST without a key, all in one rate-limit bucket",
+        shown="none",
     )
     allowed_origins: tuple[str, ...] = setting("ALLOWED_ORIGINS", words, (), "CORS origins, comma-separated", shown="none")
     workers: int = setting("WORKERS", whole(1, 64), max(2, min(CORES, 8)), "gunicorn workers", shown="one a core, 2 to 8")
     threads: int = setting("THREADS", whole(2, 256), 16, "threads of one worker")
     max_requests: int = setting(
-        "MAX_REQUESTS", whole(0, 10_000_000), 100_000, "requests after which a worker is replaced (plus jitter of a tenth); 0 never"
+        "MAX_REQUESTS",
+        whole(0, 10_000_000),
+        100_000,
+        "requests after which a worker is replaced (plus jitter of a tenth); 0 never",
     )
     drain_seconds: float = setting(
         "DRAIN_SECONDS", seconds(0, 300), 5.0, "how long SIGTERM keeps serving, not ready, with `Connection: close`"
     )
     graceful_timeout: int = setting("GRACEFUL_TIMEOUT", whole(1, 300), 20, "how long requests in flight may take after the drain")
-    keep_alive: int = setting("KEEP_ALIVE", whole(1, 3600), 75, "seconds an idle connection is kept; above the load balancer's idle timeout")
+    keep_alive: int = setting(
+        "KEEP_ALIVE", whole(1, 3600), 75, "seconds an idle connection is kept; above the load balancer's idle timeout"
+    )
     request_timeout: float = setting(
         "REQUEST_TIMEOUT_SECONDS", seconds(1, 300), 10.0, "deadline of one request; of one chunk in a stream"
     )
@@ -150,24 +172,40 @@ class Settings:
         "HEARTBEAT_TIMEOUT", seconds(2, 300), 25.0, "liveness fails when no worker's heartbeat is younger"
     )
     rate_limit_requests_per_minute: int = setting(
-        "RATE_LIMIT_REQUESTS_PER_MINUTE", whole(0, 10**9), 60_000, "a key's requests in a minute, by this pod; 0 no limit"
+        "RATE_LIMIT_REQUESTS_PER_MINUTE",
+        whole(0, 10**9),
+        60_000,
+        "a key's requests in a minute, by this pod; 0 no limit",
     )
     rate_limit_events_per_minute: int = setting(
-        "RATE_LIMIT_EVENTS_PER_MINUTE", whole(0, 10**9), 6_000_000, "a key's events in a minute, by this pod; 0 no limit"
+        "RATE_LIMIT_EVENTS_PER_MINUTE",
+        whole(0, 10**9),
+        6_000_000,
+        "a key's events in a minute, by this pod; 0 no limit",
     )
-    max_batch_size: int = setting("MAX_BATCH_SIZE", whole(1, 10_000), 1_000, "events in a JSON batch, lines in one commit of a stream")
+    max_batch_size: int = setting(
+        "MAX_BATCH_SIZE", whole(1, 10_000), 1_000, "events in a JSON batch, lines in one commit of a stream"
+    )
     max_event_bytes: int = setting("MAX_EVENT_BYTES", whole(1_024, 16 << 20), 256 << 10, "one event as canonical JSON")
-    max_body_bytes: int = setting("MAX_BODY_BYTES", whole(1_024, 256 << 20), 10 << 20, "a body on the wire (streams have no limit)")
+    max_body_bytes: int = setting(
+        "MAX_BODY_BYTES", whole(1_024, 256 << 20), 10 << 20, "a body on the wire (streams have no limit)"
+    )
     max_inflated_bytes: int = setting("MAX_INFLATED_BYTES", whole(1_024, 512 << 20), 20 << 20, "a body after decompression")
     max_inflight_bytes: int = setting(
         "MAX_INFLIGHT_BYTES", whole(1 << 20, 8 << 30), 128 << 20, "bodies that one worker holds at a time; above it 503"
     )
     storage_type: str = setting("STORAGE_TYPE", one_of("postgresql"), "postgresql", "the store")
     retention_days: int | None = setting(
-        "RETENTION_DAYS", whole(1, 36_500), None, "older events are removed, and refused as `too_old`", shown="keep for ever"
+        "RETENTION_DAYS",
+        whole(1, 36_500),
+        None,
+        "older events are removed, and refused as `too_old`",
+        shown="keep for ever",
     )
     log_level: str = setting("LOG_LEVEL", one_of(*LEVELS), "info", "`debug` logs every request")
-    run_dir: Path | None = setting("SLUICE_RUN_DIR", Path, None, "where the processes of one `serve` meet", shown="a temporary folder")
+    run_dir: Path | None = setting(
+        "SLUICE_RUN_DIR", Path, None, "where the processes of one `serve` meet", shown="a temporary folder"
+    )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -239,7 +277,8 @@ def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"can not be read from {name}_FILE={path}: {type(error).__name__}") from error
+        # Not the path: whoever takes the one variable for the other puts the secret there.
+        raise ValueError(f"can not be read from the file that {name}_FILE names: {type(error).__name__}") from error
 
 
 def contradictions(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[str]:
@@ -268,4 +307,4 @@ def is_loopback(host: str) -> bool:
 
 def host_part(host: str) -> str:
     """A host as it stands in a URL: a socket folder is quoted, an IPv6 address bracketed."""
-    return f"[{host}]" if ":" in host else quote(host, safe="")
+    return f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")

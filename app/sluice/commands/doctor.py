@@ -19,14 +19,17 @@ from sluice.stores import embedded, inspection, login
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 MENDS = {
     "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST; is a firewall or NetworkPolicy between?",
-    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE), or run `sluice migrate`, which makes sluice_app",
+    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE); `sluice migrate` makes sluice_app",
     "password_file_missing": "mount the file that DATABASE_PASSWORD_FILE names",
 }
 
 
 @click.command(epilog="\b\nExamples:\n  sluice doctor\n  DATABASE_URL=postgresql://db/sluice sluice doctor")
 def doctor() -> None:
-    """Say what is wrong with settings, keys, disk and database, and how to mend it. Changes nothing; exit code 1 when something failed."""
+    """Say what is wrong with settings, keys, disk and database, and how to mend it.
+
+    Changes nothing. The exit code is 1 when something failed.
+    """
     settings = environment.settings()
     findings = [*checks.here(settings), *database(settings)]
     table = Table("", "what", "how to mend it", title="sluice doctor")

@@ -102,9 +102,7 @@ def check(context: click.Context) -> None:
     key = key_from_stdin(context)
     if fault := sluice.keys.fault(key):
         raise click.ClickException(f"the key {fault}")
-    click.echo(
-        "whole: the checksum is right" if sluice.keys.has_prefix(key) else "a plain key: it has no checksum to check"
-    )
+    click.echo("whole: the checksum is right" if sluice.keys.has_prefix(key) else "a plain key: it has no checksum to check")
 
 
 def key_from_stdin(context: click.Context) -> str:

@@ -79,9 +79,7 @@ def refusal(outcome: Outcome) -> errors.ApiError:
 def batch_data(found: Sequence[Outcome], *, everything: bool = False) -> BatchData:
     counts = outcomes.count(found)
     told = [result(index, outcome) for index, outcome in enumerate(found) if everything or outcome.status != "created"]
-    return BatchData(
-        total_received=len(found), logs_processed=counts["created"] + counts["duplicate"], results=told, **counts
-    )
+    return BatchData(total_received=len(found), logs_processed=counts["created"] + counts["duplicate"], results=told, **counts)
 
 
 def result(index: int, outcome: Outcome) -> Result:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, request
+from flask_cors import CORS
 from prometheus_client import CollectorRegistry
 from prometheus_flask_exporter import PrometheusMetrics
 
@@ -28,16 +30,34 @@ def create_app(settings: Settings, *, store: Store | None = None, board: Board |
     `store` and `board`: as the caller has them already; without them, made from the settings.
     """
     logs.configure(settings.log_level)
-    app = Flask("sluice", static_folder=None)
+    app = Service("sluice", static_folder=None)
     registry = CollectorRegistry()
     PrometheusMetrics(app, registry=registry, path=None, group_by=route)
     app.extensions["sluice"] = assemble(settings, Metrics(registry), store, board)
-    context.init_app(app)
     problems.init_app(app)
     for blueprint in (probes.blueprint, ingest.blueprint, read.blueprint, openapi.blueprint):
         app.register_blueprint(blueprint)
+    app.before_request(hide_from_metrics)
     allow_origins(app, settings)
+    app.wsgi_app = context.Context(app.wsgi_app, log_all=settings.log_level == "debug")  # type: ignore[method-assign]
     return app
+
+
+class Service(Flask):
+    """Flask with our request."""
+
+    request_class = context.Request
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        # No view here is a coroutine, and Flask would look at each of them for every request.
+        return func
+
+
+def hide_from_metrics() -> None:
+    """The exporter labels by method, and a client may invent methods without end."""
+    request = context.current()
+    if request.method not in context.METHODS:
+        request.prom_do_not_track = True
 
 
 def route(_: object) -> str:
@@ -77,6 +97,4 @@ def ready_of(board: Board | None) -> Callable[[], tuple[bool, str]]:
 def allow_origins(app: Flask, settings: Settings) -> None:
     if not settings.allowed_origins:
         return
-    from flask_cors import CORS
-
     CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, max_age=43_200)

@@ -6,26 +6,24 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from flask import g, request
-
 from sluice import errors
+from sluice.http.context import Call, Request, current
 from sluice.http.services import Services, services
 from sluice.keys import KeyEntry
+from sluice.limiter import TooMany, Verdict
 
 View = TypeVar("View", bound=Callable[..., Any])
 CHALLENGE = 'Bearer realm="sluice"'
-ANONYMOUS = KeyEntry(
-    digest="sha256:" + "0" * 64, key_id="anonymous", version=1, owner="anonymous", scopes=frozenset(("ingest",)), state="active"
-)
+ANONYMOUS = KeyEntry(digest="sha256:" + "0" * 64, key_id="anonymous", owner="anonymous", scopes=frozenset(("ingest",)))
 
 
 def needs(scope: str | None) -> Callable[[View], View]:
-    """A view that only a valid key with `scope` reaches (None: any valid key). The key is on `g.entry`, its id on `g.key_id`."""
+    """A view that only a valid key with `scope` reaches (None: any valid key). It is on the request: `entry`, `key_id`."""
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            admit(scope)
+            admit(services(), current(), scope)
             return view(*args, **kwargs)
 
         return cast(View, guarded)
@@ -33,64 +31,67 @@ def needs(scope: str | None) -> Callable[[View], View]:
     return decorate
 
 
-def admit(scope: str | None) -> None:
+def admit(parts: Services, request: Request, scope: str | None) -> None:
     """Check key, scope and request limit, in this order, before a byte of the body is read."""
-    parts = services()
-    entry = entry_of(parts)
-    g.entry, g.key_id = entry, entry.key_id
+    call = request.call
+    entry = call.entry = entry_of(parts, request)
+    call.key_id = entry.key_id
+    call.route = request.url_rule.rule if request.url_rule else None
     if scope is not None and scope not in entry.scopes:
         parts.metrics.auth("forbidden")
         raise errors.Forbidden(f"this key lacks the scope {scope}", reason="scope")
     parts.metrics.auth("ok")
-    limited(parts, parts.limiter.request, entry)
+    limited(parts, call, parts.limiter.request, entry)
 
 
-def limited(parts: Services, hit: Callable[..., Any], *args: Any) -> None:
+def count_events(parts: Services, request: Request, count: int) -> None:
+    """Count `count` events of this request against the key's limit."""
+    limited(parts, request.call, parts.limiter.events, entry_on(request), count)
+
+
+def entry_on(request: Request) -> KeyEntry:
+    """The entry that `admit` found."""
+    entry = request.call.entry
+    if entry is None:
+        raise TypeError("a view without auth.needs asked who asks")
+    return entry
+
+
+def limited(parts: Services, call: Call, hit: Callable[..., Verdict | None], *args: Any) -> None:
     """Count against a limit and remember what the answer's headers tell of it."""
     try:
         verdict = hit(*args)
-    except errors.TooManyRequests as error:
-        parts.metrics.rate_limited(str(error.reason))
+    except TooMany as error:
+        parts.metrics.rate_limited(error.verdict.kind)
+        call.verdicts = (error.verdict,)
         raise
     if verdict is not None:
-        g.verdicts.append(verdict)
+        call.verdicts = (*(v for v in call.verdicts if v.kind != verdict.kind), verdict)
 
 
-def count_events(count: int) -> None:
-    """Count `count` events of this request against the key's limit."""
-    parts = services()
-    limited(parts, parts.limiter.events, g.entry, count)
-
-
-def entry_of(parts: Services) -> KeyEntry:
-    presented = presented_key()
-    if presented is None and request.path in parts.settings.anonymous_paths:
-        return ANONYMOUS
+def entry_of(parts: Services, request: Request) -> KeyEntry:
+    """The entry of the request's key; raises Unauthorized with its reason."""
     try:
-        if presented is None:
-            raise errors.Unauthorized("send a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'", reason="missing")
-        return parts.keyring.verify(presented)
+        presented = presented_key(request)
+        if presented is not None:
+            return parts.keyring.verify(presented)
+        if request.path in parts.settings.anonymous_paths:
+            return ANONYMOUS
+        raise errors.Unauthorized("send a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'", reason="missing")
     except errors.Unauthorized as error:
         parts.metrics.auth(str(error.reason))
         error.headers.setdefault("WWW-Authenticate", CHALLENGE)
         raise
 
 
-def presented_key() -> str | None:
-    """The key of the request. `Authorization` comes before `X-API-Key`, also when it is wrong; a bare key is taken, as seed 001 did."""
-    given = request.environ.get("HTTP_AUTHORIZATION")
+def presented_key(request: Request) -> str | None:
+    """The key of the request; `Authorization` beats `X-API-Key`, also when it is wrong. A bare key is taken, as by seed 001."""
+    given: str | None = request.environ.get("HTTP_AUTHORIZATION")
     if given is None:
         return request.environ.get("HTTP_X_API_KEY")
     scheme, _, rest = given.strip().partition(" ")
     if not rest:
-        return cast(str, scheme)
+        return scheme
     if scheme.lower() != "bearer":
-        raise malformed()
-    return cast(str, rest.strip())
-
-
-def malformed() -> errors.Unauthorized:
-    services().metrics.auth("malformed")
-    return errors.Unauthorized(
-        "Authorization takes the scheme Bearer", reason="malformed", headers={"WWW-Authenticate": CHALLENGE}
-    )
+        raise errors.Unauthorized("Authorization takes the scheme Bearer", reason="malformed")
+    return rest.strip()

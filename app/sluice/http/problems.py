@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from sluice import cursors, errors, filters
+from sluice.http.context import current
 from sluice.stores import InFlight, OtherRequest
 
 log = structlog.get_logger()
@@ -43,18 +44,19 @@ def init_app(app: Flask) -> None:
 
 
 def rendered(error: errors.ApiError) -> Response:
+    call = current().call
     problem = Problem(
         type=f"urn:sluice:problem:{error.error}",
         title=error.title,
         status=error.status,
         detail=error.detail,
         error=error.error,
-        request_id=g.get("request_id", ""),
+        request_id=call.request_id,
         reason=error.reason,
-        errors=error.errors,
+        errors=[dict(item) for item in error.errors],
         data=dict(error.data) if error.data is not None else None,
     )
-    g.problem = error
+    call.problem = error
     headers: Mapping[str, str] = error.headers
     return Response(msgspec.json.encode(problem), error.status, headers, content_type=PROBLEM)
 
@@ -100,5 +102,5 @@ def of_framework(error: HTTPException) -> errors.ApiError:
 
 
 def unexpected(error: Exception) -> Response:
-    log.error("request.failed", cause=type(error).__name__, exc_info=True)
+    log.error("request.failed", cause=type(error).__name__, exc_info=error)
     return rendered(errors.InternalServerError("something here is broken; the log has the request id"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import cast
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response
 
 from sluice import __version__, errors, events, filters, janitor, limiter
 from sluice.http import answers, auth, shapes
+from sluice.http.context import current
 from sluice.http.ingest import flags
 from sluice.http.services import Services, services
 from sluice.stores import Page
@@ -19,7 +21,7 @@ blueprint = Blueprint("read", __name__)
 @blueprint.get("/api/v1/logs/filter")
 @auth.needs("read")
 def filtered() -> Response:
-    query = filters.parse(request.args.items(multi=True))
+    query = filters.parse(current().args.items(multi=True))
     page = services().store.page(query)
     return answers.success(page_data(page, query), "events found")
 
@@ -27,7 +29,7 @@ def filtered() -> Response:
 @blueprint.get("/api/v1/logs/recent")
 @auth.needs("read")
 def recent() -> Response:
-    given = dict(request.args)
+    given = dict(current().args)
     query = filters.parse([("page_size", given.pop("limit", "50")), *given.items()], matched=False)
     return answers.success(services().store.page(query).logs, "newest events")
 
@@ -35,7 +37,7 @@ def recent() -> Response:
 @blueprint.get("/api/v1/events/<path:event_id>")
 @auth.needs("read")
 def event(event_id: str) -> Response:
-    flags()
+    flags(current())
     log = services().store.get(event_id) if "\0" not in event_id else None
     if log is None:
         raise errors.NotFound("no event has this id")
@@ -45,7 +47,7 @@ def event(event_id: str) -> Response:
 @blueprint.get("/api/v1/export")
 @auth.needs("read")
 def export() -> Response:
-    query = filters.parse(request.args.items(multi=True), paged=False)
+    query = filters.parse(current().args.items(multi=True), paged=False)
     chunks = services().store.export(query)
     # The first chunk now, so that a store that is away is still a 503 and not a broken answer.
     first = next(chunks, b"")
@@ -59,7 +61,7 @@ def chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 def page_data(page: Page, query: filters.Filter) -> shapes.LogPage:
     return shapes.LogPage(
-        logs=page.logs,
+        logs=cast(list[shapes.Log], page.logs),  # JSON text of such objects, as the store wrote it
         total_count=page.total,
         total_count_exact=page.exact,
         page=query.page,
@@ -72,7 +74,7 @@ def page_data(page: Page, query: filters.Filter) -> shapes.LogPage:
 @blueprint.get("/api/v1/metrics")
 @auth.needs("read")
 def metrics() -> Response:
-    flags()
+    flags(current())
     return answers.success(services().store.figures(datetime.now(UTC)), "figures of the stored events")
 
 
@@ -80,7 +82,7 @@ def metrics() -> Response:
 @auth.needs("read")
 def status() -> Response:
     """Truthful and never a 5xx: a database that is away is what it tells."""
-    flags()
+    flags(current())
     parts = services()
     try:
         figures = parts.store.figures(datetime.now(UTC))
@@ -99,8 +101,8 @@ def service_state(parts: Services) -> shapes.ServiceState:
 @blueprint.get("/api/v1/limits")
 @auth.needs(None)
 def limits() -> Response:
-    flags()
-    parts = services()
+    flags(current())
+    parts, entry = services(), auth.entry_on(current())
     settings = parts.settings
     data = shapes.Limits(
         max_event_bytes=settings.max_event_bytes,
@@ -111,8 +113,8 @@ def limits() -> Response:
         max_page_size=filters.MAX_PAGE_SIZE,
         max_seconds_ahead=int(events.MAX_AHEAD.total_seconds()),
         retention_days=settings.retention_days,
-        requests_per_minute=parts.limiter.limit_of(g.entry, "requests"),
-        events_per_minute=parts.limiter.limit_of(g.entry, "events"),
+        requests_per_minute=parts.limiter.limit_of(entry, "requests"),
+        events_per_minute=parts.limiter.limit_of(entry, "events"),
         window_seconds=limiter.WINDOW,
         idempotency_key_hours=janitor.ANSWER_HOURS,
         deduplication="exact for as long as an event is kept",
@@ -123,7 +125,7 @@ def limits() -> Response:
 @blueprint.get("/api/v1/whoami")
 @auth.needs(None)
 def whoami() -> Response:
-    flags()
-    entry = g.entry
+    flags(current())
+    entry = auth.entry_on(current())
     data = shapes.Whoami(entry.key_id, entry.version, entry.owner, sorted(entry.scopes), entry.not_after)
     return answers.success(data, "this key")

@@ -35,4 +35,5 @@ class Services:
 
 
 def services() -> Services:
+    """The services of the application that answers this request."""
     return cast(Services, current_app.extensions["sluice"])

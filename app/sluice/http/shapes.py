@@ -52,9 +52,9 @@ class Log(msgspec.Struct):
 
 
 class LogPage(msgspec.Struct):
-    """One page. `total_count` is exact up to 10,000, and `total_count_exact` says whether it is; `logs` holds Log objects."""
+    """One page. `total_count` is exact up to 10,000, and `total_count_exact` says whether it is."""
 
-    logs: list[Log] | list[msgspec.Raw]
+    logs: list[Log]
     total_count: int
     total_count_exact: bool
     page: int

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import structlog
-from flask import Response, g, request
+from flask import Response
 
 from sluice import errors, outcomes
-from sluice.http import answers, auth, bodies
+from sluice.http import answers, auth, bodies, worker
+from sluice.http.context import Request
 from sluice.http.problems import unavailable
-from sluice.http.services import Services, services
+from sluice.http.services import Services
 from sluice.intake import batches, inflate, stream
 from sluice.intake.batches import Item
 from sluice.outcomes import Outcome
@@ -29,7 +30,7 @@ class Tally:
 
     def __init__(self, everything: bool) -> None:
         self._everything = everything
-        self._counts = dict.fromkeys(outcomes.STATUSES, 0)
+        self._counts = outcomes.count([])
         self._results: list[answers.Result] = []
         self._truncated = False
         self.received = 0
@@ -40,10 +41,6 @@ class Tally:
             if self._everything or outcome.status != "created":
                 self._tell(index, outcome)
         self.received += len(found)
-
-    def add_failed(self, count: int, reason: str) -> None:
-        """`count` lines of which nothing is stored because the store is away."""
-        self.add([outcomes.failed(None, reason)] * count)
 
     def _tell(self, index: int, outcome: Outcome) -> None:
         if len(self._results) < MAX_RESULTS:
@@ -64,18 +61,16 @@ class Tally:
         )
 
 
-def ingest(given: dict[str, str]) -> Response:
-    """The view of an NDJSON body."""
-    if "Idempotency-Key" in request.headers:
-        raise errors.BadRequest(
-            "Idempotency-Key does not apply to a stream; event ids make its lines safe to send again", error="invalid_idempotency_key"
-        )
-    parts = services()
-    tally = Tally(given.get("results") == "all")
+def ingest(parts: Services, request: Request, *, everything: bool) -> Response:
+    """The answer to an NDJSON body."""
+    if "HTTP_IDEMPOTENCY_KEY" in request.environ:
+        detail = "Idempotency-Key does not apply to a stream; event ids make its lines safe to send again"
+        raise errors.BadRequest(detail, error="invalid_idempotency_key")
+    tally = Tally(everything)
     with parts.inflight.share() as share:
         share.take(HELD_BYTES)
         try:
-            stopped = take_in(parts, tally)
+            stopped = take_in(parts, request, tally)
         except errors.ApiError as error:
             raise counted(error, tally) from error
         except errors.StoreUnavailable as error:
@@ -93,44 +88,40 @@ def counted(error: errors.ApiError, tally: Tally) -> errors.ApiError:
     return error
 
 
-def take_in(parts: Services, tally: Tally) -> str | None:
+def take_in(parts: Services, request: Request, tally: Tally) -> str | None:
     """Commit chunk after chunk; why it stopped before the end of the body, or None."""
     settings = parts.settings
     chunker = stream.Chunker(settings.max_batch_size, settings.max_event_bytes, time.monotonic)
-    for text in chunks(chunker):
-        commit(parts, tally, text)
+    for text in chunks(request, chunker, settings.request_timeout):
+        commit(parts, request, tally, text)
         if parts.draining():
+            worker.close_after(request.environ)
             return "draining"
-        recheck(parts)
+        # A key that was revoked ends the stream with the chunk.
+        auth.entry_of(parts, request)
     return None
 
 
-def chunks(chunker: stream.Chunker) -> Iterator[bytes]:
-    """Texts of whole lines, as they fall due. When the body breaks off, what came in whole lines comes before the error."""
+def chunks(request: Request, chunker: stream.Chunker, timeout: float) -> Iterator[bytes]:
+    """Texts of whole lines, as they fall due, and b"" now and then. Of a body that breaks off its whole lines come first."""
     try:
-        for piece in inflate.inflated(bodies.streamed(lambda: chunker.wait), bodies.encoding()):
+        for piece in inflate.inflated(bodies.streamed(request, timeout, lambda: chunker.wait), bodies.encoding(request)):
             chunker.add(piece)
-            if chunker.due:
-                yield from chunker.take()
+            yield from chunker.take() if chunker.due else (b"",)
     except errors.ApiError:
-        yield from chunker.take()
+        yield from chunker.finish()
         raise
+    chunker.end()
     yield from chunker.finish()
 
 
-def commit(parts: Services, tally: Tally, text: bytes) -> None:
+def commit(parts: Services, request: Request, tally: Tally, text: bytes) -> None:
     items: Sequence[Item] = batches.lines(text)
     if not items:
         return
-    auth.count_events(len(items))
+    auth.count_events(parts, request, len(items))
     try:
-        tally.add(parts.pipeline.many(items, g.key_id, "ndjson"))
+        tally.add(parts.pipeline.many(items, auth.entry_on(request).key_id, "ndjson"))
     except errors.StoreUnavailable as error:
-        tally.add_failed(len(items), error.reason)
+        tally.add([outcomes.failed(None, error.reason)] * len(items))
         raise
-
-
-def recheck(parts: Services) -> None:
-    """A key that was revoked ends the stream with the chunk."""
-    if g.entry is not auth.ANONYMOUS:
-        auth.entry_of(parts)

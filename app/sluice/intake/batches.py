@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import msgspec
@@ -60,11 +61,28 @@ def parsed(body: bytes) -> Sequence[Item]:
         return [one_of(raw) for raw in raw_items(body, is_array)]
 
 
-def raw_items(body: bytes, is_array: bool) -> list[msgspec.Raw]:
+def raw_items(body: bytes, is_array: bool) -> Sequence[msgspec.Raw | bytes]:
     try:
         return decode_raw_list(body) if is_array else decode_raw_batch(body).logs
     except NOT_JSON as error:
-        raise refused(body, events.explain(error)) from error
+        items = lenient_items(body)
+        if items is None:
+            raise refused(body, events.explain(error)) from error
+        return items
+
+
+def lenient_items(body: bytes) -> list[bytes] | None:
+    """The items where only NaN, Infinity or half a surrogate pair is wrong, as Python's own json writes them; else None.
+
+    The standard library reads what it writes, so such a value spoils its item and not the batch. The items are written as
+    they were read, for the event's own decoder to refuse.
+    """
+    try:
+        batch = json.loads(body.decode(errors="surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    items = batch.get("logs") if isinstance(batch, dict) else batch
+    return [json.dumps(item).encode() for item in items] if isinstance(items, list) else None
 
 
 def lines(chunk: bytes) -> Sequence[Item]:

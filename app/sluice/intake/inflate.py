@@ -77,7 +77,7 @@ class Brotli:
 
 
 class Zstd:
-    """Input goes in by small pieces, for the library has no bound on its output: a block of 4 bytes may give 128 KiB, so 2 MiB here."""
+    """Input goes in by small pieces, for the library does not bound its output: 4 bytes may give 128 KiB, so a slice 2 MiB."""
 
     SLICE = 64
 
@@ -92,7 +92,10 @@ class Zstd:
             while piece:
                 if self._stream.eof:
                     self._stream = self._new()
-                yield self._stream.decompress(piece)
+                inflated = self._stream.decompress(piece)
+                yield inflated[:STEP]
+                for at in range(STEP, len(inflated), STEP):
+                    yield inflated[at : at + STEP]
                 piece = self._stream.unused_data if self._stream.eof else b""
         self.finished = self._stream.eof
 
@@ -111,7 +114,7 @@ def inflated(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
     An empty body is empty in every coding.
     """
-    if encoding in ("", "identity"):
+    if encoding.strip().lower() in ("", "identity"):
         yield from pieces
         return
     inflater = inflater_for(encoding)

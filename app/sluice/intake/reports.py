@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from sluice import events
 from sluice.events import Event, Name
@@ -31,9 +30,7 @@ def error_report(body: bytes) -> Event:
         report = decode_report(body)
     except batches.NOT_JSON as error:
         raise batches.refused(body, events.explain(error)) from error
-    return Event(
-        event_type="error", event_name=report.endpoint, source=report.service, properties=msgspec.structs.asdict(report)
-    )
+    return Event(event_type="error", event_name=report.endpoint, source=report.service, properties=msgspec.structs.asdict(report))
 
 
 def log_object(body: bytes) -> Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sluice import errors
 
@@ -11,7 +11,7 @@ CHUNK_BYTES = 4 << 20
 
 
 class Chunker:
-    """Collects bytes and cuts them at line ends. `due` when it holds `max_lines`, CHUNK_BYTES, or lines older than `max_age` seconds."""
+    """Collects bytes and cuts them at line ends. `due`: it holds `max_lines`, CHUNK_BYTES, or lines older than `max_age` s."""
 
     def __init__(self, max_lines: int, max_line_bytes: int, clock: Callable[[], float], max_age: float = 1.0) -> None:
         self._max_lines = max_lines
@@ -19,7 +19,7 @@ class Chunker:
         self._max_age = max_age
         self._clock = clock
         self._whole = bytearray()
-        self._rest = b""
+        self._rest = bytearray()
         self._lines = 0
         self._since = 0.0
 
@@ -33,7 +33,7 @@ class Chunker:
                 self._since = self._clock()
             self._whole += self._rest + head + newline
             self._lines += head.count(b"\n") + 1
-            self._rest = tail
+            self._rest = bytearray(tail)
         # A line may hold white space and escapes that its event's canonical form does not, hence the generous factor.
         if len(self._rest) > 8 * self._max_line_bytes:
             raise errors.ContentTooLarge(f"a line is longer than {8 * self._max_line_bytes} bytes", reason="line_too_long")
@@ -47,18 +47,26 @@ class Chunker:
         """Seconds until the lines held are due; `max_age` when there are none."""
         return self._since + self._max_age - self._clock() if self._lines else self._max_age
 
-    def take(self) -> list[bytes]:
-        """What is held in whole lines, as texts of at most `max_lines` lines."""
-        text, count = bytes(self._whole), self._lines
-        self._whole.clear()
-        self._lines = 0
-        if count <= self._max_lines:
-            return [text] if text else []
-        split = text.split(b"\n")
-        return [b"\n".join(split[i : i + self._max_lines]) for i in range(0, count, self._max_lines)]
+    def take(self) -> Iterator[bytes]:
+        """What is due, as texts of at most `max_lines` lines; full ones first, so that a fast stream makes full commits."""
+        while self.due:
+            yield self._cut()
 
-    def finish(self) -> list[bytes]:
-        """As take, with a last line that has no line end. Only for a body that came whole."""
+    def finish(self) -> Iterator[bytes]:
+        """All that is left in whole lines."""
+        while self._lines:
+            yield self._cut()
+
+    def end(self) -> None:
+        """The body came whole: a last line without a line end is a line too."""
         if self._rest.strip():
             self.add(b"\n")
-        return self.take()
+
+    def _cut(self) -> bytes:
+        if self._lines <= self._max_lines:
+            text, self._whole, self._lines = bytes(self._whole), bytearray(), 0
+            return text
+        *head, rest = self._whole.split(b"\n", self._max_lines)
+        self._whole = rest
+        self._lines -= self._max_lines
+        return b"\n".join(head)

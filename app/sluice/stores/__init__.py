@@ -30,7 +30,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """`logs`: JSON objects as text. `total` is exact up to a cap, and `exact` says whether it is. `next_cursor` None: the last page."""
+    """`logs`: JSON objects as text. `total` is exact up to a cap, `exact` says whether it is. No `next_cursor`: the last page."""
 
     logs: list[msgspec.Raw]
     total: int
@@ -77,11 +77,11 @@ class ServerFacts(msgspec.Struct, frozen=True):
     role_may_ddl: bool
 
 
-class InFlight(Exception):  # noqa: N818 - a state, not an error
+class InFlight(Exception):
     """Another request with the same Idempotency-Key is being worked on now."""
 
 
-class OtherRequest(Exception):  # noqa: N818 - a state, not an error
+class OtherRequest(Exception):
     """This Idempotency-Key was used for another request."""
 
 
@@ -95,7 +95,7 @@ class Store(Protocol):
         """Return when the store is there, durable and has our schema; else raise StoreUnavailable with the reason."""
 
     def insert(self, rows: Sequence[Row], at: datetime) -> list[Outcome]:
-        """Store what is new in one commit; an outcome per row, in order. Calling it again with the same rows stores nothing twice."""
+        """Store what is new in one commit; an outcome per row, in order. The same rows again are stored no second time."""
 
     def insert_all(self, rows: Sequence[Row], at: datetime) -> list[Outcome]:
         """As insert, but when any row is a conflict no row is stored."""
@@ -113,7 +113,7 @@ class Store(Protocol):
         """One event as JSON text."""
 
     def export(self, query: Filter) -> Iterator[bytes]:
-        """All events of a filter that are stored now, oldest first, as chunks of NDJSON; memory does not grow with their number."""
+        """All events of a filter that are stored now, oldest first, as chunks of NDJSON; memory stays as it is."""
 
     def figures(self, now: datetime) -> Figures:
         """Counts and rates for /api/v1/metrics."""

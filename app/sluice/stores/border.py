@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import structlog
 from psycopg import errors as pg
@@ -11,14 +13,29 @@ from sluice import errors
 log = structlog.get_logger()
 
 # PostgreSQL's appendix A, by class or code.
-SCHEMA = (pg.UndefinedTable, pg.UndefinedColumn, pg.InvalidSchemaName, pg.InsufficientPrivilege, pg.UndefinedFunction, pg.UndefinedObject)
+SCHEMA = (
+    pg.UndefinedTable,
+    pg.UndefinedColumn,
+    pg.InvalidSchemaName,
+    pg.InsufficientPrivilege,
+    pg.UndefinedFunction,
+    pg.UndefinedObject,
+)
 CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
 LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName)
 LATER = (pg.SerializationFailure, pg.DeadlockDetected)
+# A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
+# they are all "unreachable".
+SAID = {
+    "login_refused": r"authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in"
+    r'|(?:role|database) ".*" does not exist|permission denied for database',
+    "too_many_connections": "too many connections|too many clients|remaining connection slots",
+    "tls_refused": "certificate|SSL was required|does not support SSL",
+}
 
 
 class Interrupted(errors.StoreUnavailable):
-    """The connection or transaction was lost. Whether it was committed is not known, so only what is safe to repeat is repeated."""
+    """The connection or transaction was lost. Nobody knows whether it was committed, so only what is safe is repeated."""
 
 
 def ours(error: psycopg.Error) -> errors.StoreError:
@@ -52,4 +69,6 @@ def reason_of(error: psycopg.Error) -> str:
         return "database_full"
     if isinstance(error, pg.TooManyConnections):
         return "too_many_connections"
+    if error.sqlstate is None:
+        return next((reason for reason, words in SAID.items() if re.search(words, str(error))), "database_unreachable")
     return "database_unreachable" if is_lost(error) else "database_busy" if isinstance(error, LATER) else "database_error"

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 import structlog
@@ -26,6 +26,20 @@ Connection = psycopg.Connection[TupleRow]
 SLICE = 0.1
 
 
+class ToldConnection(Connection):
+    """A connection that tells why it could not be made: the pool keeps that to itself."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
+        """`told`, among the parameters, is called with a word of border.reason_of."""
+        told = parameters.pop("told")
+        try:
+            return super().connect(conninfo, **parameters)
+        except psycopg.Error as error:
+            told(border.reason_of(error))
+            raise
+
+
 class Connections:
     """A psycopg pool with bounded waits. `deadline`: seconds one statement, or the wait for a connection, may take."""
 
@@ -39,14 +53,13 @@ class Connections:
         self._watchdog = Watchdog(deadline + 1)
         self._pool = ConnectionPool(
             kwargs=self._parameters,
-            connection_class=psycopg.Connection[TupleRow],
+            connection_class=ToldConnection,
             min_size=1,
             max_size=size,
             open=False,
             configure=self._configure,
             # A try a second for ever: the pool heals by itself whenever the database comes back.
             reconnect_timeout=1.0,
-            reconnect_failed=self._lost,
             max_lifetime=1_800,
             name="store",
         )
@@ -65,9 +78,13 @@ class Connections:
         with self._connection() as connection:
             try:
                 with self._watchdog.guard(connection.fileno()):
-                    return work(connection)
+                    done = work(connection)
             except psycopg.Error as error:
+                if connection.closed:
+                    self._away("database_unreachable")
                 raise border.ours(error) from error
+        self.away = None
+        return done
 
     def close(self) -> None:
         self._pool.close()
@@ -92,7 +109,8 @@ class Connections:
             try:
                 return self._pool.getconn(timeout=SLICE)
             except PoolTimeout:
-                if self._busy == 0 or time.monotonic() > give_up:
+                # Away is told by a failure, never by waiting: a connection may just be changing hands, used by nobody.
+                if (self.away and self._busy == 0) or time.monotonic() > give_up:
                     raise errors.StoreUnavailable(self.away or "database_busy") from None
             except PoolClosed:
                 raise errors.StoreUnavailable("draining") from None
@@ -100,22 +118,23 @@ class Connections:
     def _parameters(self) -> dict[str, Any]:
         """Called for every new connection. Whatever hinders the login must look like a failed try, or the pool stops trying."""
         try:
-            return {**self._login(), "autocommit": True}
+            return {**self._login(), "autocommit": True, "told": self._away}
         except Exception as error:
-            self.away = getattr(error, "reason", "login_refused")
+            self._away(getattr(error, "reason", "login_refused"))
             log.error("store.login", cause=type(error).__name__, reason=self.away)
             raise psycopg.OperationalError("no login") from error
 
     def _configure(self, connection: Connection) -> None:
         """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there."""
-        connection.execute(statements.OPEN, {"timeout": f"{int(self.deadline * 1000)}"})
-        if "off" in (connection.execute(statements.DURABLE).fetchone() or ("off",)):
-            self.away = "not_durable"
+        with self._watchdog.guard(connection.fileno()):
+            connection.execute(statements.OPEN, {"timeout": f"{int(self.deadline * 1000)}"})
+            durable = connection.execute(statements.DURABLE).fetchone()
+        if "off" in (durable or ("off",)):
+            self._away("not_durable")
             log.error("store.not_durable", mend="turn fsync, full_page_writes and synchronous_commit on")
             connection.close()
             raise psycopg.OperationalError("the server does not promise durability")
         self.away = None
 
-    def _lost(self, _pool: ConnectionPool[Any]) -> None:
-        if self.away is None:
-            self.away = "database_unreachable"
+    def _away(self, reason: str) -> None:
+        self.away = reason

@@ -12,7 +12,8 @@ from sluice.stores.statements import APPLIED, DURABLE
 
 FACTS = """
 SELECT current_setting('server_version_num')::int, now(),
-    coalesce(has_schema_privilege(to_regnamespace('sluice')::oid, 'CREATE'), false), to_regclass('sluice._yoyo_migration') IS NOT NULL
+    coalesce(has_schema_privilege(to_regnamespace('sluice')::oid, 'CREATE'), false),
+    to_regclass('sluice._yoyo_migration') IS NOT NULL
 """
 
 

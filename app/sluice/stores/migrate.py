@@ -24,7 +24,7 @@ WAIT_LOCK = "120s"
 WAIT_TABLE = "5s"
 
 
-class Backend(PostgresqlPsycopgBackend):
+class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     """yoyo's backend with our own login: its URLs know neither password files nor our TLS rules."""
 
     def __init__(self, login: Login) -> None:

@@ -17,7 +17,18 @@ from sluice import cursors, errors, outcomes
 from sluice.events import Row
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
-from sluice.stores import Answer, Claim, Figures, InFlight, MinuteCount, OtherRequest, Page, Render, TypeCount, statements
+from sluice.stores import (
+    Answer,
+    Claim,
+    Figures,
+    InFlight,
+    MinuteCount,
+    OtherRequest,
+    Page,
+    Render,
+    TypeCount,
+    statements,
+)
 from sluice.stores.connections import Connection, Connections
 from sluice.stores.login import Login
 
@@ -42,7 +53,7 @@ class DocumentDumper(Dumper):
 psycopg.adapters.register_dumper(Document, DocumentDumper)
 
 
-class Aborted(Exception):  # noqa: N818 - ends a transaction on purpose
+class Aborted(Exception):
     """Rolls a transaction back and carries what became of its rows: none of them is stored by it."""
 
     def __init__(self, found: list[Outcome]) -> None:
@@ -100,7 +111,7 @@ class PostgresqlStore:
         scope = cursors.scope_of(query.matches, query.sort_by, query.descending)
         cursor = cursors.decode(query.cursor, self.cursor_secret, scope) if query.cursor else None
         text, values = statements.page(query, (cursor.value, cursor.id) if cursor else None)
-        rows = self.connections.run(lambda c: c.execute(text, values).fetchall())
+        rows = self._all(text, values)
         total, exact = (cursor.total, cursor.exact) if cursor else self._count(query)
         kept = rows[: query.page_size]
         following = None
@@ -110,7 +121,7 @@ class PostgresqlStore:
         return Page([msgspec.Raw(row[2].encode()) for row in kept], total, exact, following)
 
     def get(self, event_id: str) -> msgspec.Raw | None:
-        row = self.connections.run(lambda c: c.execute(statements.GET, [event_id]).fetchone())
+        row = self._one(statements.GET, [event_id])
         return None if row is None else msgspec.Raw(row[0].encode())
 
     def export(self, query: Filter) -> Iterator[bytes]:
@@ -119,7 +130,7 @@ class PostgresqlStore:
         after: tuple[str, int] | None = None
         while True:
             text, values = statements.page(step, after)
-            rows = self.connections.run(lambda c, q=text, v=values: c.execute(q, v).fetchall())
+            rows = self._all(text, values)
             kept = rows[:EXPORT_ROWS]
             if kept:
                 yield "".join(f"{row[2]}\n" for row in kept).encode()
@@ -165,6 +176,9 @@ class PostgresqlStore:
     def _one(self, text: Any, values: Any = None) -> Any:
         return self.connections.run(lambda c: c.execute(text, values).fetchone())
 
+    def _all(self, text: Any, values: Any) -> list[Any]:
+        return self.connections.run(lambda c: c.execute(text, values).fetchall())
+
     def _without_refused(self, rows: Sequence[Row], at: datetime) -> list[Outcome]:
         """Halve until the rows that the database refuses stand alone: one bad event never takes its neighbours along."""
         if len(rows) == 1:
@@ -180,7 +194,7 @@ def migrations() -> set[str]:
 
 
 def store(connection: Connection, rows: Sequence[Row], at: datetime) -> list[Outcome]:
-    """Store new rows by one statement; an outcome per row. Rows with one id: the first is stored, the others are told against it."""
+    """Store new rows by one statement; an outcome per row. Of rows with one id the first is stored."""
     first: dict[str, int] = {}
     for index, row in enumerate(rows):
         first.setdefault(row.event_id, index)
@@ -230,9 +244,7 @@ def all_or_none(found: list[Outcome]) -> list[Outcome]:
     return found
 
 
-def answered(
-    connection: Connection, claim: Claim, rows: Sequence[Row], at: datetime, atomic: bool, render: Render
-) -> Answer:
+def answered(connection: Connection, claim: Claim, rows: Sequence[Row], at: datetime, atomic: bool, render: Render) -> Answer:
     """The answer kept for `claim`, or a new one that is kept in the same commit as its rows."""
     # The lock belongs to the transaction: a process that dies gives the claim back, and no row says "in flight" for ever.
     lock = f"{len(claim.key_id)}:{claim.key_id}:{claim.idempotency_key}"

@@ -61,15 +61,16 @@ DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (
     SELECT key_id, idempotency_key FROM sluice.idempotency_keys WHERE created_at < %(before)s ORDER BY created_at LIMIT %(limit)s
 )
 """
-# One janitor at a time over all pods; the number is "sluice" in ASCII. It belongs to the transaction, so a dead pod holds nothing.
+# One janitor at a time over all pods. The lock belongs to the transaction, so a dead pod holds nothing.
 JANITOR_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
 
-LOG = """json_build_object('id', id, 'event_id', event_id, 'timestamp', "timestamp", 'event_type', event_type, 'event_name', event_name,
- 'properties', properties, 'user_id', user_id, 'session_id', session_id, 'app_version', app_version, 'device_info', device_info,
- 'source', source, 'sequence_number', sequence_number, 'priority', priority, 'key_id', key_id, 'fingerprint', fingerprint,
- 'created_at', created_at, 'processed_at', processed_at)::text"""
+LOG = """json_build_object(
+    'id', id, 'event_id', event_id, 'timestamp', "timestamp", 'event_type', event_type, 'event_name', event_name,
+    'properties', properties, 'user_id', user_id, 'session_id', session_id, 'app_version', app_version,
+    'device_info', device_info, 'source', source, 'sequence_number', sequence_number, 'priority', priority,
+    'key_id', key_id, 'fingerprint', fingerprint, 'created_at', created_at, 'processed_at', processed_at)::text"""
 
-GET = f"SELECT {LOG} FROM sluice.events WHERE event_id = %s"
+GET = sql.SQL("SELECT {} FROM sluice.events WHERE event_id = %s").format(sql.SQL(LOG))
 
 ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'sluice.events'::regclass"
 COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM sluice.events LIMIT %s) AS counted"
@@ -93,7 +94,7 @@ TIMES = ("created_at", "timestamp")
 
 
 def page(query: Filter, after: tuple[str, int] | None) -> tuple[sql.Composed, list[Any]]:
-    """One page: rows of (sort value as text, id, event as JSON text), one more than the page, which tells whether another follows.
+    """One page: rows of (sort value as text, id, event as JSON text), and one more, which tells whether another page follows.
 
     `after`: sort value and id of the last row of the page before.
     """
@@ -139,7 +140,10 @@ def joined(conditions: Sequence[sql.Composable]) -> sql.Composable:
 
 
 def sort_key(column: str) -> sql.Composable:
-    """What rows are sorted by, qualified, for a bare name in ORDER BY would mean the output column (as text, past every index): text by its bytes, so that a cursor means the same under every locale; null as empty text."""
+    """What rows are sorted by: text by its bytes, so that a cursor means the same under every locale; null as empty text.
+
+    Qualified, for a bare name in ORDER BY would mean the output column: text, and past every index.
+    """
     name = sql.Identifier("e", column)
     if column in (*TIMES, "id", "event_id"):
         return name

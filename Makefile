@@ -1,0 +1,83 @@
+# PYTHON makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer versions.
+PYTHON ?= python3
+ARGS ?=
+UPGRADE ?=
+SHELL := /bin/sh
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint style types imports bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C ends it
+	@exec $(BIN)/sluice serve --migrate
+
+test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: style types imports ## check style, types and import contracts
+
+style: .venv/.dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted; run $(BIN)/ruff format .' >&2; exit 1; }
+
+types: .venv/.dev
+	@$(BIN)/mypy
+
+imports: .venv/.dev
+	@$(BIN)/lint-imports --no-logo
+
+bench: .venv/.dev ## measure throughput and latency side by side with raw COPY and a bare route
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
+	@$(COMPILE) --extra embedded --extra aws --group dev -o requirements/dev.txt
+	@$(COMPILE) --extra embedded --group build -c requirements/dev.txt -o requirements/run.txt
+	@$(COMPILE) --extra aws --group build -c requirements/dev.txt -o requirements/aws.txt
+	@$(COMPILE) --extra fast --group build -c requirements/dev.txt -o requirements/fast.txt
+
+clean: ## remove the environment and caches; data under .sluice stays
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@find app operator tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo 'Sluice needs Python 3.11 or later; name one: make run PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'this Python has no venv module; install it: apt-get install python3-venv' >&2; exit 1; }
+	@echo 'making the environment .venv ...'
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: requirements/run.txt requirements/fast.txt pyproject.toml .venv/.made
+	@echo 'installing requirements/run.txt (about a minute the first time) ...'
+	$(call install,requirements/run.txt)
+	@touch $@
+
+.venv/.dev: requirements/dev.txt requirements/fast.txt pyproject.toml .venv/.made
+	@echo 'installing requirements/dev.txt (a minute or two the first time) ...'
+	$(call install,requirements/dev.txt)
+	@touch $@
+
+# gunicorn parses HTTP in C when gunicorn_h1c can be built here, and in Python when it can not: never a reason to stop.
+define install
+@$(PIP) install --require-hashes -r $(1)
+@$(PIP) install --no-build-isolation --no-deps -e .
+@if $(BIN)/python -c "$$CAN_COMPILE"; then \
+	echo "building gunicorn's HTTP parser in C ..."; \
+	$(PIP) install --no-build-isolation --require-hashes -r requirements/fast.txt >.venv/fast.log 2>&1 || \
+		echo 'that did not work (.venv/fast.log says why); gunicorn parses HTTP in Python'; \
+else echo "no C compiler or no Python.h: gunicorn parses HTTP in Python"; fi
+endef
+
+define CAN_COMPILE
+import os, shutil, sys, sysconfig
+compiler = shutil.which(sysconfig.get_config_var('CC').split()[0])
+sys.exit(not (compiler and os.path.exists(sysconfig.get_path('include') + '/Python.h')))
+endef
+export CAN_COMPILE

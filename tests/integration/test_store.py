@@ -1,0 +1,433 @@
+"""What the PostgreSQL store promises of writes: each event once, an outcome for each in order, answers kept with their rows."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.conftest import ROOT
+from tests.integration import postgres
+from tests.integration.conftest import OpenStore, ready
+from tests.integration.postgres import Database
+from tests.integration.sample import NOW, poisoned, row, rows
+from tests.integration.waiting import until
+
+from sluice import errors
+from sluice.events import Row
+from sluice.outcomes import Outcome
+from sluice.stores import Answer, Claim, InFlight, OtherRequest, postgresql, statements
+from sluice.stores.postgresql import PostgresqlStore
+
+CLAIM = Claim("key-a", "order-1", b"request one")
+OTHER_CONTENT: dict[str, Any] = {"user_id": "somebody else"}
+
+
+def statuses(found: Sequence[Outcome]) -> list[str]:
+    return [outcome.status for outcome in found]
+
+
+def render(found: list[Outcome]) -> tuple[int, bytes]:
+    """201 when all is well, else 422."""
+    fine = all(outcome.status in ("created", "duplicate") for outcome in found)
+    return 201 if fine else 422, json.dumps(statuses(found)).encode()
+
+
+def once(store: PostgresqlStore, claim: Claim, some: Sequence[Row], *, atomic: bool = False, render: Any = render) -> Answer:
+    return store.insert_once(claim, some, NOW, atomic=atomic, render=render)
+
+
+def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """The results of `count` threads that begin together; an error of any is raised."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> Any:
+        barrier.wait(10)
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_new_events_are_created_in_one_commit(store: PostgresqlStore, database: Database) -> None:
+    assert statuses(store.insert(rows(3), NOW)) == ["created"] * 3
+    assert database.execute("SELECT count(*), count(DISTINCT xmin::text) FROM sluice.events") == [(3, 1)]
+
+
+def test_every_field_comes_back_as_it_was_sent(store: PostgresqlStore) -> None:
+    sent: dict[str, Any] = {
+        "event_type": "error", "event_name": "naïve ☃ \\u0000 'quote'", "properties": {"a": [1, 2.5, None, {"b": "\u2028"}]},
+        "device_info": {"os": "x"}, "user_id": "u", "session_id": "s", "app_version": "1", "source": "t",
+        "sequence_number": 2**63 - 1, "priority": "high",
+    }  # fmt: skip
+    (made,) = store.insert([row("e", timestamp=NOW - timedelta(days=1), key_id="k", **sent)], NOW)
+    raw = store.get("e")
+    assert raw is not None
+    found = json.loads(bytes(raw))
+    assert {name: found[name] for name in sent} == sent
+    assert (found["id"], found["key_id"], bool(found["fingerprint"])) == (made.id, "k", True)
+    assert (found["timestamp"], found["created_at"]) == ("2024-05-31T12:00:00+00:00", "2024-06-01T12:00:00+00:00")
+
+
+def test_absent_fields_get_their_defaults(store: PostgresqlStore) -> None:
+    store.insert([row("e")], NOW)
+    found = json.loads(bytes(store.get("e") or b"null"))
+    assert (found["timestamp"], found["priority"], found["properties"]) == ("2024-06-01T12:00:00+00:00", "normal", {})
+    assert (found["user_id"], found["sequence_number"], found["fingerprint"]) == (None, None, None)
+
+
+def test_an_event_that_is_not_there_is_none(store: PostgresqlStore) -> None:
+    assert store.get("nobody") is None
+
+
+def test_no_rows_are_no_outcomes(store: PostgresqlStore, database: Database) -> None:
+    assert store.insert([], NOW) == []
+    assert database.count() == 0
+
+
+def test_outcomes_stand_in_the_order_of_the_request(store: PostgresqlStore, database: Database) -> None:
+    store.insert([row("same"), row("other")], NOW)
+    found = store.insert([row("z"), row("same"), row("a"), row("other", **OTHER_CONTENT), row("m")], NOW)
+    assert statuses(found) == ["created", "duplicate", "created", "conflict", "created"]
+    assert [outcome.event_id for outcome in found] == ["z", "same", "a", "other", "m"]
+    assert database.ids() == ["a", "m", "other", "same", "z"]
+
+
+def test_one_id_twice_in_a_call_is_stored_once(store: PostgresqlStore, database: Database) -> None:
+    found = store.insert([row("b"), row("a"), row("b"), row("a", **OTHER_CONTENT), row("b")], NOW)
+    assert statuses(found) == ["created", "created", "duplicate", "conflict", "duplicate"]
+    assert found[0].id == found[2].id == found[4].id
+    assert database.execute("SELECT event_id, user_id FROM sluice.events ORDER BY 1") == [("a", None), ("b", None)]
+
+
+def test_one_id_twice_beside_a_stored_one_is_told_against_the_stored_one(store: PostgresqlStore, database: Database) -> None:
+    (before,) = store.insert([row("a")], NOW)
+    found = store.insert([row("a", **OTHER_CONTENT), row("a"), row("a", **OTHER_CONTENT)], NOW)
+    assert statuses(found) == ["conflict", "duplicate", "conflict"]
+    assert found[1].id == before.id
+    assert database.count() == 1
+
+
+def test_a_duplicate_has_the_id_of_the_first(store: PostgresqlStore) -> None:
+    first = store.insert(rows(3), NOW)
+    again = store.insert(rows(3)[::-1], NOW)
+    assert [outcome.id for outcome in again] == [outcome.id for outcome in first[::-1]]
+
+
+def test_ids_follow_the_order_of_the_request(store: PostgresqlStore, database: Database) -> None:
+    order = random.Random(1).sample(rows(1_000), 1_000)
+    ids = [outcome.id for outcome in store.insert(order, NOW)]
+    assert ids == sorted(ids, key=lambda id: id or 0)
+    stored = database.execute("SELECT event_id FROM sluice.events ORDER BY id")
+    assert [event_id for (event_id,) in stored] == [one.event_id for one in order]
+
+
+def test_ids_told_are_the_ids_stored(store: PostgresqlStore, database: Database) -> None:
+    told = {outcome.event_id: outcome.id for outcome in store.insert([row("c"), row("a"), row("b"), row("a")], NOW)}
+    assert dict(database.execute("SELECT event_id, id FROM sluice.events")) == told
+
+
+def test_a_later_commit_has_higher_ids(store: PostgresqlStore) -> None:
+    first = store.insert(rows(1_000, "a"), NOW)
+    second = store.insert(rows(2, "b"), NOW)
+    assert max(outcome.id or 0 for outcome in first) < min(outcome.id or 0 for outcome in second)
+
+
+def test_the_biggest_chunk_there_can_be_has_ids_of_its_own(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(10_000, "a"), NOW)
+    store.insert(rows(10_000, "b"), NOW)
+    assert database.execute("SELECT count(*), count(DISTINCT id) FROM sluice.events") == [(20_000, 20_000)]
+
+
+def test_32_clients_with_the_same_batch_store_each_event_once(database: Database, open_store: OpenStore) -> None:
+    store, batch = ready(open_store(database.login, 8)), rows(100)
+    found = at_once(32, lambda number: store.insert(random.Random(number).sample(batch, 100), NOW))
+    assert Counter(status for some in found for status in statuses(some)) == {"created": 100, "duplicate": 3_100}
+    assert database.ids() == [one.event_id for one in batch]
+
+
+def test_overlapping_batches_never_end_in_a_deadlock(database: Database, open_store: OpenStore) -> None:
+    store, pool = ready(open_store(database.login, 8)), rows(200)
+
+    def work(number: int) -> int:
+        chance = random.Random(number)
+        return sum(statuses(store.insert(chance.sample(pool, 120), NOW)).count("created") for _ in range(10))
+
+    assert sum(at_once(8, work)) == database.count() == len(set(database.ids()))
+
+
+def test_more_threads_than_connections_wait_their_turn(database: Database, open_store: OpenStore) -> None:
+    store = ready(open_store(database.login, 1))
+    database.execute(
+        "CREATE FUNCTION sluice.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.06); RETURN NEW; END'"
+    )
+    database.execute("CREATE TRIGGER slow BEFORE INSERT ON sluice.events FOR EACH ROW EXECUTE FUNCTION sluice.slow()")
+    found = at_once(32, lambda number: store.insert([row(f"e{number}")], NOW))
+    assert [statuses(one) for one in found] == [["created"]] * 32
+    assert database.count() == 32
+
+
+def test_all_or_nothing_stores_all(store: PostgresqlStore, database: Database) -> None:
+    assert statuses(store.insert_all(rows(3), NOW)) == ["created"] * 3
+    assert statuses(store.insert_all(rows(4), NOW)) == ["duplicate"] * 3 + ["created"]
+    assert database.count() == 4
+
+
+def test_all_or_nothing_stores_nothing_beside_a_conflict(store: PostgresqlStore, database: Database) -> None:
+    store.insert([row("b")], NOW)
+    found = store.insert_all([row("a"), row("b", **OTHER_CONTENT), row("c")], NOW)
+    assert statuses(found) == ["failed", "conflict", "failed"]
+    assert [outcome.reason for outcome in found] == ["atomic", "other_content", "atomic"]
+    assert database.ids() == ["b"]
+
+
+def test_all_or_nothing_stores_nothing_beside_a_conflict_with_itself(store: PostgresqlStore, database: Database) -> None:
+    found = store.insert_all([row("a"), row("b"), row("a", **OTHER_CONTENT)], NOW)
+    assert "conflict" in statuses(found)
+    assert "created" not in statuses(found)
+    assert database.count() == 0
+
+
+def test_all_or_nothing_stores_nothing_beside_a_row_that_the_database_refuses(store: PostgresqlStore, database: Database) -> None:
+    found = store.insert_all([row("a"), poisoned("b")], NOW)
+    assert not {"created", "duplicate"} & set(statuses(found))
+    assert database.count() == 0
+
+
+@pytest.mark.parametrize("place", [0, 1, 62, 99])
+def test_a_row_that_the_database_refuses_does_not_take_its_neighbours_along(
+    store: PostgresqlStore, database: Database, place: int
+) -> None:
+    batch = rows(100)
+    batch[place] = poisoned(batch[place].event_id)
+    found = store.insert(batch, NOW)
+    assert [index for index, outcome in enumerate(found) if outcome.status != "created"] == [place]
+    assert (found[place].status, found[place].reason, found[place].retryable) == ("invalid", "refused_by_store", False)
+    assert database.ids() == [one.event_id for one in batch if one is not batch[place]]
+
+
+def test_several_refused_rows_are_each_found(store: PostgresqlStore, database: Database) -> None:
+    batch = [poisoned(f"p{number}") if number % 7 == 0 else row(f"e{number}") for number in range(50)]
+    found = store.insert(batch, NOW)
+    assert statuses(found) == ["invalid" if number % 7 == 0 else "created" for number in range(50)]
+    assert database.count() == 42
+
+
+def test_a_poisoned_twin_does_not_hinder_the_good_one(store: PostgresqlStore, database: Database) -> None:
+    found = store.insert([poisoned("a"), row("a"), row("b")], NOW)
+    assert statuses(found) == ["invalid", "created", "created"]
+    assert database.ids() == ["a", "b"]
+
+
+def test_a_claim_gets_the_same_answer_again(store: PostgresqlStore, database: Database) -> None:
+    first = once(store, CLAIM, rows(2))
+    again = once(store, CLAIM, rows(2))
+    assert first == Answer(201, b'["created", "created"]')
+    assert again == Answer(201, b'["created", "created"]', replayed=True)
+    assert database.count() == 2
+
+
+def test_a_replay_stores_nothing_and_renders_nothing(store: PostgresqlStore, database: Database) -> None:
+    once(store, CLAIM, [row("a")])
+    database.execute("DELETE FROM sluice.events")
+    assert once(store, CLAIM, [row("a")], render=None).replayed
+    assert database.count() == 0
+
+
+def test_a_claim_for_another_request_is_refused(store: PostgresqlStore, database: Database) -> None:
+    once(store, CLAIM, [row("a")])
+    with pytest.raises(OtherRequest):
+        once(store, Claim(CLAIM.key_id, CLAIM.idempotency_key, b"request two"), [row("b")])
+    assert database.ids() == ["a"]
+
+
+@pytest.mark.parametrize("names", [("key-b", "order-1"), ("key-a", "order-2"), ("key-a:order", "1")])
+def test_a_claim_belongs_to_one_key_and_one_idempotency_key(
+    store: PostgresqlStore, database: Database, names: tuple[str, str]
+) -> None:
+    once(store, CLAIM, [row("a")])
+    assert once(store, Claim(*names, b"x"), [row("b")]) == Answer(201, b'["created"]')
+    assert database.ids() == ["a", "b"]
+
+
+def test_a_refused_answer_is_not_kept(store: PostgresqlStore, database: Database) -> None:
+    store.insert([row("a")], NOW)
+    assert once(store, CLAIM, [row("a", **OTHER_CONTENT)]) == Answer(422, b'["conflict"]')
+    assert once(store, Claim(CLAIM.key_id, CLAIM.idempotency_key, b"mended"), [row("b")]) == Answer(201, b'["created"]')
+    assert database.ids() == ["a", "b"]
+
+
+def test_an_atomic_claim_with_a_conflict_stores_nothing(store: PostgresqlStore, database: Database) -> None:
+    store.insert([row("a")], NOW)
+    answer = once(store, CLAIM, [row("b"), row("a", **OTHER_CONTENT)], atomic=True)
+    assert answer == Answer(422, b'["failed", "conflict"]')
+    assert database.execute("SELECT count(*) FROM sluice.idempotency_keys") == [(0,)]
+    assert database.ids() == ["a"]
+
+
+def test_an_answer_that_can_not_be_rendered_leaves_no_row(store: PostgresqlStore, database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        once(store, CLAIM, [row("a")], render=lambda found: 1 // 0)
+    assert database.count() == 0
+    assert not once(store, CLAIM, [row("a")]).replayed
+
+
+def test_a_claim_whose_row_the_database_refuses_is_answered(store: PostgresqlStore, database: Database) -> None:
+    assert once(store, CLAIM, [poisoned("a")]) == Answer(422, b'["invalid"]')
+    assert once(store, CLAIM, [row("a")]) == Answer(201, b'["created"]')
+    assert database.ids() == ["a"]
+
+
+@contextmanager
+def in_flight(store: PostgresqlStore, claim: Claim, some: Sequence[Row]) -> Any:
+    """A thread that is working on `claim` for as long as the block lasts."""
+    begun, finish = threading.Event(), threading.Event()
+
+    def slow(found: list[Outcome]) -> tuple[int, bytes]:
+        begun.set()
+        assert finish.wait(10)
+        return render(found)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(once, store, claim, some, render=slow)
+        try:
+            assert begun.wait(10)
+            yield future
+        finally:
+            finish.set()
+
+
+def test_a_twin_of_a_claim_in_flight_is_told_so(store: PostgresqlStore, database: Database) -> None:
+    with in_flight(store, CLAIM, [row("a")]) as first:
+        with pytest.raises(InFlight):
+            once(store, CLAIM, [row("a")])
+        assert database.count() == 0
+    assert first.result(10) == Answer(201, b'["created"]')
+    assert once(store, CLAIM, [row("a")]).replayed
+
+
+def test_another_claim_does_not_wait_for_one_in_flight(store: PostgresqlStore, database: Database) -> None:
+    with in_flight(store, CLAIM, [row("a")]):
+        assert once(store, Claim("key-a", "order-2", b"x"), [row("b")]) == Answer(201, b'["created"]')
+    assert database.ids() == ["a", "b"]
+
+
+def test_32_twins_get_one_answer_and_store_one_row(database: Database, open_store: OpenStore) -> None:
+    store = ready(open_store(database.login, 8))
+
+    def work(_number: int) -> Answer | None:
+        try:
+            return once(store, CLAIM, [row("a")])
+        except InFlight:
+            return None
+
+    answers = [answer for answer in at_once(32, work) if answer is not None]
+    assert sum(not answer.replayed for answer in answers) == 1
+    assert {answer.body for answer in answers} == {b'["created"]'}
+    assert database.ids() == ["a"]
+
+
+HOLDER = """
+import sys, time
+from psycopg.conninfo import conninfo_to_dict
+from sluice.stores import Claim
+from sluice.stores.postgresql import PostgresqlStore
+from tests.integration.conftest import ready
+from tests.integration.sample import NOW, row
+
+def render(found):
+    print("holding", flush=True)
+    time.sleep(60)
+
+store = ready(PostgresqlStore(lambda: conninfo_to_dict(sys.argv[1])))
+store.insert_once(Claim("key-a", "order-1", b"request one"), [row("a")], NOW, atomic=False, render=render)
+"""
+
+
+def test_a_process_that_dies_gives_its_claim_back(store: PostgresqlStore, database: Database) -> None:
+    command = [sys.executable, "-c", HOLDER, database.url]
+    environment = {"PYTHONPATH": f"{ROOT}/app:{ROOT}", "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holding\n"
+        with pytest.raises(InFlight):
+            once(store, CLAIM, [row("a")])
+        holder.send_signal(signal.SIGKILL)
+    assert until(lambda: claimed(store)) == Answer(201, b'["created"]')
+    assert database.ids() == ["a"]
+
+
+def claimed(store: PostgresqlStore) -> Answer | None:
+    try:
+        return once(store, CLAIM, [row("a")])
+    except InFlight:
+        return None
+
+
+def old_and_new(store: PostgresqlStore, old: int, new: int) -> None:
+    store.insert(rows(old, "old", timestamp=NOW - timedelta(days=40)), NOW)
+    store.insert(rows(new, "new", timestamp=NOW), NOW)
+
+
+def test_purge_removes_only_what_is_older_in_steps(store: PostgresqlStore, database: Database) -> None:
+    old_and_new(store, 25, 5)
+    before = NOW - timedelta(days=30)
+    assert [store.purge(before, before, 10) for _ in range(4)] == [10, 10, 5, 0]
+    assert {event_id[:3] for event_id in database.ids()} == {"new"}
+    assert database.count() == 5
+
+
+def test_purge_removes_the_oldest_first(store: PostgresqlStore, database: Database) -> None:
+    store.insert([row(f"e{day}", timestamp=NOW - timedelta(days=day)) for day in (3, 9, 5, 7)], NOW)
+    assert store.purge(NOW, NOW, 2) == 2
+    assert database.ids() == ["e3", "e5"]
+
+
+def test_purge_removes_old_answers_and_frees_their_keys(store: PostgresqlStore, database: Database) -> None:
+    once(store, CLAIM, [row("a")])
+    assert store.purge(NOW - timedelta(days=1), NOW + timedelta(seconds=1), 10) == 0
+    assert once(store, CLAIM, [row("a")]) == Answer(201, b'["duplicate"]')
+    assert database.ids() == ["a"]
+
+
+def test_purge_lets_inserts_go_on(database: Database, open_store: OpenStore) -> None:
+    store, stop = ready(open_store(database.login, 8)), threading.Event()
+    old_and_new(store, 3_000, 0)
+
+    def writer(number: int) -> int:
+        stored = 0
+        while not stop.is_set():
+            stored += statuses(store.insert(rows(20, f"live{number}-{stored:06}-"), NOW)).count("created")
+        return stored
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(writer, number) for number in range(4)]
+        removed = [store.purge(NOW - timedelta(days=30), NOW - timedelta(days=30), 250) for _ in range(13)]
+        stop.set()
+    assert removed == [250] * 12 + [0]
+    assert database.count() == sum(future.result() for future in writers) > 0
+
+
+def test_one_janitor_works_at_a_time(store: PostgresqlStore, database: Database) -> None:
+    old_and_new(store, 5, 0)
+    with postgres.connect(database.url) as other, other.transaction():
+        other.execute(statements.JANITOR_LOCK)
+        assert store.purge(NOW, NOW, 10) == 0
+    assert store.purge(NOW, NOW, 10) == 5
+    assert database.count() == 0
+
+
+def test_an_event_that_was_purged_while_its_twin_came_is_to_be_sent_again(database: Database) -> None:
+    with postgres.connect(database.url) as connection, pytest.raises(errors.StoreUnavailable) as caught:
+        postgresql.lookup(connection, ["gone"])
+    assert (caught.value.reason, caught.value.retry_after) == ("database_busy", 1)

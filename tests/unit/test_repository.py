@@ -1,0 +1,129 @@
+"""What the repository promises about itself: locks, contracts, pins, and nothing of one machine in it."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import sluice
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+HOME = re.compile(r"(?<![\w.~-])/(?:home|Users|root|work)/\w")
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def requirements(lock: Path) -> dict[str, str]:
+    """Each pinned name of a lock file with the whole of its entry: version, marker, hashes."""
+    entries = re.split(r"\n(?=[a-z0-9])", lock.read_text(encoding="utf-8"))
+    return {re.split(r"\[|==", entry)[0]: entry for entry in entries if not entry.startswith("#")}
+
+
+def versions(lock: Path) -> dict[str, str]:
+    return {name: re.split(r"==|[ ;]", entry)[1] for name, entry in requirements(lock).items()}
+
+
+def tracked() -> list[Path]:
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_a_lock_file_pins_every_requirement_with_hashes(lock: Path) -> None:
+    entries = requirements(lock)
+    assert len(entries) > 10
+    assert [name for name, entry in entries.items() if not re.search(r"--hash=sha256:[0-9a-f]{64}", entry)] == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_a_lock_file_names_no_index(lock: Path) -> None:
+    assert (
+        re.findall(r"https?:|--(?:extra-)?index-url|--find-links|--trusted-host", lock.read_text(encoding="utf-8"))
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("run", ["embedded"]), ("aws", ["aws"]), ("fast", ["fast"]), ("dev", ["embedded", "aws"])]
+)
+def test_a_lock_file_holds_what_pyproject_asks_for(lock: str, extras: list[str]) -> None:
+    pinned = versions(ROOT / f"requirements/{lock}.txt")
+    lists = [project()["project"]["dependencies"], project()["dependency-groups"]["build"]]
+    lists += [project()["project"]["optional-dependencies"][extra] for extra in extras]
+    asked = [Requirement(each) for each in itertools.chain(*lists)]
+    assert [str(each) for each in asked if pinned.get(canonicalize_name(each.name), "0") not in each.specifier] == []
+
+
+def test_the_lock_files_agree_on_every_version() -> None:
+    dev = versions(ROOT / "requirements/dev.txt")
+    others = {item for lock in LOCKS for item in versions(lock).items()}
+    assert {name for name, version in others if dev.get(name, version) != version} == set()
+
+
+def test_every_dependency_has_its_reason() -> None:
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0].splitlines()
+    listed = [line for line in lines if re.match(r'    "', line)]
+    assert len(listed) > 30
+    assert [line for line in listed if not re.search(r'",\s+# \w.{4,}', line)] == []
+
+
+def test_the_import_contracts_are_kept() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-logo"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_operator_folder_does_not_replace_the_standard_library() -> None:
+    assert operator.itemgetter(0)(["first"]) == "first"
+    ours = [path.relative_to(ROOT) for path in (ROOT / "operator").rglob("*.py")]
+    assert [path for path in ours if len(path.parts) == 2 or re.match(r"test_|conftest", path.name)] == []
+
+
+@pytest.mark.needs("git", "git clone")
+def test_no_file_holds_a_path_of_one_machine() -> None:
+    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in tracked()}
+    assert {str(path): found.group() for path, text in texts.items() if (found := HOME.search(text))} == {}
+
+
+def test_every_action_of_a_workflow_is_pinned_by_commit() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github/workflows").glob("*.yml"))
+    used = re.findall(r"uses: (\S+)", text)
+    assert used
+    assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    assert f"## [{sluice.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_bare_make_lists_the_targets() -> None:
+    shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {"run", "test", "lint", "bench", "lock", "clean"} <= {line.split()[1] for line in shown.splitlines()}
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", "errors"), ("", "skipped")])
+def test_a_missing_part_that_ci_installs_fails_only_there(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("PATH", "")
+    pytester.makeconftest((ROOT / "tests/conftest.py").read_text(encoding="utf-8"))
+    pytester.makepyfile("import pytest\n@pytest.mark.needs('git')\ndef test_it():\n    raise AssertionError")
+    assert pytester.runpytest("-W", "ignore").parseoutcomes() == {outcome: 1}
