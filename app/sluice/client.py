@@ -227,20 +227,34 @@ class Client:
     def deliver(self, send: Callable[[T], R], things: Iterable[T]) -> Generator[tuple[T, R]]:
         """`(thing, send(thing))` for each, in order, with `senders` at work at a time.
 
-        At most twice as many things are held, so input of any length takes bounded memory. Leaves no thread behind.
+        At most twice as many things are held, so input of any length takes bounded memory. The first error to happen ends
+        it and is raised. Leaves no thread behind.
         """
+        failures: list[Exception] = []
+
+        def guarded(thing: T) -> R:
+            try:
+                return send(thing)
+            except Exception as error:
+                # At once, not when its turn comes: the one whose turn it is may be in a long pause.
+                failures.append(error)
+                self.stop()
+                raise
+
         with ThreadPoolExecutor(self.senders, thread_name_prefix="sender") as pool:
             under_way: deque[tuple[T, Future[R]]] = deque()
             try:
                 for thing in things:
-                    under_way.append((thing, pool.submit(send, thing)))
+                    under_way.append((thing, pool.submit(guarded, thing)))
                     while len(under_way) >= 2 * self.senders or (under_way and under_way[0][1].done()):
                         yield finished(under_way)
                 while under_way:
                     yield finished(under_way)
-            except BaseException:
+            except BaseException as error:
                 self.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
+                if error in failures:
+                    raise failures[0] from None
                 raise
 
     def stop(self) -> None:

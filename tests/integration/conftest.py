@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ from sluice.stores.postgresql import PostgresqlStore
 def pristine() -> Iterator[Path]:
     """The data folder of a stopped, migrated server."""
     require("embedded PostgreSQL", PARTS["embedded PostgreSQL"])
-    folder = Path(tempfile.mkdtemp(prefix="sluice-pristine-", dir="/tmp"))
+    folder = postgres.temporary_folder()
     try:
         yield postgres.make_pristine(folder)
     finally:
@@ -122,7 +121,7 @@ def private_database(private_server: postgres.LocalServer) -> Iterator[postgres.
         yield database
 
 
-def ready(store: PostgresqlStore) -> PostgresqlStore:
-    """`store` as soon as it works."""
-    without_error(store.check, errors.StoreUnavailable)
+def ready(store: PostgresqlStore, seconds: float = 10) -> PostgresqlStore:
+    """`store` as soon as it works; after `seconds` its StoreUnavailable is raised."""
+    without_error(store.check, errors.StoreUnavailable, seconds=seconds)
     return store

@@ -206,7 +206,7 @@ def test_a_refused_key_names_its_reason_its_source_and_the_mend(service: Service
 
 def test_a_missing_key_names_the_mend(service: Service, connect: Connect) -> None:
     service.script = [(401, {}, {"reason": "missing"})]
-    with pytest.raises(ClientError, match="none was found .* set SLUICE_API_KEY, or SLUICE_API_KEY_FILE"):
+    with pytest.raises(ClientError, match=r"none was found .* set SLUICE_API_KEY, or SLUICE_API_KEY_FILE"):
         connect(key=None).send_batch([event(0)])
     assert "Authorization" not in service.requests[0][1]
 
@@ -320,7 +320,7 @@ def test_the_first_error_ends_a_delivery_and_every_pause(service: Service) -> No
         assert service_was_asked(service)
         raise ClientError("broken")
 
-    with pytest.raises(ClientError):
+    with pytest.raises(ClientError, match="broken"):
         list(peer.deliver(send, [0, 1]))
     assert [thread for thread in threading.enumerate() if thread.name.startswith("sender")] == []
 

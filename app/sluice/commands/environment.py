@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import click
 
@@ -19,8 +20,12 @@ class BadSettings(click.ClickException):
         super().__init__("\n  ".join(("these settings can not be used:", *problems)))
 
 
+def variables() -> Mapping[str, str]:
+    return os.environ
+
+
 def settings() -> Settings:
     try:
-        return Settings.from_env(os.environ)
+        return Settings.from_env(variables())
     except errors.SettingsError as error:
         raise BadSettings(error.problems) from error

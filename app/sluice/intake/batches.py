@@ -79,10 +79,10 @@ def lenient_items(body: bytes) -> list[bytes] | None:
     """
     try:
         batch = json.loads(body.decode(errors="surrogateescape"))
+        items = batch.get("logs") if isinstance(batch, dict) else batch
+        return [json.dumps(item).encode() for item in items] if isinstance(items, list) else None
     except (ValueError, RecursionError):
         return None
-    items = batch.get("logs") if isinstance(batch, dict) else batch
-    return [json.dumps(item).encode() for item in items] if isinstance(items, list) else None
 
 
 def lines(chunk: bytes) -> Sequence[Item]:

@@ -71,8 +71,10 @@ class Brotli:
     def feed(self, data: bytes) -> Iterator[bytes]:
         piece = self._stream.process(data, output_buffer_limit=STEP)
         yield piece
-        while not self._stream.can_accept_more_data():
-            yield self._stream.process(b"", output_buffer_limit=STEP)
+        # It takes all input long before it has given all output: a full piece says that there is more.
+        while not self._stream.is_finished() and (len(piece) >= STEP or not self._stream.can_accept_more_data()):
+            piece = self._stream.process(b"", output_buffer_limit=STEP)
+            yield piece
         self.finished = self._stream.is_finished()
 
 

@@ -51,7 +51,7 @@ class Connections:
         self._lock = threading.Lock()
         self._login = login
         self._watchdog = Watchdog(deadline + 1)
-        self._pool = ConnectionPool(
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
             kwargs=self._parameters,
             connection_class=ToldConnection,
             min_size=1,

@@ -51,10 +51,11 @@ SELECT count(*) FROM pg_class
 WHERE relnamespace = 'sluice'::regnamespace AND relkind IN ('r', 'p') AND relpersistence <> 'p'
 """
 
+# ANY(ARRAY()) instead of IN: each row is found by its key, where a join may be planned as a scan of the table for every step.
 PURGE_EVENTS = """
-DELETE FROM sluice.events WHERE event_id IN (
+DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM sluice.events WHERE "timestamp" < %(before)s ORDER BY "timestamp", id LIMIT %(limit)s
-)
+))
 """
 PURGE_ANSWERS = """
 DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (

@@ -1,0 +1,45 @@
+"""`sluice serve`: the service, in the foreground."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sluice import errors, janitor, pipeline
+from sluice import serve as supervisor
+from sluice.commands import environment
+from sluice.settings import Settings
+from sluice.stores import login, postgresql
+from sluice.stores import migrate as migrations
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sluice serve                                                    with an embedded PostgreSQL under DATA_DIR
+  DATABASE_URL=postgresql://db/sluice API_KEYS_FILE=/keys sluice serve
+  PORT=9000 ADMIN_PORT=9001 sluice serve --migrate"""
+)
+@click.option("--migrate", "migrate_first", is_flag=True, help="Bring the schema up to date first, also of another server.")
+def serve(migrate_first: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    The schema of an embedded server is always brought up to date; of another one only with --migrate, else `sluice migrate` does it.
+    """
+    settings = environment.settings()
+    migrate = migrations.migrate if migrate_first or settings.embedded else None
+    try:
+        code = supervisor.run(settings, environment.variables(), duties=duties, migrate=migrate)
+    except errors.SettingsError as error:
+        raise environment.BadSettings(error.problems) from error
+    except errors.StoreUnavailable as error:
+        raise click.ClickException(f"the database can not be used: {error.reason}; `sluice doctor` says more") from error
+    sys.exit(code)
+
+
+def duties(settings: Settings) -> supervisor.Duties:
+    """The parent's own connection: it judges readiness and removes old events."""
+    store = postgresql.open_store(login.of_service(settings), pool_size=1)
+    sweeper = janitor.Janitor(store, settings.retention_days, pipeline.utc_now)
+    return supervisor.Duties(check=store.check, background=(sweeper.run,), close=store.close)

@@ -1,0 +1,220 @@
+"""What `sluice migrate` promises: any number of times, by any number at once, and a service that can do no more than it needs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from tests.integration import postgres
+from tests.integration.conftest import OpenStore, ready
+from tests.integration.postgres import Database, LocalServer
+from tests.integration.sample import NOW, row, rows
+
+from sluice import errors
+from sluice.stores import inspection, migrate, postgresql
+from sluice.stores.postgresql import PostgresqlStore
+
+NAMES = sorted(postgresql.migrations())
+SCHEMA = """
+SELECT c.relkind::text, c.relname, c.relpersistence::text, c.relacl::text, pg_get_indexdef(c.oid) FROM pg_class c
+WHERE c.relnamespace = 'sluice'::regnamespace ORDER BY 1, 2
+"""
+
+
+def reason(store: PostgresqlStore) -> str:
+    """Why the store is not ready."""
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        store.check()
+    return caught.value.reason
+
+
+def marks(database: Database) -> list[str]:
+    return [name for (name,) in database.execute("SELECT migration_id FROM sluice._yoyo_migration ORDER BY 1")]
+
+
+def test_a_first_migration_applies_all_and_a_second_nothing(empty_database: Database) -> None:
+    assert migrate.migrate(empty_database.owner) == NAMES
+    before = empty_database.execute(SCHEMA)
+    assert migrate.migrate(empty_database.owner) == []
+    assert empty_database.execute(SCHEMA) == before
+    assert marks(empty_database) == NAMES
+
+
+def test_a_second_migration_keeps_events_and_the_key_of_cursors(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(3), NOW)
+    secret = database.execute("SELECT secret FROM sluice.cursor_secret")
+    migrate.migrate(database.owner)
+    assert database.execute("SELECT secret FROM sluice.cursor_secret") == secret
+    assert len(secret[0][0]) == 32
+    assert database.count() == 3
+
+
+def test_four_at_once_apply_each_migration_once(empty_database: Database, open_store: OpenStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: migrate.migrate(empty_database.owner), range(4)))
+    assert sorted(name for names in applied for name in names) == NAMES
+    ready(open_store(empty_database.login)).insert(rows(1), NOW)
+    assert empty_database.count() == 1
+
+
+@pytest.mark.parametrize("lost", [*NAMES, "all"])
+def test_a_crash_between_a_migration_and_its_mark_is_mended_by_the_next_run(
+    store: PostgresqlStore, database: Database, lost: str
+) -> None:
+    store.insert(rows(3), NOW)
+    before = database.execute(SCHEMA)
+    gone = NAMES if lost == "all" else [lost]
+    database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = ANY(%s)", [gone])
+    assert migrate.migrate(database.owner) == gone
+    assert (database.execute(SCHEMA), marks(database), database.count()) == (before, NAMES, 3)
+
+
+def test_a_migrator_that_died_holding_the_library_s_lock_row_stops_nobody(database: Database) -> None:
+    database.execute("INSERT INTO sluice.yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
+    database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = %s", [NAMES[-1]])
+    assert migrate.migrate(database.owner) == NAMES[-1:]
+
+
+def test_the_schema_is_all_in_one_place(database: Database) -> None:
+    text = (
+        "SELECT DISTINCT relnamespace::regnamespace::text FROM pg_class WHERE oid >= 16384 AND relkind <> 't' AND relkind <> 'i'"
+    )
+    assert database.execute(text) == [("sluice",)]
+
+
+def test_a_database_without_our_schema_is_told_as_behind(empty_database: Database, open_store: OpenStore) -> None:
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        ready(open_store(empty_database.login), seconds=0.5)
+    assert caught.value.reason == "schema_behind"
+
+
+def test_a_store_that_waited_for_the_schema_serves_when_it_is_there(empty_database: Database, open_store: OpenStore) -> None:
+    store = open_store(empty_database.login)
+    with pytest.raises(errors.StoreUnavailable):
+        store.check()
+    migrate.migrate(empty_database.owner)
+    ready(store).insert(rows(2), NOW)
+    assert empty_database.count() == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_that_lacks_a_migration_is_told_as_behind(store: PostgresqlStore, database: Database, name: str) -> None:
+    database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = %s", [name])
+    assert reason(store) == "schema_behind"
+
+
+NEWER = "INSERT INTO sluice._yoyo_migration (migration_hash, migration_id, applied_at_utc) VALUES ('x', '9999.later', now())"
+
+
+def test_a_newer_schema_is_served(store: PostgresqlStore, database: Database) -> None:
+    database.execute(NEWER)
+    database.execute("ALTER TABLE sluice.events ADD COLUMN later text")
+    store.check()
+    store.insert(rows(2), NOW)
+    assert database.count() == 2
+
+
+def test_an_older_migrator_leaves_a_newer_schema_alone(database: Database) -> None:
+    database.execute(NEWER)
+    assert migrate.migrate(database.owner) == []
+    assert marks(database) == [*NAMES, "9999.later"]
+
+
+@pytest.mark.parametrize("table", ["events", "idempotency_keys"])
+def test_an_unlogged_table_is_not_durable(store: PostgresqlStore, database: Database, table: str) -> None:
+    database.execute(f"ALTER TABLE sluice.{table} SET UNLOGGED")
+    assert reason(store) == "not_durable"
+
+
+def test_every_table_is_a_logged_one(database: Database) -> None:
+    assert {kind for _, _, kind, _, _ in database.execute(SCHEMA)} == {"p"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE sluice.mine ()", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine", "DROP TABLE sluice.events",
+        "ALTER TABLE sluice.events ADD COLUMN mine text", "ALTER TABLE sluice.events SET UNLOGGED", "TRUNCATE sluice.events",
+        "CREATE INDEX ON sluice.events (source)", "DROP INDEX sluice.events_created_at_id",
+        "UPDATE sluice.events SET source = 'x'", "UPDATE sluice.idempotency_keys SET status = 200", "DROP SCHEMA sluice CASCADE",
+        "UPDATE sluice.cursor_secret SET secret = secret", "DELETE FROM sluice.cursor_secret",
+        "DELETE FROM sluice._yoyo_migration", "INSERT INTO sluice._yoyo_migration (migration_hash) VALUES ('x')",
+        "SELECT setval('sluice.events_id_seq', 1)",
+        "CREATE FUNCTION sluice.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE ROLE mine",
+        "COPY sluice.events TO PROGRAM 'cat'",
+        "CREATE TRIGGER mine BEFORE INSERT ON sluice.events FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    ],
+)  # fmt: skip
+def test_the_service_s_role_is_refused(database: Database, statement: str) -> None:
+    with postgres.connect(database.url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_the_service_s_role_owns_nothing_and_rules_nothing(database: Database) -> None:
+    role = "SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls, rolreplication FROM pg_roles WHERE rolname = 'sluice_app'"
+    assert database.execute(role) == [(False,) * 5]
+    assert database.execute("SELECT count(*) FROM pg_class WHERE relowner = 'sluice_app'::regrole") == [(0,)]
+
+
+def test_a_look_at_a_database_tells_what_the_doctor_needs(database: Database) -> None:
+    facts = inspection.inspect(database.login)
+    assert (facts.version // 10_000 >= 14, facts.durable, facts.missing, facts.role_may_ddl) == (True, True, [], False)
+    assert inspection.inspect(database.owner).role_may_ddl
+
+
+def test_a_look_at_an_empty_database_names_what_is_missing(empty_database: Database) -> None:
+    assert inspection.inspect(empty_database.login).missing == NAMES
+
+
+def owner_without(server: LocalServer, rights: str) -> Any:
+    """A login of the role `plain`, which owns a database of the same name and has no more than `rights`."""
+    server.execute(f"CREATE ROLE plain LOGIN {rights}")
+    server.execute("CREATE DATABASE plain OWNER plain TEMPLATE template0")
+    return lambda: psycopg.conninfo.conninfo_to_dict(server.url_of("plain", "plain", ""))
+
+
+def test_an_owner_who_may_not_make_roles_migrates_where_the_role_is(private_server: LocalServer, open_store: OpenStore) -> None:
+    assert migrate.migrate(owner_without(private_server, "NOCREATEROLE")) == NAMES
+    database = Database(private_server, "plain")
+    ready(open_store(database.login)).insert([row("a")], NOW)
+    assert database.ids() == ["a"]
+
+
+def test_an_owner_who_may_not_make_roles_serves_by_its_own_login(private_server: LocalServer, open_store: OpenStore) -> None:
+    private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
+    private_server.execute("DROP ROLE sluice_app")
+    owner = owner_without(private_server, "NOCREATEROLE")
+    assert migrate.migrate(owner) == NAMES
+    ready(open_store(owner)).insert([row("a")], NOW)
+    assert Database(private_server, "plain").ids() == ["a"]
+
+
+def test_an_owner_who_is_no_superuser_makes_the_role(private_server: LocalServer, open_store: OpenStore) -> None:
+    private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
+    private_server.execute("DROP ROLE sluice_app")
+    assert migrate.migrate(owner_without(private_server, "CREATEROLE")) == NAMES
+    database = Database(private_server, "plain")
+    ready(open_store(database.login)).insert([row("a")], NOW)
+    assert database.ids() == ["a"]
+
+
+def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalServer) -> None:
+    private_server.execute("CREATE ROLE rds_iam")
+    with private_server.database("template0") as database:
+        migrate.migrate(database.owner)
+    assert private_server.execute("SELECT pg_has_role('sluice_app', 'rds_iam', 'member')") == [(True,)]
+
+
+def test_a_server_that_is_away_is_told_as_such() -> None:
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        migrate.migrate(lambda: {"host": "127.0.0.1", "port": postgres.free_port(), "connect_timeout": 2})
+    assert caught.value.reason == "database_unreachable"
+
+
+def test_a_login_without_rights_is_told_as_such(empty_database: Database) -> None:
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        migrate.migrate(empty_database.login)
+    assert caught.value.reason == "schema_behind"
+    assert empty_database.execute("SELECT to_regnamespace('sluice')") == [(None,)]

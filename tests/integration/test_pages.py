@@ -1,0 +1,432 @@
+"""What the PostgreSQL store promises of reads: pages by cursor, filters, export, figures, and the plans behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import threading
+import tracemalloc
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import sql
+from tests.integration import postgres
+from tests.integration.conftest import OpenStore, ready
+from tests.integration.postgres import Database
+from tests.integration.sample import NOW, row, rows
+
+from sluice import cursors, filters
+from sluice.events import Row
+from sluice.filters import Filter
+from sluice.stores import Page, migrate, postgresql, statements
+from sluice.stores.postgresql import PostgresqlStore
+
+MINUTE = timedelta(minutes=1)
+MANY = 50_000
+TYPES = ("log", "error", "telemetry")
+
+
+def mixed() -> list[Row]:
+    """24 events with nulls, empty texts, equal values and values whose order depends on the locale."""
+    texts = (None, "", "a", "B", "b", "ä", "Z", "\U0001f600")
+    return [
+        row(
+            f"e{number:02}",
+            event_type=TYPES[number % 3],
+            event_name=texts[number % 5 + 2] if number % 4 else "same",
+            timestamp=NOW - MINUTE * (number % 4),
+            user_id=texts[number % 8],
+            session_id=texts[number % 3],
+            app_version=texts[-number % 8],
+            source=None,
+            priority=("normal", "high")[number % 2],
+        )
+        for number in range(24)
+    ]
+
+
+@pytest.fixture(scope="module")
+def filled(server: postgres.Server, template: str) -> Iterator[PostgresqlStore]:
+    """A store with the events of `mixed`, six each from four times of receipt; only read."""
+    with server.database(template) as database:
+        store = PostgresqlStore(database.login)
+        for number in range(4):
+            ready(store).insert(mixed()[number::4], NOW + timedelta(microseconds=number // 2))
+        yield store
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def large(server: postgres.Server, template: str) -> Iterator[Database]:
+    """A database with 50,000 events, one second apart, analyzed; only read."""
+    with server.database(template) as database:
+        store = ready(PostgresqlStore(database.login))
+        for start in range(0, MANY, 10_000):
+            batch = [row(f"e{n:05}", timestamp=NOW - timedelta(seconds=n)) for n in range(start, start + 10_000)]
+            store.insert(batch, NOW + timedelta(seconds=start))
+        store.close()
+        database.execute("VACUUM ANALYZE sluice.events")
+        yield database
+
+
+def ids(page: Page) -> list[str]:
+    return [log["event_id"] for log in decoded(page)]
+
+
+def decoded(page: Page) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(log) for log in page.logs]
+
+
+def walk(store: PostgresqlStore, query: Filter, between: Callable[[], None] = lambda: None) -> list[str]:
+    """The event ids of every page, following next_cursor; `between` is called after each."""
+    found: list[str] = []
+    for _ in range(1_000):
+        page = store.page(query)
+        found += ids(page)
+        between()
+        if page.next_cursor is None:
+            return found
+        query = msgspec.structs.replace(query, cursor=page.next_cursor)
+    raise AssertionError("the walk does not end")
+
+
+def parsed(**parameters: str) -> Filter:
+    return filters.parse(parameters.items())
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
+@pytest.mark.parametrize("sort_by", filters.SORTS)
+def test_a_walk_in_any_order_meets_every_row_once(filled: PostgresqlStore, sort_by: str, descending: bool, size: int) -> None:
+    found = walk(filled, Filter(sort_by=sort_by, descending=descending, page_size=size))
+    assert sorted(found) == [one.event_id for one in mixed()]
+
+
+@pytest.mark.parametrize("sort_by", filters.SORTS)
+def test_down_is_up_the_other_way_round(filled: PostgresqlStore, sort_by: str) -> None:
+    up, down = (walk(filled, Filter(sort_by=sort_by, descending=way, page_size=5)) for way in (False, True))
+    assert up == down[::-1]
+
+
+@pytest.mark.parametrize("sort_by", filters.SORTS)
+def test_rows_stand_in_the_order_that_was_asked_for(filled: PostgresqlStore, sort_by: str) -> None:
+    logs = decoded(filled.page(Filter(sort_by=sort_by, descending=False, page_size=100)))
+    keys = [((log[sort_by] or "").encode() if sort_by != "id" else log["id"], log["id"]) for log in logs]
+    assert keys == sorted(keys)
+    assert len(keys) == 24
+
+
+@pytest.mark.parametrize("sort_by", filters.SORTS)
+def test_pages_by_number_and_by_cursor_are_the_same(filled: PostgresqlStore, sort_by: str) -> None:
+    numbered = [ids(filled.page(Filter(sort_by=sort_by, page=page, page_size=7))) for page in (1, 2, 3, 4)]
+    assert list(itertools.chain(*numbered)) == walk(filled, Filter(sort_by=sort_by, page_size=7))
+    assert [len(page) for page in numbered] == [7, 7, 7, 3]
+
+
+def test_the_newest_come_first_by_default(filled: PostgresqlStore) -> None:
+    times = [log["created_at"] for log in decoded(filled.page(Filter()))]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_full_last_page_has_no_cursor(filled: PostgresqlStore) -> None:
+    assert filled.page(Filter(page_size=24)).next_cursor is None
+    assert filled.page(Filter(page_size=23)).next_cursor is not None
+
+
+def test_a_page_beyond_the_end_is_empty(filled: PostgresqlStore) -> None:
+    page = filled.page(Filter(page=9, page_size=7))
+    assert (page.logs, page.next_cursor, page.total) == ([], None, 24)
+
+
+def test_a_walk_carries_the_count_of_its_first_page(filled: PostgresqlStore) -> None:
+    first = filled.page(Filter(page_size=20))
+    second = filled.page(Filter(page_size=20, cursor=first.next_cursor))
+    assert (first.total, first.exact) == (second.total, second.exact) == (24, True)
+
+
+@contextlib.contextmanager
+def ingest(store: PostgresqlStore) -> Iterator[Callable[[], None]]:
+    """Three threads that write; each call of the result lets one of them insert five events among those of the test."""
+    permits, stop = threading.Semaphore(0), threading.Event()
+
+    def writer(number: int) -> None:
+        for turn in itertools.count():
+            permits.acquire()
+            if stop.is_set():
+                return
+            some = [row(f"old{(turn * 5 + place) * 37 % 300:05}+{number}-{turn}") for place in range(5)]
+            store.insert(some, NOW + timedelta(microseconds=turn % 3 - 1))
+
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(writer, number) for number in range(3)]
+        try:
+            yield permits.release
+        finally:
+            stop.set()
+            permits.release(3)
+    assert [future.result() for future in writers] == [None] * 3
+
+
+@pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
+@pytest.mark.parametrize("sort_by", ["created_at", "timestamp", "event_id", "id"])
+def test_a_walk_during_ingest_meets_every_old_row_once(
+    store: PostgresqlStore, database: Database, sort_by: str, descending: bool
+) -> None:
+    old = {one.event_id for one in rows(300, "old")}
+    store.insert(rows(300, "old"), NOW)
+    with ingest(store) as write:
+        write()
+        found = walk(store, Filter(page_size=13, descending=descending, sort_by=sort_by), write)
+    assert len(found) == len(set(found))
+    assert old <= set(found)
+    assert database.count() > 400
+
+
+def test_a_cursor_works_in_another_process_on_the_same_database(
+    store: PostgresqlStore, database: Database, open_store: OpenStore
+) -> None:
+    store.insert(rows(5), NOW)
+    cursor = store.page(Filter(page_size=3)).next_cursor
+    other = ready(open_store(database.login))
+    assert len(other.page(Filter(page_size=3, cursor=cursor)).logs) == 2
+
+
+def test_a_cursor_of_another_database_is_foreign(store: PostgresqlStore, empty_database: Database, open_store: OpenStore) -> None:
+    migrate.migrate(empty_database.owner)
+    other = ready(open_store(empty_database.login))
+    other.insert(rows(5), NOW)
+    cursor = other.page(Filter(page_size=3)).next_cursor
+    with pytest.raises(cursors.Foreign):
+        store.page(Filter(page_size=3, cursor=cursor))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Filter(sort_by="id"), Filter(descending=False), Filter(matches=(filters.Match("source", "=", "x"),))],
+    ids=["sort", "direction", "filter"],
+)
+def test_a_cursor_of_another_question_is_foreign(filled: PostgresqlStore, other: Filter) -> None:
+    cursor = filled.page(Filter(page_size=3)).next_cursor
+    with pytest.raises(cursors.Foreign):
+        filled.page(msgspec.structs.replace(other, cursor=cursor))
+
+
+def test_a_tampered_cursor_is_foreign(filled: PostgresqlStore) -> None:
+    cursor = filled.page(Filter(page_size=3)).next_cursor or ""
+    for place in range(0, len(cursor), 7):
+        bent = cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :]
+        with pytest.raises(cursors.Foreign):
+            filled.page(Filter(page_size=3, cursor=bent))
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_the_count_stops_at_its_cap(store: PostgresqlStore, beyond: int) -> None:
+    cap = postgresql.COUNT_CAP
+    some = rows(cap + beyond)
+    store.insert(some[:5_000], NOW)
+    store.insert(some[5_000:], NOW)
+    page = store.page(Filter(page_size=1))
+    assert (page.total, page.exact) == (min(cap + beyond, cap), beyond <= 0)
+
+
+SENT: dict[str, Any] = {
+    "event_type": "error", "event_name": "it's \"here\" \\ %s", "user_id": "u%1", "session_id": "s", "app_version": "1.0",
+    "source": "api", "sequence_number": -7, "priority": "high", "timestamp": NOW,
+}  # fmt: skip
+OTHER: dict[str, Any] = {
+    "event_type": "log", "event_name": "other", "user_id": "u", "session_id": None, "app_version": "2", "source": "",
+    "sequence_number": 7, "timestamp": NOW - MINUTE,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pair(server: postgres.Server, template: str) -> Iterator[PostgresqlStore]:
+    """A store with the events "it" (fields of SENT, key k1) and "other" (OTHER, key k2, received a minute later); only read."""
+    with server.database(template) as database:
+        store = ready(PostgresqlStore(database.login))
+        store.insert([row("it", key_id="k1", **SENT)], NOW)
+        store.insert([row("other", key_id="k2", **OTHER)], NOW + MINUTE)
+        yield store
+        store.close()
+
+
+EXACT = [(name, str(SENT[name])) for name in SENT if name != "timestamp"]
+
+
+@pytest.mark.parametrize(("name", "value"), [*EXACT, ("event_id", "it"), ("key_id", "k1")])
+def test_a_field_finds_exactly_its_rows(pair: PostgresqlStore, name: str, value: str) -> None:
+    page = pair.page(parsed(**{name: value}))
+    assert (ids(page), page.total) == (["it"], 1)
+
+
+@pytest.mark.parametrize("name", ["id", "fingerprint"])
+def test_a_field_that_the_service_set_finds_exactly_its_rows(pair: PostgresqlStore, name: str) -> None:
+    made = decoded(pair.page(parsed(event_id="it")))[0][name]
+    assert ids(pair.page(parsed(**{name: str(made)}))) == ["it"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"start_time": "2024-06-01T12:00:00Z"}, ["it"]),
+        ({"start_time": "2024-06-01T11:59:00Z"}, ["it", "other"]),
+        ({"end_time": "2024-06-01T11:59:00Z"}, ["other"]),
+        ({"end_time": "2024-06-01T13:59:59.999999+02:00"}, ["other"]),
+        ({"start_time": "2024-06-01T11:58:00Z", "end_time": "2024-06-01T11:59:30Z"}, ["other"]),
+        ({"created_start_time": "2024-06-01T12:00:00.000001Z"}, ["other"]),
+        ({"created_end_time": "2024-06-01T12:00:00Z"}, ["it"]),
+        ({"start_time": "9999-12-31T23:59:59Z"}, []),
+    ],
+)
+def test_a_range_finds_exactly_its_rows(pair: PostgresqlStore, parameters: dict[str, str], found: list[str]) -> None:
+    assert sorted(ids(pair.page(parsed(**parameters)))) == found
+
+
+def test_conditions_must_all_hold(pair: PostgresqlStore) -> None:
+    assert ids(pair.page(parsed(key_id="k1", event_type="error"))) == ["it"]
+    assert ids(pair.page(parsed(key_id="k1", event_type="log"))) == []
+
+
+ODD = {
+    "tags": {"provider": "stripe", "list": [10, {"deep": "yes"}]},
+    "it's": {'"q"': "quoted"},
+    "%s": "percent",
+    "{a,b}": "braces",
+    "back\\slash": "b",
+    "NULL": "null name",
+    " spaced ": "s",
+    "ünï☃": "snow",
+    "number": 1.50,
+    "true": True,
+    "empty": "",
+    "none": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("provider_name", "stripe"), ("properties.tags.provider", "stripe"), ("properties.tags.list.0", "10"),
+        ("properties.tags.list.1.deep", "yes"), ('properties.it\'s."q"', "quoted"), ("properties.%s", "percent"),
+        ("properties.{a,b}", "braces"), ("properties.back\\slash", "b"), ("properties.NULL", "null name"),
+        ("properties. spaced ", "s"), ("properties.ünï☃", "snow"), ("properties.true", "true"), ("properties.empty", ""),
+        ("device_info.os", "x"),
+    ],
+)  # fmt: skip
+def test_a_path_with_any_name_finds_its_row(store: PostgresqlStore, name: str, value: str) -> None:
+    store.insert([row("it", properties=ODD, device_info={"os": "x"}), row("other", properties={"tags": "stripe"})], NOW)
+    assert ids(store.page(parsed(**{name: value}))) == ["it"]
+
+
+@pytest.mark.parametrize(
+    "name", ["properties.none", "properties.tags.provider.deeper", "properties.tags.list.9", "properties.no"]
+)
+def test_a_path_that_leads_nowhere_finds_nothing(store: PostgresqlStore, name: str) -> None:
+    store.insert([row("it", properties=ODD)], NOW)
+    assert ids(store.page(parsed(**{f"properties.{name}": ""}))) == []
+
+
+def test_an_export_gives_all_in_order_and_ends_in_a_line_each(filled: PostgresqlStore) -> None:
+    lines = b"".join(filled.export(Filter())).split(b"\n")
+    assert lines.pop() == b""
+    logs = [msgspec.json.decode(line) for line in lines]
+    assert [(log["created_at"], log["id"]) for log in logs] == sorted((log["created_at"], log["id"]) for log in logs)
+    assert sorted(log["event_id"] for log in logs) == [one.event_id for one in mixed()]
+
+
+def test_an_export_keeps_to_its_filter(filled: PostgresqlStore) -> None:
+    lines = b"".join(filled.export(parsed(priority="high"))).splitlines()
+    assert {msgspec.json.decode(line)["priority"] for line in lines} == {"high"}
+    assert len(lines) == 12
+
+
+def test_an_export_of_nothing_is_empty(store: PostgresqlStore) -> None:
+    assert list(store.export(Filter())) == []
+
+
+def test_an_export_of_50000_events_does_not_grow_in_memory(large: Database, open_store: OpenStore) -> None:
+    store = ready(open_store(large.login))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        lines = sum(chunk.count(b"\n") for chunk in store.export(Filter()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert lines == MANY
+    assert peak < 20 << 20
+
+
+def test_an_abandoned_export_holds_no_connection(large: Database, open_store: OpenStore) -> None:
+    store = ready(open_store(large.login, 1))
+    export = store.export(Filter())
+    assert next(export).count(b"\n") == postgresql.EXPORT_ROWS
+    assert len(store.page(Filter(page_size=1)).logs) == 1
+    assert isinstance(export, Generator)
+    export.close()
+    assert store.page(Filter(page_size=1)).next_cursor is not None
+
+
+def plan(database: Database, text: sql.Composed | str, values: Any) -> str:
+    """What PostgreSQL does for a statement."""
+    with postgres.connect(database.url) as connection:
+        plain = text if isinstance(text, str) else text.as_string(connection)
+        return "\n".join(line for (line,) in psycopg.ClientCursor(connection).execute(f"EXPLAIN {plain}", values))
+
+
+PLACE = {"created_at": "2024-06-01 18:00:00+00", "timestamp": "2024-06-01 06:00:00+00"}
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["first", "deep"])
+@pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
+@pytest.mark.parametrize("sort_by", ["created_at", "timestamp"])
+def test_a_page_in_time_order_reads_only_its_rows_from_the_index(
+    large: Database, sort_by: str, descending: bool, deep: bool
+) -> None:
+    query = Filter(sort_by=sort_by, descending=descending)
+    told = plan(large, *statements.page(query, (PLACE[sort_by], 10_000) if deep else None))
+    assert f"using events_{sort_by}_id" in told
+    assert "Sort" not in told
+    assert "Seq Scan" not in told
+    assert ("Index Cond" in told) == deep
+
+
+@pytest.mark.parametrize("limit", [1, 1_000])
+def test_a_step_of_purge_reads_only_its_rows_from_the_index(large: Database, limit: int) -> None:
+    told = plan(large, statements.PURGE_EVENTS, {"before": NOW, "limit": limit})
+    assert "using events_timestamp_id" in told
+    assert "Seq Scan" not in told
+
+
+def test_one_event_is_found_by_the_index(large: Database) -> None:
+    assert "Index Scan using events_pkey" in plan(large, statements.GET, ["e00001"])
+
+
+def test_figures_agree_with_a_count_by_hand(store: PostgresqlStore, database: Database) -> None:
+    hour, now = timedelta(hours=1), NOW
+    received = {"a": now - MINUTE, "b": now - MINUTE, "c": now - 40 * MINUTE, "d": now - 3 * hour, "e": now - 30 * hour}
+    for name, at in received.items():
+        session = {"a": "s1", "b": "s2", "c": "s3"}.get(name)
+        store.insert([row(name, now=at, session_id=session, event_type="error" if name in "ad" else "log")], at)
+    database.execute("UPDATE sluice.events SET processed_at = created_at + interval '20 ms'")
+    found = store.figures(now)
+    assert (found.total_logs, found.total_logs_exact) == (5, True)
+    assert (found.logs_last_hour, found.logs_last_day, found.logs_last_day_exact) == (3, 4, True)
+    assert found.average_latency_ms == pytest.approx(20)
+    assert found.error_rate_percent == pytest.approx(100 / 3)
+    assert found.active_sessions == 2
+    assert [(one.event_type, one.count) for one in found.top_event_types] == [("error", 2), ("log", 2)]
+    assert [(one.minute, one.count) for one in found.logs_per_minute] == [(now - 40 * MINUTE, 1), (now - MINUTE, 2)]
+
+
+def test_figures_of_an_empty_store_are_zero_or_unknown(store: PostgresqlStore) -> None:
+    found = store.figures(datetime.now(NOW.tzinfo))
+    assert (found.total_logs, found.logs_last_hour, found.active_sessions) == (0, 0, 0)
+    assert (found.average_latency_ms, found.error_rate_percent) == (None, None)
+    assert (found.top_event_types, found.logs_per_minute) == ([], [])

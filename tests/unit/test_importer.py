@@ -1,0 +1,511 @@
+"""What an import promises: nothing dropped in silence, the same ids every time, and no input that breaks it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, tzinfo
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice import importer
+from sluice.commands.import_ import Meter, import_file
+from sluice.importer import Format, Importer, Input, Item, Refused
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SECRET = "slk_test_" + "s" * 49
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class Trickle(io.BytesIO):
+    """A pipe whose every read gives one byte."""
+
+    def read1(self, _size: int | None = -1, /) -> bytes:
+        return super().read1(1)
+
+
+def read(
+    data: bytes, format: Format | None = None, *, source: str = "s", zone: tzinfo = UTC, pipe: bool = False
+) -> list[Item | Refused]:
+    opened = Input(Trickle(data) if pipe else io.BytesIO(data))
+    return list(Importer(source, zone).read(opened.stream, format or opened.format))
+
+
+def events(data: bytes, format: Format | None = None, **options: Any) -> list[dict[str, Any]]:
+    return [json.loads(entry.json) for entry in read(data, format, **options) if isinstance(entry, Item)]
+
+
+def reasons(data: bytes, format: Format | None = None) -> list[tuple[int, str]]:
+    return [(entry.number, entry.reason) for entry in read(data, format) if isinstance(entry, Refused)]
+
+
+def ids(data: bytes, format: Format | None = None, **options: Any) -> list[str]:
+    return [event["event_id"] for event in events(data, format, **options)]
+
+
+@given(st.binary() | st.binary().map(gzip.compress), st.sampled_from([*importer.FORMATS, None]))
+def test_no_bytes_raise_and_every_run_gives_the_same(data: bytes, format: Format | None) -> None:
+    assert read(data, format) == read(data, format) == read(data, format, pipe=True)
+
+
+@given(st.lists(st.sampled_from(b'[]{},:"\\u0a\n \xff\x00').map(lambda code: bytes([code]))).map(b"".join))
+def test_nothing_that_looks_a_bit_like_json_raises(text: bytes) -> None:
+    assert read(b"[" + text, "json") == read(b"[" + text, "json", pipe=True)
+    read(text, "ndjson")
+
+
+@given(st.lists(st.binary().filter(lambda line: b"\n" not in line and not line.startswith((b"\x1f\x8b", b"\xef\xbb\xbf")))))
+def test_every_line_becomes_one_event_or_is_counted_as_blank(texts: list[bytes]) -> None:
+    data = b"".join(text + b"\n" for text in texts)
+    reader = Importer("s")
+    found = list(reader.read(Input(io.BytesIO(data)).stream, "lines"))
+    assert (len(found) + reader.blank, [entry for entry in found if isinstance(entry, Refused)]) == (len(texts), [])
+
+
+@given(st.lists(st.dictionaries(st.text(), JSON, max_size=4), max_size=6))
+def test_an_array_gives_the_events_that_its_items_give_as_lines(values: list[dict[str, Any]]) -> None:
+    lines = b"".join(json.dumps(value).encode() + b"\n" for value in values)
+    for indent in (None, 2):
+        array = json.dumps(values, indent=indent).encode()
+        assert events(array, "json", pipe=True) == events(array, "json") == events(lines, "ndjson")
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_ids_are_unique_within_a_file_and_the_same_in_the_next_run(texts: list[str]) -> None:
+    data = "\n".join(texts).encode()
+    assert len(set(ids(data, "lines"))) == len(ids(data, "lines"))
+    assert ids(data, "lines") == ids(data, "lines")
+
+
+def test_two_identical_lines_stay_two_events() -> None:
+    first, second = events(b"same\nsame\n")
+    assert first.pop("event_id") != second.pop("event_id")
+    assert first == second
+
+
+def test_an_id_does_not_depend_on_the_lines_around_it() -> None:
+    assert ids(b"a\nb\nb\n")[1:] == ids(b"b\nx\nb\n")[::2]
+
+
+def test_the_id_of_a_known_line_never_changes() -> None:
+    assert ids(b"2025-06-24 14:36:25 startup archives unpack\n") == ["fa2bb520-4ec0-5319-b7ba-c497e654166e"]
+
+
+def test_another_source_or_zone_makes_other_ids() -> None:
+    line = b"2025-01-01 00:00:00 x"
+    assert len({*ids(line), *ids(line, source="other"), *ids(line, zone=BERLIN)}) == 3
+
+
+def test_the_order_of_names_in_an_object_makes_no_other_id() -> None:
+    assert ids(b'{"a": 1, "b": 2}') == ids(b'{"b":2,"a":1}')
+
+
+def test_a_plain_line_becomes_a_log_event() -> None:
+    (event,) = events(b"2025-06-24 14:36:25 startup\r\n", source="dpkg.log")
+    assert event.pop("event_id")
+    assert event == {
+        "event_type": "log",
+        "event_name": "log_line",
+        "source": "dpkg.log",
+        "timestamp": "2025-06-24T14:36:25Z",
+        "properties": {"line": "2025-06-24 14:36:25 startup"},
+    }
+
+
+def test_an_object_that_looks_like_an_event_passes_as_it_is() -> None:
+    given = {"event_type": "error", "event_name": "e", "event_id": "mine", "odd": [1.5, None]}
+    assert events(json.dumps(given).encode()) == [given]
+
+
+def test_an_event_with_a_null_id_gets_one() -> None:
+    (event,) = events(b'{"event_type":"log","event_name":"e","event_id":null}')
+    assert len(event["event_id"]) == 36
+
+
+def test_any_other_object_becomes_the_properties_of_a_log_event() -> None:
+    (event,) = events(b'{"level":"info","time":"2025-01-01T00:00:00+01:00"}')
+    assert (event["event_type"], event["event_name"], event["source"]) == ("log", "log_record", "s")
+    assert event["properties"] == {"level": "info", "time": "2025-01-01T00:00:00+01:00"}
+    assert event["timestamp"] == "2024-12-31T23:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("head", "format"),
+    [
+        (b'{"a":1}\n', "ndjson"),
+        (b"  {}\n", "ndjson"),
+        (b'[{"a":1}]', "json"),
+        (b"\n [\n  {", "json"),
+        (b"[]", "json"),
+        (b"\xef\xbb\xbf[{}]", "json"),
+        (b"[    0.000000] Linux version 6.1", "lines"),
+        (b"[2025-01-01 00:00:00] started", "lines"),
+        (b"[]: no such thing\n", "lines"),
+        (b"{not json}", "lines"),
+        (b"", "lines"),
+    ],
+)
+def test_the_format_is_told_by_the_first_bytes(head: bytes, format: Format) -> None:
+    assert Input(io.BytesIO(head)).format == Input(io.BytesIO(gzip.compress(head))).format == format
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_gzip_is_known_by_its_bytes_and_may_have_several_members(pipe: bool) -> None:
+    assert read(gzip.compress(b"a\n") + gzip.compress(b"b\n"), pipe=pipe) == read(b"a\nb\n")
+
+
+def test_a_cut_off_gzip_gives_what_can_be_read_and_says_that_there_is_more() -> None:
+    data = b"".join(b"line %d\n" % number for number in range(20_000))
+    *found, last = read(gzip.compress(data)[:-2000])
+    assert read(data)[: len(found)] == found
+    assert len(found) > 100
+    assert isinstance(last, Refused)
+    assert last.reason == "unreadable"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    assert ids(b"\xef\xbb\xbfline") == ids(b"line")
+
+
+@pytest.mark.parametrize("format", ["lines", "ndjson", "json"])
+def test_invalid_utf8_and_nul_are_kept_as_escapes(format: Format) -> None:
+    text = {"lines": b"a\xff\0b", "ndjson": b'{"line":"a\xff\\u0000b"}', "json": b'[{"line":"a\xff\\u0000b"}]'}[format]
+    (event,) = events(text, format)
+    assert event["properties"]["line"] == r"a\xff\x00b"
+
+
+def test_the_text_that_only_looks_like_an_escaped_nul_stays() -> None:
+    (event,) = events(rb'{"a":"\\u0000","b":"\\\u0000\u0000"}')
+    assert event["properties"] == {"a": r"\u0000", "b": r"\\x00\x00"}
+
+
+def test_an_over_long_line_is_refused_and_the_next_one_is_read() -> None:
+    longest = importer.MAX_EVENT_BYTES - len(read(b"x", "lines")[0].json) + 1  # type: ignore[union-attr]
+    data = b"\n".join([b"x" * longest, b"x" * (longest + 1), b"x" * importer.MAX_RAW_BYTES * 2, b"last"])
+    assert reasons(data) == [(2, "too_large"), (3, "too_large")]
+    assert [event["properties"]["line"][-4:] for event in events(data)] == ["xxxx", "last"]
+
+
+def test_an_over_long_item_is_refused_and_the_next_one_is_read() -> None:
+    data = b'[{"a":"%b"},{"b":1}]' % (b"x" * importer.MAX_RAW_BYTES)
+    assert reasons(data) == [(1, "too_large")]
+    assert [event["properties"] for event in events(data)] == [{"b": 1}]
+
+
+def test_a_million_brackets_are_one_refused_item() -> None:
+    assert reasons(b"[" * 1_000_000, "json") == [(1, "truncated")]
+    assert reasons(b"[" + b"[" * 100_000 + b"]" * 100_000 + b"]", "json") == [(1, "too_deep")]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{bad}", "invalid_json"),
+        (b'{"a":1} trailing', "invalid_json"),
+        (rb'{"a":"\ud800"}', "invalid_json"),
+        (b'{"a":NaN}', "invalid_json"),
+        (b"[1]", "not_an_object"),
+        (b"1", "not_an_object"),
+        (b'"text"', "not_an_object"),
+    ],
+)
+def test_a_bad_line_of_ndjson_is_refused_and_its_neighbours_are_not(line: bytes, reason: str) -> None:
+    data = b'{"a":1}\n' + line + b'\n{"a":2}\n'
+    assert reasons(data, "ndjson") == [(2, reason)]
+    assert len(events(data, "ndjson")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"", [(1, "truncated")]),
+        (b"[", [(1, "truncated")]),
+        (b"[{}", [(1, "truncated")]),
+        (b'[{},{"a', [(2, "truncated")]),
+        (b"[{}] x", [(2, "not_an_array")]),
+        (b"[{}][{}]", [(2, "not_an_array")]),
+        (b'{"logs":[]}', [(1, "not_an_array")]),
+        (b"[{},]", [(2, "invalid_json")]),
+        (b"[,{}]", [(1, "invalid_json")]),
+        (b"[{bad}, {}]", [(1, "invalid_json")]),
+        (b"[]\n", []),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_told(text: bytes, found: list[tuple[int, str]]) -> None:
+    assert reasons(text, "json") == found
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2025-06-24T14:36:25Z up", "2025-06-24T14:36:25Z"),
+        ("2025-06-24T14:36:25.123456789+02:00 up", "2025-06-24T12:36:25.123456Z"),
+        ("2025-06-24 14:36:25,5 up", "2025-06-24T14:36:25.500000Z"),
+        ("[2025-06-24 14:36:25] up", "2025-06-24T14:36:25Z"),
+        ("2025-06-24 14:36:25 +0200 up", "2025-06-24T12:36:25Z"),
+        ("2025-06-24 14:36:25.250 UTC [7] LOG", "2025-06-24T14:36:25.250000Z"),
+        ("2025-06-24 14:36:25: up", None),
+        ("Jun 24 14:36:25 host up", None),
+        ("up since 2025-06-24 14:36:25", None),
+        ("2025-06-24", None),
+        ("2025-02-30 00:00:00", None),
+        ("2025-06-24 24:61:00", None),
+        ("2025-06-24T14:36:25+99:99", None),
+        ("0001-01-01T00:00:00+14:00", None),
+    ],
+)
+def test_a_timestamp_is_taken_from_the_beginning_of_a_line_or_not_at_all(text: str, utc: str | None) -> None:
+    assert importer.timestamp_of(text) == utc
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2025-06-24 14:36:25", "2025-06-24T12:36:25Z"),
+        ("2025-01-24 14:36:25", "2025-01-24T13:36:25Z"),
+        ("2025-10-26 02:30:00", "2025-10-26T00:30:00Z"),
+        ("1890-01-01 00:00:00", "1889-12-31T23:06:32Z"),
+        ("2025-06-24 14:36:25Z", "2025-06-24T14:36:25Z"),
+    ],
+    ids=["summer", "winter", "the hour that comes twice", "an offset with seconds", "an offset of its own"],
+)
+def test_a_naive_timestamp_is_in_the_zone(text: str, utc: str) -> None:
+    assert importer.timestamp_of(text, BERLIN) == utc
+
+
+@given(st.text())
+def test_no_text_breaks_the_timestamp(text: str) -> None:
+    importer.timestamp_of(text, BERLIN)
+    importer.timestamp_of("2025-06-24 14:36:25" + text, BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("logs/app.log", "app.log"),
+        ("app.log.gz", "app.log"),
+        ("-", "stdin"),
+        ("\udcff.log", r"\udcff.log"),
+        ("x" * 300, "x" * 255),
+    ],
+)
+def test_the_source_is_the_name_of_the_file(name: str, source: str) -> None:
+    assert importer.source_of(name) == source
+
+
+def test_a_batch_is_bounded_in_events_and_bytes() -> None:
+    big = b"x" * 200_000
+    entries = [Item(number, big if number < 30 else b"{}") for number in range(60)]
+    sizes = [len(batch) for batch in importer.batches(entries, 25, lambda _refused: None)]
+    assert sizes == [20, 25, 15]
+
+
+# The command, against a service that keeps events by their id.
+
+
+class Keeper(ThreadingHTTPServer):
+    """Keeps `events` by id; `refuse` names lines that it calls invalid, `broken` makes it answer 400."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), KeeperHandler)
+        self.events: dict[str, dict[str, Any]] = {}
+        self.refuse: set[str] = set()
+        self.broken = False
+        self.lock = threading.Lock()
+        self.asked = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def keep(self, index: int, event: dict[str, Any]) -> dict[str, Any]:
+        told = {"index": index, "event_id": event["event_id"]}
+        if event["properties"].get("line") in self.refuse:
+            return told | {"status": "invalid", "reason": "too_old", "detail": "older than what is kept"}
+        known = self.events.setdefault(event["event_id"], event)
+        return told | {"status": "created" if known is event else "duplicate" if known == event else "conflict"}
+
+
+class KeeperHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Keeper
+
+    def do_POST(self) -> None:
+        batch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.set()
+        self.server.go_on.wait(30)
+        with self.server.lock:
+            results = [self.server.keep(index, event) for index, event in enumerate(batch)]
+        counts = {
+            status: sum(each["status"] == status for each in results)
+            for status in ("created", "duplicate", "conflict", "invalid")
+        }
+        shown = [each for each in results if each["status"] != "created"]
+        text = json.dumps({"success": True, "data": {**counts, "failed": 0, "results": shown}}).encode()
+        self.send_response(400 if self.server.broken else 201)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def keeper() -> Iterator[Keeper]:
+    with Keeper() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(keeper: Keeper, tmp_path: Path) -> Run:
+    def sluice_import(*arguments: str | Path, stdin: bytes | None = None, **env: str) -> Result:
+        ours = {"SLUICE_URL": f"http://127.0.0.1:{keeper.server_port}", "SLUICE_API_KEY": SECRET, "DATA_DIR": str(tmp_path)}
+        return CliRunner().invoke(import_file, [str(each) for each in arguments], input=stdin, env=ours | env)
+
+    return sluice_import
+
+
+def counts(result: Result) -> list[int]:
+    """created, duplicate, conflict, invalid, failed, as the last row of the table shows them."""
+    (row,) = [line for line in result.stdout.splitlines() if any(letter.isdigit() for letter in line)]
+    return [int(part.replace(",", "")) for part in row.replace("│", " ").replace("|", " ").split()]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "app.log"
+    path.write_text("".join(f"2025-01-01 00:00:{number % 60:02} line {number % 900}\n" for number in range(2000)))
+    return path
+
+
+def test_a_second_import_is_all_duplicates(run: Run, keeper: Keeper, log: Path) -> None:
+    first, second = run(log), run(log)
+    assert (counts(first), counts(second)) == ([2000, 0, 0, 0, 0], [0, 2000, 0, 0, 0])
+    assert (first.exit_code, second.exit_code, len(keeper.events)) == (0, 0, 2000)
+
+
+def test_the_same_log_compressed_is_all_duplicates(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "app.log.gz").write_bytes(gzip.compress(log.read_bytes()))
+    run(log)
+    assert counts(run(tmp_path / "app.log.gz"))[:2] == [0, 2000]
+
+
+def test_a_file_that_grew_adds_only_what_is_new(run: Run, log: Path) -> None:
+    run(log)
+    log.write_text(log.read_text() + "2025-01-01 00:00:00 line 0\n")
+    assert counts(run(log))[:2] == [1, 2000]
+
+
+def test_stdin_is_read_with_its_source(run: Run, keeper: Keeper) -> None:
+    assert counts(run("-", "--source", "journal", stdin=b'{"MESSAGE":"up"}\n'))[0] == 1
+    assert [event["source"] for event in keeper.events.values()] == ["journal"]
+
+
+def test_what_was_not_stored_is_written_with_its_reason_and_the_exit_code_is_1(run: Run, keeper: Keeper, tmp_path: Path) -> None:
+    keeper.refuse = {"old"}
+    (tmp_path / "x").write_bytes(b"new\nold\n" + b"x" * 300_000 + b"\n")
+    result = run(tmp_path / "x", "--errors", tmp_path / "refused")
+    told = [json.loads(line) for line in (tmp_path / "refused").read_bytes().splitlines()]
+    assert (counts(result), result.exit_code) == ([1, 0, 0, 2, 0], 1)
+    assert sorted((each["number"], each["reason"]) for each in told) == [(2, "too_old"), (3, "too_large")]
+    assert next(each for each in told if each["number"] == 2)["event"]["properties"] == {"line": "old"}
+
+
+def test_without_an_errors_file_the_first_refusals_are_shown_with_escapes(run: Run) -> None:
+    result = run("-", "--format", "ndjson", stdin=b'{"a":1}\n' + b"\x1b[2J\n" * 9)
+    assert result.stderr.count("invalid_json") == 5
+    assert "use --errors FILE" in result.stderr
+    assert "\x1b" not in result.output
+    assert (counts(result), result.exit_code) == ([1, 0, 0, 9, 0], 1)
+
+
+def test_a_service_that_breaks_off_is_told_with_the_way_to_go_on(run: Run, keeper: Keeper, log: Path) -> None:
+    keeper.broken = True
+    result = run(log)
+    assert result.exit_code == 1
+    assert "answers 400" in result.stderr
+    assert "Run the same command again" in result.stderr
+
+
+def test_a_dry_run_prints_the_first_events_and_sends_none(run: Run, keeper: Keeper, log: Path) -> None:
+    result = run(log, "--dry-run", "--first", "3")
+    assert [json.loads(line)["properties"]["line"][-6:] for line in result.stdout.splitlines()] == ["line 0", "line 1", "line 2"]
+    assert (keeper.events, result.exit_code) == ({}, 0)
+
+
+def test_the_key_is_shown_nowhere_and_not_taken_as_an_argument(run: Run, log: Path) -> None:
+    result = run(log, "--api-key", SECRET)
+    assert (result.exit_code, "set SLUICE_API_KEY" in result.stderr) == (2, True)
+    assert SECRET not in result.output + run(log).output + run("--help").output
+
+
+@pytest.mark.parametrize("zone", ["Nowhere/Land", "../etc/passwd", "Europe", ""])
+def test_an_unknown_zone_is_refused_with_an_example(run: Run, log: Path, zone: str) -> None:
+    result = run(log, "--timezone", zone)
+    assert (result.exit_code, "Europe/Berlin" in result.stderr) == (2, True)
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_share(run: Run, log: Path) -> None:
+    result = run(log, TTY_COMPATIBLE="1", TERM="xterm", COLUMNS="120")
+    assert "2,000 events" in result.stderr
+    assert "100%" in result.stderr
+    assert "━" in result.stderr
+
+
+def test_elsewhere_progress_is_plain_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with Meter(1000, lambda: 250, lambda: now[0]) as meter:
+        now[0] = 4.0
+        meter.show(100)
+        now[0] = 10.0
+        meter.show(500)
+    assert capsys.readouterr().err.splitlines() == ["500 events, 50/s, 25%, 30 s left", "500 events, 50/s in 10.0 s"]
+
+
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(keeper: Keeper, log: Path) -> None:
+    keeper.go_on.clear()
+    code = "from sluice.commands.import_ import import_file; import_file()"
+    env = {"SLUICE_URL": f"http://127.0.0.1:{keeper.server_port}", "SLUICE_API_KEY": SECRET, "PYTHONPATH": ":".join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, log], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert keeper.asked.wait(30)
+    process.send_signal(signal.SIGINT)
+    keeper.go_on.set()
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, "Run the same command again" in stderr, "Traceback" in stderr) == (130, True, False)
+
+
+def test_size_and_position_tell_how_much_of_a_file_is_read(log: Path) -> None:
+    with log.open("rb") as opened:
+        given = Input(cast("io.BufferedIOBase", opened))
+        assert given.size == log.stat().st_size
+        list(Importer("s").read(given.stream, given.format))
+        assert given.position == given.size
+    assert Input(io.BytesIO(b"")).size is None

@@ -1,0 +1,105 @@
+"""The bodies of seeds 000 and 004, as events."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice import errors, events
+from sluice.intake import reports
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+REPORT = {"service": "shop", "endpoint": "/cart", "error": "declined", "traceback": "Traceback ...\n  File"}
+
+
+def body(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def stored(event: events.Event) -> Any:
+    return json.loads(events.prepare(event, now=NOW, key_id="k", rules=events.Rules()).json + b"}")
+
+
+def test_an_error_report_is_an_error_event() -> None:
+    event = stored(reports.error_report(body(REPORT)))
+    assert (event["event_type"], event["source"], event["event_name"]) == ("error", "shop", "/cart")
+    assert event["properties"] == REPORT
+    assert event["fingerprint"]
+
+
+def test_error_and_traceback_may_be_absent_and_other_fields_are_not_read() -> None:
+    event = stored(reports.error_report(b'{"service":"s","endpoint":"e","host":"h"}'))
+    assert event["properties"] == {"service": "s", "endpoint": "e", "error": "", "traceback": ""}
+
+
+REFUSED = {
+    "no service": (b'{"endpoint":"e"}', "validation_error", "missing_field", "/service"),
+    "no endpoint": (b'{"service":"s"}', "validation_error", "missing_field", "/endpoint"),
+    "an empty service": (b'{"service":"","endpoint":"e"}', "validation_error", "invalid_value", "/service"),
+    "a long endpoint": (body({"service": "s", "endpoint": "e" * 256}), "validation_error", "invalid_value", "/endpoint"),
+    "a service that is no text": (b'{"service":5,"endpoint":"e"}', "validation_error", "invalid_value", "/service"),
+    "a traceback of lines": (b'{"service":"s","endpoint":"e","traceback":[]}', "validation_error", "invalid_value", "/traceback"),
+    "an array": (b"[]", "validation_error", "invalid_value", ""),
+    "no JSON": (b"service=s", "invalid_json", "invalid_json", ""),
+    "half a surrogate pair": (b'{"service":"\\ud800","endpoint":"e"}', "invalid_json", "invalid_json", ""),
+    "not UTF-8": (b'{"service":"\xff","endpoint":"e"}', "invalid_json", "not_utf8", ""),
+}
+
+
+@pytest.mark.parametrize(("sent", "error", "reason", "pointer"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_error_report_is_refused(sent: bytes, error: str, reason: str, pointer: str) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        reports.error_report(sent)
+    assert (caught.value.error, caught.value.reason) == (error, reason)
+    assert caught.value.errors[0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize("parse", [reports.error_report, reports.log_object])
+def test_an_empty_body_is_told_as_such(parse: Any) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        parse(b"")
+    assert (caught.value.error, caught.value.reason) == ("invalid_json", "empty_body")
+
+
+def test_a_report_with_u0000_is_invalid_where_it_stands() -> None:
+    event = reports.error_report(body(REPORT | {"traceback": "a\0b"}))
+    with pytest.raises(events.Invalid) as caught:
+        stored(event)
+    assert (caught.value.reason, caught.value.pointer) == ("nul_character", "/properties/traceback")
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(), st.lists, max_leaves=5)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), JSON))
+def test_any_object_is_a_log_event_with_properties_equal_to_it(document: dict[str, Any]) -> None:
+    event = reports.log_object(body(document))
+    assert (event.event_type, event.event_name, event.properties) == ("log", "log", document)
+
+
+@pytest.mark.parametrize("sent", [b"[]", b"5", b"null", b'"text"'])
+def test_a_log_that_is_no_object_is_refused(sent: bytes) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        reports.log_object(sent)
+    assert (caught.value.error, caught.value.reason) == ("validation_error", "invalid_value")
+
+
+@pytest.mark.parametrize(("sent", "reason"), [(b'{"a":NaN}', "invalid_json"), (b'{"a":' * 10_000, "too_deep"), (b"{", "invalid_json")])
+def test_a_log_that_is_no_json_is_refused(sent: bytes, reason: str) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        reports.log_object(sent)
+    assert (caught.value.error, caught.value.reason) == ("invalid_json", reason)
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_an_event_or_a_bad_request_and_nothing_else(sent: bytes) -> None:
+    for parse in (reports.error_report, reports.log_object):
+        try:
+            assert parse(sent).event_name
+        except errors.BadRequest as error:
+            assert error.error in ("invalid_json", "validation_error")
