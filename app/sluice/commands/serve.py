@@ -25,7 +25,7 @@ Examples:
 def serve(migrate_first: bool) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    The schema of an embedded server is always brought up to date; of another one only with --migrate, else `sluice migrate` does it.
+    The schema of an embedded server is always brought up to date, that of another one only with --migrate.
     """
     settings = environment.settings()
     migrate = migrations.migrate if migrate_first or settings.embedded else None

@@ -1,0 +1,291 @@
+"""Run the comparisons and write docs/performance.md."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import psycopg
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from tests.bench import load, rows, servers
+from tests.bench.load import Rate
+
+from sluice.stores.embedded import Owned
+
+REPORT = servers.ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+CLIENTS = 4
+COLUMNS = """event_id, id, "timestamp", event_type, event_name, properties, device_info, user_id, session_id, app_version,
+source, sequence_number, priority, key_id, fingerprint, content, created_at, processed_at"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the report: a figure, what it is held against, and the bar (`at_least` or at most)."""
+
+    what: str
+    ours: str
+    against: str
+    ratio: float
+    bar: str
+    met: bool
+
+
+@click.command()
+@click.option("--rounds", default=3, show_default=True, help="Times each pair is measured; the median of the ratios counts.")
+@click.option("--quick", is_flag=True, help="A tenth of the load, one round: to see that it runs.")
+@click.option("--only", multiple=True, type=click.Choice(["batch", "stream", "single", "page", "memory"]))
+@click.option("--write/--no-write", default=True, show_default=True, help="Write docs/performance.md.")
+def main(rounds: int, quick: bool, only: tuple[str, ...], write: bool) -> None:
+    """Measure Sluice beside raw COPY, a bare Flask route, and itself without shared commits."""
+    scale = 0.1 if quick else 1.0
+    chosen = only or tuple(PARTS)
+    found: list[Line] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        servers.database(Path(folder)) as server,
+        Progress(console=Console(stderr=True)) as bar,
+    ):
+        task = bar.add_task("bench", total=len(chosen))
+        for name in chosen:
+            bar.update(task, description=name)
+            found.extend(PARTS[name](server, 1 if quick else rounds, scale))
+            bar.advance(task)
+    show(found)
+    if write and not quick:
+        record(found)
+
+
+def batch(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """Batches of 1,000 beside COPY of the same rows, and beside themselves sent again."""
+    first, again, copied, halves = [], [], [], []
+    count = max(2, int(60 * scale))
+    for _ in range(rounds):
+        shares = [rows.arrays(count, 1_000) for _ in range(CLIENTS)]
+        servers.empty(server)
+        with servers.service(server, "complete") as service:
+            total = CLIENTS * count * 1_000
+            first.append(load.side_by_side(service, shares, "application/json", total))
+            again.append(load.side_by_side(service, shares, "application/json", total))
+        copied.append(copy_back(server, 1))
+        halves.append(copy_back(server, 2))
+    yield ratio_line("batches of 1,000, 4 clients", first, "COPY of the same rows, 1 connection", copied, 0.5, "events/s")
+    yield ratio_line("the same", first, "COPY by 2 connections at once", halves, 0.0, "events/s")
+    yield ratio_line("batches sent again (all duplicates)", again, "sent first", first, 1.0, "events/s")
+    yield absolute("batches of 1,000 (Loki 3.7.8 took 78,000)", first, 78_000, "events/s")
+
+
+def stream(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """Streamed NDJSON beside COPY of the same rows."""
+    ours, copied = [], []
+    count = int(120_000 * scale)
+    for _ in range(rounds):
+        shares = [[rows.lines(count)] for _ in range(2)]
+        servers.empty(server)
+        with servers.service(server, "complete") as service:
+            ours.append(load.side_by_side(service, shares, "application/x-ndjson", 2 * count))
+        copied.append(copy_back(server, 1))
+    yield ratio_line("NDJSON, 2 streams", ours, "COPY of the same rows, 1 connection", copied, 0.5, "events/s")
+
+
+def single(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """Single posts from 64 clients, beside a commit for each request, and beside a route that only parses."""
+    if not load.has_wrk():
+        Console(stderr=True).print("single posts are not measured: install wrk (apt-get install wrk)")
+        return
+    measured: dict[str, list[Rate]] = {"complete": [], "own_commits": [], "bare": []}
+    for _ in range(rounds):
+        for app, rates in measured.items():
+            servers.empty(server)
+            with servers.service(server, app) as service:
+                load.wrk(service, 64, 2)
+                rates.append(load.wrk(service, 64, max(3, int(10 * scale))))
+    ours = measured["complete"]
+    yield ratio_line("single posts, 64 clients", ours, "a commit for each request", measured["own_commits"], 2.0, "requests/s")
+    yield tail_line("p99 of single posts", ours, "p99 with a commit for each request", measured["own_commits"], 0.5)
+    yield ratio_line("single posts, 64 clients", ours, "a Flask route that only parses", measured["bare"], 0.7, "requests/s")
+    yield absolute("single posts (Loki 3.7.8 took 5,200)", ours, 5_200, "requests/s")
+
+
+def page(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """A page deep in 1 M rows beside the first page."""
+    servers.empty(server)
+    count = int(1_000_000 * scale)
+    servers.execute(server, FILL.format(count=count))
+    servers.execute(server, "VACUUM ANALYZE sluice.events")
+    with servers.service(server, "complete") as service:
+        path, cursor = "/api/v1/logs/filter?page_size=1000", ""
+        for _ in range(int(count * 0.9) // 1_000):
+            cursor = str(load.get(service, path + (f"&cursor={cursor}" if cursor else ""))[1]["next_cursor"])
+        first, deep = [], []
+        for _ in range(rounds):
+            first.append(load.p99_of(lambda: load.get(service, "/api/v1/logs/filter?page_size=50")[0], 300))
+            deep.append(load.p99_of(lambda: load.get(service, f"/api/v1/logs/filter?page_size=50&cursor={cursor}")[0], 300))
+    ratio = statistics.median(deep) / statistics.median(first)
+    yield Line(
+        f"p99 of a page after {int(count * 0.9):,} of {count:,} rows",
+        f"{statistics.median(deep):.1f} ms",
+        f"first page {statistics.median(first):.1f} ms",
+        ratio,
+        "<= 1.3",
+        ratio <= 1.3,
+    )
+
+
+FILL = """
+INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, priority, key_id,
+    content, created_at)
+SELECT gen_random_uuid()::text, 10000 + n, now() - n * interval '1 second', 'log', 'line',
+    '{{"tags": {{"provider": "bench"}}}}', '{{}}', 'normal', 'bench', sha256(n::text::bytea),
+    now() - ({count} - n) * interval '1 millisecond'
+FROM generate_series(1, {count}) AS n
+"""
+
+
+def memory(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """Resident memory of a worker over 1 M streamed events."""
+    servers.empty(server)
+    count = int(100_000 * scale)
+    with servers.service(server, "complete", WORKERS="1") as service:
+        sizes = []
+        for _ in range(10):
+            load.post_all(service, [rows.lines(count)], "application/x-ndjson")
+            sizes.append(max(service.rss()) / (1 << 20))
+    ratio = sizes[-1] / sizes[0]
+    yield Line(
+        f"memory of a worker after {10 * count:,} streamed events",
+        f"{sizes[-1]:.0f} MiB",
+        f"after {count:,}: {sizes[0]:.0f} MiB",
+        ratio,
+        "<= 1.1",
+        ratio <= 1.1,
+    )
+
+
+PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
+    "batch": batch,
+    "stream": stream,
+    "single": single,
+    "page": page,
+    "memory": memory,
+}
+
+
+def copy_back(server: Owned, connections: int) -> Rate:
+    """Take the rows out of the table and COPY them in again, with all its indexes, over `connections` at once."""
+    with (
+        psycopg.connect(**server.owner(), autocommit=True) as connection,
+        connection.cursor().copy(f"COPY sluice.events ({COLUMNS}) TO STDOUT") as out,
+    ):
+        text = [bytes(line) for line in out]
+    servers.empty(server)
+    shares = [b"".join(text[i::connections]) for i in range(connections)]
+    seconds = copy_in(server, shares)
+    return Rate(len(text) / seconds)
+
+
+def copy_in(server: Owned, shares: list[bytes]) -> float:
+    with multiprocessing.get_context("fork").Pool(len(shares)) as pool:
+        pool.map(abs, range(len(shares)))
+        start = time.perf_counter()
+        pool.starmap(copy_one, [(server.owner(), share) for share in shares])
+        return time.perf_counter() - start
+
+
+def copy_one(login: dict[str, str], text: bytes) -> None:
+    with (
+        psycopg.connect(**login) as connection,  # type: ignore[arg-type]
+        connection.cursor().copy(f"COPY sluice.events ({COLUMNS}) FROM STDIN") as copy,
+    ):
+        for start in range(0, len(text), 1 << 20):
+            copy.write(text[start : start + (1 << 20)])
+
+
+def ratio_line(what: str, ours: list[Rate], against: str, theirs: list[Rate], bar: float, unit: str) -> Line:
+    ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
+    return Line(
+        what,
+        f"{middle(ours):,.0f} {unit}",
+        f"{against}: {middle(theirs):,.0f}",
+        ratio,
+        f">= {bar:g}" if bar else "-",
+        ratio >= bar,
+    )
+
+
+def tail_line(what: str, ours: list[Rate], against: str, theirs: list[Rate], bar: float) -> Line:
+    ratio = statistics.median(a.p99 / b.p99 for a, b in zip(ours, theirs, strict=True))
+    tails = statistics.median(r.p99 for r in ours), statistics.median(r.p99 for r in theirs)
+    return Line(what, f"{tails[0]:.0f} ms", f"{against}: {tails[1]:.0f} ms", ratio, f"<= {bar:g}", ratio <= bar)
+
+
+def absolute(what: str, ours: list[Rate], bar: float, unit: str) -> Line:
+    rate = middle(ours)
+    p99 = statistics.median(r.p99 for r in ours)
+    return Line(what, f"{rate:,.0f} {unit}, p99 {p99:.0f} ms", f"{bar:,.0f}", rate / bar, ">= 1", rate >= bar)
+
+
+def middle(rates: list[Rate]) -> float:
+    return statistics.median(r.rate for r in rates)
+
+
+HEAD = ("what", "Sluice", "beside", "ratio", "bar", "met")
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    return (
+        line.what,
+        line.ours,
+        line.against,
+        f"{line.ratio:.2f}",
+        line.bar,
+        "-" if line.bar == "-" else "yes" if line.met else "no",
+    )
+
+
+def show(found: list[Line]) -> None:
+    table = Table(*HEAD, title="sluice bench")
+    for line in found:
+        table.add_row(*cells(line), style="" if line.met else "yellow")
+    Console().print(table)
+
+
+def record(found: list[Line]) -> None:
+    """Put the table between the marks of docs/performance.md."""
+    lines = [
+        machine_line(),
+        "",
+        f"| {' | '.join(HEAD)} |",
+        "|" + "---|" * len(HEAD),
+        *(f"| {' | '.join(cells(line))} |" for line in found),
+    ]
+    before, _, rest = REPORT.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    REPORT.write_text("\n".join([before + BEGIN, *lines, END + after]), encoding="utf-8")
+
+
+def machine_line() -> str:
+    command = " ".join(["python -m tests.bench", *sys.argv[1:]])
+    python = f"Python {platform.python_version()}"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}, {python}, {os.cpu_count()} cores, `{command}`:"
+
+
+def commit() -> str:
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=servers.ROOT)
+    return told.stdout.strip() or "unknown"
+
+
+main(prog_name="python -m tests.bench")

@@ -1,0 +1,12 @@
+"""`python -m tests.bench.serve MODULE:FACTORY()`: as `sluice serve`, with another application."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sluice import serve
+from sluice.commands.serve import duties
+from sluice.settings import Settings
+
+sys.exit(serve.run(Settings.from_env(os.environ), os.environ, duties=duties, app=sys.argv[1], tell=lambda _: None))
