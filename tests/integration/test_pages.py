@@ -309,6 +309,16 @@ ODD = {
 }
 
 
+@pytest.fixture(scope="module")
+def odd(server: postgres.Server, template: str) -> Iterator[PostgresqlStore]:
+    """A store with the event "it", whose properties are ODD, and another; only read."""
+    with server.database(template) as database:
+        store = ready(PostgresqlStore(database.login))
+        store.insert([row("it", properties=ODD, device_info={"os": "x"}), row("other", properties={"tags": "stripe"})], NOW)
+        yield store
+        store.close()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -319,17 +329,15 @@ ODD = {
         ("device_info.os", "x"),
     ],
 )  # fmt: skip
-def test_a_path_with_any_name_finds_its_row(store: PostgresqlStore, name: str, value: str) -> None:
-    store.insert([row("it", properties=ODD, device_info={"os": "x"}), row("other", properties={"tags": "stripe"})], NOW)
-    assert ids(store.page(parsed(**{name: value}))) == ["it"]
+def test_a_path_with_any_name_finds_its_row(odd: PostgresqlStore, name: str, value: str) -> None:
+    assert ids(odd.page(parsed(**{name: value}))) == ["it"]
 
 
 @pytest.mark.parametrize(
     "name", ["properties.none", "properties.tags.provider.deeper", "properties.tags.list.9", "properties.no"]
 )
-def test_a_path_that_leads_nowhere_finds_nothing(store: PostgresqlStore, name: str) -> None:
-    store.insert([row("it", properties=ODD)], NOW)
-    assert ids(store.page(parsed(**{f"properties.{name}": ""}))) == []
+def test_a_path_that_leads_nowhere_finds_nothing(odd: PostgresqlStore, name: str) -> None:
+    assert ids(odd.page(parsed(**{f"properties.{name}": ""}))) == []
 
 
 def test_an_export_gives_all_in_order_and_ends_in_a_line_each(filled: PostgresqlStore) -> None:

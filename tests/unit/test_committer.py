@@ -66,7 +66,9 @@ def queued(pool: ThreadPoolExecutor, shared: Committer, *groups: Sequence[str]) 
     return futures
 
 
-def behind_a_commit(pool: ThreadPoolExecutor, insert: Gated, *groups: Sequence[str], max_rows: int = 1_000) -> list[Future[list[Outcome]]]:
+def behind_a_commit(
+    pool: ThreadPoolExecutor, insert: Gated, *groups: Sequence[str], max_rows: int = 1_000
+) -> list[Future[list[Outcome]]]:
     """The future of a first caller that holds the commit, then those of `groups`; the gate is open when this returns."""
     shared = Committer(insert, max_rows)
     first = pool.submit(shared.submit, rows("first"))

@@ -77,7 +77,7 @@ def test_any_text_is_foreign(text: str) -> None:
 def test_a_megabyte_of_rubbish_is_foreign_at_once(text: str) -> None:
     start = time.process_time()
     assert is_foreign(text)
-    assert time.process_time() - start < 0.05
+    assert time.process_time() - start < 0.25
 
 
 @pytest.mark.parametrize("payload", [[], ["a"], {"value": "a"}, ["a", "1", 2, True], "text"])
@@ -86,5 +86,7 @@ def test_a_payload_of_another_shape_is_foreign_even_when_it_is_signed(payload: o
 
 
 def test_a_scope_depends_on_every_part_and_their_order() -> None:
-    scopes = [cursors.scope_of(*parts) for parts in [("a", "b"), ("b", "a"), ("ab",), ("a",), ("a", "b", None), (), (True,), (1,)]]
+    scopes = [
+        cursors.scope_of(*parts) for parts in [("a", "b"), ("b", "a"), ("ab",), ("a",), ("a", "b", None), (), (True,), (1,)]
+    ]
     assert len(set(scopes)) == len(scopes)

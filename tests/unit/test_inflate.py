@@ -147,7 +147,9 @@ def test_one_flipped_byte_is_never_an_error_of_ours(name: str, body: bytes, data
     assert is_broken([bytes(spoilt)], encoding) or isinstance(inflated([bytes(spoilt)], encoding), bytes)
 
 
-@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip,br", "identity, gzip", "compress", "*", "zip", "gzip;q=1", "é", "x" * 1_000])
+@pytest.mark.parametrize(
+    "encoding", ["gzip, gzip", "gzip,br", "identity, gzip", "compress", "*", "zip", "gzip;q=1", "é", "x" * 1_000]
+)
 def test_an_unknown_or_stacked_coding_is_415_and_told_what_is_taken(encoding: str) -> None:
     with pytest.raises(errors.UnsupportedMediaType) as caught:
         inflated([b"x"], encoding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,17 +90,24 @@ def test_a_log_that_is_no_object_is_refused(sent: bytes) -> None:
     assert (caught.value.error, caught.value.reason) == ("validation_error", "invalid_value")
 
 
-@pytest.mark.parametrize(("sent", "reason"), [(b'{"a":NaN}', "invalid_json"), (b'{"a":' * 10_000, "too_deep"), (b"{", "invalid_json")])
+@pytest.mark.parametrize(
+    ("sent", "reason"), [(b'{"a":NaN}', "invalid_json"), (b'{"a":' * 10_000, "too_deep"), (b"{", "invalid_json")]
+)
 def test_a_log_that_is_no_json_is_refused(sent: bytes, reason: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
         reports.log_object(sent)
     assert (caught.value.error, caught.value.reason) == ("invalid_json", reason)
 
 
+def error_of(parse: Callable[[bytes], events.Event], sent: bytes) -> str | None:
+    try:
+        parse(sent)
+    except errors.BadRequest as error:
+        return error.error
+    return None
+
+
 @given(st.binary(max_size=100))
 def test_any_bytes_are_an_event_or_a_bad_request_and_nothing_else(sent: bytes) -> None:
     for parse in (reports.error_report, reports.log_object):
-        try:
-            assert parse(sent).event_name
-        except errors.BadRequest as error:
-            assert error.error in ("invalid_json", "validation_error")
+        assert error_of(parse, sent) in (None, "invalid_json", "validation_error")

@@ -117,9 +117,11 @@ def chunks(request: Request, chunker: stream.Chunker, timeout: float) -> Iterato
 
 def commit(parts: Services, request: Request, tally: Tally, text: bytes) -> None:
     items: Sequence[Item] = batches.lines(text)
+    # Blank lines are counted too: compressed, millions of them are a few bytes to send and much to read.
+    if cost := max(len(items), text.count(b"\n")):
+        auth.count_events(parts, request, cost)
     if not items:
         return
-    auth.count_events(parts, request, len(items))
     try:
         tally.add(parts.pipeline.many(items, auth.entry_on(request).key_id, "ndjson"))
     except errors.StoreUnavailable as error:

@@ -1,8 +1,8 @@
 """gunicorn's threaded worker with three promises more: a read ends at a deadline, a client that does not read its answer
 is let go, and while the service drains every answer carries `Connection: close`.
 
-What the application uses are the functions `set_deadline`, `read_some`, `readable` and `close_after`. Outside of gunicorn
-(the test client) they fall back to `wsgi.input`. Written against gunicorn 27.0: workers/gthread.py and http/body.py.
+What the application uses are the functions `set_deadline`, `read_some`, `readable`, `close_after` and `stopping`. Outside of
+gunicorn (the test client) they fall back to `wsgi.input`. Written against gunicorn 27.0: workers/gthread.py and http/body.py.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ class BrokenBody(errors.SluiceError):
     """The client left, or broke HTTP's framing, before its body was complete."""
 
 
+class Process:
+    """`worker`: the one that this process is, under gunicorn."""
+
+    worker: SluiceWorker | None = None
+
+
 class Here(threading.local):
     """What this thread works on. `until`: time.monotonic() at which a read gives up; `request`: None while headers are read."""
 
@@ -51,6 +57,12 @@ here = Here()
 def set_deadline(seconds: float) -> None:
     """From now on a read in this thread raises TimeoutError when nothing came until `seconds` from now."""
     here.until = time.monotonic() + seconds
+
+
+def stopping() -> bool:
+    """Whether this worker takes no more requests: a drain, or it is about to be replaced (MAX_REQUESTS). It waits for what is in
+    flight for GRACEFUL_TIMEOUT seconds."""
+    return Process.worker is not None and not Process.worker.alive
 
 
 def close_after(environ: Mapping[str, Any]) -> None:
@@ -99,7 +111,9 @@ def taken(body: Body) -> bytes:
 
 
 def piece(reader: LengthReader | ChunkedReader) -> bytes:
-    return piece_of_length(reader) if isinstance(reader, LengthReader) else piece_of_chunks(reader)
+    if isinstance(reader, LengthReader):
+        return piece_of_length(reader)
+    return reader.pieces() if isinstance(reader, Chunked) else piece_of_chunks(reader)
 
 
 def piece_of_length(reader: LengthReader) -> bytes:
@@ -194,6 +208,12 @@ class Frames(Unreader):  # type: ignore[misc]
         self._source.unread(data + self._held[self._at :])
         self._held, self._at = b"", 0
 
+    def holds_chunk(self) -> bool:
+        """Whether the size of another chunk and some of its data are here; the last chunk, of size 0, has none."""
+        start = self._at + 2 * self._held.startswith(b"\r\n", self._at)
+        end = self._held.find(b"\n", start) + 1
+        return 0 < end < len(self._held) and not self._held.startswith(b"0", start)
+
     def more(self, timeout: float) -> bool:
         """Whether more than the line end of the last chunk comes within `timeout` seconds, or the end of the connection."""
         until = time.monotonic() + timeout
@@ -213,6 +233,15 @@ class Chunked(ChunkedReader):  # type: ignore[misc]
     def __init__(self, req: Request, source: DeadlineUnreader) -> None:
         self._frames = Frames(source)
         super().__init__(req, self._frames)
+
+    def pieces(self) -> bytes:
+        """As piece_of_chunks, with every chunk that is there already: many a client sends one for each line."""
+        found = [piece_of_chunks(self)]
+        size = len(found[0])
+        while 0 < size < RECV_BYTES and self._frames.holds_chunk():
+            found.append(piece_of_chunks(self))
+            size += len(found[-1])
+        return b"".join(found)
 
     def readable(self, timeout: float) -> bool:
         return self.parser is None or bool(self.buf.tell()) or self._frames.more(timeout)
@@ -245,6 +274,10 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     board: Board | None = None
     header_timeout: float = 10.0
+
+    def init_process(self) -> None:
+        Process.worker = self
+        super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
         """As gunicorn's, with our Connection."""

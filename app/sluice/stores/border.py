@@ -23,6 +23,7 @@ SCHEMA = (
 )
 CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
 LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName)
+DEMOTED = pg.ReadOnlySqlTransaction
 LATER = (pg.SerializationFailure, pg.DeadlockDetected)
 # A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
 # they are all "unreachable".
@@ -30,7 +31,8 @@ SAID = {
     "login_refused": r"authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in"
     r'|(?:role|database) ".*" does not exist|permission denied for database',
     "too_many_connections": "too many connections|too many clients|remaining connection slots",
-    "tls_refused": "certificate|SSL was required|does not support SSL",
+    "database_read_only": "session is read-only|hot standby mode",
+    "tls_refused": "certificate|SSL error: (?!unexpected eof)|SSL was required",
 }
 
 
@@ -61,7 +63,7 @@ def reason_of(error: psycopg.Error) -> str:
         return "schema_behind"
     if isinstance(error, LOGIN):
         return "login_refused"
-    if isinstance(error, pg.ReadOnlySqlTransaction):
+    if isinstance(error, DEMOTED):
         return "database_read_only"
     if isinstance(error, pg.QueryCanceled):
         return "query_timeout"

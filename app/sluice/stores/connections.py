@@ -66,11 +66,18 @@ class Connections:
         self._pool.open(wait=False)
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` with a connection, and again on another one while the one it had was lost: `work` must be safe to repeat."""
+        """Do `work` with a connection, and again on another one while the one it had was lost: `work` must be safe to repeat.
+
+        Nothing begins again after the deadline: a server that hangs costs a request one deadline, not one for each connection.
+        """
+        give_up = time.monotonic() + self.deadline
         # After a restart of the server every pooled connection is dead, and each is found out by being used.
         for _ in range(self.size):
-            with contextlib.suppress(border.Interrupted):
+            try:
                 return self.once(work)
+            except border.Interrupted:
+                if time.monotonic() > give_up:
+                    raise
         return self.once(work)
 
     def once(self, work: Callable[[Connection], T]) -> T:
@@ -80,8 +87,11 @@ class Connections:
                 with self._watchdog.guard(connection.fileno()):
                     done = work(connection)
             except psycopg.Error as error:
+                if isinstance(error, border.DEMOTED):
+                    # After a failover it would stay with the old primary for its lifetime; a new one finds the new primary.
+                    connection.close()
                 if connection.closed:
-                    self._away("database_unreachable")
+                    self._away(border.reason_of(error))
                 raise border.ours(error) from error
         self.away = None
         return done

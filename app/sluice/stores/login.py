@@ -50,6 +50,11 @@ def address(settings: Settings) -> dict[str, Any]:
     parameters: dict[str, Any] = {**BOUNDS, **conninfo_to_dict(settings.conninfo)}
     hosts = str(parameters.get("host") or parameters.get("hostaddr") or "").split(",")
     local = all(is_loopback(host) for host in hosts)
+    if len(hosts) > 1:
+        # libpq's own default takes the first that answers, which may be a standby.
+        parameters.setdefault("target_session_attrs", "read-write")
+    if settings.database_iam_auth:
+        parameters.setdefault("user", "sluice_app")
     mode = settings.db_ssl_mode or parameters.get("sslmode") or ("prefer" if local else "verify-full")
     parameters["sslmode"] = mode
     if mode.startswith("verify"):

@@ -1,0 +1,98 @@
+"""What the admin port says, as pure functions and without a socket."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from sluice.admin import Admin, KeysetMetrics, is_alive, keyset_state
+from sluice.board import Board, WorkerReport, Workers
+from sluice.metrics import Archive
+from sluice.settings import Settings
+
+
+def report(pid: int = 1, beat: float = 0.0, revision: str | None = "r1", at: str | None = "2026-01-01T00:00:00Z") -> WorkerReport:
+    return WorkerReport(pid, beat, revision is not None, revision, 3, at)
+
+
+@pytest.mark.parametrize(
+    ("revisions", "agreed", "loaded"),
+    [(["r1", "r1"], "r1", 2), (["r1", "r2"], None, 2), (["r1", None], None, 1), ([None], None, 0), ([], None, 0)],
+)
+def test_a_revision_is_told_only_when_every_worker_has_it(revisions: list[str | None], agreed: str | None, loaded: int) -> None:
+    state = keyset_state([report(pid, revision=revision) for pid, revision in enumerate(revisions)], {})
+    assert (state.revision, state.workers, state.loaded) == (agreed, len(revisions), loaded)
+
+
+def test_the_key_set_reads_as_the_operator_expects_it() -> None:
+    reports = [report(1), report(2, at="2026-01-01T00:00:05Z")]
+    told = msgspec.json.decode(msgspec.json.encode(keyset_state(reports, {"a/1": "2026-01-02T00:00:00Z"})))
+    rest = {"loadedAt": "2026-01-01T00:00:05Z", "lastUsed": {"a/1": "2026-01-02T00:00:00Z"}}
+    assert told == {"revision": "r1", "workers": 2, "loaded": 2, "entries": 3, **rest}
+
+
+@pytest.mark.parametrize(
+    ("beats", "now", "alive"),
+    [([], 24.0, True), ([], 26.0, False), ([50.0, 99.0], 120.0, True), ([50.0, 94.0], 120.0, False)],
+)
+def test_one_heart_that_beats_is_life_and_a_start_may_take_as_long(beats: list[float], now: float, alive: bool) -> None:
+    assert is_alive([report(beat=beat) for beat in beats], 0.0, now, 25.0) is alive
+
+
+def test_the_key_sets_metrics_tell_revision_age_and_workers() -> None:
+    registry = CollectorRegistry()
+    registry.register(KeysetMetrics(keyset_state([report()], {}), datetime(2026, 1, 1, 0, 1, tzinfo=UTC)))
+    text = generate_latest(registry).decode()
+    assert 'sluice_keyset_revision_info{revision="r1"} 1.0' in text
+    assert "sluice_keyset_age_seconds 60.0" in text
+    assert "sluice_workers 1.0" in text
+
+
+class Client:
+    """The application without a server; the clock stands at `now`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 100.0
+        self.board = Board(folder)
+        settings = Settings(heartbeat_timeout=25.0)
+        self.app = Admin(settings, self.board, Workers(self.board), Archive(folder), lambda: self.now)
+
+    def get(self, path: str, method: str = "GET") -> tuple[str, Any]:
+        statuses: list[str] = []
+        body = b"".join(self.app({"REQUEST_METHOD": method, "PATH_INFO": path}, lambda status, _: statuses.append(status)))  # type: ignore[arg-type]
+        return statuses[0], json.loads(body) if body else None
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return Client(tmp_path)
+
+
+def test_readiness_gives_the_reason(client: Client) -> None:
+    assert client.get("/readiness") == ("503 Service Unavailable", {"ready": False, "message": "starting"})
+    client.board.tell("ready")
+    assert client.get("/readiness") == ("200 OK", {"ready": True, "message": "ready"})
+
+
+def test_liveness_fails_when_the_newest_heartbeat_is_too_old(client: Client) -> None:
+    client.board.report(report(os.getpid(), beat=100.0))
+    client.now = 125.0
+    assert client.get("/liveness") == ("200 OK", {"alive": True, "uptime": "25s", "version": "0.1.0"})
+    client.now = 125.1
+    assert client.get("/liveness")[0] == "503 Service Unavailable"
+
+
+def test_health_has_seed_001s_fields(client: Client) -> None:
+    status, told = client.get("/health")
+    assert (status, set(told)) == ("503 Service Unavailable", {"status", "timestamp", "version", "services", "uptime"})
+
+
+def test_head_has_the_status_and_no_body(client: Client) -> None:
+    assert client.get("/liveness", "HEAD") == ("200 OK", None)

@@ -1,0 +1,173 @@
+"""The doctor: each finding that is not ok says how to mend it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from sluice import doctor, keys
+from sluice.doctor import Finding
+from sluice.settings import Settings
+from sluice.stores import ServerFacts
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+GOOD = ServerFacts(version=180_000, durable=True, missing=[], clock=NOW, role_may_ddl=False)
+
+
+class Usage(NamedTuple):
+    free: int
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings(**({"port": 0, "admin_port": 0, "retention_days": 30} | changes))
+
+
+def server(**changes: Any) -> list[Finding]:
+    return list(doctor.server(msgspec.structs.replace(GOOD, **changes), lambda: NOW))
+
+
+def troubles(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.verdict != "ok"]
+
+
+def test_a_good_place_has_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(doctor.MIN_DISK))
+    findings = list(doctor.here(settings(data_dir=tmp_path)))
+    assert troubles(findings) == []
+    assert all(finding.what and not finding.mend for finding in findings)
+
+
+def test_a_good_server_has_no_trouble() -> None:
+    assert troubles(server()) == []
+    assert [finding.what for finding in server()] == ["PostgreSQL 18", "a commit survives a crash", "schema is up to date"]
+
+
+SICK: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "old": ({"version": 139_999}, "failed", "PostgreSQL 13", "PostgreSQL 14 or newer"),
+    "not durable": ({"durable": False}, "failed", "a commit may be lost", "fsync, full_page_writes and synchronous_commit"),
+    "behind": ({"missing": ["0001", "0002"]}, "failed", "behind by 0001, 0002", "sluice migrate"),
+    "slow clock": ({"clock": NOW - timedelta(seconds=6)}, "warning", "differs by 6 s", "NTP"),
+    "fast clock": ({"clock": NOW + timedelta(hours=1)}, "warning", "differs by 3600 s", "NTP"),
+    "owner": ({"role_may_ddl": True}, "warning", "may change the schema", "sluice_app"),
+}
+
+
+@pytest.mark.parametrize(("facts", "verdict", "what", "mend"), SICK.values(), ids=SICK)
+def test_a_sick_server_is_told_with_its_mend(facts: dict[str, Any], verdict: str, what: str, mend: str) -> None:
+    (trouble,) = troubles(server(**facts))
+    assert trouble.verdict == verdict
+    assert what in trouble.what
+    assert mend in trouble.mend
+
+
+@pytest.mark.parametrize("facts", [{"version": 140_000}, {"clock": NOW - timedelta(seconds=5)}])
+def test_what_is_just_good_enough_is_good(facts: dict[str, Any]) -> None:
+    assert troubles(server(**facts)) == []
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    assert len(troubles(server(version=1, durable=False, missing=["x"], clock=NOW + timedelta(days=1), role_may_ddl=True))) == 5
+
+
+def test_events_that_are_kept_for_ever_are_a_warning() -> None:
+    (trouble,) = [f for f in doctor.here(settings(retention_days=None)) if "for ever" in f.what]
+    assert (trouble.verdict, "RETENTION_DAYS" in trouble.mend) == ("warning", True)
+
+
+# Disk
+
+
+def test_a_full_disk_fails_when_the_store_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(doctor.MIN_DISK - 1))
+    found = doctor.disk(settings())
+    assert (found.verdict, "DATA_DIR" in found.mend) == ("failed", True)
+    assert doctor.disk(settings(database_url="postgresql://db/x")).verdict == "ok"
+
+
+def test_a_folder_that_is_not_there_yet_is_looked_at_where_it_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> Usage:
+        asked.append(path)
+        return Usage(1 << 40)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    doctor.disk(settings(data_dir=tmp_path / "a" / "b"))
+    doctor.disk(settings(data_dir=Path("not-there")))
+    assert asked == [tmp_path, Path.cwd()]
+    assert not (tmp_path / "a").exists()
+
+
+# Ports
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("name", ["port", "admin_port"])
+def test_a_port_in_use_is_told_by_its_variable(taken: int, name: str) -> None:
+    (trouble,) = troubles(list(doctor.ports(settings(**{name: taken}))))
+    assert trouble.what == f"{name.upper()} {taken} is in use"
+    assert f"set {name.upper()}" in trouble.mend
+
+
+def test_a_port_that_is_free_again_is_free(taken: int) -> None:
+    assert not doctor.is_free("127.0.0.1", taken)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        free = listener.getsockname()[1]
+    assert doctor.is_free("127.0.0.1", free)
+
+
+# Keys
+
+
+def key_trouble(**changes: Any) -> list[Finding]:
+    return troubles(list(doctor.key_sources(settings(**changes))))
+
+
+def test_a_first_run_key_needs_loopback_and_the_embedded_store() -> None:
+    assert key_trouble() == []
+    for elsewhere in ({"host": "0.0.0.0"}, {"database_url": "postgresql://db/x"}, {"db_host": "db"}):
+        (trouble,) = key_trouble(**elsewhere)
+        assert (trouble.verdict, "API_KEYS" in trouble.mend, "KEYSET_FILE" in trouble.mend) == ("failed", True, True)
+
+
+def test_plain_keys_are_counted_and_never_shown() -> None:
+    (found,) = doctor.key_sources(settings(host="0.0.0.0", api_keys=("canary-1", "canary-2")))
+    assert found == Finding("ok", "2 plain keys in API_KEYS")
+
+
+def published(path: Path, data: bytes | None = None) -> Path:
+    entry = keys.KeyEntry(digest=keys.digest("k"), key_id="web", owner="shop", scopes=frozenset({"ingest"}))
+    path.write_bytes(keys.publish([entry], NOW) if data is None else data)
+    return path
+
+
+def test_a_good_key_set_is_told_with_its_revision(tmp_path: Path) -> None:
+    (found,) = doctor.key_sources(settings(keyset_file=published(tmp_path / "keyset.json")))
+    assert found.verdict == "ok"
+    assert found.what.startswith("key set with 1 entries, revision ")
+
+
+@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir], ids=["missing", "a folder"])
+def test_a_key_set_that_can_not_be_read_is_told_with_its_mend(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "keyset")
+    (trouble,) = key_trouble(keyset_file=tmp_path / "keyset")
+    assert (trouble.verdict, "mount the key set" in trouble.mend) == ("failed", True)
+
+
+@pytest.mark.parametrize("data", [b"", b"canary", b'{"schema":2}', b"\xff"])
+def test_a_spoilt_key_set_is_told_with_its_mend_and_without_its_content(tmp_path: Path, data: bytes) -> None:
+    (trouble,) = key_trouble(keyset_file=published(tmp_path / "keyset.json", data))
+    assert (trouble.verdict, "sluice keys keyset" in trouble.mend) == ("failed", True)
+    assert "canary" not in trouble.what

@@ -1,0 +1,310 @@
+"""Settings: every variable, every mistake at once, and no secret in any text."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg import conninfo
+
+from sluice import errors, settings
+from sluice.settings import Settings
+
+SECRET = "canary-7f3a2c"
+
+
+def read(**env: str) -> Settings:
+    return Settings.from_env(env)
+
+
+def problems(**env: str) -> tuple[str, ...]:
+    with pytest.raises(errors.SettingsError) as caught:
+        Settings.from_env(env)
+    return caught.value.problems
+
+
+def test_an_empty_environment_is_the_defaults() -> None:
+    found = read()
+    assert found == Settings()
+    assert (found.host, found.port, found.admin_port, found.embedded, found.loopback) == ("127.0.0.1", 8080, 8081, True, True)
+
+
+# One good value for each variable, and what it means.
+VALUES: dict[str, tuple[str, Any]] = {
+    "HOST": ("0.0.0.0", "0.0.0.0"),
+    "PORT": ("0", 0),
+    "ADMIN_PORT": ("65535", 65535),
+    "DATA_DIR": ("/data", Path("/data")),
+    "DATABASE_URL": ("postgres://db/x", "postgres://db/x"),
+    "DB_HOST": ("db", "db"),
+    "DB_PORT": ("5433", 5433),
+    "DB_NAME": ("logs", "logs"),
+    "DB_USER": ("me", "me"),
+    "DB_PASSWORD": ("p w,=", "p w,="),
+    "DB_SSL_MODE": ("Require", "require"),
+    "DATABASE_PASSWORD_FILE": ("/run/password", Path("/run/password")),
+    "DATABASE_SECRET_ARN": ("arn:aws:x", "arn:aws:x"),
+    "DATABASE_IAM_AUTH": ("true", True),
+    "DATABASE_CA_FILE": ("/ca.pem", Path("/ca.pem")),
+    "DB_POOL_SIZE": ("9", 9),
+    "API_KEYS": (" a , b,,", ("a", "b")),
+    "KEYSET_FILE": ("/keyset.json", Path("/keyset.json")),
+    "ANONYMOUS_PATHS": ("/, /log", ("/", "/log")),
+    "ALLOWED_ORIGINS": ("https://a.example", ("https://a.example",)),
+    "WORKERS": ("3", 3),
+    "THREADS": ("4", 4),
+    "MAX_REQUESTS": ("0", 0),
+    "DRAIN_SECONDS": ("0.25", 0.25),
+    "GRACEFUL_TIMEOUT": ("30", 30),
+    "KEEP_ALIVE": ("61", 61),
+    "REQUEST_TIMEOUT_SECONDS": ("2.5", 2.5),
+    "HEARTBEAT_TIMEOUT": ("10", 10.0),
+    "RATE_LIMIT_REQUESTS_PER_MINUTE": ("0", 0),
+    "RATE_LIMIT_EVENTS_PER_MINUTE": ("1000000000", 10**9),
+    "MAX_BATCH_SIZE": ("10000", 10_000),
+    "MAX_EVENT_BYTES": ("1024", 1_024),
+    "MAX_BODY_BYTES": ("1024", 1_024),
+    "MAX_INFLATED_BYTES": ("2048", 2_048),
+    "MAX_INFLIGHT_BYTES": ("1048576", 1 << 20),
+    "STORAGE_TYPE": ("PostgreSQL", "postgresql"),
+    "RETENTION_DAYS": ("30", 30),
+    "LOG_LEVEL": ("DEBUG", "debug"),
+    "SLUICE_RUN_DIR": ("/run/sluice", Path("/run/sluice")),
+}
+
+
+def test_the_table_of_this_test_knows_every_variable() -> None:
+    assert set(VALUES) == set(settings.known())
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_variable_is_read(name: str) -> None:
+    text, value = VALUES[name]
+    field = settings.known()[name]
+    # DB_* mean nothing without a host.
+    beside = {"DB_HOST": "db"} if name.startswith("DB_") and name not in ("DB_HOST", "DB_SSL_MODE", "DB_POOL_SIZE") else {}
+    found = Settings.from_env(beside | {name: text})
+    assert getattr(found, field.name) == value
+    assert value != field.default or name == "STORAGE_TYPE"
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_an_empty_variable_is_an_absent_one(name: str) -> None:
+    assert Settings.from_env({name: ""}) == Settings()
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_variable_is_explained_in_words(name: str) -> None:
+    assert len(settings.known()[name].metadata["doc"]) > 10 or name == "STORAGE_TYPE"
+
+
+BAD = {
+    "PORT": ["65536", "-1", "http", "80.0", "1e3", " 80", "0x50", "9" * 30],
+    "DB_PORT": ["0"],
+    "DATABASE_URL": ["mysql://db", "db", "POSTGRESQL://db"],
+    "DB_SSL_MODE": ["on"],
+    "DATABASE_IAM_AUTH": ["yes", "2"],
+    "ANONYMOUS_PATHS": ["/metrics", "/log,/x"],
+    "WORKERS": ["0", "65"],
+    "THREADS": ["1"],
+    "DRAIN_SECONDS": ["-1", "301", "1e1", "nan", "inf", ".5"],
+    "REQUEST_TIMEOUT_SECONDS": ["0"],
+    "MAX_BATCH_SIZE": ["0", "10001"],
+    "MAX_EVENT_BYTES": ["1023"],
+    "STORAGE_TYPE": ["mongodb"],
+    "RETENTION_DAYS": ["0", "36501"],
+    "LOG_LEVEL": ["verbose"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
+def test_a_value_out_of_range_is_refused_with_what_would_be_right(name: str, text: str) -> None:
+    (problem,) = problems(**{name: text})
+    assert problem.startswith(f"{name} m")
+    assert text not in problem.removeprefix(name) or len(text) < 3
+
+
+def test_every_problem_is_told_at_once() -> None:
+    found = problems(PORT="x", WORKERS="0", LOG_LEVEL="loud", RETENTON_DAYS="3", API_KEYS="a", API_KEYS_FILE="/b")
+    assert [problem.split()[0] for problem in found] == ["RETENTON_DAYS", "PORT", "API_KEYS", "WORKERS", "LOG_LEVEL"]
+
+
+MISSPELT = {
+    "DATABSE_URL": "DATABASE_URL",
+    "DATABASE_URI": "DATABASE_URL",
+    "DB_PASWORD": "DB_PASSWORD",
+    "API_KEY": "API_KEYS",
+    "API_KEYS_FLIE": "API_KEYS_FILE",
+    "RETENTION_DAY": "RETENTION_DAYS",
+    "LOGLEVEL": "LOG_LEVEL",
+    "RATE_LIMIT_REQUEST_PER_MINUTE": "RATE_LIMIT_REQUESTS_PER_MINUTE",
+}
+
+
+@pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
+def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(name: str, meant: str) -> None:
+    assert problems(**{name: SECRET}) == (f"{name} is not a setting; did you mean {meant}?",)
+
+
+# Kubernetes tells every container of every Service in its namespace by these.
+OF_A_SERVICE = [
+    "SERVICE_HOST",
+    "SERVICE_PORT",
+    "SERVICE_PORT_HTTP",
+    "PORT",
+    "PORT_8080_TCP",
+    "PORT_8080_TCP_PROTO",
+    "PORT_8080_TCP_PORT",
+    "PORT_8080_TCP_ADDR",
+]
+
+
+@pytest.mark.parametrize(
+    "service", ["SLUICE", "SLUICE_ADMIN", "ADMIN", "DB", "DATABASE", "API_KEYS", "KEYSET", "WORKERS", "HOST"]
+)
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_what_kubernetes_sets_for_a_service_is_not_judged(service: str, scheme: str) -> None:
+    env = {f"{service}_{name}": f"{scheme}://10.0.0.1:8080" for name in OF_A_SERVICE}
+    assert Settings.from_env(env) == Settings()
+
+
+def test_a_port_of_our_own_that_is_no_number_is_still_refused() -> None:
+    assert len(problems(DB_HOST="db", DB_PORT="http://10.0.0.1", ADMIN_PORT="x")) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["HOSTNAME", "PATH", "HOME", "PGHOST", "XDG_DATA_DIRS", "APP_PORT", "THREAD", "REDIS_URL", "TERM"]
+)
+def test_an_innocent_variable_is_not_judged(name: str) -> None:
+    assert Settings.from_env({name: "x"}) == Settings()
+
+
+# Secrets
+
+SECRETS = [name for name, field in settings.known().items() if field.metadata["secret"]]
+SECRET_VALUE = {"DATABASE_URL": f"postgresql://me:{SECRET}@db/x"}
+
+
+def test_the_secrets_are_known_as_such() -> None:
+    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS"}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_may_be_given_by_a_file(name: str, tmp_path: Path) -> None:
+    value = SECRET_VALUE.get(name, SECRET)
+    (tmp_path / "secret").write_text(f"{value}\n")
+    host = {"DB_HOST": "db"} if name == "DB_PASSWORD" else {}
+    assert Settings.from_env(host | {f"{name}_FILE": str(tmp_path / "secret")}) == Settings.from_env(host | {name: value})
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_in_both_forms_is_refused(name: str) -> None:
+    assert problems(**{name: SECRET, f"{name}_FILE": "/x"}) == (f"{name} and {name}_FILE are both set; keep one",)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_file_that_is_not_there_is_told_without_its_path(name: str) -> None:
+    (problem,) = problems(**{f"{name}_FILE": f"/{SECRET}"})
+    assert problem == f"{name} can not be read from the file that {name}_FILE names: FileNotFoundError"
+
+
+def test_a_file_that_is_not_text_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff")
+    assert problems(API_KEYS_FILE=str(tmp_path / "secret"))[0].endswith("UnicodeDecodeError")
+
+
+def test_an_empty_file_is_an_absent_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("\n")
+    assert read(API_KEYS_FILE=str(tmp_path / "secret")) == Settings()
+
+
+@pytest.mark.parametrize("name", ["PORT", "LOG_LEVEL", "DB_HOST"])
+def test_only_a_secret_has_a_file_form(name: str) -> None:
+    assert Settings.from_env({f"{name}_FILE": "/x"}) == Settings()
+
+
+def test_no_secret_is_in_the_text_of_the_settings() -> None:
+    found = read(DATABASE_URL=SECRET_VALUE["DATABASE_URL"], DB_PASSWORD=SECRET, API_KEYS=SECRET)
+    assert found.api_keys == (SECRET,)
+    assert SECRET not in f"{found!r} {found} {dataclasses.replace(found, port=1)!r}"
+
+
+@pytest.mark.parametrize("name", settings.known())
+def test_no_value_comes_back_in_a_problem(name: str) -> None:
+    env = {name: f"tcp://{SECRET}", f"{name}_FILE": f"/{SECRET}", "WORKERS": SECRET, "DB_USER": SECRET, f"{name}X": SECRET}
+    with pytest.raises(errors.SettingsError) as caught:
+        Settings.from_env(env)
+    assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.problems}"
+
+
+def conninfo_or_problems(env: dict[str, str]) -> str | tuple[str, ...]:
+    try:
+        return Settings.from_env(env).conninfo
+    except errors.SettingsError as error:
+        return error.problems
+
+
+@given(st.dictionaries(st.sampled_from(sorted(VALUES)), st.text(st.characters(exclude_characters="\0"))))
+def test_any_values_make_settings_or_problems_and_nothing_else(env: dict[str, str]) -> None:
+    assert conninfo_or_problems(env)
+
+
+# Contradictions
+
+CONTRADICTIONS = {
+    "two servers": ({"DATABASE_URL": "postgresql://a/b", "DB_HOST": "db"}, "DATABASE_URL and DB_HOST"),
+    "a token and a password": ({"DB_HOST": "db", "DATABASE_IAM_AUTH": "true", "DB_PASSWORD": "x"}, "DATABASE_IAM_AUTH"),
+    "a token and a password file": ({"DATABASE_IAM_AUTH": "true", "DATABASE_PASSWORD_FILE": "/x"}, "DATABASE_IAM_AUTH"),
+    "a user without a host": ({"DB_USER": "me"}, "DB_USER is set without DB_HOST"),
+    "a password without a host": ({"DB_PASSWORD": "x"}, "DB_PASSWORD is set without DB_HOST"),
+    "one port twice": ({"PORT": "9000", "ADMIN_PORT": "9000"}, "PORT and ADMIN_PORT"),
+    "the other's default port": ({"PORT": "8081"}, "PORT and ADMIN_PORT"),
+}
+
+
+@pytest.mark.parametrize(("env", "begin"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_settings_that_contradict_each_other_are_refused(env: dict[str, str], begin: str) -> None:
+    (problem,) = problems(**env)
+    assert problem.startswith(begin)
+    assert ";" in problem
+
+
+def test_two_free_ports_are_no_contradiction() -> None:
+    assert read(PORT="0", ADMIN_PORT="0").port == 0
+
+
+# Where the database is
+
+
+def test_a_url_is_taken_as_it_is() -> None:
+    found = read(DATABASE_URL="postgresql://me:p%40@db:5433/x?application_name=y")
+    assert (found.conninfo, found.embedded) == ("postgresql://me:p%40@db:5433/x?application_name=y", False)
+
+
+HOSTS = ["db", "10.0.0.1", "::1", "fe80::1%eth0", "/var/run/postgresql", "/tmp/a b"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_libpq_reads_the_names_that_were_given(host: str) -> None:
+    found = read(DB_HOST=host, DB_PORT="5433", DB_NAME="a/b?c=d&e", DB_USER="us:er@x/ü", DB_PASSWORD=SECRET)
+    assert conninfo.conninfo_to_dict(found.conninfo) == {"user": "us:er@x/ü", "host": host, "port": "5433", "dbname": "a/b?c=d&e"}
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_no_user_or_name_breaks_out_of_its_place(text: str) -> None:
+    found = conninfo.conninfo_to_dict(read(DB_HOST="db", DB_NAME=text, DB_USER=text).conninfo)
+    assert (found["user"], found["dbname"], found["host"]) == (text, text, "db")
+
+
+LOOPBACK = {"127.0.0.1": True, "127.9.9.9": True, "::1": True, "localhost": True, "/run": True, "0.0.0.0": False, "::": False}
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"), [*LOOPBACK.items(), ("10.0.0.1", False), ("db.example", False), ("localhost.evil", False)]
+)
+def test_loopback_is_only_what_this_machine_alone_can_reach(host: str, loopback: bool) -> None:
+    assert settings.is_loopback(host) is loopback
