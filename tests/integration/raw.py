@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from tests.integration.service import KEY, Service
@@ -22,7 +22,7 @@ class Raw:
     def __init__(self, service: Service) -> None:
         self.sock = socket.create_connection(("127.0.0.1", service.port), timeout=20)
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -356,6 +356,12 @@ def test_an_iam_token_is_the_password_of_the_service_s_role() -> None:
 
 
 @pytest.mark.usefixtures("aws")
+def test_a_token_without_a_user_is_for_the_service_s_role() -> None:
+    given = service(DATABASE_URL=f"postgresql://{RDS['DB_HOST']}/logs", DATABASE_IAM_AUTH="true")()
+    assert (given["user"], parse_qs(urlsplit(f"//{given['password']}").query)["DBUser"]) == (APP, [APP])
+
+
+@pytest.mark.usefixtures("aws")
 def test_each_connection_gets_a_fresh_token(monkeypatch: pytest.MonkeyPatch, strict: Database, open_store: OpenStore) -> None:
     tokens = iter(["stale", APP_PASSWORD, APP_PASSWORD])
     monkeypatch.setattr(login, "iam_token", lambda base: next(tokens))

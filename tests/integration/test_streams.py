@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import signal
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import brotli

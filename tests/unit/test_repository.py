@@ -53,10 +53,7 @@ def test_a_lock_file_pins_every_requirement_with_hashes(lock: Path) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_file_names_no_index(lock: Path) -> None:
-    assert (
-        re.findall(r"https?:|--(?:extra-)?index-url|--find-links|--trusted-host", lock.read_text(encoding="utf-8"))
-        == []
-    )
+    assert re.findall(r"https?:|--(?:extra-)?index-url|--find-links|--trusted-host", lock.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(
@@ -84,9 +81,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_the_import_contracts_are_kept() -> None:
-    done = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-logo"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-logo"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
