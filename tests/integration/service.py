@@ -55,11 +55,11 @@ class Service:
         told = [json.loads(line) for line in whole if line.startswith("{") and line.endswith("\n")]
         return [line for line in told if line.get("event") == event]
 
-    def client(self, key: str | None = KEY, **more: Any) -> httpx.Client:
+    def client(self, key: str | None = KEY) -> httpx.Client:
         """A client with this key as its bearer token; close it."""
         headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
         # verify: nothing here speaks TLS, and to read all of the system's certificates takes 50 ms.
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False, verify=False, **more)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False, verify=False)
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes of gunicorn."""

@@ -65,7 +65,7 @@ def stream(environ: Environ, start: Start) -> Iterator[bytes]:
     yield b"begin\n"
     while True:
         if not worker.readable(environ, 0.2):
-            yield b"silence\n"
+            yield b"stopping\n" if worker.stopping() else b"silence\n"
             continue
         worker.set_deadline(5)
         try:

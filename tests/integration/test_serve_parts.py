@@ -304,7 +304,7 @@ def lines_of(wire: Wire, count: int) -> list[str]:
     found: list[str] = []
     while len(found) < count:
         line = wire.line()
-        if line in ("begin", "silence", "end", "one", "two", "onetwo", "three"):
+        if line in ("begin", "silence", "stopping", "end", "one", "two", "onetwo", "three"):
             found.append(line)
     return found
 
@@ -336,6 +336,14 @@ def test_clients_that_do_not_close_hold_up_nobody(service: Service) -> None:
     idle = [service.connect() for _ in range(12)]
     for wire in idle:
         wire.send(b"GET / HTTP/1.0\r\nGarbage\r\n\r\n")
+    begin = time.monotonic()
+    assert [service.connect().get()[0] for _ in range(8)] == [200] * 8
+    assert time.monotonic() - begin < 1.5
+
+
+def test_connections_that_say_nothing_hold_up_nobody(service: Service) -> None:
+    for _ in range(80):
+        service.connect()
     begin = time.monotonic()
     assert [service.connect().get()[0] for _ in range(8)] == [200] * 8
     assert time.monotonic() - begin < 1.5
@@ -395,6 +403,17 @@ def test_what_is_in_flight_is_answered_before_the_end(folder: Path) -> None:
         until(lambda: busy(service))
         service.process.send_signal(signal.SIGTERM)
         assert wire.answer()[::2] == (200, b'"slept"')
+        assert service.process.wait(10) == 0
+
+
+def test_a_stream_learns_that_its_worker_is_about_to_end(folder: Path) -> None:
+    with serving(folder, DRAIN_SECONDS="0") as service:
+        wire = service.connect()
+        wire.send(CHUNKED % b"stream")
+        assert lines_of(wire, 2) == ["begin", "silence"]
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: lines_of(wire, 1) == ["stopping"])
+        wire.send(b"0\r\n\r\n")
         assert service.process.wait(10) == 0
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import httpx
+
 import msgspec
 import psutil
 import psycopg
@@ -70,6 +70,7 @@ class Arena:
 
     def __init__(self, folder: Path, run: Run) -> None:
         self.run = run
+        self._before = Counter(run.answers), run.replayed
         self._random = random.Random(run.seed + len(run.kills))
         self._folder = folder
         self._stack = contextlib.ExitStack()
@@ -101,10 +102,9 @@ class Arena:
         return Kill(part, round(time.monotonic() - began, 2))
 
     def end(self) -> None:
-        """Let every client finish what it has begun."""
+        """Let every client finish what it has begun, if there is a service to answer it."""
         self._stop.set()
-        for client in self.clients:
-            client.join(load.DEADLINE + 10)
+        until(lambda: self.service.process.poll() is not None or not any(map(Client.is_alive, self.clients)), load.DEADLINE + 10)
 
     def close(self) -> None:
         self._stop.set()
@@ -142,8 +142,9 @@ class Arena:
     def note(self) -> None:
         """Put what the clients counted into the run."""
         self.run.positions = {client.name: client.acknowledged for client in self.clients}
-        self.run.answers = dict(sum((client.answers for client in self.clients), Counter[str]()))
-        self.run.replayed = sum(client.replayed for client in self.clients)
+        answers, replayed = self._before
+        self.run.answers = dict(sum((client.answers for client in self.clients), answers))
+        self.run.replayed = sum((client.replayed for client in self.clients), replayed)
 
 
 def backends(postmaster: psutil.Process) -> list[psutil.Process]:
@@ -169,9 +170,6 @@ def compared(stored: dict[str, int], clients: Iterable[Client]) -> Books:
     )
 
 
-def metrics(service: Service) -> str:
-    return httpx.get(f"{service.admin_url}/metrics", timeout=10, trust_env=False).raise_for_status().text
-
 
 @contextlib.contextmanager
 def arena(folder: Path, run: Run) -> Iterator[Arena]:
@@ -185,13 +183,14 @@ def arena(folder: Path, run: Run) -> Iterator[Arena]:
 
 
 def fight(arena: Arena, parts: Sequence[str], told: Callable[[Kill], object]) -> None:
-    """Kill one part after the other, and let the clients finish; `told` hears of each kill."""
-    for part in parts:
-        began = time.monotonic()
-        kill = arena.kill(part)
-        arena.run.kills.append(kill)
-        arena.run.seconds += time.monotonic() - began
+    """Kill one part after the other; `told` hears of each kill. However it ends, by Ctrl-C too, the clients finish first."""
+    try:
+        for part in parts:
+            began = time.monotonic()
+            kill = arena.kill(part)
+            arena.run.kills.append(kill)
+            arena.run.seconds += time.monotonic() - began
+            told(kill)
+    finally:
+        arena.end()
         arena.note()
-        told(kill)
-    arena.end()
-    arena.note()

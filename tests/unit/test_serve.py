@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sluice import errors, keys, serve
-from sluice.board import Reason, WorkerReport
+from sluice.board import Board, Reason, WorkerReport
 from sluice.settings import Settings
 
 AWAKE = WorkerReport(1, 0.0, loaded=True)
@@ -83,6 +83,15 @@ def test_a_run_dir_is_private_and_gone_afterwards(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         assert (path / "metrics").is_dir()
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_the_run_dir_of_a_supervisor_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = Board(tmp_path / "sluice-left").path
+    with serve.run_dir(tmp_path) as first:
+        Board(first)
+        with serve.run_dir(tmp_path) as second:
+            assert {*tmp_path.iterdir()} == {first, second}
+    assert not left.exists()
 
 
 def test_only_what_happens_in_time_counts() -> None:

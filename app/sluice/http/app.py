@@ -13,7 +13,7 @@ from prometheus_flask_exporter import PrometheusMetrics
 from sluice import logs
 from sluice.board import Board
 from sluice.events import Rules
-from sluice.http import context, ingest, openapi, probes, problems, read
+from sluice.http import context, ingest, openapi, probes, problems, read, worker
 from sluice.http.services import Services
 from sluice.inflight import Inflight
 from sluice.keyring import Keyring
@@ -87,7 +87,8 @@ def assemble(settings: Settings, metrics: Metrics, store: Store | None, board: B
 
 
 def draining_of(board: Board | None) -> Callable[[], bool]:
-    return (lambda: board.draining) if board is not None else (lambda: False)
+    """Whether a stream is to end with its chunk: the service drains, or this worker is about to be replaced."""
+    return (lambda: board.draining or worker.stopping()) if board is not None else worker.stopping
 
 
 def ready_of(board: Board | None) -> Callable[[], tuple[bool, str]]:

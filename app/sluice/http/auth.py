@@ -34,9 +34,9 @@ def needs(scope: str | None) -> Callable[[View], View]:
 def admit(parts: Services, request: Request, scope: str | None) -> None:
     """Check key, scope and request limit, in this order, before a byte of the body is read."""
     call = request.call
+    call.route = request.url_rule.rule if request.url_rule else None
     entry = call.entry = entry_of(parts, request)
     call.key_id = entry.key_id
-    call.route = request.url_rule.rule if request.url_rule else None
     if scope is not None and scope not in entry.scopes:
         parts.metrics.auth("forbidden")
         raise errors.Forbidden(f"this key lacks the scope {scope}", reason="scope")

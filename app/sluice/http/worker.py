@@ -8,9 +8,11 @@ gunicorn (the test client) they fall back to `wsgi.input`. Written against gunic
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import math
 import select
+import selectors
 import socket
 import struct
 import threading
@@ -280,7 +282,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
-        """As gunicorn's, with our Connection."""
+        """As gunicorn's, but a connection gets a thread only when it says something: there each may wait 5 s in one."""
         try:
             sock, address = listener.accept()
         except OSError as error:
@@ -288,7 +290,14 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
                 raise
             return
         self.nr_conns += 1
-        self.enqueue_req(Connection(self.cfg, sock, address, listener.getsockname()))
+        conn = Connection(self.cfg, sock, address, listener.getsockname())
+        conn.data_ready = wait(sock, 0)
+        if conn.data_ready:
+            self.enqueue_req(conn)
+            return
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(sock, selectors.EVENT_READ, functools.partial(self.on_pending_socket_readable, conn))
 
     def handle(self, conn: Connection) -> object:
         here.request = None

@@ -56,23 +56,29 @@ class Owned(Server):
         pgdata = self._postgres.pgdata
         if postmaster(pgdata) is not None:
             return
-        log.error("embedded.died", mend="see the end of its log", log=str(self._postgres.log))
+        log.error("embedded.died", log=str(self._postgres.log), mend="see the end of this log")
         clear_stale(pgdata)
-        with contextlib.suppress(subprocess.SubprocessError):
-            self._postgres.start()
+        self._try()
 
     def _start(self) -> None:
         clear_stale(self._postgres.pgdata)
         give_up = time.monotonic() + START_SECONDS
         while True:
-            # pg_ctl waits 10 s; the server may well need longer, and goes on.
-            with contextlib.suppress(subprocess.SubprocessError):
-                self._postgres.start()
+            self._try()
             if is_ready(self._postgres.pgdata):
                 return
             if time.monotonic() > give_up:
                 raise errors.StoreUnavailable("database_unreachable")
             time.sleep(0.2)
+
+    def _try(self) -> None:
+        """pg_ctl waits 10 s; the server may need longer, and goes on by itself."""
+        try:
+            self._postgres.start()
+        except subprocess.SubprocessError as error:
+            log.warning(
+                "embedded.not_started", cause=type(error).__name__, log=str(self._postgres.log), mend="see the end of this log"
+            )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,243 @@
+"""What one client may ask for: a minute's share, sizes, and memory that does not grow with what is thrown at the service."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import brotli
+import httpx
+import pytest
+import zstandard
+from tests.integration.checks import Mine, at_once, data_of, problem_of
+from tests.integration.keysets import KeysetFile
+from tests.integration.postgres import Database
+from tests.integration.raw import Raw
+from tests.integration.service import KEY, OTHER_KEY, Service, running
+from tests.integration.waiting import until
+
+from sluice.keys import RateLimit
+
+pytest_plugins = ["tests.integration.services"]
+
+INGEST, BATCH, WHOAMI = "/api/v1/ingest", "/api/v1/batch-ingest", "/api/v1/whoami"
+PATHS = (INGEST, BATCH, "/", "/log")
+
+
+@pytest.fixture(scope="module")
+def keyset(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
+    return KeysetFile(tmp_path_factory.mktemp("keyset") / "keyset.json")
+
+
+@pytest.fixture(scope="module")
+def own_limits(keyset: KeysetFile) -> dict[str, str]:
+    """Keys with limits of their own, by name."""
+    limits = {
+        "tight": RateLimit(requests_per_minute=4),
+        "few": RateLimit(events_per_minute=20),
+        "free": RateLimit(requests_per_minute=0, events_per_minute=0),
+    }
+    made = {name: keyset.add(name, rate_limit=limit) for name, limit in limits.items()}
+    keyset.publish()
+    return made
+
+
+@pytest.fixture(scope="module")
+def limited(shared_database: Database, keyset: KeysetFile, own_limits: dict[str, str]) -> Iterator[Service]:
+    """Two workers that together grant a key 60 requests a minute."""
+    with running(shared_database.url, RATE_LIMIT_REQUESTS_PER_MINUTE="60", KEYSET_FILE=str(keyset.path)) as service:
+        yield service
+
+
+def ask(service: Service, key: str, method: str = "GET", path: str = WHOAMI, **more: object) -> httpx.Response:
+    """On a connection of its own, which any of the workers may get."""
+    with service.client(key) as client:
+        return client.request(method, path, **more)  # type: ignore[arg-type]
+
+
+def spent(service: Service, key: str, limit: int) -> list[httpx.Response]:
+    """Ask until both workers have granted their share: how many that takes is the kernel's choice."""
+    answers: list[httpx.Response] = []
+    give_up = time.monotonic() + 20
+    while sum(answer.status_code == 200 for answer in answers) < limit and time.monotonic() < give_up:
+        answers += at_once(16, lambda _: ask(service, key))
+    return answers
+
+
+def test_two_workers_together_grant_the_limit(limited: Service) -> None:
+    answers = spent(limited, KEY, 60) + at_once(40, lambda _: ask(limited, KEY))
+    assert set(Counter(answer.status_code for answer in answers)) == {200, 429}
+    assert Counter(answer.status_code for answer in answers)[200] == 60
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    problem_of(refused, 429, "rate_limit_exceeded", "requests")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.headers["RateLimit-Policy"] == '"requests";q=60;w=60'
+    assert refused.headers["RateLimit"] == f'"requests";r=0;t={refused.headers["Retry-After"]}'
+
+
+def test_limits_of_one_key_are_not_those_of_another(limited: Service) -> None:
+    answer = ask(limited, OTHER_KEY)
+    assert (answer.status_code, answer.headers["RateLimit-Policy"]) == (200, '"requests";q=60;w=60')
+    assert answer.headers["RateLimit"].startswith('"requests";r=29;t=')
+
+
+def test_a_key_may_have_a_limit_of_its_own(limited: Service, own_limits: dict[str, str]) -> None:
+    answers = spent(limited, own_limits["tight"], 4) + at_once(8, lambda _: ask(limited, own_limits["tight"]))
+    assert Counter(answer.status_code for answer in answers)[200] == 4
+    assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"requests";q=4;w=60'}
+
+
+def test_a_key_without_limit_is_not_counted(limited: Service, own_limits: dict[str, str]) -> None:
+    with limited.client(own_limits["free"]) as client:
+        answers = [client.get(WHOAMI) for _ in range(100)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert "RateLimit" not in answers[0].headers
+
+
+def test_events_are_counted_one_by_one(limited: Service, own_limits: dict[str, str], mine: Mine) -> None:
+    key, batch = own_limits["few"], mine.events(8)
+    # One connection is one worker, whose share is 10.
+    with limited.client(key) as client:
+        first = client.post(BATCH, json=batch)
+        second = client.post(BATCH, json=[mine.event(f"more{number}") for number in range(8)])
+        third = client.post(INGEST, json=mine.event("one"))
+    assert (data_of(first, 201)["created"], data_of(third, 201)["status"]) == (8, "created")
+    problem_of(second, 429, "rate_limit_exceeded", "events")
+    assert second.headers["RateLimit"].startswith('"events";r=2;t=')
+    assert '"events";q=20;w=60' in first.headers["RateLimit-Policy"]
+    assert mine.names() == sorted([event["event_id"].removeprefix(mine.prefix) for event in batch] + ["one"])
+
+
+def test_a_stream_over_the_limit_ends_with_what_it_stored(limited: Service, keyset: KeysetFile, mine: Mine) -> None:
+    key = keyset.add("stream", rate_limit=RateLimit(events_per_minute=4_000))
+    keyset.publish_to(limited)
+    body = b"".join(json.dumps(event).encode() + b"\n" for event in mine.events(5_000))
+    answer = ask(limited, key, "POST", BATCH, content=body, headers={"Content-Type": "application/x-ndjson"})
+    problem = problem_of(answer, 429, "rate_limit_exceeded", "events")
+    assert (problem["data"]["created"], mine.count()) == (2_000, 2_000)
+
+
+@pytest.mark.parametrize("path", ["/health", "/readiness", "/liveness", "/openapi.json"])
+def test_probes_are_never_limited(limited: Service, path: str) -> None:
+    with limited.client(None) as client:
+        answers = [client.get(path) for _ in range(100)]
+    assert {(answer.status_code, "RateLimit" in answer.headers) for answer in answers} == {(200, False)}
+
+
+def test_a_refused_key_is_told_of_no_limit(limited: Service) -> None:
+    answer = ask(limited, "wrong")
+    assert (answer.status_code, "RateLimit" in answer.headers) == (401, False)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_body_over_the_limit_is_refused_before_it_is_read(service: Service, path: str) -> None:
+    with Raw(service) as raw:
+        raw.head("POST", path, Content_Length=str((10 << 20) + 1))
+        answer = raw.answer()
+    problem_of(answer, 413, "request_too_large")
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_chunked_body_over_the_limit_is_refused_at_the_limit(service: Service, path: str) -> None:
+    chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+    with Raw(service) as raw:
+        raw.head("POST", path, Transfer_Encoding="chunked")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(11):
+                raw.send(chunk)
+        answer = raw.answer()
+    problem_of(answer, 413, "request_too_large")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_body_at_the_limit_is_read(client: httpx.Client, mine: Mine) -> None:
+    body = json.dumps(mine.event()).encode()
+    data_of(client.post(INGEST, content=body + b" " * ((10 << 20) - len(body))), 201)
+    assert mine.names() == ["a"]
+
+
+ZEROS = b"0" * (1 << 20)
+MEGABYTES = 400
+
+
+def zlib_bomb(wbits: int) -> bytes:
+    packer = zlib.compressobj(1, wbits=wbits)
+    return b"".join(packer.compress(ZEROS) for _ in range(MEGABYTES)) + packer.flush()
+
+
+def zstd_bomb() -> bytes:
+    packer = zstandard.ZstdCompressor(1).compressobj()
+    return b"".join(packer.compress(ZEROS) for _ in range(MEGABYTES)) + packer.flush()
+
+
+def brotli_bomb() -> bytes:
+    packer = brotli.Compressor(quality=1)
+    return bytes().join(packer.process(ZEROS) for _ in range(MEGABYTES)) + packer.finish()
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "gzip": lambda: zlib_bomb(31),
+    "deflate": lambda: zlib_bomb(15),
+    "zstd": zstd_bomb,
+    "br": brotli_bomb,
+}
+
+
+def memory(service: Service) -> int:
+    return sum(worker.memory_info().rss for worker in service.workers())
+
+
+@pytest.mark.parametrize("encoding", BOMBS)
+def test_a_bomb_is_refused_and_takes_no_memory(service: Service, client: httpx.Client, encoding: str) -> None:
+    bomb, before, peak = BOMBS[encoding](), memory(service), 0
+    assert len(bomb) < 10 << 20
+    for path in PATHS:
+        problem_of(client.post(path, content=bomb, headers={"Content-Encoding": encoding}), 413, "request_too_large")
+        peak = max(peak, memory(service))
+    headers = {"Content-Encoding": encoding, "Content-Type": "application/x-ndjson"}
+    problem_of(client.post(BATCH, content=bomb, headers=headers), 413, "request_too_large", "line_too_long")
+    assert max(peak, memory(service)) - before < 64 << 20
+
+
+def test_a_bomb_within_a_bomb_is_still_a_bomb(client: httpx.Client) -> None:
+    nested = gzip.compress(zlib_bomb(31))
+    problem_of(client.post(INGEST, content=nested, headers={"Content-Encoding": "gzip"}), 400, "invalid_json", "not_utf8")
+
+
+@pytest.fixture
+def narrow(database: Database) -> Iterator[Service]:
+    """One worker that holds no more than a megabyte of bodies."""
+    with running(database.url, WORKERS="1", MAX_INFLIGHT_BYTES=str(1 << 20)) as service:
+        yield service
+
+
+def test_more_bodies_than_fit_are_refused_and_stored_later(narrow: Service, database: Database) -> None:
+    mine = Mine(database)
+    body = json.dumps(mine.event()).encode() + b" " * (700 << 10)
+    with Raw(narrow) as slow, narrow.client() as client:
+        slow.head("POST", INGEST, Content_Length=str(len(body)))
+        slow.send(body[:-1])
+        refused = until(lambda: overloaded(client, mine), 5, "the slow body fills the worker")
+        assert client.post(INGEST, json=mine.event("small")).status_code == 201
+        slow.send(body[-1:])
+        data_of(slow.answer(), 201)
+        # What was held is given back.
+        data_of(client.post(INGEST, content=big(mine, "big")), 201)
+    problem_of(refused, 503, "overloaded", "inflight_bytes")
+    assert refused.headers["Retry-After"] == "1"
+    assert {"a", "big", "small"} <= set(mine.names())
+
+
+def big(mine: Mine, name: str) -> bytes:
+    return json.dumps(mine.event(name)).encode() + b" " * (700 << 10)
+
+
+def overloaded(client: httpx.Client, mine: Mine) -> httpx.Response | None:
+    answer = client.post(INGEST, content=big(mine, "other"))
+    return answer if answer.status_code == 503 else None

@@ -1,0 +1,391 @@
+"""What was stored, read back: filters, pages, cursors, export and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psutil
+import pytest
+from tests.integration.checks import Mine, data_of, problem_of
+from tests.integration.postgres import Database
+from tests.integration.raw import Raw
+from tests.integration.service import Service, running
+from tests.integration.waiting import until
+
+pytest_plugins = ["tests.integration.services"]
+
+INGEST, BATCH, FILTER = "/api/v1/ingest", "/api/v1/batch-ingest", "/api/v1/logs/filter"
+RECENT, EXPORT = "/api/v1/logs/recent", "/api/v1/export"
+LOG = {
+    "id", "event_id", "timestamp", "event_type", "event_name", "properties", "user_id", "session_id", "app_version",
+    "device_info", "source", "sequence_number", "priority", "key_id", "fingerprint", "created_at", "processed_at",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def library(shared_service: Service, shared_database: Database) -> Mine:
+    """Six events, `a` the oldest by timestamp and `f` the oldest by receipt; their source is the id of none."""
+    mine = Mine(shared_database)
+    common = {"source": mine.id("source")}
+    events = [
+        mine.event("a", event_type="error", event_name="/pay", timestamp="2024-01-01T00:00:00Z", sequence_number=-1, **common),
+        mine.event("b", event_name="\u00fc", timestamp="2024-01-02T00:00:00Z", user_id="u 1", priority="high", **common),
+        mine.event("c", timestamp="2024-01-03T00:00:00Z", session_id="s%2B+&", app_version="2.0.0+6", **common),
+        mine.event(
+            "d",
+            timestamp="2024-01-04T00:00:00.000001Z",
+            properties={"tags": {"provider": "p"}, "n": 5, "x": {"y": [1]}},
+            **common,
+        ),
+        mine.event("e", timestamp="2024-01-05T00:00:00+02:00", device_info={"os": {"name": "Linux"}}, user_id="u 2", **common),
+        mine.event("f", timestamp="2024-01-06T00:00:00Z", properties={"n": "5", "t": True}, user_id="", **common),
+    ]
+    with shared_service.client() as client:
+        for event in reversed(events):
+            data_of(client.post(INGEST, json=event), 201)
+    return mine
+
+
+def found(client: httpx.Client, library: Mine, **query: Any) -> str:
+    """The names of what a filter finds, one letter each, in its order."""
+    page = data_of(client.get(FILTER, params={"source": library.id("source"), **query}))
+    return "".join(log["event_id"].removeprefix(library.prefix) for log in page["logs"])
+
+
+def test_a_page_has_the_fields_of_the_contract(client: httpx.Client, library: Mine) -> None:
+    page = data_of(client.get(FILTER, params={"source": library.id("source")}))
+    logs = page.pop("logs")
+    numbers = {"total_count": 6, "total_count_exact": True, "page": 1, "page_size": 50, "total_pages": 1, "next_cursor": None}
+    assert page == numbers
+    assert [set(log) for log in logs] == [LOG] * 6
+
+
+def test_a_log_is_its_row(client: httpx.Client, library: Mine) -> None:
+    (log,) = data_of(client.get(FILTER, params={"event_id": library.id("d")}))["logs"]
+    row = library.row("d")
+    del row["content"]
+    assert log == row
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "names"),
+    [
+        ("event_type", "error", "a"),
+        ("event_name", "\u00fc", "b"),
+        ("event_name", "/pay", "a"),
+        ("user_id", "u 1", "b"),
+        ("user_id", "", "f"),
+        ("session_id", "s%2B+&", "c"),
+        ("app_version", "2.0.0+6", "c"),
+        ("priority", "high", "b"),
+        ("sequence_number", "-1", "a"),
+        ("sequence_number", "9", ""),
+        ("provider_name", "p", "d"),
+        ("properties.tags.provider", "p", "d"),
+        ("properties.n", "5", "df"),
+        ("properties.t", "true", "f"),
+        ("properties.x.y.0", "1", "d"),
+        ("properties.none", "", ""),
+        ("device_info.os.name", "Linux", "e"),
+        ("start_time", "2024-01-04T00:00:00Z", "def"),
+        ("end_time", "2024-01-03T00:00:00Z", "abc"),
+        ("end_time", "2024-01-04T00:00:00Z", "abc"),
+        ("start_time", "2024-01-05T00:00:00+02:00", "ef"),
+        ("created_start_time", "2024-01-07T00:00:00Z", "abcdef"),
+        ("created_end_time", "2024-01-07T00:00:00Z", ""),
+        ("user_id", "' OR 1=1 --", ""),
+    ],
+)
+def test_each_field_finds_its_events(client: httpx.Client, library: Mine, name: str, value: str, names: str) -> None:
+    assert found(client, library, sort_by="timestamp", sort_order="asc", **{name: value}) == names
+
+
+@pytest.mark.parametrize("name", ["id", "event_id", "key_id", "fingerprint"])
+def test_fields_that_the_server_set_find_their_event(client: httpx.Client, library: Mine, name: str) -> None:
+    row = library.row("a")
+    assert "a" in found(client, library, **{name: row[name]})
+    assert found(client, library, event_id=library.id("a"), **({} if name == "event_id" else {name: row[name]})) == "a"
+
+
+def test_all_conditions_must_hold(client: httpx.Client, library: Mine) -> None:
+    assert found(client, library, user_id="u 1", priority="high") == "b"
+    assert found(client, library, user_id="u 1", priority="normal") == ""
+    assert found(client, library, start_time="2024-01-02T00:00:00Z", end_time="2024-01-03T00:00:00Z", sort_by="event_id") == "cb"
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({}, "abcdef"),
+        ({"sort_order": "asc"}, "fedcba"),
+        ({"sort_order": "ASC"}, "fedcba"),
+        ({"sort_by": "timestamp"}, "fedcba"),
+        ({"sort_by": "event_id", "sort_order": "desc"}, "fedcba"),
+        ({"sort_by": "event_type", "sort_order": "asc", "page_size": "1"}, "a"),
+        ({"sort_by": "priority", "sort_order": "asc", "page_size": "1"}, "b"),
+        ({"sort_by": "event_name", "sort_order": "asc", "page_size": "1"}, "a"),
+        ({"sort_by": "user_id", "page_size": "2"}, "eb"),
+        ({"sort_by": "session_id", "page_size": "1"}, "c"),
+        ({"sort_by": "app_version", "page_size": "1"}, "c"),
+        ({"sort_by": "id", "sort_order": "asc"}, "fedcba"),
+    ],
+)
+def test_pages_are_sorted_as_asked(client: httpx.Client, library: Mine, query: dict[str, str], names: str) -> None:
+    assert found(client, library, **query) == names
+
+
+@pytest.mark.parametrize(("page", "names"), [(1, "abcd"), (2, "ef"), (3, "")])
+def test_pages_are_counted_from_one(client: httpx.Client, library: Mine, page: int, names: str) -> None:
+    query: dict[str, Any] = {"source": library.id("source"), "page": page, "page_size": 4}
+    data = data_of(client.get(FILTER, params=query))
+    assert "".join(log["event_id"][-1] for log in data["logs"]) == names
+    assert (data["total_count"], data["total_pages"], data["page"], data["page_size"]) == (6, 2, page, 4)
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("colour=red", "unknown_parameter"),
+        ("properties=x", "unknown_parameter"),
+        ("event_type=other", "invalid_event_type"),
+        ("priority=low", "invalid_priority"),
+        ("start_time=yesterday", "invalid_start_time"),
+        ("start_time=2024-01-01T00:00:00", "invalid_start_time"),
+        ("end_time=0000-01-01T00:00:00Z", "invalid_end_time"),
+        ("end_time=10000-01-01T00:00:00Z", "invalid_end_time"),
+        ("created_start_time=1", "invalid_created_start_time"),
+        ("page=0", "validation_error"),
+        ("page=1000000", "validation_error"),
+        ("page_size=1001", "validation_error"),
+        ("page_size=-1", "validation_error"),
+        ("sort_by=properties", "validation_error"),
+        ("sort_order=up", "validation_error"),
+        ("id=9223372036854775808", "validation_error"),
+        ("sequence_number=1.5", "validation_error"),
+        ("properties.=x", "unknown_parameter"),
+        ("properties..a=x", "validation_error"),
+        ("user_id=%00", "validation_error"),
+        ("cursor=x&page=2", "validation_error"),
+        ("page=1&page=2", "validation_error"),
+    ],
+)
+def test_a_parameter_that_can_not_be_used_is_refused_by_name(client: httpx.Client, query: str, error: str) -> None:
+    problem = problem_of(client.get(f"{FILTER}?{query}"), 400, error, "query")
+    assert problem["errors"][0]["parameter"] in query
+
+
+@pytest.mark.parametrize("query", ["user_id=%ff", "user_id=%ed%a0%80", "properties.%ff=x", "%ff=x", "user_id=" + "x" * 3_000])
+def test_odd_text_in_a_filter_finds_nothing_and_breaks_nothing(client: httpx.Client, query: str) -> None:
+    answer = client.get(f"{FILTER}?{query}")
+    assert answer.status_code in (200, 400), answer.text
+    if answer.status_code == 200:
+        assert data_of(answer)["logs"] == []
+
+
+@pytest.mark.parametrize(
+    "path", [RECENT, EXPORT, "/api/v1/metrics", "/api/v1/status", "/api/v1/limits", "/api/v1/whoami", "/api/v1/events/x"]
+)
+def test_an_unknown_parameter_is_refused_everywhere(client: httpx.Client, path: str) -> None:
+    problem_of(client.get(f"{path}?colour=red"), 400, "unknown_parameter", "query")
+
+
+def walk(client: httpx.Client, cursor: str | None = None, **query: Any) -> Iterator[dict[str, Any]]:
+    """Page after page, to the last."""
+    while True:
+        page = data_of(client.get(FILTER, params={**query, **({"cursor": cursor} if cursor else {})}))
+        yield page
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+@pytest.mark.parametrize("sort_by", ["created_at", "timestamp", "event_id", "event_name", "user_id"])
+@pytest.mark.parametrize("sort_order", ["asc", "desc"])
+def test_a_walk_during_ingest_returns_each_row_that_was_there_once(
+    service: Service, client: httpx.Client, mine: Mine, sort_by: str, sort_order: str
+) -> None:
+    events = [{**event, "source": mine.id(), "event_name": f"n{number % 7}"} for number, event in enumerate(mine.events(300))]
+    data_of(client.post(BATCH, json=events), 201)
+    with service.client() as other:
+        ids = []
+        for number, page in enumerate(walk(client, source=mine.id(), sort_by=sort_by, sort_order=sort_order, page_size=30)):
+            # Between any two pages rows come before, after and in the middle of what was read.
+            late = [mine.event(f"{where}-{number}", source=mine.id(), event_name="n3") for where in ("0", "000150", "9")]
+            data_of(other.post(BATCH, json=late), 201)
+            ids += [log["event_id"] for log in page["logs"]]
+            if number > 40:
+                break
+    assert len(ids) == len(set(ids)) >= 300
+    assert {event["event_id"] for event in events} <= set(ids)
+
+
+def test_a_cursor_is_good_for_every_process_and_after_a_restart(
+    client: httpx.Client, library: Mine, shared_database: Database
+) -> None:
+    query: dict[str, Any] = {"source": library.id("source"), "page_size": 4}
+    cursor = data_of(client.get(FILTER, params=query))["next_cursor"]
+    # Two more processes on the same database, one after the other.
+    for _ in range(2):
+        with running(shared_database.url) as other, other.client() as second:
+            page = data_of(second.get(FILTER, params={**query, "cursor": cursor}))
+        assert [log["event_id"][-1] for log in page["logs"]] == ["e", "f"]
+        assert (page["total_count"], page["next_cursor"]) == (6, None)
+
+
+def test_a_cursor_that_is_not_ours_is_refused(client: httpx.Client, library: Mine) -> None:
+    query: dict[str, Any] = {"source": library.id("source"), "page_size": 4}
+    cursor = data_of(client.get(FILTER, params=query))["next_cursor"]
+    swapped = cursor[:5] + ("A" if cursor[5] != "A" else "B") + cursor[6:]
+    for bad in (swapped, cursor[:-1], cursor + "x", "x", ".", "\u00fc", cursor * 2):
+        problem_of(client.get(FILTER, params={**query, "cursor": bad}), 400, "invalid_cursor")
+    for other in ({"user_id": "u 1"}, {"sort_by": "timestamp"}, {"sort_order": "asc"}):
+        problem_of(client.get(FILTER, params={**query, **other, "cursor": cursor}), 400, "invalid_cursor")
+
+
+def test_a_cursor_of_another_database_is_refused(client: httpx.Client, library: Mine, database: Database) -> None:
+    cursor = data_of(client.get(FILTER, params={"page_size": 1}))["next_cursor"]
+    # Both were cloned from one template, secret and all.
+    database.execute("UPDATE sluice.cursor_secret SET secret = sha256('another')")
+    with running(database.url) as other, other.client() as second:
+        problem_of(second.get(FILTER, params={"page_size": 1, "cursor": cursor}), 400, "invalid_cursor")
+
+
+def test_recent_gives_the_newest_first(client: httpx.Client, mine: Mine) -> None:
+    client.post(BATCH, json=mine.events(60))
+    assert [log["event_id"] for log in data_of(client.get(f"{RECENT}?limit=2"))] == [mine.id("000059"), mine.id("000058")]
+    assert len(data_of(client.get(RECENT))) == 50
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "x", ""])
+def test_recent_refuses_a_limit_out_of_range(client: httpx.Client, limit: str) -> None:
+    problem_of(client.get(f"{RECENT}?limit={limit}"), 400, "validation_error", "query")
+
+
+ODD = [
+    "a/b",
+    "a//b",
+    "/a",
+    "a/",
+    "../a",
+    "./a",
+    "\u00fc\U0001f600",
+    "100%",
+    "%2F",
+    "a?b=c#d",
+    " ",
+    "+",
+    "a b",
+    "\\",
+    "\x01\x7f",
+    "x" * 240,
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_event_with_an_odd_id_can_be_read_by_it(service: Service, client: httpx.Client, mine: Mine, name: str) -> None:
+    data_of(client.post(INGEST, json=mine.event(name)), 201)
+    with Raw(service) as raw:
+        # By hand, for a client library would tidy up the path.
+        raw.head("GET", f"/api/v1/events/{quote(mine.id(name), safe='')}")
+        log = data_of(raw.answer())
+    assert (log["event_id"], log["id"]) == (mine.id(name), mine.row(name)["id"])
+
+
+@pytest.mark.parametrize("path", ["none", "a/b/c", "%00", "%ff", "%ed%a0%80", "//", "x" * 300])
+def test_an_event_that_is_not_there_is_404(client: httpx.Client, path: str) -> None:
+    problem_of(client.get(f"/api/v1/events/{path}"), 404, "not_found")
+
+
+def test_an_export_is_every_row_oldest_first(client: httpx.Client, library: Mine) -> None:
+    answer = client.get(EXPORT, params={"source": library.id("source")})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    logs = [json.loads(line) for line in answer.text.splitlines()]
+    assert "".join(log["event_id"][-1] for log in logs) == "fedcba"
+    assert [set(log) for log in logs] == [LOG] * 6
+
+
+def test_an_export_of_nothing_is_empty(client: httpx.Client) -> None:
+    answer = client.get(EXPORT, params={"source": "nobody"})
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("query", ["page=1", "cursor=x", "sort_by=id"])
+def test_an_export_has_no_pages(client: httpx.Client, query: str) -> None:
+    problem_of(client.get(f"{EXPORT}?{query}"), 400, "unknown_parameter", "query")
+
+
+@pytest.fixture(scope="module")
+def heavy(shared_database: Database) -> Mine:
+    """60 MB of events."""
+    mine = Mine(shared_database)
+    shared_database.execute(
+        "INSERT INTO sluice.events (event_id, id, timestamp, event_type, event_name, properties, device_info, source, priority,"
+        " key_id, content, created_at) SELECT %(prefix)s || n, -n, now(), 'log', 'n', json_build_object('t', repeat('x', 2000)),"
+        " '{}', %(source)s, 'normal', 'k', '', '2020-01-01'::timestamptz + n * '1 s'::interval FROM generate_series(1, 30000) n",
+        {"prefix": mine.prefix, "source": mine.id("source")},
+    )
+    return mine
+
+
+def memory(service: Service) -> int:
+    return sum(worker.memory_info().rss for worker in service.workers())
+
+
+def test_an_export_of_any_size_takes_little_memory(service: Service, client: httpx.Client, heavy: Mine) -> None:
+    before, lines = memory(service), 0
+    with client.stream("GET", EXPORT, params={"source": heavy.id("source")}) as answer:
+        for piece in answer.iter_raw():
+            lines += piece.count(b"\n")
+    assert lines == 30_000
+    assert memory(service) - before < 24 << 20
+
+
+def test_an_export_ends_when_its_reader_leaves(service: Service, heavy: Mine) -> None:
+    with Raw(service) as raw:
+        raw.head("GET", f"{EXPORT}?source={heavy.id('source')}")
+        assert raw.sock.recv(1_000).startswith(b"HTTP/1.1 200")
+        until(lambda: raw.port in peers(service), 4)
+        port = raw.port
+    until(lambda: port not in peers(service), 4, "the worker has let go of the connection")
+    assert service.lines("request.failed") == []
+
+
+def peers(service: Service) -> set[int]:
+    """The other ends of the connections that its workers hold."""
+    held = [c for worker in service.workers() for c in psutil.Process(worker.pid).net_connections("tcp")]
+    return {connection.raddr.port for connection in held if connection.raddr}
+
+
+def test_figures_are_those_of_the_rows(database: Database) -> None:
+    mine = Mine(database)
+    with running(database.url) as service, service.client() as client:
+        events = [mine.event(f"{n}", event_type="error" if n < 2 else "log", session_id=f"s{n % 3}") for n in range(8)]
+        data_of(client.post(BATCH, json=events), 201)
+        database.execute("UPDATE sluice.events SET created_at = now() - '2 hours'::interval WHERE event_id = %s", [mine.id("7")])
+        database.execute("UPDATE sluice.events SET created_at = now() - '2 days'::interval WHERE event_id = %s", [mine.id("6")])
+        figures, state = data_of(client.get("/api/v1/metrics")), data_of(client.get("/api/v1/status"))
+    assert (figures["total_logs"], figures["logs_last_hour"], figures["logs_last_day"]) == (8, 6, 7)
+    assert figures["top_event_types"] == [{"event_type": "log", "count": 5}, {"event_type": "error", "count": 2}]
+    assert (figures["error_rate_percent"], figures["active_sessions"]) == (pytest.approx(100 / 3), 3)
+    assert (sum(minute["count"] for minute in figures["logs_per_minute"]), figures["average_latency_ms"] > 0) == (6, True)
+    assert state["metrics"] == {**figures, "logs_per_minute": state["metrics"]["logs_per_minute"]}
+    assert state["database"] == {"status": "up", "total_logs": 8, "reason": None}
+    assert set(state["service"]) == {"name", "version", "uptime", "started_at"}
+
+
+def test_limits_are_those_that_are_set(client: httpx.Client) -> None:
+    limits = data_of(client.get("/api/v1/limits"))
+    told = {
+        name: limits[name] for name in ("max_event_bytes", "max_body_bytes", "max_inflated_bytes", "max_batch_size", "max_depth")
+    }
+    assert told == {
+        "max_event_bytes": 256 << 10,
+        "max_body_bytes": 10 << 20,
+        "max_inflated_bytes": 20 << 20,
+        "max_batch_size": 1_000,
+        "max_depth": 64,
+    }

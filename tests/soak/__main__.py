@@ -1,0 +1,121 @@
+"""`python -m tests.soak chaos`: the long form of tests/integration/test_chaos.py, written into docs/reliability.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tests import docs
+from tests.conftest import ROOT
+from tests.soak import chaos, load
+from tests.soak.chaos import Arena, Books, Kill, Run
+
+REPORT = ROOT / "docs" / "reliability.md"
+KEPT = Path(tempfile.gettempdir()) / "sluice-soak"
+HEAD = ("killed", "times", "back after, median", "back after, slowest")
+
+
+@click.group()
+def main() -> None:
+    """What takes minutes. Needs the embedded PostgreSQL, and loads this machine."""
+
+
+@main.command("chaos")
+@click.option("--kills", default=50, show_default=True, type=click.IntRange(1), help="How many in all.")
+@click.option("--at-most", type=click.IntRange(1), help="Stop after so many; the same command goes on from there.")
+@click.option("--seed", default=1, show_default=True, help="Decides what is killed when.")
+@click.option("--folder", default=KEPT, show_default=True, type=click.Path(path_type=Path), help="Where a run is kept until its end.")
+@click.option("--write/--no-write", default=True, show_default=True, help="Write docs/reliability.md.")
+def kill_parts(kills: int, at_most: int | None, seed: int, folder: Path, write: bool) -> None:
+    """Kill parts of a service under load, then compare what was acknowledged with what is stored.
+
+    Interrupted, it goes on with the same database when it is started again with the same options.
+    """
+    run = resumed(folder, Run(seed=seed, total=kills))
+    with chaos.arena(folder, run) as arena:
+        fought(arena, run.plan()[len(run.kills) :][:at_most], lambda: keep(folder, run))
+        books = arena.books()
+        found = [*books.missing, *books.doubled, *books.strangers, *load.failures(arena.clients)]
+    text = "\n".join(report(run, books))
+    click.echo(text)
+    if found:
+        raise click.ClickException(f"the books are wrong ({folder} is kept): {found[:10]}")
+    if len(run.kills) < run.total:
+        click.echo(f"{len(run.kills)} of {run.total} kills; the same command goes on")
+        return
+    if write:
+        docs.put(REPORT, "chaos", text)
+    shutil.rmtree(folder)
+
+
+def resumed(folder: Path, run: Run) -> Run:
+    """The run that `folder` keeps when it has the same seed and length, else `run` in an empty folder."""
+    state = folder / "run.json"
+    if state.is_file():
+        kept = msgspec.json.decode(state.read_bytes(), type=Run)
+        if (kept.seed, kept.total) == (run.seed, run.total):
+            return kept
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return run
+
+
+def keep(folder: Path, run: Run) -> None:
+    new = folder / "run.new"
+    new.write_bytes(msgspec.json.encode(run))
+    new.replace(folder / "run.json")
+
+
+def fought(arena: Arena, parts: list[str], keep: Callable[[], None]) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("begins", total=arena.run.total, completed=len(arena.run.kills))
+
+        def told(kill: Kill) -> None:
+            progress.update(task, advance=1, description=f"{kill.part:10} back after {kill.recovery:.1f} s")
+
+        try:
+            chaos.fight(arena, parts, told)
+        finally:
+            keep()
+
+
+def report(run: Run, books: Books) -> list[str]:
+    rows = [(part, [kill.recovery for kill in run.kills if kill.part == part]) for part in chaos.PARTS]
+    answers = ", ".join(f"{number:,} x {status}" for status, number in sorted(run.answers.items()))
+    return [
+        header(),
+        "",
+        f"| {' | '.join(HEAD)} |",
+        "|" + "---|" * len(HEAD),
+        *(f"| {part} | {len(took)} | {statistics.median(took):.1f} s | {max(took):.1f} s |" for part, took in rows if took),
+        "",
+        f"{len(run.kills)} kills in {run.seconds:.0f} s under the load of {chaos.CLIENTS} clients (single posts, batches, streams).",
+        f"Acknowledged: {sum(run.positions.values()):,} events; stored: {books.stored:,}. Acknowledged and not stored: "
+        f"{len(books.missing)}. Stored twice: {len(books.doubled)}. Stored and never sent: {len(books.strangers)}.",
+        f"Answers: {answers} (none: refused or broken off); {run.replayed:,} events were committed before, their "
+        "answer lost, and were answered as duplicates.",
+    ]
+
+
+def header() -> str:
+    command = " ".join(["python -m tests.soak", *sys.argv[1:]])
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    place = f"commit {commit or 'unknown'}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {place}, `{command}`:"
+
+
+if __name__ == "__main__":
+    main()
