@@ -30,15 +30,16 @@ def name_of(name: str, spec: Field[Any]) -> str:
 
 
 def default_of(name: str, spec: Field[Any]) -> str:
+    default: Any = spec.default
     if spec.metadata["shown"] is not None:
         return str(spec.metadata["shown"])
-    if spec.default is None:
+    if default is None:
         return "-"
-    if isinstance(spec.default, bool):
-        return f"`{str(spec.default).lower()}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if name.endswith("_BYTES"):
-        return size_of(spec.default)
-    return f"`{spec.default:g}`" if isinstance(spec.default, float) else f"`{spec.default}`"
+        return size_of(default)
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
 def size_of(number: int) -> str:

@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -182,7 +182,9 @@ def escaped(name: object) -> str:
 
 MISSING = re.compile(r"^Object missing required field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
 UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
+NO_CHOICE = re.compile(r"^Invalid enum value '.*'(?: - at `\$\.(event_type|priority)`)$", re.DOTALL)
 AT = re.compile(r"^(.*) - at `(.*)`$", re.DOTALL)
+CHOICES = {"event_type": get_args(EventType), "priority": get_args(Priority)}
 
 
 def explain(error: Exception, event_id: str | None = None) -> Invalid:
@@ -197,6 +199,10 @@ def explain(error: Exception, event_id: str | None = None) -> Invalid:
     if match := UNKNOWN.match(text):
         detail = "no such field; put values of your own under properties"
         return Invalid(detail, pointer=f"/{escaped(match[1])}", reason="unknown_field", event_id=event_id)
+    if match := NO_CHOICE.match(text):
+        # msgspec repeats what the client sent, and does not tell what it may send.
+        detail = f"must be one of {', '.join(CHOICES[match[1]])}"
+        return Invalid(detail, pointer=f"/{match[1]}", event_id=event_id)
     match = AT.match(text)
     detail, pointer = (match[1], pointer_of(match[2])) if match else (text, "")
     reason = "invalid_value" if isinstance(error, msgspec.ValidationError) else "invalid_json"

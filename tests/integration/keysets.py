@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.integration.service import Service
+from tests.integration.service import NO_TLS, Service
 from tests.integration.waiting import until
 
 from sluice import keys
@@ -54,5 +54,5 @@ class KeysetFile:
 
 def loaded(service: Service) -> str | None:
     """The revision that every worker has, as the admin port tells it."""
-    state = httpx.get(f"{service.admin_url}/keyset", trust_env=False, verify=False).json()
+    state = httpx.get(f"{service.admin_url}/keyset", trust_env=False, verify=NO_TLS).json()
     return state["revision"] if state["workers"] == state["loaded"] == 2 else None

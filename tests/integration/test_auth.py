@@ -11,7 +11,7 @@ import pytest
 from tests.integration.checks import Mine, data_of, problem_of
 from tests.integration.keysets import PICKED_UP, KeysetFile
 from tests.integration.postgres import Database
-from tests.integration.service import KEY, OTHER_KEY, Service, running
+from tests.integration.service import KEY, NO_TLS, OTHER_KEY, Service, running
 from tests.integration.waiting import until
 
 from sluice import keys
@@ -194,7 +194,7 @@ def test_the_admin_port_tells_which_key_was_used(guarded: Service, known: dict[s
 
 
 def last_used(service: Service) -> dict[str, str]:
-    return dict(httpx.get(f"{service.admin_url}/keyset", trust_env=False, verify=False).json()["lastUsed"])
+    return dict(httpx.get(f"{service.admin_url}/keyset", trust_env=False, verify=NO_TLS).json()["lastUsed"])
 
 
 def test_a_key_works_once_it_is_published_and_no_longer_than_it_is(guarded: Service, keyset: KeysetFile, mine: Mine) -> None:

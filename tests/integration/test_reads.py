@@ -217,8 +217,7 @@ def test_a_walk_during_ingest_returns_each_row_that_was_there_once(
             late = [mine.event(f"{where}-{number}", source=mine.id(), event_name="n3") for where in ("0", "000150", "9")]
             data_of(other.post(BATCH, json=late), 201)
             ids += [log["event_id"] for log in page["logs"]]
-            if number > 40:
-                break
+            assert number < 60, "the walk comes to an end"
     assert len(ids) == len(set(ids)) >= 300
     assert {event["event_id"] for event in events} <= set(ids)
 
@@ -228,12 +227,11 @@ def test_a_cursor_is_good_for_every_process_and_after_a_restart(
 ) -> None:
     query: dict[str, Any] = {"source": library.id("source"), "page_size": 4}
     cursor = data_of(client.get(FILTER, params=query))["next_cursor"]
-    # Two more processes on the same database, one after the other.
-    for _ in range(2):
-        with running(shared_database.url) as other, other.client() as second:
-            page = data_of(second.get(FILTER, params={**query, "cursor": cursor}))
-        assert [log["event_id"][-1] for log in page["logs"]] == ["e", "f"]
-        assert (page["total_count"], page["next_cursor"]) == (6, None)
+    # To the database it is all the same whether a process runs beside the one that made the cursor or after it.
+    with running(shared_database.url) as other, other.client() as second:
+        page = data_of(second.get(FILTER, params={**query, "cursor": cursor}))
+    assert [log["event_id"][-1] for log in page["logs"]] == ["e", "f"]
+    assert (page["total_count"], page["next_cursor"]) == (6, None)
 
 
 def test_a_cursor_that_is_not_ours_is_refused(client: httpx.Client, library: Mine) -> None:
@@ -320,12 +318,12 @@ def test_an_export_has_no_pages(client: httpx.Client, query: str) -> None:
 
 @pytest.fixture(scope="module")
 def heavy(shared_database: Database) -> Mine:
-    """60 MB of events."""
+    """40 MB of events."""
     mine = Mine(shared_database)
     shared_database.execute(
         "INSERT INTO sluice.events (event_id, id, timestamp, event_type, event_name, properties, device_info, source, priority,"
         " key_id, content, created_at) SELECT %(prefix)s || n, -n, now(), 'log', 'n', json_build_object('t', repeat('x', 2000)),"
-        " '{}', %(source)s, 'normal', 'k', '', '2020-01-01'::timestamptz + n * '1 s'::interval FROM generate_series(1, 30000) n",
+        " '{}', %(source)s, 'normal', 'k', '', '2020-01-01'::timestamptz + n * '1 s'::interval FROM generate_series(1, 20000) n",
         {"prefix": mine.prefix, "source": mine.id("source")},
     )
     return mine
@@ -340,7 +338,7 @@ def test_an_export_of_any_size_takes_little_memory(service: Service, client: htt
     with client.stream("GET", EXPORT, params={"source": heavy.id("source")}) as answer:
         for piece in answer.iter_raw():
             lines += piece.count(b"\n")
-    assert lines == 30_000
+    assert lines == 20_000
     assert memory(service) - before < 24 << 20
 
 

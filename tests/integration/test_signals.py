@@ -29,6 +29,15 @@ def post(connection: Raw, event: dict[str, Any]) -> httpx.Response:
     return connection.answer()
 
 
+def get(service: Service, path: str) -> httpx.Response:
+    """The answer on a connection of its own, which the service closes after it."""
+    with Raw(service) as connection:
+        connection.head("GET", path)
+        answer = connection.answer()
+        assert connection.sock.recv(1) == b""
+        return answer
+
+
 class Slow(Raw):
     """A post whose body is half sent."""
 
@@ -60,25 +69,13 @@ def test_sigterm_serves_on_not_ready_with_connection_close_and_exits_0(database:
         until(lambda: readiness(service) == (503, {"ready": False, "message": "draining"}), 1)
         with Raw(service) as new:
             answers = [post(kept, mine.event("kept")), post(new, mine.event("new"))]
-        assert [(answer.status_code, answer.headers["connection"]) for answer in answers] == [(201, "close")] * 2
+        answers += [get(service, path) for path in ("/readiness", "/none")]
+        told = [(answer.status_code, answer.headers.get_list("connection")) for answer in answers]
+        assert told == [(status, ["close"]) for status in (201, 201, 503, 404)]
         assert service.process.wait(10) == 0
         assert time.monotonic() - began > 1.9
         assert service.left() == []
     assert mine.names() == ["before", "kept", "new"]
-
-
-def test_every_answer_of_a_drain_closes_its_connection(database: Database) -> None:
-    with running(database.url, DRAIN_SECONDS="30") as service:
-        service.process.send_signal(signal.SIGTERM)
-        until(lambda: readiness(service)[0] == 503)
-        for method, path, status in (("GET", "/readiness", 503), ("GET", "/none", 404), ("GET", INGEST, 405), ("GET", "/health", 503)):
-            with Raw(service) as connection:
-                connection.head(method, path)
-                answer = connection.answer()
-                assert (answer.status_code, answer.headers.get_list("connection")) == (status, ["close"])
-                # And it is true.
-                assert connection.sock.recv(1) == b""
-        assert service.stop(signal.SIGINT) == 0
 
 
 def test_what_is_in_flight_is_finished_before_the_end(database: Database) -> None:
@@ -105,7 +102,7 @@ def test_ctrl_c_ends_without_a_drain(database: Database) -> None:
 
 def test_a_second_ctrl_c_waits_for_nobody(database: Database) -> None:
     mine = Mine(database)
-    patient = {"GRACEFUL_TIMEOUT": "300", "REQUEST_TIMEOUT_SECONDS": "300"}
+    patient: dict[str, Any] = {"GRACEFUL_TIMEOUT": "300", "REQUEST_TIMEOUT_SECONDS": "300"}
     with running(database.url, **patient) as service, Slow(service, mine.event()):
         service.process.send_signal(signal.SIGINT)
         until(lambda: service.lines("drain.started"))
@@ -119,11 +116,3 @@ def test_a_supervisor_that_is_killed_leaves_no_gunicorn_behind(database: Databas
         service.process.kill()
         assert service.process.wait(5) == -signal.SIGKILL
         until(lambda: not service.left(), 10, "gunicorn is gone")
-
-
-def test_the_death_of_gunicorn_ends_the_service_which_tells_it_by_its_exit_code(database: Database) -> None:
-    with running(database.url) as service:
-        service.gunicorn.kill()
-        assert service.process.wait(10) == 1
-        assert service.left() == []
-        assert service.lines("gunicorn.ended")[0]["level"] == "error"

@@ -36,7 +36,9 @@ def main() -> None:
 @click.option("--kills", default=50, show_default=True, type=click.IntRange(1), help="How many in all.")
 @click.option("--at-most", type=click.IntRange(1), help="Stop after so many; the same command goes on from there.")
 @click.option("--seed", default=1, show_default=True, help="Decides what is killed when.")
-@click.option("--folder", default=KEPT, show_default=True, type=click.Path(path_type=Path), help="Where a run is kept until its end.")
+@click.option(
+    "--folder", default=KEPT, show_default=True, type=click.Path(path_type=Path), help="Where a run is kept until its end."
+)
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/reliability.md.")
 def kill_parts(kills: int, at_most: int | None, seed: int, folder: Path, write: bool) -> None:
     """Kill parts of a service under load, then compare what was acknowledged with what is stored.
@@ -102,11 +104,11 @@ def report(run: Run, books: Books) -> list[str]:
         "|" + "---|" * len(HEAD),
         *(f"| {part} | {len(took)} | {statistics.median(took):.1f} s | {max(took):.1f} s |" for part, took in rows if took),
         "",
-        f"{len(run.kills)} kills in {run.seconds:.0f} s under the load of {chaos.CLIENTS} clients (single posts, batches, streams).",
-        f"Acknowledged: {sum(run.positions.values()):,} events; stored: {books.stored:,}. Acknowledged and not stored: "
-        f"{len(books.missing)}. Stored twice: {len(books.doubled)}. Stored and never sent: {len(books.strangers)}.",
-        f"Answers: {answers} (none: refused or broken off); {run.replayed:,} events were committed before, their "
-        "answer lost, and were answered as duplicates.",
+        f"{len(run.kills)} kills in {run.seconds:.0f} s under load: {chaos.CLIENTS} clients, single posts, batches, streams.",
+        f"Acknowledged: {sum(run.positions.values()):,} events; stored: {books.stored:,}.",
+        f"Acknowledged, not stored: {len(books.missing)}. Stored twice: {len(books.doubled)}. Not sent: {len(books.strangers)}.",
+        f"Answers: {answers} (none: refused or broken off).",
+        f"{run.replayed:,} events were committed before, their answer lost, and were answered as duplicates.",
     ]
 
 

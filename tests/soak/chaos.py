@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-
+from typing import Any
 
 import msgspec
 import psutil
@@ -80,7 +80,11 @@ class Arena:
         self.clients = load.clients(CLIENTS, self.service.url, self._stop, lambda name: run.positions.get(name, 0))
 
     def _serve(self) -> Service:
-        place = {"DATA_DIR": str(self._folder / "data"), "SLUICE_RUN_DIR": str(self._folder / "run"), "PORT": self._port}
+        place: dict[str, Any] = {
+            "DATA_DIR": str(self._folder / "data"),
+            "SLUICE_RUN_DIR": str(self._folder / "run"),
+            "PORT": self._port,
+        }
         return self._stack.enter_context(running("", DATABASE_URL=None, LOG_LEVEL="warning", **place))
 
     def begin(self) -> None:
@@ -98,7 +102,9 @@ class Arena:
             assert self.service.process.wait(30) == ENDS[part], "the service ends, and tells it by its exit code"
             self._stack.close()
             self.service = self._serve()
-        self._until(lambda: all(map(int.__lt__, before, [client.acknowledged for client in self.clients])), "all are served again")
+        self._until(
+            lambda: all(map(int.__lt__, before, [client.acknowledged for client in self.clients])), "all are served again"
+        )
         return Kill(part, round(time.monotonic() - began, 2))
 
     def end(self) -> None:
@@ -168,7 +174,6 @@ def compared(stored: dict[str, int], clients: Iterable[Client]) -> Books:
         strangers=[event_id for event_id in stored if event_id not in sent],
         stored=len(stored),
     )
-
 
 
 @contextlib.contextmanager

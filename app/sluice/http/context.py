@@ -12,7 +12,7 @@ import flask
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from sluice import errors, limiter
+from sluice import limiter
 from sluice.keys import KeyEntry
 from sluice.limiter import Verdict
 
@@ -31,7 +31,7 @@ CALL = "sluice.call"
 class Call:
     """One request as we see it, kept in its WSGI environ."""
 
-    __slots__ = ("entry", "key_id", "problem", "request_id", "route", "started", "traceparent", "verdicts")
+    __slots__ = ("entry", "error", "key_id", "reason", "request_id", "route", "started", "traceparent", "verdicts")
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         # Ids, not secrets: the system's randomness would cost more than all else here.
@@ -42,7 +42,10 @@ class Call:
         self.entry: KeyEntry | None = None
         self.key_id: str | None = None
         self.route: str | None = None
-        self.problem: errors.ApiError | None = None
+        # Of a refusal, for the log. Not the exception: its traceback holds this request and its body, and a cycle of them would
+        # stay in memory until the garbage collector comes by.
+        self.error: str | None = None
+        self.reason: str | None = None
         self.verdicts: tuple[Verdict, ...] = ()
 
     def headers(self) -> list[tuple[str, str]]:
@@ -107,14 +110,13 @@ class Context:
 def record(call: Call, method: str, status: int) -> None:
     """One line a request; of successes only at debug, so that a busy service does not log more than it stores."""
     write = log.error if status >= 500 else log.info if status >= 400 else log.debug
-    problem = call.problem
     write(
         "request",
         method=method if method in METHODS else "other",
         route=call.route,
         status=status,
-        error=problem.error if problem else None,
-        reason=problem.reason if problem else None,
+        error=call.error,
+        reason=call.reason,
         key_id=call.key_id,
         milliseconds=round((time.perf_counter() - call.started) * 1000, 1),
     )

@@ -36,6 +36,11 @@ class Logs(glogging.Logger):  # type: ignore[misc]
         self.error_log.propagate = True
         logs.configure(cfg.loglevel)
 
+    def debug(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        # That one is method and path of each request, before its ids are known; our own line tells the route.
+        if msg != "%s %s":
+            super().debug(msg, *args, **kwargs)
+
     def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
         if msg.startswith("Invalid request from ip="):
             # What follows quotes the request, maybe a header with a key; and a stranger can cause it at will.

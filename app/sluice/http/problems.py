@@ -56,7 +56,7 @@ def rendered(error: errors.ApiError) -> Response:
         errors=[dict(item) for item in error.errors],
         data=dict(error.data) if error.data is not None else None,
     )
-    call.problem = error
+    call.error, call.reason = error.error, error.reason
     headers: Mapping[str, str] = error.headers
     return Response(msgspec.json.encode(problem), error.status, headers, content_type=PROBLEM)
 

@@ -72,7 +72,9 @@ def ingest(parts: Services, request: Request, *, everything: bool) -> Response:
         try:
             stopped = take_in(parts, request, tally)
         except errors.ApiError as error:
-            raise counted(error, tally) from error
+            counted(error, tally)
+            # Not `from` itself: the cycle would keep the chunk in memory until the garbage collector comes by.
+            raise
         except errors.StoreUnavailable as error:
             raise counted(unavailable(error), tally) from error
     status, body = answers.batch(tally.data(stopped))

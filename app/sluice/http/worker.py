@@ -98,7 +98,11 @@ def readable(environ: Mapping[str, Any], timeout: float) -> bool:
         return True
     reader = body.reader
     if isinstance(reader, Chunked):
-        return reader.readable(timeout)
+        try:
+            return reader.readable(timeout)
+        except OSError:
+            # The client reset the connection: `read_some` meets its end, and tells it in our words.
+            return True
     if isinstance(reader, LengthReader) and reader.length and not reader.unreader.buf.tell():
         return wait(environ["gunicorn.socket"], timeout)
     return True

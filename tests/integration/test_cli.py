@@ -1,0 +1,209 @@
+"""The command line as people meet it: what it refuses, what it explains, and what its commands store."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.conftest import ROOT
+from tests.integration.postgres import Database, Server
+from tests.integration.service import KEY, Service, running
+
+from sluice import keys
+from sluice.cli import main
+
+LOGS = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/bootstrap.log")
+REAL_LOG = next((Path(name) for name in LOGS if Path(name).is_file() and Path(name).stat().st_size), None)
+needs_log = pytest.mark.needs(*(() if REAL_LOG else ("package manager log",)))
+COMMANDS = (*main.commands, "keys new", "keys digest", "keys check", "keys keyset", "keys show")
+
+
+def sluice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with nothing in its environment but `environment`."""
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "app"), "COLUMNS": "200", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "sluice", *words], env=given, capture_output=True, text=True, timeout=60, cwd="/"
+    )
+
+
+@pytest.fixture(scope="module")
+def database(server: Server, template: str) -> Iterator[Database]:
+    with server.database(template) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def service(database: Database) -> Iterator[Service]:
+    with running(database.url) as service:
+        yield service
+
+
+@pytest.fixture
+def empty(database: Database) -> Database:
+    """The service's database without an event."""
+    database.execute("TRUNCATE sluice.events")
+    return database
+
+
+def send(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
+    done = sluice(*words, SLUICE_URL=service.url, SLUICE_API_KEY=KEY)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert KEY not in done.stdout + done.stderr
+    return done
+
+
+def counts(done: subprocess.CompletedProcess[str]) -> list[int]:
+    """created, duplicate, conflict, invalid, failed, of the table on stdout."""
+    (row,) = [line for line in done.stdout.splitlines() if re.search(r"\d", line)]
+    return [int(cell.replace(",", "")) for cell in re.findall(r"[\d,]+", row)]
+
+
+# settings
+
+
+def test_every_mistake_of_an_environment_is_listed_and_nothing_is_started(tmp_path: Path) -> None:
+    bad = {
+        "PORT": "eighty",
+        "WORKERS": "0",
+        "DATABASE_URL": "mysql://db",
+        "DRAIN_SECOND": "5",
+        "LOG_LEVEL": "loud",
+        "DATA_DIR": str(tmp_path / "d"),
+    }
+    done = sluice("serve", **bad)
+    assert (done.returncode, done.stdout) == (2, "")
+    for name in ("PORT must be", "WORKERS must be", "DATABASE_URL must be", "did you mean DRAIN_SECONDS", "LOG_LEVEL must be"):
+        assert name in done.stderr
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("place", [{"HOST": "0.0.0.0"}, {"DATABASE_URL": "postgresql://db.invalid/sluice"}])
+def test_without_a_key_source_a_service_that_others_reach_does_not_start(place: dict[str, str], tmp_path: Path) -> None:
+    done = sluice("serve", PORT="0", ADMIN_PORT="0", DATA_DIR=str(tmp_path / "d"), **place)
+    assert done.returncode == 2
+    assert "there is no API key: set API_KEYS or KEYSET_FILE" in done.stderr
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_port_in_use_is_named_with_its_mend(service: Service, database: Database) -> None:
+    done = sluice("serve", PORT=str(service.port), ADMIN_PORT="0", DATABASE_URL=database.url, API_KEYS=KEY)
+    assert done.returncode == 2
+    assert re.search(rf"PORT: can not listen on 127\.0\.0\.1:{service.port} .*set HOST and PORT to a free one", done.stderr)
+
+
+# help, keys, doctor
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_examples(command: str) -> None:
+    done = CliRunner().invoke(main, [*command.split(), "--help"])
+    assert done.exit_code == 0
+    assert re.search(rf"Examples?:\n(?:.*\n)*? .*sluice {command}", done.stdout)
+
+
+def test_sluice_help_lists_every_command() -> None:
+    done = sluice("--help")
+    assert (done.returncode, [name for name in main.commands if not re.search(rf"^  {name} ", done.stdout, re.MULTILINE)]) == (
+        0,
+        [],
+    )
+
+
+def test_keys_new_prints_a_key_once_with_its_digest() -> None:
+    done = sluice("keys", "new", "--environment", "prod")
+    (key,), (digest,) = (re.findall(rf"^{word} +(\S+)$", done.stdout, re.MULTILINE) for word in ("key", "digest"))
+    assert (keys.checksum_ok(key), digest, key.startswith("slk_prod_")) == (True, keys.digest(key), True)
+    assert (done.stdout.count(key), done.stderr.count(key)) == (1, 0)
+
+
+def test_doctor_finds_nothing_wrong_with_a_good_place(database: Database) -> None:
+    done = sluice("doctor", DATABASE_URL=database.url, API_KEYS=KEY, PORT="0", ADMIN_PORT="0")
+    assert (done.returncode, "failed" in done.stdout) == (0, False), done.stdout
+    assert "schema is up to date" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "told", "mend"),
+    [
+        ({"DATABASE_URL": "postgresql://x:canary@127.0.0.1:1/x"}, "database_unreachable", "DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/x", "API_KEYS": ""}, "no key source", "sluice keys new"),
+        ({"KEYSET_FILE": "/nowhere/keyset.json"}, "FileNotFoundError", "KEYSET_FILE"),
+    ],
+)
+def test_doctor_tells_what_is_wrong_and_how_to_mend_it(environment: dict[str, str], told: str, mend: str, tmp_path: Path) -> None:
+    done = sluice("doctor", **{"API_KEYS": KEY, "DATA_DIR": str(tmp_path), "PORT": "0", "ADMIN_PORT": "0", **environment})
+    assert done.returncode == 1
+    assert told in done.stdout
+    assert mend in done.stdout
+    assert "canary" not in done.stdout + done.stderr
+
+
+def test_doctor_tells_a_schema_that_is_behind(empty_database: Database) -> None:
+    done = sluice("doctor", DATABASE_URL=empty_database.owner_url, API_KEYS=KEY, PORT="0", ADMIN_PORT="0")
+    assert (done.returncode, "run `sluice migrate`" in done.stdout) == (1, True), done.stdout
+
+
+def test_doctor_refuses_settings_that_can_not_be_used() -> None:
+    done = sluice("doctor", PORT="70000")
+    assert (done.returncode, "PORT must be" in done.stderr) == (2, True)
+
+
+# import and generate
+
+
+@needs_log
+def test_a_real_log_is_imported_once_however_often_it_is_sent(service: Service, empty: Database) -> None:
+    assert REAL_LOG is not None
+    lines = [line for line in REAL_LOG.read_text(encoding="utf-8", errors="backslashreplace").splitlines() if line.strip()]
+    first, second = (send(service, "import", str(REAL_LOG)) for _ in range(2))
+    assert (counts(first), counts(second)) == ([len(lines), 0, 0, 0, 0], [0, len(lines), 0, 0, 0])
+    assert sorted(stored_lines(empty)) == sorted(lines)
+
+
+@needs_log
+def test_a_log_that_was_compressed_since_is_the_same_log(service: Service, empty: Database, tmp_path: Path) -> None:
+    assert REAL_LOG is not None
+    rotated = tmp_path / f"{REAL_LOG.name}.gz"
+    rotated.write_bytes(gzip.compress(REAL_LOG.read_bytes()))
+    first = counts(send(service, "import", str(rotated)))
+    assert first[0] > 10
+    assert counts(send(service, "import", str(REAL_LOG))) == [0, first[0], 0, 0, 0]
+    assert empty.count() == first[0]
+
+
+def test_lines_that_are_the_same_are_rows_of_their_own(service: Service, empty: Database, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("one\ntwo\none\n\none\n")
+    assert [counts(send(service, "import", str(log))) for _ in range(2)] == [[4, 0, 0, 0, 0], [0, 4, 0, 0, 0]]
+    log.write_text("one\ntwo\none\n\none\none\n")
+    assert counts(send(service, "import", str(log))) == [1, 4, 0, 0, 0]
+    assert sorted(stored_lines(empty)) == ["one", "one", "one", "one", "two"]
+
+
+def stored_lines(database: Database) -> list[str]:
+    return [line for (line,) in database.execute("SELECT properties ->> 'line' FROM sluice.events")]
+
+
+def test_generate_stores_as_many_events_as_it_says_and_its_errors_are_real(service: Service, empty: Database) -> None:
+    assert counts(send(service, "generate", "--count", "300", "--errors-share", "0.2")) == [300, 0, 0, 0, 0]
+    assert empty.count() == 300
+    rows = empty.execute("SELECT properties ->> 'traceback', fingerprint FROM sluice.events WHERE event_type = 'error'")
+    assert len(rows) > 20
+    assert [
+        trace for trace, _ in rows if not re.search(r'Traceback .*File "[^"]*generator\.py", line \d+, in ', trace, re.DOTALL)
+    ] == []
+    # Errors of one kind share a fingerprint.
+    assert 3 < len({fingerprint for _, fingerprint in rows if fingerprint}) <= 12
+
+
+def test_generated_error_reports_are_stored_too(service: Service, empty: Database) -> None:
+    assert counts(send(service, "generate", "--as-reports", "--count", "10"))[0] == 10
+    kinds = empty.execute("SELECT event_type, count(*), count(fingerprint) FROM sluice.events GROUP BY 1")
+    assert kinds == [("error", 10, 10)]

@@ -1,0 +1,124 @@
+"""`sluice serve` with nothing but a folder: its own PostgreSQL, its own key, and all of it again the next time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from tests.conftest import ROOT
+from tests.integration.checks import data_of
+from tests.integration.service import Service, running
+from tests.integration.waiting import until
+
+from sluice import keys
+from sluice.stores import embedded
+
+pytestmark = pytest.mark.needs("embedded PostgreSQL")
+
+INGEST = "/api/v1/ingest"
+EVENT = {"event_id": "first", "event_type": "log", "event_name": "hello"}
+BY_ITSELF = {"DATABASE_URL": None, "API_KEYS": None}
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
+        yield Path(name) / "data"
+
+
+@pytest.fixture(scope="module")
+def first(data_dir: Path) -> list[psutil.Process]:
+    """The PostgreSQL of a first start, which stored EVENT and ended."""
+    with running("", DATA_DIR=str(data_dir), **BY_ITSELF) as service, service.client(key_of(data_dir)) as client:
+        assert data_of(client.post(INGEST, json=EVENT), 201)["status"] == "created"
+        return postgres_of(data_dir)
+
+
+@pytest.fixture(scope="module")
+def first_key(data_dir: Path, first: list[psutil.Process]) -> str:
+    """As the first start left it."""
+    return key_of(data_dir)
+
+
+@pytest.fixture(scope="module")
+def service(data_dir: Path, first_key: str, first: list[psutil.Process]) -> Iterator[Service]:
+    """The second start."""
+    assert first_key
+    until(lambda: not any(map(is_there, first)), 5, "PostgreSQL is gone")
+    with running("", DATA_DIR=str(data_dir), **BY_ITSELF) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service: Service, data_dir: Path) -> Iterator[httpx.Client]:
+    with service.client(key_of(data_dir)) as client:
+        yield client
+
+
+def key_of(data_dir: Path) -> str:
+    return (data_dir / "first-run.key").read_text().strip()
+
+
+def postgres_of(data_dir: Path) -> list[psutil.Process]:
+    """Every process of a PostgreSQL on this folder."""
+    pid = embedded.postmaster(data_dir / "postgresql")
+    return [psutil.Process(pid), *psutil.Process(pid).children()] if pid is not None else []
+
+
+def is_there(process: psutil.Process) -> bool:
+    """A zombie is gone, and waits for somebody to hear of it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def test_the_first_start_makes_data_and_a_private_key_and_leaves_nothing_running(
+    data_dir: Path, first: list[psutil.Process]
+) -> None:
+    assert len(first) > 3
+    until(lambda: not any(map(is_there, first)), 5, "PostgreSQL is gone")
+    assert keys.checksum_ok(key_of(data_dir))
+    assert (data_dir / "first-run.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_second_start_finds_data_and_key_again(data_dir: Path, first_key: str, client: httpx.Client) -> None:
+    assert key_of(data_dir) == first_key
+    assert data_of(client.post(INGEST, json=EVENT), 201)["status"] == "duplicate"
+
+
+def test_the_greeting_has_a_curl_line_that_works_when_it_is_pasted(service: Service, data_dir: Path) -> None:
+    greeting = until(service.greeting_path.read_text)
+    assert f"{service.url} " in greeting
+    assert key_of(data_dir) in greeting
+    (line,) = re.findall(r"^ *(curl .*)$", greeting, re.MULTILINE)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, '"status":"created"' in done.stdout) == (0, True)
+    assert key_of(data_dir) not in service.log
+
+
+def test_a_second_service_on_one_folder_is_refused_and_told_how_to_go_on(data_dir: Path, client: httpx.Client) -> None:
+    place = {"DATA_DIR": str(data_dir), "PORT": "0", "ADMIN_PORT": "0"}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "app"), **place}
+    command = [sys.executable, "-m", "sluice", "serve"]
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20)
+    assert second.returncode == 2
+    assert "in use by another process; end that, or set DATA_DIR to another folder" in second.stderr
+    assert client.get("/api/v1/status").status_code == 200
+
+
+def test_a_postmaster_that_is_killed_comes_back_and_the_service_with_it(
+    service: Service, data_dir: Path, client: httpx.Client
+) -> None:
+    postgres_of(data_dir)[0].kill()
+    until(lambda: client.post(INGEST, json={**EVENT, "event_id": "after"}).status_code == 201, 20, "an event is stored again")
+    assert service.lines("embedded.died")
+    assert data_of(client.get("/api/v1/events/after"))["event_id"] == "after"

@@ -1,0 +1,96 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests import docs
+from tests.conftest import ROOT
+
+from sluice import logs, settings
+from sluice.cli import main
+from sluice.http.app import create_app
+from sluice.settings import Settings
+
+# Hosts that packages and images come from: nothing here may depend on one. In brackets, so that this line names none.
+REGISTRIES = re.compile(
+    r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|docker[.]io|ghcr[.]io|quay[.]io|gcr[.]io|proxy[.]golang|crates[.]io"
+    r"|registry[.]terraform|registry[.]k8s|repo1?[.]maven|public[.]ecr"
+)
+Endpoint = tuple[str, str]
+
+
+@pytest.fixture
+def routes(monkeypatch: pytest.MonkeyPatch) -> set[Endpoint]:
+    """Method and path of everything that the application serves."""
+    monkeypatch.setattr(logs, "configure", lambda _level: None)
+    app = create_app(Settings(), store=cast(Any, object()))
+    rules = ((method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods or ())
+    return {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path))
+        for method, path in rules
+        if method in ("GET", "POST", "PUT", "DELETE")
+    }
+
+
+def tracked() -> list[Path]:
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_the_settings_table_is_the_code_s() -> None:
+    assert docs.section(docs.README, "settings") == docs.settings_table(), "run `python -m tests.docs`"
+
+
+def test_the_settings_table_tells_every_variable_and_its_default_in_words() -> None:
+    rows = [row.strip("|").split(" | ") for row in docs.settings_table().splitlines()[2:]]
+    assert [docs.quoted(row[0])[0] for row in rows] == list(settings.known())
+    assert [row for row in rows if len(row) != 3 or not all(cell.strip() for cell in row)] == []
+
+
+def test_the_endpoints_table_lists_every_route(routes: set[Endpoint]) -> None:
+    told = {(method, path) for row in docs.table("Endpoints") for method, path in map(str.split, docs.quoted(row[0]))}
+    assert told == routes
+
+
+def test_every_command_is_told_in_the_readme() -> None:
+    text = docs.README.read_text(encoding="utf-8")
+    assert [name for name in main.commands if f"sluice {name}" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "SECURITY.md",
+        "docs/decisions.md",
+        "docs/performance.md",
+        "docs/reliability.md",
+    ],
+)
+def test_a_document_that_is_promised_is_there(name: str) -> None:
+    assert len((ROOT / name).read_text(encoding="utf-8")) > 250
+
+
+@pytest.mark.needs("git", "git clone")
+def test_no_file_names_a_registry() -> None:
+    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in tracked()}
+    assert {
+        str(path.relative_to(ROOT)): found.group() for path, text in texts.items() if (found := REGISTRIES.search(text))
+    } == {}
+
+
+@pytest.mark.parametrize("text", ["", "a\nb", r"back\slash \1"])
+def test_what_is_put_between_marks_is_found_there(tmp_path: Path, text: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n")
+    docs.put(page, "x", text)
+    assert docs.section(page, "x") == text
+    assert (page.read_text().startswith("before\n"), page.read_text().endswith("\nafter\n")) == (True, True)
