@@ -193,7 +193,7 @@ class Settings:
     )
     max_inflated_bytes: int = setting("MAX_INFLATED_BYTES", whole(1_024, 512 << 20), 20 << 20, "a body after decompression")
     max_inflight_bytes: int = setting(
-        "MAX_INFLIGHT_BYTES", whole(1 << 20, 8 << 30), 128 << 20, "bodies that one worker holds at a time; above it 503"
+        "MAX_INFLIGHT_BYTES", whole(16 << 20, 8 << 30), 128 << 20, "bodies that one worker holds at a time; above it 503"
     )
     storage_type: str = setting("STORAGE_TYPE", one_of("postgresql"), "postgresql", "the store")
     retention_days: int | None = setting(

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-from tests.integration.service import NO_TLS, Service
+from tests.integration.service import Service
 from tests.integration.waiting import until
 
 from sluice import keys
@@ -54,5 +53,5 @@ class KeysetFile:
 
 def loaded(service: Service) -> str | None:
     """The revision that every worker has, as the admin port tells it."""
-    state = httpx.get(f"{service.admin_url}/keyset", trust_env=False, verify=NO_TLS).json()
+    _, state = service.admin("/keyset")
     return state["revision"] if state["workers"] == state["loaded"] == 2 else None

@@ -76,12 +76,17 @@ class Service:
 
     def ready(self) -> bool:
         """What the admin port's /readiness says; False as long as nobody answers."""
-        # Not by httpx, which takes longer than the answer: this is asked again and again.
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
-        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/readiness")
-            return connection.getresponse().status == 200
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.admin("/readiness")[0] == 200
         return False
+
+    def admin(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of the admin port's answer. Not by httpx, which takes longer than that: it is asked again and again."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, json.load(answer)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
         """Send a signal and wait for the end; the exit code."""

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.checks import Mine, data_of, problem_of
 from tests.integration.keysets import PICKED_UP, KeysetFile
 from tests.integration.postgres import Database
-from tests.integration.service import KEY, NO_TLS, OTHER_KEY, Service, running
+from tests.integration.service import KEY, OTHER_KEY, Service, running
 from tests.integration.waiting import until
 
 from sluice import keys
@@ -86,7 +86,7 @@ def test_a_key_is_taken_in_both_headers(service: Service, mine: Mine, headers: d
         ({"Authorization": "Bearer " + "x" * 600}, "malformed"),
         ({"Authorization": f"Bearer {KEY} {KEY}"}, "unknown"),
         ({"Authorization": "Bearer k\xe4se"}, "malformed"),
-        ({"X-API-Key": keys.mint("test")}, "unknown"),
+        ({"X-API-Key": keys.mint("test", bytes)}, "unknown"),
         ({"X-API-Key": KEY[:-1]}, "unknown"),
     ],
 )
@@ -190,11 +190,7 @@ def test_whoami_tells_when_a_key_ends(guarded: Service, known: dict[str, str]) -
 def test_the_admin_port_tells_which_key_was_used(guarded: Service, known: dict[str, str]) -> None:
     with guarded.client(known["used"]) as client:
         client.get(WHOAMI)
-    until(lambda: "used/1" in last_used(guarded), 4)
-
-
-def last_used(service: Service) -> dict[str, str]:
-    return dict(httpx.get(f"{service.admin_url}/keyset", trust_env=False, verify=NO_TLS).json()["lastUsed"])
+    until(lambda: "used/1" in guarded.admin("/keyset")[1]["lastUsed"], 4)
 
 
 def test_a_key_works_once_it_is_published_and_no_longer_than_it_is(guarded: Service, keyset: KeysetFile, mine: Mine) -> None:

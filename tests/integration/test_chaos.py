@@ -6,11 +6,14 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from tests.integration.scrape import law_broken, scrape
 from tests.soak import chaos, load
-from tests.soak.chaos import Arena, Books, Run
+from tests.soak.__main__ import keep, resumed
+from tests.soak.chaos import Arena, Books, Kill, Run
+from tests.soak.load import Client
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 
@@ -44,3 +47,18 @@ def test_what_is_answered_meanwhile_is_a_success_or_come_again_later(aftermath: 
 def test_the_conservation_law_holds_afterwards(aftermath: tuple[Arena, Books, str]) -> None:
     _, _, metrics = aftermath
     assert law_broken(metrics) == {}
+
+
+def test_the_books_find_what_is_lost_doubled_or_of_nobody() -> None:
+    client = Client("c", "single", "http://127.0.0.1", Event(), begin=2)
+    client.sent = 3
+    assert chaos.compared({"c-0": 1, "c-1": 1}, [client]) == Books([], [], [], stored=2)
+    assert chaos.compared({"c-0": 1, "c-2": 2, "c-3": 1}, [client]) == Books(["c-1"], ["c-2"], ["c-3"], stored=3)
+
+
+def test_a_run_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+    run = Run(seed=1, total=5, kills=[Kill("worker", 0.1)], positions={"c": 7})
+    keep(tmp_path, run)
+    assert resumed(tmp_path, Run(seed=1, total=5)) == run
+    assert resumed(tmp_path, Run(seed=2, total=5)) == Run(seed=2, total=5)
+    assert list(tmp_path.iterdir()) == []

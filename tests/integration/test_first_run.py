@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psutil
@@ -35,25 +36,27 @@ def data_dir() -> Iterator[Path]:
         yield Path(name) / "data"
 
 
+class First(NamedTuple):
+    """What the first start left: its key, and the processes of its PostgreSQL, which are to end with it."""
+
+    key: str
+    postgres: list[psutil.Process]
+
+
 @pytest.fixture(scope="module")
-def first(data_dir: Path) -> list[psutil.Process]:
-    """The PostgreSQL of a first start, which stored EVENT and ended."""
+def first(data_dir: Path) -> First:
+    """A first start, which stored EVENT and ended."""
     with running("", DATA_DIR=str(data_dir), **BY_ITSELF) as service, service.client(key_of(data_dir)) as client:
         assert data_of(client.post(INGEST, json=EVENT), 201)["status"] == "created"
-        return postgres_of(data_dir)
+        left = First(key_of(data_dir), postgres_of(data_dir))
+    until(lambda: not any(map(is_there, left.postgres)), 5, "PostgreSQL is gone")
+    return left
 
 
 @pytest.fixture(scope="module")
-def first_key(data_dir: Path, first: list[psutil.Process]) -> str:
-    """As the first start left it."""
-    return key_of(data_dir)
-
-
-@pytest.fixture(scope="module")
-def service(data_dir: Path, first_key: str, first: list[psutil.Process]) -> Iterator[Service]:
+def service(data_dir: Path, first: First) -> Iterator[Service]:
     """The second start."""
-    assert first_key
-    until(lambda: not any(map(is_there, first)), 5, "PostgreSQL is gone")
+    assert key_of(data_dir) == first.key
     with running("", DATA_DIR=str(data_dir), **BY_ITSELF) as service:
         yield service
 
@@ -81,17 +84,15 @@ def is_there(process: psutil.Process) -> bool:
     return False
 
 
-def test_the_first_start_makes_data_and_a_private_key_and_leaves_nothing_running(
-    data_dir: Path, first: list[psutil.Process]
-) -> None:
-    assert len(first) > 3
-    until(lambda: not any(map(is_there, first)), 5, "PostgreSQL is gone")
-    assert keys.checksum_ok(key_of(data_dir))
+def test_the_first_start_makes_data_and_a_private_key_and_leaves_nothing_running(data_dir: Path, first: First) -> None:
+    assert len(first.postgres) > 3
+    assert [process for process in first.postgres if is_there(process)] == []
+    assert keys.checksum_ok(first.key)
     assert (data_dir / "first-run.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_second_start_finds_data_and_key_again(data_dir: Path, first_key: str, client: httpx.Client) -> None:
-    assert key_of(data_dir) == first_key
+def test_the_second_start_finds_data_and_key_again(data_dir: Path, first: First, client: httpx.Client) -> None:
+    assert key_of(data_dir) == first.key
     assert data_of(client.post(INGEST, json=EVENT), 201)["status"] == "duplicate"
 
 

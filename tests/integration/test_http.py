@@ -191,6 +191,15 @@ GARBAGE = [
 ]
 
 
+def test_what_is_not_http_is_refused_as_a_problem_that_repeats_nothing(service: Service) -> None:
+    with Raw(service) as raw:
+        raw.send(b"GET /canary HTTP/9.9\r\nX-Canary: canary\r\n\r\n")
+        answer = raw.answer()
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert answer.json()["error"] == "invalid_request"
+    assert b"canary" not in answer.content
+
+
 def test_garbage_on_the_wire_hurts_nobody(service: Service, client: httpx.Client, mine: Mine) -> None:
     failures = len(service.lines("request.failed"))
     workers = {worker.pid for worker in service.workers()}

@@ -212,14 +212,14 @@ def test_a_bomb_within_a_bomb_is_still_a_bomb(client: httpx.Client) -> None:
 
 @pytest.fixture
 def narrow(database: Database) -> Iterator[Service]:
-    """One worker that holds no more than a megabyte of bodies."""
-    with running(database.url, WORKERS="1", MAX_INFLIGHT_BYTES=str(1 << 20)) as service:
+    """One worker that holds no more than 16 MiB of bodies."""
+    with running(database.url, WORKERS="1", MAX_INFLIGHT_BYTES=str(16 << 20)) as service:
         yield service
 
 
 def test_more_bodies_than_fit_are_refused_and_stored_later(narrow: Service, database: Database) -> None:
     mine = Mine(database)
-    bodies = {name: json.dumps(mine.event(name)).encode() + b" " * (700 << 10) for name in ("a", "b", "c")}
+    bodies = {name: json.dumps(mine.event(name)).encode() + b" " * (9 << 20) for name in ("a", "b", "c")}
     with Raw(narrow) as first, Raw(narrow) as second, narrow.client() as client:
         # Whichever comes second does not fit.
         pair = {"a": first, "b": second}

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 import sluice.commands.keys
 from sluice import keys
 
-KEY = keys.mint("prod")
+KEY = keys.mint("prod", lambda count: bytes(range(count)))
 DIGEST = keys.digest(KEY)
 WRONG = KEY[:-1] + ("a" if KEY[-1] != "a" else "b")
 ENTRY = f"keyId=web,owner=shop,digest={DIGEST},scopes=ingest+read"

@@ -69,7 +69,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "MAX_EVENT_BYTES": ("1024", 1_024),
     "MAX_BODY_BYTES": ("1024", 1_024),
     "MAX_INFLATED_BYTES": ("2048", 2_048),
-    "MAX_INFLIGHT_BYTES": ("1048576", 1 << 20),
+    "MAX_INFLIGHT_BYTES": ("16777216", 16 << 20),
     "STORAGE_TYPE": ("PostgreSQL", "postgresql"),
     "RETENTION_DAYS": ("30", 30),
     "LOG_LEVEL": ("DEBUG", "debug"),

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import gunicorn.http.wsgi
-from gunicorn import glogging
+from gunicorn import glogging, util
 
 from sluice import logs
 from sluice.board import Board
+from sluice.http import worker
 from sluice.http.worker import SluiceWorker
 from sluice.settings import Settings, host_part
 
@@ -88,3 +89,4 @@ logger_class = Logs
 forwarded_allow_ips = ""
 # The Server header names the product, not what it is built on.
 gunicorn.http.wsgi.SERVER = "sluice"
+util.write_error = worker.write_problem

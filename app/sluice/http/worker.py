@@ -11,6 +11,7 @@ import errno
 import functools
 import io
 import math
+import secrets
 import select
 import selectors
 import socket
@@ -20,12 +21,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from gunicorn import util
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import SocketUnreader, Unreader
 from gunicorn.workers import gthread
+from structlog.contextvars import clear_contextvars
 
 from sluice import errors
 from sluice.board import Board
@@ -275,6 +278,21 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         util.close(self.sock)
 
 
+def write_problem(sock: socket.socket, status: int, reason: str, _message: str) -> None:
+    """gunicorn's own refusals (not HTTP, too long a line) as problem details too (RFC 9457), without a word of the client's."""
+    problem = {
+        "type": "urn:sluice:problem:invalid_request",
+        "title": reason,
+        "status": status,
+        "detail": "this is not HTTP as it can be taken here",
+        "error": "invalid_request",
+        "request_id": secrets.token_hex(16),
+    }
+    body = msgspec.json.encode(problem)
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    util.write_nonblock(sock, head.encode("latin1") + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
 class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
     """`board` and `header_timeout` (seconds) are set after the fork, by gunicorn_conf.post_fork."""
 
@@ -305,6 +323,8 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Connection) -> object:
         here.request = None
+        # What gunicorn logs before our application sees the request would carry the ids of this thread's last one.
+        clear_contextvars()
         set_deadline(self.header_timeout)
         result = super().handle(conn)
         if result is False and not conn.finished():
