@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style types imports bench lock clean
+.PHONY: help run test lint style types imports bench soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,8 +17,9 @@ help: ## this list
 run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C ends it
 	@exec $(BIN)/sluice serve --migrate
 
+# Three processes on two cores: most tests wait for servers. A file stays in one process, where its servers are.
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile $(ARGS)
 
 lint: style types imports ## check style, types and import contracts
 
@@ -34,6 +35,9 @@ imports: .venv/.dev
 
 bench: .venv/.dev ## measure throughput and latency side by side with raw COPY and a bare route
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: .venv/.dev ## kill every part of it fifty times under load, resume where it stopped, and write docs/reliability.md
+	@$(BIN)/python -m tests.soak chaos $(ARGS)
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
 	@$(COMPILE) --extra embedded --extra aws --group dev -o requirements/dev.txt

@@ -41,6 +41,11 @@ def events(text: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def unaccounted(text: str) -> dict[str, float]:
+    """By format: how many more events were received than there were ends of events."""
+    return {format: 2 * by["received"] - sum(by.values()) for format, by in events(text).items()}
+
+
 def law_broken(text: str) -> dict[str, dict[str, float]]:
     """The formats of which more or fewer events were received than there were ends of events."""
     return {format: by for format, by in events(text).items() if 2 * by["received"] != sum(by.values())}

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from tests.integration.scrape import law_broken, scrape
+from tests.integration.scrape import scrape, unaccounted
 from tests.soak import chaos, load
 from tests.soak.__main__ import keep, resumed
 from tests.soak.chaos import Arena, Books, Kill, Run
@@ -45,8 +45,9 @@ def test_what_is_answered_meanwhile_is_a_success_or_come_again_later(aftermath: 
 
 
 def test_the_conservation_law_holds_afterwards(aftermath: tuple[Arena, Books, str]) -> None:
-    _, _, metrics = aftermath
-    assert law_broken(metrics) == {}
+    """But for one call of each worker that was killed between the two counters of that call."""
+    arena, _, metrics = aftermath
+    assert all(0 <= missing <= len(arena.run.kills) * max(load.SIZES.values()) for missing in unaccounted(metrics).values())
 
 
 def test_the_books_find_what_is_lost_doubled_or_of_nobody() -> None:

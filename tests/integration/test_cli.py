@@ -192,7 +192,7 @@ def stored_lines(database: Database) -> list[str]:
 
 
 def test_generate_stores_as_many_events_as_it_says_and_its_errors_are_real(service: Service, empty: Database) -> None:
-    assert counts(send(service, "generate", "--count", "300", "--errors-share", "0.2")) == [300, 0, 0, 0, 0]
+    assert counts(send(service, "generate", "--count", "300", "--errors-share", "0.2", "--seed", "7")) == [300, 0, 0, 0, 0]
     assert empty.count() == 300
     rows = empty.execute("SELECT properties ->> 'traceback', fingerprint FROM sluice.events WHERE event_type = 'error'")
     assert len(rows) > 20
@@ -200,7 +200,7 @@ def test_generate_stores_as_many_events_as_it_says_and_its_errors_are_real(servi
         trace for trace, _ in rows if not re.search(r'Traceback .*File "[^"]*generator\.py", line \d+, in ', trace, re.DOTALL)
     ] == []
     # Errors of one kind share a fingerprint.
-    assert 3 < len({fingerprint for _, fingerprint in rows if fingerprint}) <= 12
+    assert 3 < len({fingerprint for _, fingerprint in rows if fingerprint}) < len(rows) / 2
 
 
 def test_generated_error_reports_are_stored_too(service: Service, empty: Database) -> None:

@@ -21,9 +21,7 @@ from sluice import errors, keyring, keys
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 999_999, tzinfo=UTC)
 DAY = timedelta(days=1)
-WEB, OPS, CANARY = (
-    keys.mint(name, lambda count, seed=seed: bytes([seed] * count)) for seed, name in enumerate(("prod", "prod", "canary"), 1)
-)
+WEB, OPS, CANARY = (keys.mint(name, seed.ljust) for name, seed in (("prod", b"w"), ("prod", b"o"), ("canary", b"c")))
 Logs = list[Any]
 
 
