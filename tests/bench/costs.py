@@ -1,0 +1,142 @@
+"""`python -m tests.bench.costs`: what one single post costs in Python, part by part, without server and store.
+
+Each part is what the whole costs more than the whole without that part. One thread, nothing else running.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from unittest import mock
+
+# Before prometheus_client is imported: it decides then where values live.
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp())
+
+import msgspec
+from flask import Flask, Response, request
+from prometheus_flask_exporter import PrometheusMetrics
+from rich.console import Console
+from rich.table import Table
+from tests.bench import rows
+
+from sluice import events, keys, outcomes
+from sluice.events import Row
+from sluice.http.app import create_app
+from sluice.outcomes import Outcome
+from sluice.settings import Settings
+
+KEY = keys.mint("bench")
+SETTINGS = Settings(api_keys=(KEY,), rate_limit_requests_per_minute=10**9, rate_limit_events_per_minute=10**9)
+BODY = rows.arrays(1, 1)[0][1:-1]
+CALLS = 4_000
+
+
+class Nowhere:
+    """A store that stores nothing and says it did."""
+
+    def insert(self, rows: Sequence[Row], _at: datetime) -> list[Outcome]:
+        return [outcomes.created(row.event_id, 1) for row in rows]
+
+
+def service(settings: Settings = SETTINGS) -> Flask:
+    return create_app(settings, store=Nowhere())  # type: ignore[arg-type]
+
+
+def without_exporter() -> Flask:
+    with mock.patch.object(PrometheusMetrics, "export_defaults"):
+        return service()
+
+
+def without_counters() -> Flask:
+    app = service()
+    metrics = app.extensions["sluice"].metrics
+    for name in ("count", "auth", "rate_limited"):
+        setattr(metrics, name, lambda *_args, **_counts: None)
+    return app
+
+
+def without_limits() -> Flask:
+    return service(replace(SETTINGS, rate_limit_requests_per_minute=0, rate_limit_events_per_minute=0))
+
+
+def bare() -> Flask:
+    app = Flask("bare", static_folder=None)
+
+    @app.post("/api/v1/ingest")
+    def ingest() -> Response:
+        msgspec.json.decode(request.get_data())
+        return Response(b'{"success":true}', 201, content_type="application/json")
+
+    return app
+
+
+def environ() -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "POST", "PATH_INFO": "/api/v1/ingest", "QUERY_STRING": "", "SERVER_NAME": "bench", "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.url_scheme": "http", "wsgi.errors": sys.stderr, "wsgi.input": io.BytesIO(BODY),
+        "CONTENT_LENGTH": str(len(BODY)), "CONTENT_TYPE": "application/json", "HTTP_HOST": "bench",
+        "HTTP_AUTHORIZATION": f"Bearer {KEY}",
+    }  # fmt: skip
+
+
+def call(app: Callable[..., Iterable[bytes]]) -> str:
+    told: list[str] = []
+    answer = app(environ(), lambda status, _headers, _exc_info=None: told.append(status))
+    b"".join(answer)
+    answer.close()  # type: ignore[attr-defined]
+    return told[0]
+
+
+def cost(work: Callable[[], object]) -> float:
+    """Microseconds of processor time of one call: the best of five rounds."""
+    for _ in range(200):
+        work()
+    best = float("inf")
+    for _ in range(5):
+        start = time.process_time()
+        for _ in range(CALLS):
+            work()
+        best = min(best, (time.process_time() - start) / CALLS)
+    return best * 1e6
+
+
+def of_app(app: Flask) -> float:
+    if not call(app).startswith("201"):
+        raise RuntimeError(call(app))
+    return cost(lambda: call(app))
+
+
+def prepared() -> Row:
+    return events.prepare(events.parse(BODY), now=datetime.now().astimezone(), key_id="bench", rules=events.Rules())
+
+
+def main() -> None:
+    whole, flask = of_app(service()), of_app(bare())
+    found = {
+        "the whole": whole,
+        "a Flask route that only parses": flask,
+        "prometheus-flask-exporter (2 values a request, labels looked up)": whole - of_app(without_exporter()),
+        "our counters (events, keys), in shared files": whole - of_app(without_counters()),
+        "limits: requests and events, and their headers": whole - of_app(without_limits()),
+        "parse, canonical JSON, SHA-256, row": cost(prepared),
+        "key: checksum, SHA-256, look-up, dates": cost(lambda: service_keyring.verify(KEY)),
+    }
+    named = sum(list(found.values())[1:])
+    found["the rest: request id and trace, body in bounds, shared commit, envelope, error handling"] = whole - named
+    table = Table("part of one single post", "microseconds", title=f"Python {sys.version.split()[0]}")
+    for name, microseconds in found.items():
+        table.add_row(name, f"{microseconds:.0f}")
+    Console().print(table)
+
+
+service_keyring = service().extensions["sluice"].keyring
+
+if __name__ == "__main__":
+    main()
