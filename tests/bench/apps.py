@@ -54,6 +54,10 @@ def own_commits() -> Flask:
 def bare() -> Flask:
     """A Flask route that parses the body and answers: no key, no limits, no metrics, no store."""
     complete()  # the heart that readiness waits for
+    return parse_only()
+
+
+def parse_only() -> Flask:
     app = Flask("bare", static_folder=None)
 
     @app.post("/api/v1/ingest")

@@ -19,12 +19,11 @@ from unittest import mock
 # Before prometheus_client is imported: it decides then where values live.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp())
 
-import msgspec
-from flask import Flask, Response, request
+from flask import Flask
 from prometheus_flask_exporter import PrometheusMetrics
 from rich.console import Console
 from rich.table import Table
-from tests.bench import rows
+from tests.bench import apps, rows
 
 from sluice import events, keys, outcomes
 from sluice.events import Row
@@ -64,17 +63,6 @@ def without_counters() -> Flask:
 
 def without_limits() -> Flask:
     return service(replace(SETTINGS, rate_limit_requests_per_minute=0, rate_limit_events_per_minute=0))
-
-
-def bare() -> Flask:
-    app = Flask("bare", static_folder=None)
-
-    @app.post("/api/v1/ingest")
-    def ingest() -> Response:
-        msgspec.json.decode(request.get_data())
-        return Response(b'{"success":true}', 201, content_type="application/json")
-
-    return app
 
 
 def environ() -> dict[str, Any]:
@@ -118,7 +106,7 @@ def prepared() -> Row:
 
 
 def main() -> None:
-    whole, flask = of_app(service()), of_app(bare())
+    whole, flask = of_app(service()), of_app(apps.parse_only())
     found = {
         "the whole": whole,
         "a Flask route that only parses": flask,
