@@ -106,7 +106,7 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
         event_id = (new_id or uuid7)()
         server_set = b',"event_id":"%b"' % event_id.encode()
     if event.event_type == "error":
-        server_set += b',"fingerprint":"%b"' % fingerprint.of(event).encode()
+        server_set += b',"fingerprint":"%b"' % fingerprint.of(event.event_name, event.source, event.properties or {}).encode()
     json = b'%b%b,"key_id":%b,"content":"%b"' % (canonical[:-1], server_set, encode_canonical(key_id), content.encode())
     return Row(event_id, content, json)
 

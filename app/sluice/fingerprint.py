@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sluice.events import Event
+from typing import Any
 
 VERSION = 1
 # What is read of a trace or message, for an event may hold 256 KiB of it, and what of that counts once it is normalised:
@@ -21,15 +18,11 @@ NOISE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
 SPACE = re.compile(r"\s+")
 
 
-def of(event: Event) -> str:
-    """`1:` and 32 hex digits."""
-    properties = event.properties or {}
+def of(event_name: str, source: str | None, properties: dict[str, Any]) -> str:
+    """`1:` and 32 hex digits, from these fields of an error event."""
     own = first_text(properties, "fingerprint")
-    parts = (
-        ["own", own]
-        if own
-        else [first_text(properties, "service") or event.source or "", event.event_name, *evidence(properties)]
-    )
+    service = first_text(properties, "service") or source or ""
+    parts = ["own", own] if own else [service, event_name, *evidence(properties)]
     return f"{VERSION}:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
 
 

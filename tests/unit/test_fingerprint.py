@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice import events, fingerprint
+from sluice import fingerprint
 
 TRACE = """Traceback (most recent call last):
   File "/srv/shop/cart.py", line 41, in total
@@ -20,8 +20,7 @@ AttributeError: 'NoneType' object at 0x7f3a2c has no attribute 'price' in order 
 
 
 def group(source: str | None = None, event_name: str = "/checkout", **properties: object) -> str:
-    event = events.Event(event_type="error", event_name=event_name, source=source, properties=dict(properties))
-    return fingerprint.of(event)
+    return fingerprint.of(event_name, source, dict(properties))
 
 
 def test_a_fingerprint_names_the_version_of_its_rule() -> None:
