@@ -289,7 +289,9 @@ def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
 
 
 def contradictions(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[str]:
-    """Pairs of settings that are each right and together wrong."""
+    """Settings that are each right and together wrong, and what this version can not keep its word on."""
+    if env.get("QUEUE_URL"):
+        yield "QUEUE_URL is not supported by this version: events go straight to the database; remove it"
     if values.get("database_url") and values.get("db_host"):
         yield "DATABASE_URL and DB_HOST both name a server; keep one"
     if values.get("database_iam_auth") and (values.get("db_password") or values.get("database_password_file")):

@@ -262,6 +262,7 @@ CONTRADICTIONS = {
     "a user without a host": ({"DB_USER": "me"}, "DB_USER is set without DB_HOST"),
     "a password without a host": ({"DB_PASSWORD": "x"}, "DB_PASSWORD is set without DB_HOST"),
     "one port twice": ({"PORT": "9000", "ADMIN_PORT": "9000"}, "PORT and ADMIN_PORT"),
+    "a queue that this version would not use": ({"QUEUE_URL": "amqp://broker"}, "QUEUE_URL is not supported by this version"),
     "the other's default port": ({"PORT": "8081"}, "PORT and ADMIN_PORT"),
 }
 
