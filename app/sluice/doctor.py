@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from sluice import keys
+from sluice import keyring, keys
 from sluice.settings import Settings
 from sluice.stores import ServerFacts
 
@@ -94,7 +94,7 @@ def keyset(settings: Settings) -> Finding:
     path = settings.keyset_file
     assert path is not None  # noqa: S101 - the caller looked
     try:
-        document = keys.parse_document(path.read_bytes())
+        document = keyring.parse(keyring.read(path)[0])
     except OSError as error:
         return Finding("failed", f"KEYSET_FILE {path}: {type(error).__name__}", "mount the key set there, or correct KEYSET_FILE")
     except keys.InvalidKeySet as error:

@@ -20,6 +20,9 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 MENDS = {
     "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST; is a firewall or NetworkPolicy between?",
     "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE); `sluice migrate` makes sluice_app",
+    "tls_refused": "set DATABASE_CA_FILE to the CA of the server's certificate, and DB_HOST to a name that stands in it",
+    "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
+    "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",
     "password_file_missing": "mount the file that DATABASE_PASSWORD_FILE names",
 }
 
