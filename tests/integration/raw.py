@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import select
 import socket
@@ -16,11 +17,19 @@ from tests.integration.service import KEY, Service
 BATCH = "/api/v1/batch-ingest"
 
 
+class Answers(io.BufferedReader):
+    """One buffer for all answers of a connection: HTTPResponse would close its own with the next answer in it."""
+
+    def close(self) -> None:
+        pass
+
+
 class Raw:
     """One connection to a service."""
 
     def __init__(self, service: Service) -> None:
         self.sock = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+        self._answers = Answers(socket.SocketIO(self.sock, "r"))
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +58,8 @@ class Raw:
     def answer(self) -> httpx.Response:
         """The next answer, read to its end."""
         response = http.client.HTTPResponse(self.sock)
+        response.fp.close()
+        response.fp = self._answers
         response.begin()
         return httpx.Response(response.status, headers=response.getheaders(), content=response.read())
 
