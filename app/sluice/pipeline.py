@@ -61,7 +61,7 @@ class Pipeline:
         rows, found = self._prepared(items, claim.key_id)
         if atomic and len(rows) < len(items):
             return Answer(*render(self._spoilt(rows, found, format)))
-        told = [outcomes.failed(None, "database_unreachable")] * len(items)
+        told: list[Outcome] = []
 
         def render_all(of_rows: list[Outcome]) -> tuple[int, bytes]:
             told[:] = merged(found, of_rows)
