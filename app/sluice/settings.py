@@ -203,6 +203,12 @@ class Settings:
         "older events are removed, and refused as `too_old`",
         shown="keep for ever",
     )
+    secret_wait: int = setting(
+        "SECRET_WAIT_SECONDS",
+        whole(0, 3600),
+        0,
+        "how long `serve` and `migrate` wait for a file that a `_FILE` variable names: a Secret may come after its Pod",
+    )
     log_level: str = setting("LOG_LEVEL", one_of(*LEVELS), "info", "`debug` logs every request")
     run_dir: Path | None = setting(
         "SLUICE_RUN_DIR", Path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"
@@ -286,6 +292,21 @@ def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         # Not the path: whoever takes the one variable for the other puts the secret there.
         raise ValueError(f"can not be read from the file that {name}_FILE names: {type(error).__name__}") from error
+
+
+def absent_files(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables `NAME_FILE` of secrets that name a file which is not there."""
+    files = (f"{name}_FILE" for name, spec in known().items() if spec.metadata["secret"])
+    return tuple(name for name in files if env.get(name) and not Path(env[name]).exists())
+
+
+def secret_wait(env: Mapping[str, str]) -> int:
+    """SECRET_WAIT_SECONDS; 0 when it is absent or wrong, which `Settings.from_env` then tells."""
+    spec = known()["SECRET_WAIT_SECONDS"]
+    try:
+        return int(spec.metadata["parse"](env.get("SECRET_WAIT_SECONDS") or "0"))
+    except ValueError:
+        return 0
 
 
 def contradictions(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import json
 import os
 import re
 import subprocess
@@ -207,3 +209,32 @@ def test_generated_error_reports_are_stored_too(service: Service, empty: Databas
     assert counts(send(service, "generate", "--as-reports", "--count", "10"))[0] == 10
     kinds = empty.execute("SELECT event_type, count(*), count(fingerprint) FROM sluice.events GROUP BY 1")
     assert kinds == [("error", 10, 10)]
+
+
+@contextlib.contextmanager
+def waiting_for_keys(path: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`sluice serve` that has told that it waits for the file of its keys."""
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "app"), "SECRET_WAIT_SECONDS": "60", "API_KEYS_FILE": str(path)}
+    command = [sys.executable, "-m", "sluice", "serve"]
+    with subprocess.Popen(command, env=given | environment, stderr=subprocess.PIPE, text=True, cwd="/") as process:
+        try:
+            assert process.stderr is not None
+            assert json.loads(process.stderr.readline())["missing"] == ["API_KEYS_FILE"]
+            yield process
+        finally:
+            process.kill()
+
+
+def test_serve_goes_on_when_its_late_secret_is_there(tmp_path: Path) -> None:
+    with waiting_for_keys(tmp_path / "keys", WORKERS="0") as process:
+        (tmp_path / "keys").write_text(KEY)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "WORKERS must be" in told
+    assert "API_KEYS" not in told
+
+
+def test_sigterm_ends_the_wait_for_a_secret(tmp_path: Path) -> None:
+    with waiting_for_keys(tmp_path / "keys") as process:
+        process.terminate()
+        assert process.wait(10) == 0

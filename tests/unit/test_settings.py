@@ -72,6 +72,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "MAX_INFLIGHT_BYTES": ("16777216", 16 << 20),
     "STORAGE_TYPE": ("PostgreSQL", "postgresql"),
     "RETENTION_DAYS": ("30", 30),
+    "SECRET_WAIT_SECONDS": ("60", 60),
     "LOG_LEVEL": ("DEBUG", "debug"),
     "SLUICE_RUN_DIR": ("/run/sluice", Path("/run/sluice")),
 }

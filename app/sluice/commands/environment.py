@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import click
+import structlog
 
-from sluice import errors
-from sluice.settings import Settings
+from sluice import errors, logs
+from sluice.settings import Settings, absent_files, secret_wait
+
+log = structlog.get_logger()
+
+# A Secret that appears is seen within a second; a line every ten is enough to read.
+LOOK, TELL = 1, 10
 
 
 class BadSettings(click.ClickException):
@@ -29,3 +36,31 @@ def settings() -> Settings:
         return Settings.from_env(variables())
     except errors.SettingsError as error:
         raise BadSettings(error.problems) from error
+
+
+def settings_once_there() -> Settings:
+    """`settings`, after up to SECRET_WAIT_SECONDS in which files of secrets that are not there yet may appear."""
+    await_secrets(variables(), time.sleep, tell_missing)
+    return settings()
+
+
+def await_secrets(
+    env: Mapping[str, str], sleep: Callable[[float], object], tell: Callable[[int, tuple[str, ...]], object]
+) -> None:
+    """Return when no file of a secret is missing, or when the time is up: what is missing then is told with all other mistakes.
+
+    `tell` gets the seconds left and the variables, not their paths: who takes one variable for another has put the secret there.
+    """
+    patience = secret_wait(env)
+    for second in range(0, patience, LOOK):
+        absent = absent_files(env)
+        if not absent:
+            return
+        if second % TELL == 0:
+            tell(patience - second, absent)
+        sleep(LOOK)
+
+
+def tell_missing(seconds_left: int, absent: tuple[str, ...]) -> None:
+    logs.configure("info")
+    log.info("waiting.for_secrets", missing=absent, seconds_left=seconds_left, mend="create the Secret")

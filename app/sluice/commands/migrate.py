@@ -22,7 +22,7 @@ def migrate() -> None:
 
     Run it as the schema's owner; it makes the role sluice_app, which the service uses and which may not change the schema.
     """
-    settings = environment.settings()
+    settings = environment.settings_once_there()
     logs.configure(settings.log_level)
     try:
         if settings.embedded:

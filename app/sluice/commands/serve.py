@@ -27,7 +27,9 @@ def serve(migrate_first: bool) -> None:
 
     The schema of an embedded server is always brought up to date, that of another one only with --migrate.
     """
-    settings = environment.settings()
+    # PID 1 has no default action for a signal: without this SIGTERM would not end the wait.
+    supervisor.stop_while_starting()
+    settings = environment.settings_once_there()
     migrate = migrations.migrate if migrate_first or settings.embedded else None
     try:
         code = supervisor.run(settings, environment.variables(), duties=duties, migrate=migrate)
