@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from sluice import errors, outcomes
@@ -68,7 +69,8 @@ class Pipeline:
             return render(told)
 
         try:
-            answer = self.store.insert_once(claim, rows, self._clock(), atomic=atomic, render=render_all)
+            with self._measured(rows):
+                answer = self.store.insert_once(claim, rows, self._clock(), atomic=atomic, render=render_all)
         except errors.StoreUnavailable:
             self._metrics.count(format, received=len(items), failed=len(items))
             raise
@@ -120,13 +122,18 @@ class Pipeline:
         return stored
 
     def _insert(self, rows: Sequence[Row]) -> list[Outcome]:
-        self._metrics.batch_events.observe(len(rows))
-        with self._metrics.commit_seconds.time():
+        with self._measured(rows):
             return self.store.insert(rows, self._clock())
 
     def _insert_all(self, rows: Sequence[Row]) -> list[Outcome]:
-        with self._metrics.commit_seconds.time():
+        with self._measured(rows):
             return self.store.insert_all(rows, self._clock())
+
+    @contextlib.contextmanager
+    def _measured(self, rows: Sequence[Row]) -> Iterator[None]:
+        self._metrics.batch_events.observe(len(rows))
+        with self._metrics.commit_seconds.time():
+            yield
 
 
 def merged(found: Sequence[Outcome | None], of_rows: Sequence[Outcome]) -> list[Outcome]:

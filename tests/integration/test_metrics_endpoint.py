@@ -60,6 +60,16 @@ def test_the_conservation_law_holds_for_every_format(service: Service, client: h
     assert {kind for kind, by in told.items() if by["received"]} == {"event", "batch", "ndjson", "error_report", "log"}
 
 
+def test_every_way_in_is_in_the_figures_of_commits(service: Service, client: httpx.Client, mine: Mine) -> None:
+    before = values(scrape(service))
+    client.post(INGEST, json=mine.event())
+    client.post(BATCH, json=mine.events(2), params={"atomic": "true"})
+    client.post(BATCH, json=mine.events(3), headers={"Idempotency-Key": mine.id()})
+    after = values(scrape(service))
+    names = ("sluice_commit_seconds_count", "sluice_batch_events_count", "sluice_batch_events_sum")
+    assert [after[name, ()] - before.get((name, ()), 0) for name in names] == [3, 3, 6]
+
+
 def test_strangers_add_no_series(service: Service) -> None:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)) as connection:
         for method in ("GET", "POST"):
