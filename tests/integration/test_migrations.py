@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import yoyo
 from tests.integration import postgres
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database, LocalServer
@@ -15,7 +17,7 @@ from tests.integration.sample import NOW, row, rows
 
 from sluice import errors
 from sluice.stores import inspection, migrate, postgresql
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores.postgresql import CAN_WAIT, PostgresqlStore, needed
 
 NAMES = sorted(postgresql.migrations())
 SCHEMA = """
@@ -113,6 +115,20 @@ def test_a_store_that_waited_for_the_schema_serves_when_it_is_there(empty_databa
 def test_a_schema_that_lacks_a_migration_is_told_as_behind(store: PostgresqlStore, database: Database, name: str) -> None:
     database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = %s", [name])
     assert reason(store) == "schema_behind"
+
+
+def test_a_migration_that_serving_does_not_wait_for_is_not_needed(tmp_path: Path) -> None:
+    (tmp_path / "0003.add-column.sql").write_text("ALTER TABLE sluice.events ADD COLUMN later text;\n")
+    (tmp_path / "0004.drop-column.sql").write_text(f"-- depends: 0003.add-column\n{CAN_WAIT}\nSELECT 1;\n")
+    (tmp_path / "README").write_text("no migration")
+    assert needed(tmp_path) == {"0003.add-column"}
+
+
+def test_the_mark_does_not_disturb_the_migrator(tmp_path: Path) -> None:
+    (tmp_path / "0001.first.sql").write_text("SELECT 1;\n")
+    (tmp_path / "0002.second.sql").write_text(f"-- A step.\n-- depends: 0001.first\n{CAN_WAIT}\n\nSELECT 1;\n")
+    _, second = yoyo.read_migrations(str(tmp_path))
+    assert [each.id for each in second.depends] == ["0001.first"]
 
 
 NEWER = "INSERT INTO sluice._yoyo_migration (migration_hash, migration_id, applied_at_utc) VALUES ('x', '9999.later', now())"

@@ -36,7 +36,7 @@ def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
     return ServerFacts(
         version=version,  # type: ignore[arg-type]
         durable="off" not in durable,
-        missing=sorted(migrations() - applied),
+        missing=sorted(set(migrations()) - applied),
         clock=clock,  # type: ignore[arg-type]
         role_may_ddl=bool(may_ddl),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import msgspec
@@ -36,6 +38,9 @@ from sluice.stores.login import Login
 COUNT_CAP = 10_000
 FIGURES_CAP = 100_000
 EXPORT_ROWS = 1_000
+MIGRATIONS = resources.files("sluice") / "migrations"
+# The line of a migration that the version which brings it serves without: an index, the contract step after an expand.
+CAN_WAIT = "-- serving does not wait for this"
 
 
 class Document(bytes):
@@ -68,7 +73,7 @@ class PostgresqlStore:
 
     def check(self) -> None:
         applied = self.connections.run(lambda c: {row[0] for row in c.execute(statements.APPLIED)})
-        if not migrations() <= applied:
+        if not needed() <= applied:
             raise errors.StoreUnavailable("schema_behind")
         unlogged = self.connections.run(lambda c: c.execute(statements.UNLOGGED).fetchone())
         if unlogged != (0,):
@@ -187,10 +192,15 @@ class PostgresqlStore:
         return [*self.insert(rows[:middle], at), *self.insert(rows[middle:], at)]
 
 
-def migrations() -> set[str]:
-    """The names of the migrations that this version needs; a newer schema may have more."""
-    folder = resources.files("sluice") / "migrations"
-    return {file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")}
+def migrations(folder: Traversable = MIGRATIONS) -> dict[str, str]:
+    """The text of every migration of this version by its name; a newer schema may have more."""
+    return {file.name.removesuffix(".sql"): file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql")}
+
+
+@functools.cache
+def needed(folder: Traversable = MIGRATIONS) -> frozenset[str]:
+    """The names of the migrations without which this version does not serve."""
+    return frozenset(name for name, text in migrations(folder).items() if CAN_WAIT not in text.splitlines())
 
 
 def store(connection: Connection, rows: Sequence[Row], at: datetime) -> list[Outcome]:
