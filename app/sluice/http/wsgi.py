@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
 from sluice.board import Board, Heart
@@ -11,5 +12,8 @@ from sluice.settings import Settings
 settings = Settings.from_env(os.environ)
 board = Board(settings.run_dir) if settings.run_dir is not None else None
 app = create_app(settings, board=board)
+# Left to its __del__ at the interpreter's end, Python 3.13 waits 5 s for each of the pool's threads, and gunicorn starts the next
+# worker only when this one is gone.
+atexit.register(app.extensions["sluice"].store.close)
 if board is not None:
     Heart(board, app.extensions["sluice"].keyring).start()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from collections.abc import Callable
 
 import psycopg
 import structlog
@@ -36,6 +39,27 @@ SAID = {
 }
 
 
+class Repeats:
+    """What was told a moment ago need not be told again: a store that waits for its schema asks twice a second."""
+
+    def __init__(self, pause: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pause, self._clock = pause, clock
+        self._told: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def news(self, what: str) -> bool:
+        """Whether `what`, one of a closed list of words, was not told in the last `pause` seconds."""
+        now = self._clock()
+        with self._lock:
+            if now - self._told.get(what, -self._pause) < self._pause:
+                return False
+            self._told[what] = now
+            return True
+
+
+repeats = Repeats()
+
+
 class Interrupted(errors.StoreUnavailable):
     """The connection or transaction was lost. Nobody knows whether it was committed, so only what is safe is repeated."""
 
@@ -46,8 +70,12 @@ def ours(error: psycopg.Error) -> errors.StoreError:
         return errors.RowsRefused(type(error).__name__)
     if isinstance(error, LATER) or is_lost(error):
         return Interrupted(reason_of(error))
-    log.error("store.error", cause=type(error).__name__, sqlstate=error.sqlstate)
-    return errors.StoreUnavailable(reason_of(error))
+    reason = reason_of(error)
+    if repeats.news(type(error).__name__):
+        # Before the migration a schema that is behind is no fault.
+        tell = log.info if reason == "schema_behind" else log.error
+        tell("store.error", cause=type(error).__name__, sqlstate=error.sqlstate, reason=reason)
+    return errors.StoreUnavailable(reason)
 
 
 def is_lost(error: psycopg.Error) -> bool:
