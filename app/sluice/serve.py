@@ -331,6 +331,8 @@ class Monitor:
         self._server = server
         self._on_ready = on_ready
         self._latched = False
+        # Not the board's, which says `draining` whatever is judged.
+        self._judged: Reason = board.reason
         self._stop = threading.Event()
         self._patience = min(WORKERS_DEAD, settings.heartbeat_timeout)
         self._threads = [threading.Thread(target=self._run, name="monitor", daemon=True)]
@@ -370,8 +372,9 @@ class Monitor:
         store = None if self._latched else self._store()
         awake = live(self.workers.reports(), time.monotonic(), self._patience)
         reason = readiness(self._latched, awake, store)
-        if reason != self.board.reason:
+        if reason != self._judged:
             log.info("readiness", reason=reason)
+        self._judged = reason
         self.board.tell(reason)
         if reason == "ready" and not self._latched:
             self._latched = True

@@ -75,6 +75,7 @@ def test_sigterm_serves_on_not_ready_with_connection_close_and_exits_0(database:
         assert service.process.wait(10) == 0
         assert time.monotonic() - began > 1.9
         assert service.left() == []
+        assert [line["reason"] for line in service.lines("readiness")][:2] in (["ready"], ["ready", "workers_dead"])
     assert mine.names() == ["before", "kept", "new"]
 
 
