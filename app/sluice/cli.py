@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sluice import __version__
+from sluice.commands.check import check
 from sluice.commands.doctor import doctor
 from sluice.commands.generate import generate
 from sluice.commands.import_ import import_file
@@ -26,5 +27,6 @@ main.add_command(serve)
 main.add_command(migrate)
 main.add_command(keys)
 main.add_command(doctor)
+main.add_command(check)
 main.add_command(import_file, "import")
 main.add_command(generate)

@@ -1,0 +1,78 @@
+"""`sluice check`: does a service work, seen from outside? What `helm test` runs."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import click
+
+from sluice import check as checks
+from sluice import client
+from sluice.check import Caller, Check
+from sluice.client import ClientError
+from sluice.commands import import_
+from sluice.doctor import Finding
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sluice check
+  sluice check https://events.example.org
+  SLUICE_API_KEY_FILE=/run/secrets/key sluice check http://sluice:8080 --retry-for 60
+  sluice check http://sluice:8080 --no-key"""
+)
+@click.argument("url", envvar="SLUICE_URL", default="http://127.0.0.1:8080")
+@click.option("--no-key", is_flag=True, help="Check only that it is ready and that an event without a key is refused.")
+@click.option("--api-key", envvar="SLUICE_API_KEY", hidden=True, callback=import_.not_as_argument)
+@click.option(
+    "--api-key-file",
+    "key_file",
+    envvar="SLUICE_API_KEY_FILE",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="File that holds the key. Default: SLUICE_API_KEY, then DATA_DIR/first-run.key.",
+)
+@click.option("--data-dir", envvar="DATA_DIR", default=".sluice", hidden=True, type=click.Path(path_type=Path))
+@click.option(
+    "--retry-for",
+    default=checks.RETRY_FOR,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Seconds to keep trying while the service is away or not ready.",
+)
+def check(url: str, no_key: bool, api_key: str | None, key_file: Path | None, data_dir: Path, retry_for: float) -> None:
+    """Prove that the service at URL works: it is ready, stores an event, knows it again and gives it back.
+
+    URL is SLUICE_URL, or http://127.0.0.1:8080. One small event, `sluice_check`, stays behind. With a key that may not read,
+    the event is not read back. Exits with 1 when a step failed.
+    """
+    try:
+        key = None if no_key else client.find_key(api_key, key_file, data_dir, url)
+        caller = Caller(url, key, retry_for, Waits().say)
+    except ClientError as error:
+        raise click.ClickException(error.detail) from error
+    steps = Check(caller, key, f"sluice-check-{uuid.uuid4()}")
+    failed = False
+    for finding in checks.findings(steps.without_key() if no_key else steps.with_key()):
+        click.echo(line(finding))
+        failed = finding.verdict == "failed"
+    raise SystemExit(1 if failed else 0)
+
+
+def line(finding: Finding) -> str:
+    mend = f"; {finding.mend}" if finding.mend else ""
+    return f"{finding.verdict:<8} {finding.what}{mend}"
+
+
+class Waits:
+    """Says on stderr why it waits, once for each reason in a row."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def say(self, why: str) -> None:
+        if why != self._said:
+            self._said = why
+            click.echo(f"waiting: {why}", err=True)
