@@ -46,7 +46,8 @@ class Connections:
     def __init__(self, login: Login, size: int, deadline: float = 5.0) -> None:
         self.size = size
         self.deadline = deadline
-        self.away: str | None = "database_unreachable"
+        # Not away before a try has failed: the first requests of a new worker wait for its first connection.
+        self.away: str | None = None
         self._busy = 0
         self._lock = threading.Lock()
         self._login = login
