@@ -1,0 +1,1 @@
+"""What builds and runs the things Sluice is tested against: Kubernetes from source, images, pinned programs."""

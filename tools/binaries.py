@@ -1,0 +1,164 @@
+"""Programs built from the Go modules beside this file, each once per version.
+
+`tools/NAME/go.mod` pins a module and its dependencies; its `tool` directives name the programs. `path("etcd")` builds what is
+missing and gives the program's path. The cache folder is named by a digest of go.mod, go.sum, flags and Go's own version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tools import folders, once
+
+FOLDER = Path(__file__).resolve().parent
+# What `go build` writes -> what everybody calls it.
+RENAMED = {"server": "etcd"}
+KUBERNETES = "k8s.io/kubernetes"
+PAUSE = 0.2
+MEND = "`make cluster` installs one, or put Go 1.26 or later on PATH"
+
+Report = Callable[[str, float], None]
+"""Called with a program's name and the seconds since the build began, when it is done."""
+
+
+class NoGo(Exception):
+    """There is no Go compiler that can build a module; the text says how to get one."""
+
+
+class BuildFailed(Exception):
+    """`go build` failed; the text holds the end of its output."""
+
+
+@dataclass(frozen=True)
+class Module:
+    folder: Path
+
+    def text(self) -> str:
+        return (self.folder / "go.mod").read_text()
+
+    def packages(self) -> dict[str, str]:
+        """Program -> package, from the tool directives."""
+        text = self.text()
+        found = re.findall(r"^tool ([^(\s]+)$", text, re.MULTILINE)
+        for block in re.findall(r"^tool \((.*?)^\)", text, re.MULTILINE | re.DOTALL):
+            found += block.split()
+        return {RENAMED.get(written(package), written(package)): package for package in sorted(found)}
+
+    def version(self, path: str) -> str:
+        """The required version of the module `path`, as `v1.35.4`."""
+        match = re.search(rf"^(?:require)?\s*{re.escape(path)} (v\S+)", self.text(), re.MULTILINE)
+        if match is None:
+            raise LookupError(f"{self.folder}/go.mod does not require {path}")
+        return match[1]
+
+    def flags(self) -> list[str]:
+        return ["-trimpath", "-buildvcs=false", "-ldflags", " ".join(["-s", "-w", *self.stamps()])]
+
+    def stamps(self) -> list[str]:
+        """Kubernetes clients judge a server by its version, and without these it says v0.0.0."""
+        if f"{KUBERNETES} " not in self.text():
+            return []
+        version = self.version(KUBERNETES)
+        major, minor, _ = version.removeprefix("v").split(".")
+        values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        return [f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items()]
+
+    def key(self, go_version: str) -> str:
+        digest = hashlib.sha256()
+        for part in (self.text(), (self.folder / "go.sum").read_text(), *self.flags(), go_version):
+            digest.update(hashlib.sha256(part.encode()).digest())
+        return digest.hexdigest()[:16]
+
+    def cached(self) -> Path:
+        return folders.programs() / f"{self.folder.name}-{self.key(go_version(self.folder))}"
+
+
+def written(package: str) -> str:
+    """The file that `go build` makes of a package: its path's last part, a major version aside."""
+    return re.sub(r"/v\d+$", "", package).rsplit("/", 1)[-1]
+
+
+def modules() -> dict[str, Module]:
+    return {file.parent.name: Module(file.parent) for file in sorted(FOLDER.glob("*/go.mod"))}
+
+
+def path(name: str) -> Path:
+    """The program `name`, built when it is missing (minutes, the first time)."""
+    for module in modules().values():
+        if name in module.packages():
+            return build(module) / name
+    raise LookupError(f"no tools/*/go.mod has a tool directive for {name}")
+
+
+def build(module: Module, report: Report = lambda name, seconds: None) -> Path:
+    """The folder with the module's programs; raises NoGo or BuildFailed."""
+    return once.folder(module.cached(), lambda partial, lock: compile_into(partial, module, report, lock))
+
+
+def compile_into(folder: Path, module: Module, report: Report, lock: int) -> None:
+    packages = module.packages()
+    command = [go(), "build", *module.flags(), "-o", f"{folder}/", *packages.values()]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
+    log = folder / "build.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=module.folder, env=environment, stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock]
+        )
+    try:
+        code = watch(process, folder, [written(package) for package in packages.values()], report)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if code:
+        raise BuildFailed(f"{' '.join(command)}\n{log.read_text()[-2000:]}")
+    log.unlink()
+    for name in RENAMED:
+        if (folder / name).exists():
+            (folder / name).rename(folder / RENAMED[name])
+
+
+def watch(process: subprocess.Popen[bytes], folder: Path, files: list[str], report: Report) -> int:
+    """The exit code; reports each program when its file appears."""
+    began = time.monotonic()
+    while True:
+        code = process.poll()
+        for name in [name for name in files if (folder / name).exists()]:
+            files.remove(name)
+            report(RENAMED.get(name, name), time.monotonic() - began)
+        if code is not None:
+            return code
+        time.sleep(PAUSE)
+
+
+def go() -> str:
+    """The Go command: on PATH, where its archive is unpacked by custom, or what `make cluster` installed beside our Python."""
+    beside = Path(sys.prefix) / "bin/go"
+    found = shutil.which("go") or shutil.which("/usr/local/go/bin/go") or shutil.which(beside)
+    if found is None:
+        raise NoGo(f"there is no Go compiler; {MEND}")
+    return found
+
+
+@cache
+def go_version(folder: Path) -> str:
+    """The version that builds the module in `folder`: its go directive may choose a newer toolchain than the installed one."""
+    asked(folder, "list", "-m")  # unlike `go env`, fails when go.mod wants a later Go than can be had
+    return asked(folder, "env", "GOVERSION")
+
+
+def asked(folder: Path, *question: str) -> str:
+    done = subprocess.run([go(), *question], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoGo(f"this Go compiler can not build tools/{folder.name} ({done.stderr.strip()}); {MEND}")
+    return done.stdout.strip()
