@@ -20,9 +20,10 @@ run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C 
 
 # Three processes on two cores: most tests wait for servers. A file stays in one process, where its servers are.
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
-	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' $(ARGS)
 
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
+	@$(BIN)/python -m pytest -q -m slow tests/chart $(ARGS)
 	@$(BIN)/python -m pytest -q tests/image tests/cluster $(ARGS)
 
 cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)

@@ -1,0 +1,64 @@
+{{/*
+Environment of the service. Numbers of its values pass through int64, or Helm writes a million as 1e+06.
+*/}}
+{{- define "sluice.serviceEnv" -}}
+HOST: {{ .Values.config.listenAddress | quote }}
+PORT: "8080"
+{{- /* Else every thread has a heap of its own, and a worker that parsed large bodies keeps twice the memory (measured, glibc). */}}
+MALLOC_ARENA_MAX: "2"
+ADMIN_PORT: "8081"
+{{- with .Values.config }}
+WORKERS: {{ int .workers | quote }}
+THREADS: {{ int .threads | quote }}
+DB_POOL_SIZE: {{ int .poolSize | quote }}
+MAX_REQUESTS: {{ int64 .maxRequests | quote }}
+LOG_LEVEL: {{ .logLevel }}
+RETENTION_DAYS: {{ ternary (int .retentionDays | toString) "" (gt (int .retentionDays) 0) | quote }}
+ANONYMOUS_PATHS: {{ join "," .anonymousPaths | quote }}
+ALLOWED_ORIGINS: {{ join "," .allowedOrigins | quote }}
+RATE_LIMIT_REQUESTS_PER_MINUTE: {{ int64 .limits.requestsPerMinute | quote }}
+RATE_LIMIT_EVENTS_PER_MINUTE: {{ int64 .limits.eventsPerMinute | quote }}
+MAX_BATCH_SIZE: {{ int64 .limits.maxBatchSize | quote }}
+MAX_EVENT_BYTES: {{ int64 .limits.maxEventBytes | quote }}
+MAX_BODY_BYTES: {{ int64 .limits.maxBodyBytes | quote }}
+MAX_INFLATED_BYTES: {{ int64 .limits.maxInflatedBytes | quote }}
+MAX_INFLIGHT_BYTES: {{ int64 .limits.maxInflightBytes | quote }}
+{{- end }}
+{{- with .Values.timing }}
+REQUEST_TIMEOUT_SECONDS: {{ int .requestTimeoutSeconds | quote }}
+GRACEFUL_TIMEOUT: {{ int .gracefulTimeoutSeconds | quote }}
+DRAIN_SECONDS: {{ int .drainSeconds | quote }}
+KEEP_ALIVE: {{ int .keepAliveSeconds | quote }}
+HEARTBEAT_TIMEOUT: {{ int .heartbeatTimeoutSeconds | quote }}
+SECRET_WAIT_SECONDS: {{ int .secretWaitSeconds | quote }}
+{{- end }}
+API_KEYS_FILE: {{ ternary "/etc/sluice/keys/API_KEYS" "" (ne .Values.auth.existingSecret "") }}
+KEYSET_FILE: {{ ternary "/etc/sluice/keyset/keyset.json" "" (ne .Values.auth.keySet.secretName "") }}
+{{ include "sluice.databaseEnv" (list . "service") | trim }}
+{{- end }}
+
+{{/*
+A probe of the admin port. Takes a list: path, the probe's values.
+*/}}
+{{- define "sluice.probe" -}}
+httpGet:
+  path: {{ index . 0 }}
+  port: admin
+  scheme: HTTP
+{{- with index . 1 }}
+periodSeconds: {{ int .periodSeconds }}
+timeoutSeconds: {{ int .timeoutSeconds }}
+successThreshold: 1
+failureThreshold: {{ int .failureThreshold }}
+{{- end }}
+{{- end }}
+
+{{/*
+What the outside world may reach: the API, never the admin port nor what it serves.
+*/}}
+{{- define "sluice.paths" -}}
+- {path: /api/v1, prefix: true}
+- {path: /log, prefix: false}
+- {path: /openapi.json, prefix: false}
+- {path: /, prefix: false}
+{{- end }}

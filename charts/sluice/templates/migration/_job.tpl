@@ -1,0 +1,73 @@
+{{/*
+"true", or nothing: the embedded database is migrated by the service itself.
+*/}}
+{{- define "sluice.migrates" -}}
+{{- if and .Values.migration.enabled (not .Values.database.embedded) }}true{{ end }}
+{{- end }}
+
+{{- define "sluice.migrationEnv" -}}
+LOG_LEVEL: {{ .Values.config.logLevel }}
+SECRET_WAIT_SECONDS: {{ int .Values.migration.secretWaitSeconds | quote }}
+{{ include "sluice.databaseEnv" (list . "migrate") | trim }}
+{{- end }}
+
+{{- define "sluice.migrationSpec" -}}
+backoffLimit: {{ int .Values.migration.backoffLimit }}
+activeDeadlineSeconds: {{ int .Values.migration.activeDeadlineSeconds }}
+podReplacementPolicy: Failed
+podFailurePolicy:
+  rules:
+    # A pod that a drain took away is no failure.
+    - action: Ignore
+      onPodConditions:
+        - {type: DisruptionTarget, status: "True"}
+    # Exit code 2: its settings can not be used, and another try would not mend them.
+    - action: FailJob
+      onExitCodes: {containerName: migrate, operator: In, values: [2]}
+template:
+  metadata:
+    labels:
+      {{- include "sluice.podLabels" (list . "migrate" dict) | nindent 6 }}
+    {{- with .Values.migration.podAnnotations }}
+    annotations:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+  spec:
+    serviceAccountName: {{ .Values.serviceAccount.migrate.name }}
+    # Each try in a pod of its own: their logs stay until the Job goes.
+    restartPolicy: Never
+    {{- include "sluice.pod" . | nindent 4 }}
+    containers:
+      - name: migrate
+        args: [migrate]
+        {{- include "sluice.container" . | nindent 8 }}
+        env:
+          {{- include "sluice.env" (include "sluice.migrationEnv" . | fromYaml) | trim | nindent 10 }}
+          {{- with .Values.extraEnv }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
+        resources:
+          {{- toYaml .Values.migration.resources | nindent 10 }}
+        volumeMounts:
+          - {name: tmp, mountPath: /tmp}
+          {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
+          - {name: database, mountPath: /etc/sluice/database, readOnly: true}
+          {{- end }}
+    volumes:
+      - name: tmp
+        emptyDir: {sizeLimit: 64Mi}
+      {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
+      - name: database
+        projected:
+          defaultMode: 0440
+          sources:
+            {{- . | nindent 12 }}
+      {{- end }}
+{{- end }}
+
+{{/*
+A Job can not be changed, so one that differs has another name.
+*/}}
+{{- define "sluice.migrationName" -}}
+{{ include "sluice.fullname" . }}-migrate-{{ include "sluice.migrationSpec" . | sha256sum | trunc 8 }}
+{{- end }}

@@ -1,0 +1,101 @@
+{{/*
+One flow: peers and ports. Nobody lets nobody through, while an empty list in a NetworkPolicy means everyone.
+Takes a list: from or to, peers, then ports as [protocol, number].
+*/}}
+{{- define "sluice.flow" -}}
+{{- if index . 1 }}
+- {{ first . }}:
+    {{- toYaml (index . 1) | nindent 4 }}
+  ports:
+    {{- range slice . 2 }}
+    - {protocol: {{ first . }}, port: {{ last . | int }}}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Who may reach the service: clients and `helm test` the API, Prometheus the admin port. Nobody reaches migration and test.
+*/}}
+{{- define "sluice.ingressOfService" -}}
+{{- $test := include "sluice.selectorLabelsOf" (list . "test") | fromYaml }}
+{{- with .Values.networkPolicy }}
+{{- include "sluice.flow" (list "from" .api.from (list "TCP" 8080)) }}
+{{- include "sluice.flow" (list "from" .prometheus.from (list "TCP" 8081)) }}
+{{- with .extraIngress }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- if .Values.tests.enabled }}
+{{- include "sluice.flow" (list "from" (list (dict "podSelector" (dict "matchLabels" $test))) (list "TCP" 8080)) }}
+{{- end }}
+{{- end }}
+
+{{/*
+What a component reaches: names, its database and AWS. Takes a list: root, component (service, migrate).
+*/}}
+{{- define "sluice.egressOf" -}}
+{{- $database := (index . 0).Values.database }}
+{{- $login := include "sluice.login" . | fromYaml }}
+{{- with (index . 0).Values.networkPolicy }}
+{{- include "sluice.egressToNames" . }}
+{{- if not $database.embedded }}
+{{- $port := ternary .database.port $database.port (empty $login.host) }}
+{{- include "sluice.flow" (list "to" .database.to (list "TCP" $port)) }}
+{{- end }}
+{{- if or $login.iamAuth $login.secretArn }}
+{{- include "sluice.flow" (list "to" .aws.to (list "TCP" 443)) }}
+{{- include "sluice.egressToPodIdentity" . }}
+{{- end }}
+{{- with .extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.egressToNames" -}}
+{{- include "sluice.flow" (list "to" .dns.to (list "UDP" 53) (list "TCP" 53)) }}
+{{- end }}
+
+{{/*
+The agent of EKS Pod Identity on the pod's own node (EKS user guide, "Understand how EKS Pod Identity works").
+*/}}
+{{- define "sluice.egressToPodIdentity" -}}
+{{- $agent := list (dict "ipBlock" (dict "cidr" "169.254.170.23/32")) (dict "ipBlock" (dict "cidr" "fd00:ec2::23/128")) }}
+{{- include "sluice.flow" (list "to" $agent (list "TCP" 80)) }}
+{{- end }}
+
+{{- define "sluice.egressOfTest" -}}
+{{- $service := include "sluice.selectorLabels" . | fromYaml }}
+{{- include "sluice.egressToNames" .Values.networkPolicy }}
+{{- include "sluice.flow" (list "to" (list (dict "podSelector" (dict "matchLabels" $service))) (list "TCP" 8080)) }}
+{{- end }}
+
+{{/*
+A NetworkPolicy that denies what no rule allows. Takes a list: root, component, ingress rules, egress rules, both as text.
+*/}}
+{{- define "sluice.networkPolicy" -}}
+{{- $root := index . 0 }}
+{{- $selected := list $root (index . 1) -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ include "sluice.fullname" $root }}-{{ index . 1 }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "sluice.labelsOf" $selected | nindent 4 }}
+  annotations:
+    {{- include "sluice.wave" "-2" | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "sluice.selectorLabelsOf" $selected | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  {{- with index . 2 | trim }}
+  ingress:
+    {{- . | nindent 4 }}
+  {{- end }}
+  {{- with index . 3 | trim }}
+  egress:
+    {{- . | nindent 4 }}
+  {{- end }}
+{{- end }}

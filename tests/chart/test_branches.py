@@ -1,0 +1,83 @@
+"""Every branch of every template is rendered both ways: by the sets in ci/, by what test_inequalities.py refuses, by EXTRA."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chart import coverage
+from tests.chart.coverage import Render
+from tests.chart.render import PLAIN, SETS, copied, template
+from tests.chart.test_inequalities import CLASHES, EDGES
+
+# Some 350 renders.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+Values = dict[str, Any]
+
+# Branches that no values can take, by the reason.
+UNREACHABLE = {
+    "`with` only shortens the names of values that the schema requires": [
+        "_database.tpl: with $its.caConfigMap",
+        "_guards.tpl: with .Values",
+        "_guards.tpl: with .Values.database",
+        "_guards.tpl: with .Values.timing",
+        "_guards.tpl: with $.Values.probes.startup",
+        "_service.tpl: with .Values.config",
+        "_service.tpl: with .Values.timing",
+        "_service.tpl: with index . 1",
+        "autoscaler.yaml: with .Values.autoscaling",
+        "autoscaler.yaml: with get $.Values.autoscaling $direction",
+        "network/_flows.tpl: with .Values.networkPolicy",
+        "network/_flows.tpl: with (index . 0).Values.networkPolicy",
+        "volume-claim.yaml: with .Values.database.persistence",
+    ],
+    "`range` goes over what the templates themselves list": [
+        '_database.tpl: range $field := list "url" "password"',
+        "_guards.tpl: range $name, $probe := $.Values.probes",
+        (
+            '_guards.tpl: range $told := list (list "target-group-attributes" "deregistration_delay.timeout_seconds" '
+            '"deregistrationDelaySeconds") (list "load-balancer-attributes" "idle_timeout.timeout_seconds" "idleTimeoutSeconds")'
+        ),
+        "_pod.tpl: range $name, $text := .",
+        'autoscaler.yaml: range $direction := list "scaleUp" "scaleDown"',
+        'deployment.yaml: range list "topology.kubernetes.io/zone" "kubernetes.io/hostname"',
+        'http-route.yaml: range include "sluice.paths" . | fromYamlArray',
+        'ingress.yaml: range .Values.ingress.hosts | default (list "")',
+        'ingress.yaml: range include "sluice.paths" $root | fromYamlArray',
+        "network/_flows.tpl: range slice . 2",
+        "service-accounts.yaml: range $component, $account := $accounts",
+    ],
+}
+# Values for branches that are no use to show in ci/.
+EXTRA: list[tuple[str, Values]] = [
+    (PLAIN, {"image": {"digest": "", "allowTag": True}}),
+    (PLAIN, {"image": {"tag": "1.2.3"}}),
+    (
+        PLAIN,
+        {"tests": {"enabled": False}, "topologySpread": {"enabled": False}, "serviceAccount": {"service": {"create": False}}},
+    ),
+    (PLAIN, {"networkPolicy": {"dns": {"to": []}, "database": {"to": []}}}),
+    ("embedded", {"database": {"persistence": {"retain": False, "storageClassName": "fast"}}}),
+    ("http-route", {"httpRoute": {"annotations": {"example.org/owner": "platform"}}}),
+    ("rds-iam", {"database": {"owner": {"secretArn": "", "url": {"existingSecret": "owner"}}}}),
+]
+
+
+def renders() -> list[Render]:
+    shown: list[tuple[str, Values]] = [(name, {}) for name in SETS]
+    refused = [(edge.base, edge.values(edge.bad)) for edge in EDGES] + [(clash.base, clash.values) for clash in CLASHES]
+    return [partial(rendered, *one) for one in [*shown, *refused, *EXTRA]]
+
+
+def rendered(base: str, values: Values, chart: Path) -> str:
+    return template(values, SETS[base], chart=chart)
+
+
+def test_every_branch_is_rendered_both_ways(tmp_path: Path) -> None:
+    left = {arm.name: arm.line for arm in coverage.untaken(copied(tmp_path), renders())}
+    known = {f"{name}: not taken" for names in UNREACHABLE.values() for name in names}
+    assert {f"{name} (line {line})" for name, line in left.items() if name not in known} == set()
+    assert known - left.keys() == set(), "taken after all"

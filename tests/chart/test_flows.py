@@ -1,0 +1,165 @@
+"""Who may speak to whom when the chart's NetworkPolicies are enforced: what Sluice needs is allowed, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from tests.chart.manifests import of_kind, pods
+from tests.chart.network_policy import Network, Peer, peer
+from tests.chart.render import NAMESPACE, PLAIN, render
+
+API, ADMIN, POSTGRES, HTTPS, DNS = 8080, 8081, 5432, 443, 53
+NAMESPACES = {
+    name: {"kubernetes.io/metadata.name": name} for name in (NAMESPACE, "ingress", "monitoring", "kube-system", "data", "shop")
+}
+# Over the plain set: the service logs in by IAM, the migration reads the owner's secret.
+AWS = {
+    "database": {
+        "iamAuth": True,
+        "region": "eu-central-1",
+        "host": "db.example.org",
+        "url": {"existingSecret": ""},
+        "owner": {"secretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:owner"},
+    }
+}
+NARROW = {
+    "networkPolicy": {
+        "api": {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}]},
+        "prometheus": {"from": []},
+        "database": {"to": [{"ipBlock": {"cidr": "10.9.0.0/24"}}]},
+    }
+}
+
+STRANGER = Peer("shop", {"app": "shop"})
+CONTROLLER = Peer("ingress", {"app.kubernetes.io/name": "traefik"})
+BALANCER = Peer(ip="10.0.3.7")
+PROMETHEUS = Peer("monitoring", {"app.kubernetes.io/name": "prometheus"})
+COREDNS = Peer("kube-system", {"k8s-app": "kube-dns"})
+NODE_DNS = Peer(ip="169.254.20.10")
+KUBE_SYSTEM = Peer("kube-system", {"k8s-app": "metrics-server"})
+RDS = Peer(ip="10.9.0.5")
+OTHER_DATABASE = Peer(ip="10.8.0.5")
+POSTGRES_POD = Peer("data", {"app": "postgres"})
+INTERNET = Peer(ip="203.0.113.9")
+METADATA = Peer(ip="169.254.169.254")
+POD_IDENTITY = Peer(ip="169.254.170.23")
+POD_IDENTITY_6 = Peer(ip="fd00:ec2::23")
+
+
+def network(values: Mapping[str, Any] | None = None, base: str = PLAIN) -> tuple[Network, Peer, Peer, Peer]:
+    """The policies of a render, and its pods: service, migration and test."""
+    objects = render(base, values)
+    found = {title.partition("/")[0]: peer(pod, NAMESPACE) for title, pod in pods(objects).items()}
+    policies = Network(of_kind(objects, "NetworkPolicy"), NAMESPACES, NAMESPACE)
+    return policies, found["Deployment"], found.get("Job", STRANGER), found["Pod"]
+
+
+@pytest.mark.parametrize("source", [STRANGER, CONTROLLER, BALANCER, INTERNET], ids=["pod", "controller", "balancer", "internet"])
+def test_anyone_may_reach_the_api_and_nobody_but_prometheus_the_admin_port(source: Peer) -> None:
+    allowed, service, _, _ = network()
+    assert allowed.may(source, service, API)
+    assert not allowed.may(source, service, ADMIN)
+
+
+def test_prometheus_may_reach_the_admin_port_and_only_from_its_namespace() -> None:
+    allowed, service, _, _ = network()
+    assert allowed.may(PROMETHEUS, service, ADMIN)
+    assert not allowed.may(Peer("shop", PROMETHEUS.labels), service, ADMIN)
+
+
+def test_no_other_port_of_the_service_is_open() -> None:
+    allowed, service, _, _ = network()
+    assert [port for port in (22, 80, 443, 5432, 8000, 8082, 9090) if allowed.may(CONTROLLER, service, port)] == []
+    assert not allowed.may(CONTROLLER, service, API, "UDP")
+
+
+def test_the_test_pod_may_reach_the_api_and_no_more() -> None:
+    allowed, service, _, test = network(NARROW)
+    assert allowed.may(test, service, API)
+    assert not allowed.may(test, service, ADMIN)
+    assert not allowed.may(test, RDS, POSTGRES)
+    assert allowed.may(test, COREDNS, DNS, "UDP")
+
+
+def test_a_pod_elsewhere_that_only_looks_like_the_test_is_a_stranger() -> None:
+    allowed, service, _, test = network(NARROW)
+    assert not allowed.may(Peer("shop", test.labels), service, API)
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
+def test_service_and_migration_may_resolve_names(protocol: str) -> None:
+    allowed, service, migration, _ = network()
+    for pod in (service, migration):
+        assert allowed.may(pod, COREDNS, DNS, protocol)
+        assert allowed.may(pod, NODE_DNS, DNS, protocol)
+        assert not allowed.may(pod, KUBE_SYSTEM, DNS, protocol)
+        assert not allowed.may(pod, INTERNET, DNS, protocol)
+
+
+def test_service_and_migration_may_reach_the_database() -> None:
+    allowed, service, migration, _ = network()
+    assert [allowed.may(pod, to, POSTGRES) for pod in (service, migration) for to in (RDS, POSTGRES_POD)] == [True] * 4
+
+
+def test_without_aws_nothing_is_reached_by_https() -> None:
+    allowed, service, migration, _ = network()
+    assert [allowed.may(pod, to, HTTPS) for pod in (service, migration) for to in (INTERNET, STRANGER)] == [False] * 4
+
+
+def test_with_iam_both_reach_aws_and_the_pod_identity_agent() -> None:
+    allowed, service, migration, _ = network(AWS)
+    for pod in (service, migration):
+        assert allowed.may(pod, INTERNET, HTTPS)
+        assert allowed.may(pod, POD_IDENTITY, 80)
+        assert allowed.may(pod, POD_IDENTITY_6, 80)
+
+
+def test_no_pod_reaches_the_metadata_of_the_node() -> None:
+    """Port 80 of 169.254.169.254 gives the node's own credentials."""
+    for values in ({}, AWS):
+        allowed, service, migration, test = network(values)
+        assert [allowed.may(pod, METADATA, 80) for pod in (service, migration, test)] == [False] * 3
+
+
+def test_nobody_speaks_to_the_migration() -> None:
+    allowed, service, migration, _ = network()
+    assert [allowed.may(one, migration, API) for one in (STRANGER, CONTROLLER, PROMETHEUS, service, BALANCER)] == [False] * 5
+
+
+def test_the_service_speaks_to_no_stranger() -> None:
+    allowed, service, _, _ = network()
+    assert [port for port in (80, 8080, 8081, 6379, 5672) if allowed.may(service, STRANGER, port)] == []
+    assert not allowed.may(service, INTERNET, 80)
+
+
+def test_narrowed_values_narrow_what_is_allowed() -> None:
+    allowed, service, migration, _ = network(NARROW)
+    assert allowed.may(CONTROLLER, service, API)
+    assert not allowed.may(STRANGER, service, API)
+    assert not allowed.may(BALANCER, service, API)
+    assert not allowed.may(PROMETHEUS, service, ADMIN)
+    assert [allowed.may(pod, RDS, POSTGRES) for pod in (service, migration)] == [True, True]
+    assert [allowed.may(pod, OTHER_DATABASE, POSTGRES) for pod in (service, migration)] == [False, False]
+
+
+def test_another_port_of_the_database_is_followed() -> None:
+    login = {"user": "events", "password": {"existingSecret": "db"}, "url": {"existingSecret": ""}}
+    values = {"database": {"host": "db.example.org", "port": 6432, **login}}
+    allowed, service, _, _ = network(values)
+    assert allowed.may(service, RDS, 6432)
+    assert not allowed.may(service, RDS, POSTGRES)
+
+
+def test_an_extra_rule_adds_what_it_names() -> None:
+    more = {"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"port": 3128, "protocol": "TCP"}]}
+    allowed, service, migration, _ = network({"networkPolicy": {"extraEgress": [more]}})
+    assert [allowed.may(pod, INTERNET, 3128) for pod in (service, migration)] == [True, True]
+    assert not allowed.may(service, BALANCER, 3128)
+
+
+def test_another_release_in_the_namespace_is_a_stranger() -> None:
+    allowed, service, _, test = network(NARROW)
+    other = Peer(NAMESPACE, {**test.labels, "app.kubernetes.io/instance": "green"})
+    assert not allowed.may(other, service, API)

@@ -1,0 +1,274 @@
+"""What has to fit together does, or the chart refuses it, names the values and the numbers, and tells the mend."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.chart.manifests import of_kind
+from tests.chart.mutation import placed
+from tests.chart.render import PLAIN, SCHEMA_SAYS, Refused, merged, refusal, render
+
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:owner"
+ALB = "alb.ingress.kubernetes.io/"
+
+
+# Of a pod in MiB, as measured: itself, a worker, and what a worker takes for each MiB of bodies (24) that it parses.
+NEEDED = 100 + 2 * (40 + 16 * 24)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A quantity at a path: the last one that is taken, the first one that is refused, and what the refusal names beside it."""
+
+    path: str
+    good: int | str
+    bad: int | str
+    names: str
+    base: str = PLAIN
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.good} {self.bad}"
+
+    def values(self, quantity: int | str) -> dict[str, Any]:
+        values: dict[str, Any] = placed(tuple(self.path.split(".")), quantity)
+        return values
+
+
+EDGES = [
+    Edge("timing.requestTimeoutSeconds", 19, 20, "gracefulTimeoutSeconds 20"),
+    Edge("timing.loadBalancer.deregistrationDelaySeconds", 20, 19, "gracefulTimeoutSeconds 20"),
+    Edge("timing.loadBalancer.deregistrationDelaySeconds", 20, 21, "gracefulTimeoutSeconds 20"),
+    Edge("timing.preStopSeconds", 21, 20, "deregistrationDelaySeconds 20"),
+    Edge("timing.terminationGracePeriodSeconds", 51, 50, "preStopSeconds 25 drainSeconds 5 gracefulTimeoutSeconds 20"),
+    Edge("timing.drainSeconds", 14, 15, "terminationGracePeriodSeconds 60"),
+    Edge("timing.keepAliveSeconds", 61, 60, "idleTimeoutSeconds 60"),
+    Edge("timing.loadBalancer.idleTimeoutSeconds", 74, 75, "keepAliveSeconds 75"),
+    Edge("timing.heartbeatTimeoutSeconds", 11, 10, "requestTimeoutSeconds 10"),
+    Edge("timing.secretWaitSeconds", 169, 170, "probes.startup.failureThreshold 90 = 180"),
+    Edge("probes.startup.failureThreshold", 81, 80, "secretWaitSeconds 150"),
+    Edge("rollout.progressDeadlineSeconds", 191, 190, "probes.startup.periodSeconds 180 rollout.minReadySeconds 10"),
+    Edge("probes.startup.timeoutSeconds", 2, 3, "probes.startup.periodSeconds 2"),
+    Edge("probes.readiness.timeoutSeconds", 5, 6, "probes.readiness.periodSeconds 5"),
+    Edge("probes.liveness.timeoutSeconds", 10, 11, "probes.liveness.periodSeconds 10"),
+    Edge("podDisruptionBudget.maxUnavailable", 2, 3, "replicaCount 3"),
+    Edge("replicaCount", 2, 1, "podDisruptionBudget.maxUnavailable 1"),
+    Edge("podDisruptionBudget.maxUnavailable", 2, 3, "autoscaling.minReplicas 3", base="autoscaling"),
+    Edge("autoscaling.maxReplicas", 3, 2, "autoscaling.minReplicas 3", base="autoscaling"),
+    Edge("database.maxConnections", 82, 81, "config.workers 2 config.poolSize 4 = 65 = 64"),
+    Edge(
+        "resources.limits.memory",
+        f"{NEEDED}Mi",
+        f"{NEEDED - 1}Mi",
+        f"config.workers 2 config.limits.maxInflightBytes = {NEEDED}Mi",
+    ),
+    Edge("config.limits.maxInflightBytes", 20 << 20, (20 << 20) - 1, "config.limits.maxInflatedBytes 20971520"),
+]
+
+
+@dataclass(frozen=True)
+class Clash:
+    """Values over a set that can not be, what the refusal names, and what mends them."""
+
+    values: dict[str, Any]
+    names: str
+    mend: dict[str, Any]
+    base: str = field(default=PLAIN)
+
+
+GATEWAY = {"enabled": True, "parentRefs": [{"name": "public"}]}
+NO_URL: dict[str, Any] = {"existingSecret": ""}
+BY_PASSWORD: dict[str, Any] = {"url": NO_URL, "host": "db", "user": "events"}
+CLASHES = [
+    Clash({"image": {"digest": ""}}, "image.digest image.allowTag", {"image": {"allowTag": True}}),
+    Clash(
+        {"auth": {"existingSecret": ""}},
+        "auth.existingSecret auth.keySet.secretName",
+        {"auth": {"keySet": {"secretName": "published"}}},
+    ),
+    Clash(
+        {"ingress": {"enabled": True}, "httpRoute": GATEWAY}, "ingress.enabled httpRoute.enabled", {"ingress": {"enabled": False}}
+    ),
+    Clash({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs", {"httpRoute": GATEWAY}),
+    Clash(
+        {"monitoring": {"prometheusRule": {"enabled": True}}},
+        "monitoring.prometheusRule.runbookBaseUrl",
+        {"monitoring": {"prometheusRule": {"runbookBaseUrl": "https://runbooks.example.org"}}},
+    ),
+    Clash({"extraEnv": [{"name": "WORKERS", "value": "9"}]}, "extraEnv WORKERS", {"extraEnv": [{"name": "TZ", "value": "UTC"}]}),
+    Clash({"extraEnv": [{"name": "DATABASE_URL", "value": "x"}]}, "extraEnv DATABASE_URL", {"extraEnv": []}),
+    Clash(
+        {"database": {"url": NO_URL}},
+        "database.url.existingSecret database.host database.embedded",
+        {"database": {"embedded": True}},
+    ),
+    Clash(
+        {"database": {"embedded": True}},
+        "database.embedded and database.url.existingSecret keep one",
+        {"database": {"embedded": False}},
+    ),
+    Clash(
+        {"autoscaling": {"enabled": True}},
+        "database.embedded autoscaling.enabled",
+        {"autoscaling": {"enabled": False}},
+        "embedded",
+    ),
+    Clash(
+        {"database": BY_PASSWORD},
+        "database.host database.password.existingSecret database.iamAuth",
+        {"database": {"password": {"existingSecret": "login"}}},
+    ),
+    Clash(
+        {"database": {"password": {"existingSecret": "login"}}},
+        "database.iamAuth database.password.existingSecret",
+        {"database": {"password": {"existingSecret": ""}}},
+        "rds-iam",
+    ),
+    Clash(
+        {"database": {"iamAuth": True, "region": "eu-central-1"}},
+        "database.iamAuth database.host",
+        {"database": {"iamAuth": False}},
+    ),
+    Clash({"database": {"region": ""}}, "database.region", {"database": {"region": "eu-central-1"}}, "rds-iam"),
+    Clash(
+        {"database": {"owner": {"url": {"existingSecret": "owner"}}}},
+        "database.owner secretArn url.existingSecret password.existingSecret",
+        {"database": {"owner": {"secretArn": ""}}},
+        "rds-iam",
+    ),
+    Clash(
+        {"database": {"owner": {"password": {"existingSecret": "owner"}}}},
+        "database.owner.password.existingSecret database.host",
+        {"database": {"owner": {"password": {"existingSecret": ""}, "url": {"existingSecret": "owner"}}}},
+    ),
+    Clash(
+        {"database": {**BY_PASSWORD, "user": "sluice_app", "password": {"existingSecret": "login"}}},
+        "database.user sluice_app database.owner migration.enabled",
+        {"database": {"owner": {"secretArn": ARN}, "region": "eu-central-1"}},
+    ),
+    Clash(
+        {"ingress": {"annotations": {f"{ALB}target-group-attributes": "stickiness.enabled=false"}}},
+        "deregistration_delay.timeout_seconds=20 timing.loadBalancer.deregistrationDelaySeconds",
+        {
+            "ingress": {
+                "annotations": {
+                    f"{ALB}target-group-attributes": "stickiness.enabled=false,deregistration_delay.timeout_seconds=20"
+                }
+            }
+        },
+        "ingress-alb",
+    ),
+    Clash(
+        {"ingress": {"annotations": {f"{ALB}load-balancer-attributes": "idle_timeout.timeout_seconds=61"}}},
+        "idle_timeout.timeout_seconds=60 timing.loadBalancer.idleTimeoutSeconds",
+        {"timing": {"loadBalancer": {"idleTimeoutSeconds": 61}}},
+        "ingress-alb",
+    ),
+]
+
+
+def unnamed(words: str, told: str) -> list[str]:
+    return [word for word in words.split() if word not in told]
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=str)
+def test_a_number_at_the_edge_is_taken(edge: Edge) -> None:
+    assert render(edge.base, edge.values(edge.good))
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=str)
+def test_a_number_beyond_the_edge_is_refused_with_both_sides(edge: Edge) -> None:
+    told = refusal(edge.base, edge.values(edge.bad))
+    assert SCHEMA_SAYS not in told
+    assert unnamed(f"{edge.path.rpartition('.')[2]} {edge.bad} {edge.names}", told) == []
+
+
+@pytest.mark.parametrize("clash", CLASHES, ids=lambda clash: clash.names)
+def test_what_can_not_be_together_is_refused_in_words(clash: Clash) -> None:
+    told = refusal(clash.base, clash.values)
+    assert SCHEMA_SAYS not in told
+    assert unnamed(clash.names, told) == []
+
+
+@pytest.mark.parametrize("clash", CLASHES, ids=lambda clash: clash.names)
+def test_the_mend_is_taken(clash: Clash) -> None:
+    assert render(clash.base, merged(clash.values, clash.mend))
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    told = refusal(PLAIN, {"replicaCount": 1, "timing": {"preStopSeconds": 20}, "auth": {"existingSecret": ""}})
+    assert len(re.findall(r"^- ", told, re.MULTILINE)) == 3
+
+
+OF_THE_PARENT = 1  # `sluice serve` itself looks at the database with one connection
+OF_THE_MIGRATION = 2
+pods = st.integers(1, 12)
+
+
+@given(
+    fewest=pods,
+    more=st.integers(0, 12),
+    scaled=st.booleans(),
+    workers=st.integers(1, 8),
+    pool=st.integers(1, 20),
+    connections=st.integers(10, 2000),
+)
+@example(fewest=3, more=0, scaled=False, workers=2, pool=4, connections=100)
+@example(fewest=3, more=2, scaled=True, workers=2, pool=4, connections=136)
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_the_chart_counts_connections_as_the_design_does(
+    fewest: int, more: int, scaled: bool, workers: int, pool: int, connections: int
+) -> None:
+    """(2 x most pods + surge) x connections of a pod + those of the migration <= 80 % of max_connections."""
+    values = {
+        "replicaCount": fewest,
+        "autoscaling": {"enabled": scaled, "minReplicas": fewest, "maxReplicas": fewest + more},
+        "config": {"workers": workers, "poolSize": pool},
+        "database": {"maxConnections": connections},
+        "podDisruptionBudget": {"enabled": False},
+        "resources": {"limits": {"memory": "64Gi"}},
+    }
+    most = fewest + more if scaled else fewest
+    needed = (2 * most + surge(most)) * (workers * pool + OF_THE_PARENT) + OF_THE_MIGRATION
+    told = refused(values)
+    assert (told is None) is (needed * 100 <= connections * 80)
+    assert told is None or f"= {needed} <=" in told
+
+
+def surge(most: int) -> int:
+    """A quarter more at a time, rounded up as Kubernetes does."""
+    return ceil(most / 4)
+
+
+def refused(values: dict[str, Any]) -> str | None:
+    """What the chart tells of connections when it refuses `values`."""
+    try:
+        render(PLAIN, values)
+    except Refused as words:
+        if "database.maxConnections" in str(words):
+            return str(words)
+        raise
+    return None
+
+
+def test_the_number_of_connections_that_a_refusal_asks_for_is_enough_and_no_more_than_that() -> None:
+    values = {"replicaCount": 7}
+    asked = re.search(r"database\.maxConnections to (\d+)", refusal(PLAIN, values))
+    assert asked is not None
+    assert refused({**values, "database": {"maxConnections": int(asked[1])}}) is None
+    assert refused({**values, "database": {"maxConnections": int(asked[1]) - 1}}) is not None
+
+
+def test_a_tag_alone_is_taken_when_it_is_asked_for() -> None:
+    objects = render(PLAIN, {"image": {"digest": "", "tag": "1.2.3", "allowTag": True}})
+    images = {
+        one["image"]
+        for deployment in of_kind(objects, "Deployment")
+        for one in deployment["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {"sluice:1.2.3"}

@@ -1,0 +1,302 @@
+"""What every set of values renders to, whatever it is for: the promises that hold for the chart as a whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests import docs
+from tests.chart import closure, kubernetes, pod_security
+from tests.chart.manifests import Object, annotation, of_kind, only, parse, pod_of, pods, title
+from tests.chart.network_policy import Network, Peer, matches, peer
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, manifest, render, template, values_of
+
+FIXTURES = Path(__file__).parent / "fixtures"
+# What a release may never change: a selector with anything else in it can not be upgraded.
+IMMUTABLE = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
+SMTP = 25
+NEWEST_COMMON = "1.36"
+
+every_set = pytest.mark.parametrize("name", SETS)
+
+
+def test_there_are_at_least_twelve_sets_of_values() -> None:
+    assert len(SETS) >= 12
+
+
+@every_set
+def test_helm_lint_finds_nothing(name: str) -> None:
+    done = helm("lint", "--strict", "--quiet", CHART, "--values", SETS[name])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_set
+def test_a_second_render_is_the_same_to_the_byte(name: str) -> None:
+    assert template({}, SETS[name]) == manifest(name)
+
+
+@every_set
+def test_every_object_fits_its_schema(name: str) -> None:
+    assert [words for one in render(name) for words in kubernetes.errors(one, NEWEST_COMMON)] == []
+
+
+@every_set
+def test_every_pod_is_restricted(name: str) -> None:
+    """Hooks and tests too; a namespace that enforces *restricted* refuses none."""
+    found = {title: pod_security.violations(pod) for title, pod in pods(render(name)).items()}
+    assert found
+    assert {title: words for title, words in found.items() if words} == {}
+
+
+@every_set
+def test_every_pod_is_as_strong_as_this_house_asks(name: str) -> None:
+    found = {title: pod_security.weaknesses(pod) for title, pod in pods(render(name)).items()}
+    assert {title: words for title, words in found.items() if words} == {}
+
+
+@every_set
+def test_nothing_that_a_pod_needs_comes_too_late(name: str) -> None:
+    assert closure.late(render(name), external=external(values_of(name))) == []
+
+
+@every_set
+def test_no_pod_reaches_what_nobody_allowed_or_the_policies_are_off(name: str) -> None:
+    policies = of_kind(render(name), "NetworkPolicy")
+    network = Network(policies, {NAMESPACE: {}}, NAMESPACE)
+    reached = [
+        title for title, pod in pods(render(name)).items() if network.may(peer(pod, NAMESPACE), Peer(ip="203.0.113.9"), SMTP)
+    ]
+    assert reached == [] or not values_of(name)["networkPolicy"]["enabled"]
+
+
+@every_set
+def test_no_two_objects_have_one_name(name: str) -> None:
+    titles = [title(one) for one in render(name)]
+    assert len(titles) == len(set(titles))
+
+
+@every_set
+def test_every_object_is_of_the_release(name: str) -> None:
+    """Labels say whose it is; a namespace that is named is the release's."""
+    for one in render(name):
+        labels = one["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == RELEASE, title(one)
+        assert labels["app.kubernetes.io/managed-by"] == "Helm", title(one)
+        assert one["metadata"].get("namespace", NAMESPACE) == NAMESPACE, title(one)
+
+
+@every_set
+def test_the_only_hook_is_the_test(name: str) -> None:
+    hooks = {annotation(one, "helm.sh/hook") for one in render(name)}
+    assert hooks - {""} == {"test"}
+    assert {annotation(one, "argocd.argoproj.io/hook") for one in render(name)} == {""}
+
+
+@every_set
+def test_no_pod_has_a_token_of_the_kubernetes_api(name: str) -> None:
+    """Neither asks for one nor has an account that gives one by itself."""
+    for whose, pod in pods(render(name)).items():
+        assert pod["spec"]["automountServiceAccountToken"] is False, whose
+    for account in of_kind(render(name), "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False, title(account)
+
+
+@every_set
+def test_a_deployment_with_an_autoscaler_does_not_set_its_replicas(name: str) -> None:
+    """Helm 4 applies server-side: two managers of one field are a conflict at the next upgrade."""
+    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in of_kind(render(name), "HorizontalPodAutoscaler")}
+    for deployment in of_kind(render(name), "Deployment"):
+        assert ("replicas" in deployment["spec"]) is (deployment["metadata"]["name"] not in scaled)
+
+
+@every_set
+def test_an_autoscaler_names_its_metrics_in_the_order_the_api_server_keeps(name: str) -> None:
+    """Sorted by type and name as the controller writes them, or Argo CD sees a difference for ever (argo-cd#1079)."""
+    for scaler in of_kind(render(name), "HorizontalPodAutoscaler"):
+        assert scaler["apiVersion"] == "autoscaling/v2"
+        names = [one["resource"]["name"] for one in scaler["spec"]["metrics"]]
+        assert names == sorted(names, reverse=True)
+        assert scaler["spec"]["behavior"].keys() == {"scaleUp", "scaleDown"}
+
+
+@every_set
+def test_a_disruption_budget_always_leaves_a_pod_to_evict(name: str) -> None:
+    for budget in of_kind(render(name), "PodDisruptionBudget"):
+        fewest = fewest_pods(name)
+        assert "maxUnavailable" in budget["spec"] or budget["spec"]["minAvailable"] < fewest
+        assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+@every_set
+def test_pods_spread_over_zones_and_nodes_by_revision(name: str) -> None:
+    """Without pod-template-hash the pods of the old revision distort where the new ones go."""
+    spread = spec_of(service(name)).get("topologySpreadConstraints", [])
+    assert bool(spread) is values_of(name)["topologySpread"]["enabled"]
+    assert {one["topologyKey"] for one in spread} in (set(), {"topology.kubernetes.io/zone", "kubernetes.io/hostname"})
+    assert all(one["matchLabelKeys"] == ["pod-template-hash"] for one in spread)
+    assert all(matches(one["labelSelector"], service(name)["spec"]["template"]["metadata"]["labels"]) for one in spread)
+
+
+@every_set
+def test_ingress_and_route_are_never_both(name: str) -> None:
+    assert len(of_kind(render(name), "Ingress")) + len(of_kind(render(name), "HTTPRoute")) <= 1
+
+
+@every_set
+def test_the_world_reaches_the_api_and_nothing_else(name: str) -> None:
+    ports = {port["name"]: port for port in only_service(name)["spec"]["ports"]}
+    for backend in backends(render(name)):
+        assert backend["service"] == only_service(name)["metadata"]["name"]
+        assert backend["port"] in ("http", ports["http"]["port"])
+
+
+@every_set
+def test_the_world_reaches_every_endpoint_of_the_api_and_no_probe(name: str) -> None:
+    """The README's table is held to what the service serves (tests/unit/test_docs.py)."""
+    served = {endpoint.partition(" ")[2] for row in docs.table("Endpoints") for endpoint in docs.quoted(row[0])}
+    routes = paths(render(name))
+    reached = {path for path in served if any(leads(route, path) for route in routes)}
+    assert reached == (served - {"/health", "/readiness", "/liveness"} if routes else set())
+    assert not any(leads(route, admin) for route in routes for admin in ("/metrics", "/keyset"))
+
+
+@every_set
+def test_selectors_are_of_labels_that_never_change(name: str) -> None:
+    for one, selector in selectors(render(name)):
+        assert selector.keys() <= IMMUTABLE, title(one)
+        assert {"app.kubernetes.io/name", "app.kubernetes.io/instance"} <= selector.keys(), title(one)
+
+
+@every_set
+def test_every_selector_finds_its_pods(name: str) -> None:
+    labels = [pod["metadata"]["labels"] for pod in pods(render(name)).values()]
+    for one, selector in selectors(render(name)):
+        assert any(matches({"matchLabels": selector}, one_s) for one_s in labels), title(one)
+
+
+def test_a_job_of_one_name_is_one_job() -> None:
+    """A Job's template can not be changed: what differs has to have another name."""
+    templates: dict[str, set[str]] = defaultdict(set)
+    for name in SETS:
+        for job in of_kind(render(name), "Job"):
+            templates[job["metadata"]["name"]].add(json.dumps(job["spec"], sort_keys=True))
+    assert templates
+    assert {job for job, different in templates.items() if len(different) > 1} == set()
+
+
+def test_another_image_is_another_job_and_other_replicas_are_not() -> None:
+    first, more, newer = (job_name(values) for values in ({}, {"replicaCount": 2}, {"image": {"digest": f"sha256:{'f' * 64}"}}))
+    assert first == more != newer
+
+
+@every_set
+def test_a_finished_job_stays(name: str) -> None:
+    """Deleted by its time to live, Argo CD would find it missing and migrate again."""
+    assert [job for job in of_kind(render(name), "Job") if "ttlSecondsAfterFinished" in job["spec"]] == []
+
+
+@pytest.fixture(scope="module")
+def umbrella(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fixture's chart with this one as its dependency, resolved as a user does it."""
+    folder = tmp_path_factory.mktemp("umbrella")
+    shutil.copytree(CHART, folder / "sluice")
+    parent = Path(shutil.copytree(FIXTURES / "parent", folder / "parent"))
+    done = helm("dependency", "update", parent)
+    assert done.returncode == 0, done.stderr
+    return parent
+
+
+def test_an_umbrella_chart_renders_what_the_chart_alone_does(umbrella: Path) -> None:
+    values = yaml.safe_load(SETS[PLAIN].read_text(encoding="utf-8"))
+    inside = parse(template({"sluice": values, "global": {"team": "events"}}, chart=umbrella))
+    assert inside == render(PLAIN)
+
+
+def test_an_umbrella_chart_switches_it_off(umbrella: Path) -> None:
+    assert parse(template({"sluice": {"enabled": False}}, chart=umbrella)) == []
+
+
+def external(values: dict[str, Any]) -> set[str]:
+    """Names of what the values say is made elsewhere, and a Pod can not start without."""
+    accounts = {one["name"] for one in values["serviceAccount"].values() if not one["create"]}
+    return {one["name"] for one in values["imagePullSecrets"]} | {values["tests"]["keySecret"]["name"]} | accounts
+
+
+def service(name: str) -> Object:
+    return next(one for one in of_kind(render(name), "Deployment") if component(one) == "service")
+
+
+def only_service(name: str) -> Object:
+    return only(render(name), "Service")
+
+
+def component(one: Object) -> str:
+    found: str = one["metadata"]["labels"]["app.kubernetes.io/component"]
+    return found
+
+
+def spec_of(one: Object) -> dict[str, Any]:
+    pod = pod_of(one)
+    assert pod is not None
+    spec: dict[str, Any] = pod["spec"]
+    return spec
+
+
+def fewest_pods(name: str) -> int:
+    scalers = of_kind(render(name), "HorizontalPodAutoscaler")
+    fewest: int = scalers[0]["spec"]["minReplicas"] if scalers else service(name)["spec"]["replicas"]
+    return fewest
+
+
+def job_name(values: dict[str, Any]) -> str:
+    name: str = only(render(PLAIN, values), "Job")["metadata"]["name"]
+    return name
+
+
+def backends(objects: list[Object]) -> list[dict[str, Any]]:
+    """Service and port, by number or name, of everything that a route leads to."""
+    found = []
+    for ingress in of_kind(objects, "Ingress"):
+        for rule in ingress["spec"]["rules"]:
+            for path in rule["http"]["paths"]:
+                to = path["backend"]["service"]
+                found.append({"service": to["name"], "port": to["port"].get("name") or to["port"].get("number")})
+    for route in of_kind(objects, "HTTPRoute"):
+        for rule in route["spec"]["rules"]:
+            found += [{"service": to["name"], "port": to["port"]} for to in rule["backendRefs"]]
+    return found
+
+
+Route = tuple[bool, str]
+
+
+def paths(objects: list[Object]) -> list[Route]:
+    """Of every route whether it is a prefix, and its path."""
+    ingresses = [path for one in of_kind(objects, "Ingress") for rule in one["spec"]["rules"] for path in rule["http"]["paths"]]
+    routes = [
+        match["path"] for one in of_kind(objects, "HTTPRoute") for rule in one["spec"]["rules"] for match in rule["matches"]
+    ]
+    assert {one["pathType"] for one in ingresses} | {one["type"].removeprefix("Path") for one in routes} <= {"Exact", "Prefix"}
+    by_ingress = [(one["pathType"] == "Prefix", one["path"]) for one in ingresses]
+    return by_ingress + [(one["type"] == "PathPrefix", one["value"]) for one in routes]
+
+
+def leads(route: Route, path: str) -> bool:
+    """A prefix matches whole parts of a path, in Ingress and Gateway API alike."""
+    prefix, its = route
+    return path == its or (prefix and path.startswith(f"{its.rstrip('/')}/"))
+
+
+def selectors(objects: list[Object]) -> list[tuple[Object, dict[str, str]]]:
+    """Every selector by which an object of the chart finds Pods of the chart."""
+    found = []
+    for one in objects:
+        selector = (one.get("spec") or {}).get("selector")
+        if selector and one["kind"] != "PersistentVolumeClaim":
+            found.append((one, selector.get("matchLabels", selector)))
+    return found

@@ -1,0 +1,97 @@
+"""A page for each alert, with commands that kubectl understands and names that the chart has."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chart import alerts
+from tests.chart.alerts import CASES
+from tests.chart.manifests import only
+from tests.chart.monitoring import BASE_URL, objects, rules
+from tests.chart.render import values_of
+from tests.conftest import ROOT, Part, require
+from tools import kubectl
+
+RUNBOOKS = ROOT / "docs" / "runbooks"
+
+
+def pages() -> dict[str, str]:
+    return {page.stem: page.read_text(encoding="utf-8") for page in sorted(RUNBOOKS.glob("*.md"))}
+
+
+def test_every_alert_leads_to_its_page_and_no_page_is_left_over() -> None:
+    urls = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules("alert")}
+    assert urls == {alert: f"{BASE_URL}/{alert}.md" for alert in urls}
+    assert set(pages()) == set(urls)
+
+
+def test_every_page_that_another_names_is_there() -> None:
+    linked = {name for text in pages().values() for name in re.findall(r"\]\(([^)]+)\)", text)}
+    assert linked
+    assert linked <= {f"{name}.md" for name in pages()}
+
+
+@pytest.mark.parametrize("alert", CASES)
+def test_a_page_says_what_it_means_how_to_see_it_and_what_to_do(alert: str) -> None:
+    text = pages()[alert]
+    assert re.findall(r"^#+ (.*)$", text, re.MULTILINE) == [alert, "What it means", "How to see it", "What to do"]
+    assert len(commands(text)) > 0
+
+
+def commands(text: str) -> list[str]:
+    """The lines of a page's shell blocks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.fixture
+def program() -> Path:
+    try:
+        return kubectl.kubectl()
+    except kubectl.NoKubectl as error:
+        require("kubectl", Part("kubectl", str(error), in_ci=True))
+        raise
+
+
+def test_kubectl_understands_every_line_of_the_pages(program: Path, tmp_path: Path) -> None:
+    """It gets as far as the server, which is not there."""
+    told = {line.partition(" | ")[0].removesuffix(" &") for text in pages().values() for line in commands(text)}
+    lines = sorted(line for line in told if line.startswith("kubectl "))
+    assert len(lines) > 20
+    assert [line for line in lines if "127.0.0.1:1 was refused" not in shell(line, program, tmp_path)] == []
+
+
+def shell(line: str, program: Path, home: Path) -> str:
+    """What a line tells on stderr without a cluster."""
+    command = f"'{program}' --server=http://127.0.0.1:1 {line.removeprefix('kubectl ')}"
+    names = {"NAMESPACE": "events", "NAME": alerts.NAME, "POD": "a", "JOB": "b", "HOME": str(home), "PATH": os.defpath}
+    done = subprocess.run(["sh", "-c", command], env=names, capture_output=True, text=True, check=False)
+    return done.stderr
+
+
+def test_the_pages_select_by_labels_of_the_chart_s_pods() -> None:
+    labels = only(objects(), "Deployment")["spec"]["template"]["metadata"]["labels"]
+    asked = {pair for text in pages().values() for given in re.findall(r" -l (app\S+)", text) for pair in given.split(",")}
+    assert asked
+    assert {pair for pair in asked if labels.get(pair.partition("=")[0]) != pair.partition("=")[2]} == set()
+
+
+def test_the_pages_name_values_that_the_chart_has() -> None:
+    known = set(paths(values_of()))
+    named = {name for text in pages().values() for name in re.findall(r"`((?:\w+\.)+\w+)`", text)}
+    ours = {name for name in named if name.partition(".")[0] in values_of()}
+    assert len(ours) > 8
+    assert ours - known == set()
+
+
+def paths(values: dict[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield above + name
+        if isinstance(value, dict):
+            yield from paths(value, f"{above}{name}.")

@@ -1,0 +1,69 @@
+"""The service takes every variable that the chart gives it: a misspelt or impossible one would keep every pod from starting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.chart.manifests import Object, pods
+from tests.chart.mutation import nodes, placed
+from tests.chart.render import PLAIN, SETS, Refused, merged, render, values_of
+from tests.chart.values_table import schema
+
+from sluice.settings import Settings, known
+
+# What the mounted Secrets hold.
+SECRETS = {"API_KEYS_FILE": "a-plain-key-of-some-length", "DATABASE_URL_FILE": "postgresql://sluice@db.example.org/sluice"}
+# Read by others than the service's settings: the AWS SDK, `sluice check`.
+FOREIGN = {"AWS_REGION", "SLUICE_API_KEY_FILE"}
+ROOMY = {"database": {"maxConnections": 100000}, "resources": {"limits": {"memory": "9999Gi"}}}
+# Values that become a variable of the service.
+NUMBERS = [
+    (path, node[edge])
+    for path, node in nodes(schema(), schema())
+    for edge in ("minimum", "maximum")
+    if path[:1] in (("config",), ("timing",)) and edge in node
+]
+
+
+def variables(pod: Object) -> dict[str, str]:
+    return {one["name"]: one["value"] for container in pod["spec"]["containers"] for one in container.get("env") or []}
+
+
+def taken(pod: Object, folder: Path) -> Settings:
+    """The settings that a pod starts with, its Secrets at hand; raises what the service would tell."""
+    given = variables(pod)
+    for name in given.keys() & SECRETS.keys():
+        file = folder / name
+        file.write_text(SECRETS[name], encoding="utf-8")
+        given[name] = str(file)
+    return Settings.from_env(given)
+
+
+def of(objects: list[Object], kind: str) -> list[Object]:
+    return [pod for title, pod in pods(objects).items() if title.startswith(kind)]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_service_and_migration_start_with_what_they_are_given(name: str, tmp_path: Path) -> None:
+    for pod in of(render(name), "Deployment") + of(render(name), "Job"):
+        taken(pod, tmp_path)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_variable_is_one_that_somebody_reads(name: str) -> None:
+    ours = set(known()) | {f"{one}_FILE" for one in known()} | FOREIGN
+    more = {one["name"] for one in values_of(name)["extraEnv"]}
+    given = {one for pod in pods(render(name)).values() for one in variables(pod)}
+    assert given - ours - more == set()
+
+
+@pytest.mark.parametrize(("path", "number"), NUMBERS, ids=lambda one: ".".join(one) if isinstance(one, tuple) else str(one))
+def test_the_service_takes_every_number_that_the_schema_allows(path: tuple[str, ...], number: int, tmp_path: Path) -> None:
+    try:
+        objects = render(PLAIN, merged(ROOMY, placed(path, number)))
+    except Refused as refused:
+        if "does not hold" not in str(refused):
+            raise
+        return  # it is out of its inequalities before it reaches the service
+    taken(of(objects, "Deployment")[0], tmp_path)
