@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
 COMPILE := $(RESOLVE) pyproject.toml
+CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-cluster cluster cluster-down lint style types imports bench soak lock clean
@@ -57,6 +58,7 @@ lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
 	@$(COMPILE) --extra fast --group build -c requirements/dev.txt -o requirements/fast.txt
 	@$(COMPILE) --extra aws --extra embedded --extra fast -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
+	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
 
 clean: ## remove the environment and caches; data under .sluice stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
