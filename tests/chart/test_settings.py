@@ -15,7 +15,7 @@ from sluice.settings import Settings, known
 # What the mounted Secrets hold.
 SECRETS = {"API_KEYS_FILE": "a-plain-key-of-some-length", "DATABASE_URL_FILE": "postgresql://sluice@db.example.org/sluice"}
 # Read by others than the service's settings: the AWS SDK, `sluice check`.
-FOREIGN = {"AWS_REGION", "SLUICE_API_KEY_FILE"}
+FOREIGN = {"MALLOC_ARENA_MAX", "AWS_REGION", "SLUICE_API_KEY_FILE"}
 ROOMY = {"database": {"maxConnections": 100000}, "resources": {"limits": {"memory": "9999Gi"}}}
 # Values that become a variable of the service.
 NUMBERS = [

@@ -188,11 +188,6 @@ their size while they are parsed.
 {{- if gt $needed (include "sluice.mebibytes" $limit | int64) }}
 - memory: {{ $base }}Mi + config.workers {{ $workers }} x (40Mi + 13 x config.limits.maxInflightBytes {{ $held }}Mi) = {{ $needed }}Mi <= resources.limits.memory {{ $limit }} does not hold: workers that parse large bodies would be killed; raise the latter, or lower one of the former
 {{- end }}
-{{- range $which, $its := dict "resources" .Values.resources "migration.resources" .Values.migration.resources }}
-{{- if gt (include "sluice.mebibytes" .requests.memory | int64) (include "sluice.mebibytes" .limits.memory | int64) }}
-- {{ $which }}.requests.memory {{ .requests.memory }} <= {{ $which }}.limits.memory {{ .limits.memory }} does not hold; raise the latter
-{{- end }}
-{{- end }}
 {{- end }}
 
 {{/*
