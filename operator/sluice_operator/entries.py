@@ -1,0 +1,112 @@
+"""The key set that should be published: a function of the live ApiKeys, their versions and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from sluice import keys
+from sluice_operator import overlap, world
+from sluice_operator.ledger import Ledger, Version
+from sluice_operator.model import ApiKey, KeySetSpec
+from sluice_operator.times import Clock
+from sluice_operator.world import World
+
+# A revoked key is told apart from an unknown one for so long; its entry's notAfter says since when it is revoked.
+TOMBSTONE = timedelta(days=30)
+MAX_TOMBSTONES = 500
+# A Secret holds 1 MiB. New versions stop here; what is in may still grow by a scope.
+MAX_BYTES = 1_000_000
+# A generous guess at the bytes of an entry that is still to come.
+ENTRY_BYTES = 600
+
+
+def wanted(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], clock: Clock) -> tuple[keys.KeyEntry, ...]:
+    """All entries in canonical order. Of two with one digest or one name the first stays: the document is always valid."""
+    ledgers = tuple(ledgers)
+    digests: set[str] = set()
+    versions: set[tuple[str, int]] = set()
+    chosen = []
+    for entry in (*living(seen, spec, ledgers, clock), *frozen(seen), *tombstones(seen, ledgers, clock)):
+        if entry.digest in digests or (entry.key_id, entry.version) in versions:
+            continue
+        digests.add(entry.digest)
+        versions.add((entry.key_id, entry.version))
+        chosen.append(entry)
+    return keys.canonical(chosen)
+
+
+def living(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], clock: Clock) -> Iterator[keys.KeyEntry]:
+    """Of each key that is not revoked, every version that clients may have."""
+    for ledger in ledgers:
+        if ledger.key.spec.revoked:
+            continue
+        for version in reversed(ledger.live):
+            ends_at = overlap.end(ledger, version, seen, clock) if version.role == "superseded" else None
+            if ends_at is not None and clock.earliest >= overlap.removal(ledger.key, ends_at):
+                continue
+            if (made := entry(ledger.key, spec, version, ends_at)) is not None:
+                yield made
+
+
+def entry(key: ApiKey, spec: KeySetSpec, version: Version, ends_at: datetime | None) -> keys.KeyEntry | None:
+    """One version of `key`; None when its dates leave it no time at all."""
+    not_after = min((date for date in (ends_at, key.spec.expires_at) if date is not None), default=None)
+    if key.spec.not_before and not_after and key.spec.not_before >= not_after:
+        return None
+    scopes = key.spec.scopes & spec.allowed_scopes
+    return keys.KeyEntry(
+        digest=version.digest or "",
+        key_id=key.name,
+        version=version.number,
+        owner=key.spec.owner,
+        scopes=scopes or key.spec.scopes,
+        rate_limit=key.spec.rate_limit,
+        state="suspended" if key.spec.suspended or not scopes else "active",
+        not_before=key.spec.not_before,
+        not_after=not_after,
+    )
+
+
+def frozen(seen: World) -> Iterator[keys.KeyEntry]:
+    """What is published of ApiKeys that can not be read: it stays, for their clients can not help it."""
+    return (entry for entry in world.entries(seen) if entry.key_id in seen.unreadable and entry.state != "revoked")
+
+
+def tombstones(seen: World, ledgers: Iterable[Ledger], clock: Clock) -> Iterator[keys.KeyEntry]:
+    """The entries of revoked keys, the latest first, each for TOMBSTONE, also when its ApiKey is gone."""
+    old = [since(entry, clock) for entry in world.entries(seen) if entry.state == "revoked"]
+    fresh = [each for ledger in ledgers if ledger.key.spec.revoked for each in revoked(seen, ledger, clock)]
+    dated = ((entry.not_after, entry) for entry in (*old, *fresh) if entry.not_after is not None)
+    young = [(date, entry) for date, entry in dated if clock.earliest < date + TOMBSTONE]
+    young.sort(key=lambda each: each[0], reverse=True)
+    return (entry for _, entry in young[:MAX_TOMBSTONES])
+
+
+def since(entry: keys.KeyEntry, clock: Clock) -> keys.KeyEntry:
+    """A tombstone with the date that it counts from."""
+    return entry if entry.not_after is not None else replace(entry, not_after=clock.latest)
+
+
+def revoked(seen: World, ledger: Ledger, clock: Clock) -> Iterator[keys.KeyEntry]:
+    """A tombstone for each version of a key that is revoked now."""
+    published = {(entry.key_id, entry.version) for entry in world.entries(seen) if entry.state == "revoked"}
+    for version in ledger.versions:
+        if version.digest is not None and (ledger.key.name, version.number) not in published:
+            key = ledger.key
+            yield keys.KeyEntry(
+                digest=version.digest,
+                key_id=key.name,
+                version=version.number,
+                owner=key.spec.owner,
+                scopes=key.spec.scopes,
+                state="revoked",
+                not_after=clock.latest,
+            )
+
+
+def room(entries: tuple[keys.KeyEntry, ...]) -> int:
+    """How many more versions fit into the document."""
+    return max(0, MAX_BYTES - len(keys.encode_canonical(entries))) // ENTRY_BYTES

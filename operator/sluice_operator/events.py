@@ -1,0 +1,60 @@
+"""Which events tell of a plan: one for each change of a Secret, one for each condition that took on a reason worth telling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sluice_operator import conditions, names, reasons
+from sluice_operator.actions import (
+    Action,
+    ActivateClient,
+    DropPlaintext,
+    EmitEvent,
+    RemoveClient,
+    RepairClient,
+    RestoreVersion,
+    RetireVersion,
+    SetStatus,
+    StageVersion,
+)
+
+EVENT_OF: dict[type[Any], str] = {
+    StageVersion: "VersionStaged",
+    RestoreVersion: "VersionRestored",
+    ActivateClient: "VersionActivated",
+    RepairClient: "ClientRepaired",
+    RemoveClient: "ClientRemoved",
+    DropPlaintext: "PlaintextDropped",
+    RetireVersion: "VersionRetired",
+}
+# Events that tell of something that nobody asked for.
+ALARMING = frozenset({"ClientRepaired", "VersionRestored", "KeySetRestored"})
+# Reasons of Ready that are told when they come.
+NOTEWORTHY = frozenset({"Active", "Suspended", "Revoked"})
+
+
+def told(key: str, actions: Iterable[Action]) -> Iterator[Action]:
+    """Each action on a Secret of `key`, and the event that tells of it."""
+    for action in actions:
+        yield action
+        reason = EVENT_OF.get(type(action))
+        if reason is not None:
+            yield event(names.API_KEY, key, reason, getattr(action, "secret", ""))
+
+
+def event(kind: str, name: str, reason: str, *about: str) -> EmitEvent:
+    return EmitEvent(kind, name, "Warning" if reason in ALARMING else "Normal", reason, reasons.sentence(reason, *about))
+
+
+def set_status(kind: str, name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Action]:
+    """The status, when it is another one, and an event for each condition that took on a reason worth one."""
+    if old == new:
+        return
+    yield SetStatus(kind, name, new)
+    for condition in conditions.changed(old.get("conditions"), new["conditions"]):
+        reason = condition["reason"]
+        if reason in reasons.WARNINGS and condition["type"] != "Ready":
+            yield EmitEvent(kind, name, "Warning", reason, condition["message"])
+        elif reason in NOTEWORTHY and condition["type"] == "Ready":
+            yield EmitEvent(kind, name, "Normal", reason, condition["message"])

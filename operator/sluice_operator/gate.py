@@ -1,0 +1,88 @@
+"""Whether every Pod that a client can reach accepts a key: what activation waits for.
+
+A Pod that was ever Ready, or is terminating and still runs, must answer that all its workers have a revision with the digest. A
+Pod that starts must too, once it answers. Until then: was it made after the revision was published, it mounts that one. Was it
+made before, it may come up with an older set, until the kubelet has delivered: it is waited for as long as that may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from sluice_operator.times import Clock
+from sluice_operator.world import Pod, Report, World
+
+# The kubelet's own period (82 s measured), rounded up. Annotated Pods take 0.6 s.
+DELIVERY = timedelta(minutes=2)
+# What the date on a document and that on a Pod may differ by: both are cut to seconds, the first was extrapolated.
+SLACK = timedelta(seconds=10)
+# From then on a missing acknowledgement is no delay but a fault, and is told.
+PATIENCE = timedelta(minutes=5)
+
+Accepts = Callable[[Report], bool]
+
+
+def has_revision(world: World) -> Accepts:
+    """Whether a Pod reports the revision that is published now."""
+    published = world.published
+    revision = published.document.revision if published is not None and published.document is not None else None
+    return lambda report: revision is not None and report.revision == revision
+
+
+def has_digest(world: World, digest: str) -> Accepts:
+    """Whether a Pod reports a revision that `digest`, which is published now, is in: this one or one that is still known."""
+    current = has_revision(world)
+    return lambda report: current(report) or digest in world.known.get(report.revision or "", ())
+
+
+def lagging(world: World, clock: Clock, accepts: Accepts) -> tuple[Pod, ...]:
+    """The Pods that are waited for."""
+    published = world.published.document.generated_at if world.published and world.published.document else clock.latest
+    return tuple(pod for pod in world.pods if not pod.finished and not is_right(pod, clock, accepts, published))
+
+
+def is_right(pod: Pod, clock: Clock, accepts: Accepts, published: datetime) -> bool:
+    if pod.report is not None:
+        return accepts(pod.report)
+    if pod.was_ready or pod.terminating:
+        return False
+    return not pod.started or pod.created > published + SLACK or clock.earliest >= published + DELIVERY
+
+
+def unacknowledged(world: World) -> tuple[str, ...]:
+    """The Pods to ask again: those that run and have not reported the revision."""
+    current = has_revision(world)
+    pods = (pod for pod in world.pods if pod.started and not pod.finished)
+    return tuple(pod.name for pod in pods if pod.report is None or not current(pod.report))
+
+
+def dates(world: World) -> list[datetime]:
+    """When a Pod that has not acknowledged the key set stops being waited for, and when that is told."""
+    document = world.published.document if world.published else None
+    if document is None or not unacknowledged(world):
+        return []
+    return [document.generated_at + DELIVERY, document.generated_at + PATIENCE]
+
+
+def nobody(world: World) -> str | None:
+    """Why there is nobody to wait for, and yet no reason to go on; None: there is a Pod, or none is wanted."""
+    if world.target is None:
+        return "TargetNotFound"
+    answering = any(pod.report is not None and not pod.finished for pod in world.pods)
+    return None if answering or world.target.replicas == 0 else "NoPods"
+
+
+def unproved(pods: Iterable[Pod], digest: str) -> tuple[str, ...]:
+    """The Pods whose `whoami` has still to be asked."""
+    return tuple(pod.name for pod in pods if (pod.was_ready or pod.terminating) and not pod.finished and digest not in pod.proved)
+
+
+def to_annotate(world: World) -> tuple[str, ...]:
+    """The Pods that have not got the revision and were not poked for it yet."""
+    document = world.published.document if world.published else None
+    if document is None:
+        return ()
+    current = has_revision(world)
+    late = (pod for pod in world.pods if pod.started and not pod.finished and pod.revision != document.revision)
+    return tuple(pod.name for pod in late if pod.report is None or not current(pod.report))

@@ -1,0 +1,198 @@
+"""Whether a Deployment that verifies keys has the probes, the shutdown and the key set mount that it needs.
+
+`lint` reads raw objects (apps/v1 Deployment, policy/v1 PodDisruptionBudget) as the API server returns them, and writes nothing.
+What it looks for is what turns a small fault into an outage; each finding has a reason out of REASONS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+Object = Mapping[str, Any]
+VOLUME = "sluice-keyset"
+KEYSET_FILE = "KEYSET_FILE"
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+# What the API server takes for a field that is not there.
+PERIOD, TIMEOUT, THRESHOLD, GRACE = 10, 1, 3, 30
+
+REASONS = {
+    "ContainerNotFound": "the container that verifies keys is not in the Pod template",
+    "ProbeMissing": "a Pod without it gets requests too early, or hangs for ever",
+    "SamePath": "liveness and readiness ask the same: a Pod that should only be left alone is killed",
+    "PortUnresolved": "no port of the container has this name: the probe fails always",
+    "ExecProbe": "it starts a process each time and says nothing of the port that clients use; use httpGet",
+    "TimeoutNotBelowPeriod": "timeoutSeconds must be below periodSeconds, or probes overtake each other",
+    "LivenessTighter": "liveness gives up before readiness: a busy Pod is killed instead of left alone",
+    "NoDisruptionBudget": "nothing keeps a node drain from taking all Pods at once",
+    "BudgetAllowsNone": "the PodDisruptionBudget lets the last Pod go",
+    "GraceTooShort": "terminationGracePeriodSeconds ends before preStop and drain do: requests are cut off",
+    "RolloutDropsAll": "a rollout may leave no Pod ready",
+    "NotMounted": "the key set is not mounted: its keys are unknown to the service",
+    "SubPathMount": "a subPath mount never sees a new key set; mount the whole volume",
+    "KeysetInEnvironment": "a variable never sees a new key set; mount the volume",
+}
+
+
+class Finding(Struct, frozen=True):
+    """`reason` is one of REASONS, `where` the field."""
+
+    reason: str
+    where: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.where}: {REASONS[self.reason]}"
+
+
+def lint(deployment: Object, budgets: Sequence[Object], secret: str, container: str | None = None) -> list[Finding]:
+    """All that is wrong. `budgets`: those of the namespace; `secret`: with the key set; `container`: the one that verifies."""
+    pod = template(deployment)
+    chosen = verifier(pod, container)
+    if chosen is None:
+        return [Finding("ContainerNotFound", container or "containers")]
+    return [
+        *probes(chosen),
+        *availability(deployment, budgets),
+        *grace(pod, chosen),
+        *mounts(pod, chosen, secret),
+    ]
+
+
+def template(deployment: Object) -> Object:
+    found: Object = deployment.get("spec", {}).get("template", {}).get("spec", {})
+    return found
+
+
+def verifier(pod: Object, name: str | None) -> Object | None:
+    """The named container; without a name the one that reads the key set, else the first."""
+    containers: list[Object] = list(pod.get("containers", []))
+    if name is not None:
+        return next((each for each in containers if each.get("name") == name), None)
+    reading = (each for each in containers if any(mount.get("name") == VOLUME for mount in each.get("volumeMounts", [])))
+    return next(reading, containers[0] if containers else None)
+
+
+def probes(container: Object) -> Iterator[Finding]:
+    for name in PROBES:
+        probe = container.get(name)
+        if probe is None:
+            yield Finding("ProbeMissing", name)
+            continue
+        yield from probe_faults(name, probe, container)
+    readiness, liveness = container.get("readinessProbe"), container.get("livenessProbe")
+    if readiness is not None and liveness is not None:
+        yield from pair_faults(readiness, liveness)
+
+
+def probe_faults(name: str, probe: Object, container: Object) -> Iterator[Finding]:
+    if "exec" in probe:
+        yield Finding("ExecProbe", name)
+    port = handler(probe).get("port")
+    if isinstance(port, str) and port not in (each.get("name") for each in container.get("ports", [])):
+        yield Finding("PortUnresolved", name)
+    if probe.get("timeoutSeconds", TIMEOUT) >= probe.get("periodSeconds", PERIOD):
+        yield Finding("TimeoutNotBelowPeriod", name)
+
+
+def pair_faults(readiness: Object, liveness: Object) -> Iterator[Finding]:
+    get = liveness.get("httpGet")
+    if get is not None and get.get("path", "/") == handler(readiness).get("path", "/"):
+        yield Finding("SamePath", "livenessProbe")
+    if budget(liveness) < budget(readiness):
+        yield Finding("LivenessTighter", "livenessProbe")
+
+
+def handler(probe: Object) -> Object:
+    found: Object = probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}
+    return found
+
+
+def budget(probe: Object) -> int:
+    """Seconds of failure that a probe puts up with."""
+    return int(probe.get("periodSeconds", PERIOD)) * int(probe.get("failureThreshold", THRESHOLD))
+
+
+def availability(deployment: Object, budgets: Sequence[Object]) -> Iterator[Finding]:
+    replicas = wanted_replicas(deployment)
+    if replicas == 0:
+        return
+    if replicas - unavailable(deployment, replicas) < 1:
+        yield Finding("RolloutDropsAll", "strategy")
+    if replicas < 2:
+        return
+    covering = [each for each in budgets if covers(each, deployment)]
+    if not covering:
+        yield Finding("NoDisruptionBudget", "PodDisruptionBudget")
+    elif all(replicas - evictable(each, replicas) < 1 for each in covering):
+        yield Finding("BudgetAllowsNone", "PodDisruptionBudget")
+
+
+def wanted_replicas(deployment: Object) -> int:
+    """What the Deployment asks for; an autoscaler writes that field too."""
+    return int(deployment.get("spec", {}).get("replicas", 1))
+
+
+def unavailable(deployment: Object, replicas: int) -> int:
+    """How many Pods a rollout may take away at once (maxUnavailable is rounded down, maxSurge up; both 0 means 1 and 0)."""
+    strategy = deployment.get("spec", {}).get("strategy", {})
+    if strategy.get("type") == "Recreate":
+        return replicas
+    rolling = strategy.get("rollingUpdate") or {}
+    taken = math.floor(part(rolling.get("maxUnavailable", "25%"), replicas))
+    return max(taken, 0 if math.ceil(part(rolling.get("maxSurge", "25%"), replicas)) else 1)
+
+
+def part(value: Any, whole: int) -> float:
+    """A number, or a percentage of `whole`."""
+    return int(value[:-1]) * whole / 100 if isinstance(value, str) else float(value)
+
+
+def covers(pdb: Object, deployment: Object) -> bool:
+    """Whether a PodDisruptionBudget selects the Deployment's Pods (by matchLabels, as all that we know do)."""
+    labels = deployment.get("spec", {}).get("template", {}).get("metadata", {}).get("labels", {})
+    wanted = pdb.get("spec", {}).get("selector", {}).get("matchLabels", {})
+    return bool(wanted) and wanted.items() <= labels.items()
+
+
+def evictable(pdb: Object, replicas: int) -> int:
+    """How many Pods a drain may take at once (both percentages are rounded up)."""
+    spec = pdb.get("spec", {})
+    if "maxUnavailable" in spec:
+        return math.ceil(part(spec["maxUnavailable"], replicas))
+    return replicas - math.ceil(part(spec.get("minAvailable", 1), replicas))
+
+
+def grace(pod: Object, container: Object) -> Iterator[Finding]:
+    asleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    drain = next((each.get("value", "") for each in container.get("env", []) if each.get("name") == "DRAIN_SECONDS"), "")
+    needed = int(asleep) + (int(drain) if drain.isdigit() else 0)
+    if needed >= pod.get("terminationGracePeriodSeconds", GRACE):
+        yield Finding("GraceTooShort", "terminationGracePeriodSeconds")
+
+
+def mounts(pod: Object, container: Object, secret: str) -> Iterator[Finding]:
+    yield from in_environment(container, secret)
+    volumes = {each["name"] for each in pod.get("volumes", []) if secret in secrets_of(each)}
+    found = [each for each in container.get("volumeMounts", []) if each.get("name") in volumes]
+    if not found:
+        yield Finding("NotMounted", "volumeMounts")
+    elif any("subPath" in each or "subPathExpr" in each for each in found):
+        yield Finding("SubPathMount", "volumeMounts")
+
+
+def secrets_of(volume: Object) -> Iterator[str]:
+    """The Secrets that a volume holds, on its own or projected."""
+    yield volume.get("secret", {}).get("secretName", "")
+    for source in volume.get("projected", {}).get("sources", []):
+        yield source.get("secret", {}).get("name", "")
+
+
+def in_environment(container: Object, secret: str) -> Iterator[Finding]:
+    single = (each.get("valueFrom", {}).get("secretKeyRef", {}).get("name") for each in container.get("env", []))
+    whole = (each.get("secretRef", {}).get("name") for each in container.get("envFrom", []))
+    if secret in (*single, *whole):
+        yield Finding("KeysetInEnvironment", "env")

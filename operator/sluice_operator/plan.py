@@ -1,0 +1,196 @@
+"""What should be done next: one pure function of what is there and the clock. It keeps no state, and reads none from a status.
+
+A version of a key goes through these states. Each is read off the cluster (`ledger`), so a crash between any two actions, a lost
+reply or a second operator changes nothing: the same plan is made again.
+
+| state | how it is told | what is done | when it is left |
+|---|---|---|---|
+| absent | a reason (`rotation`) | StageVersion | its Secret is there |
+| staged | it has a Secret and was not handed out | PublishKeySet, AnnotatePods, ProbeWhoami | every Pod accepts it (`gate`) |
+| active | the client Secret has it, or `activated-at` | ActivateClient, once; then repairs | a successor is active |
+| superseded | it is below the active one | its end is published and noted (`overlap`) | end and margin have passed |
+| over | end and margin have passed | PublishKeySet without it, then RetireVersion | its Secret is gone |
+| stray | nobody can have been given it | the same | the same |
+| revoked | `spec.revoked` | PublishKeySet with tombstones, then RemoveClient, RetireVersion | after 30 days |
+
+Order of one plan: the key set (so revocation goes first), delivery, removals, repairs, hand-over, new versions, status. No action
+needs that an earlier one of the same plan has worked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sluice import keys
+from sluice_operator import (
+    entries,
+    gate,
+    keyset_status,
+    marks,
+    names,
+    overlap,
+    rotation,
+    status,
+    steps,
+    world,
+)
+from sluice_operator.actions import (
+    Action,
+    AnnotatePods,
+    AwaitConvergence,
+    Plan,
+    PublishKeySet,
+)
+from sluice_operator.admission import refusals
+from sluice_operator.events import event, set_status, told
+from sluice_operator.ledger import Ledger, read_all
+from sluice_operator.model import KeySet
+from sluice_operator.steps import Scene
+from sluice_operator.times import Clock
+from sluice_operator.world import World
+
+
+def plan(seen: World, clock: Clock) -> Plan:
+    """The actions that lead from `seen` to what its KeySet and ApiKeys ask for; none when it is as it should be."""
+    if seen.keyset is None:
+        return Plan(tuple(orphans(seen, clock)), None)
+    ledgers = read_all(seen)
+    wanted = entries.wanted(seen, seen.keyset.spec, ledgers, clock)
+    room = entries.room(wanted)
+    scenes = scenes_of(seen, seen.keyset, ledgers, clock, room)
+    publish = tuple(publishing(seen, seen.keyset, wanted, clock))
+    actions = [
+        *publish,
+        *(() if publish else delivery(seen)),
+        *(action for scene in scenes for action in told(scene.ledger.key.name, changes(scene))),
+        *staging(seen.keyset, scenes, room),
+        *(action for scene in scenes for action in status_of_key(scene)),
+        *status_of_keyset(seen.keyset, keyset_status.of_keyset(seen.keyset, seen, ledgers, clock, not publish, room)),
+    ]
+    return Plan(tuple(actions), next_deadline(seen, scenes, clock))
+
+
+def orphans(seen: World, clock: Clock) -> Iterator[Action]:
+    """Of keys whose KeySet does not exist nothing is touched."""
+    for key in seen.keys:
+        yield from set_status(names.API_KEY, key.name, key.status, status.without_keyset(key, clock))
+
+
+def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, room: int) -> list[Scene]:
+    refused = refusals(seen, keyset.spec, ledgers, room)
+    published: dict[str, dict[str, keys.KeyEntry]] = defaultdict(dict)
+    if seen.published is not None and seen.published.authentic:
+        for entry in world.entries(seen):
+            if entry.state != "revoked":
+                published[entry.key_id][entry.digest] = entry
+    return [
+        Scene(
+            world=seen,
+            clock=clock,
+            keyset=keyset,
+            ledger=ledger,
+            refusal=refused.get(ledger.key.name),
+            entries=published[ledger.key.name],
+        )
+        for ledger in ledgers
+    ]
+
+
+def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], clock: Clock) -> Iterator[Action]:
+    """The key set, when it, its labels or its owner are not what they should be."""
+    old = seen.published
+    if old is not None and not old.ours:
+        return
+    document = old.document if old is not None and old.authentic else None
+    revision = keys.revision(wanted)
+    marked = marks.published(keyset, revision)
+    same = document is not None and document.revision == revision
+    if same and old is not None and marks.there(marked, old.metadata):
+        return
+    moment = document.generated_at if document is not None and same else clock.server
+    yield PublishKeySet(
+        secret=names.published_secret(keyset.name),
+        document=keys.publish(wanted, moment),
+        revision=revision,
+        marks=marked,
+        precondition=old.metadata.resource_version if old is not None else None,
+    )
+    if old is not None and not old.authentic:
+        yield event(names.KEY_SET, keyset.name, "KeySetRestored")
+    yield event(names.KEY_SET, keyset.name, "KeySetPublished", revision[:8])
+
+
+def delivery(seen: World) -> Iterator[Action]:
+    """The way of the key set that is published now to the Pods."""
+    document = seen.published.document if seen.published else None
+    if document is None:
+        return
+    if pods := gate.to_annotate(seen):
+        yield AnnotatePods(pods, document.revision)
+    if pods := gate.unacknowledged(seen):
+        yield AwaitConvergence(document.revision, pods, document.generated_at)
+
+
+def changes(scene: Scene) -> Iterator[Action]:
+    yield from steps.removals(scene)
+    yield from steps.drops(scene)
+    yield from steps.repairs(scene)
+    yield from steps.hand_out(scene)
+
+
+def staging(keyset: KeySet, scenes: Sequence[Scene], room: int) -> Iterator[Action]:
+    """New versions, the most urgent first, as many at once as the KeySet allows. A first version waits for nobody."""
+    free = keyset.spec.max_concurrent_rotations - sum(is_rotating(scene) for scene in scenes)
+    for scene in sorted(scenes, key=urgency):
+        first = scene.ledger.active is None
+        for action in steps.stage(scene):
+            if room < 1 or (free < 1 and not first):
+                continue
+            room, free = room - 1, free - (not first)
+            yield from told(scene.ledger.key.name, [action])
+
+
+def is_rotating(scene: Scene) -> bool:
+    return scene.ledger.staged is not None and scene.ledger.active is not None
+
+
+def urgency(scene: Scene) -> tuple[int, str]:
+    """What goes first; among equals a fixed order that is nobody's merit."""
+    reason = rotation.reason(scene.ledger, scene.clock)
+    active = scene.ledger.active
+    return rotation.URGENCY[reason] if reason else len(rotation.URGENCY), (active.digest or "") if active else ""
+
+
+def status_of_key(scene: Scene) -> Iterator[Action]:
+    key = scene.ledger.key
+    return set_status(names.API_KEY, key.name, key.status, status.of_key(scene))
+
+
+def status_of_keyset(keyset: KeySet, wanted: dict[str, Any]) -> Iterator[Action]:
+    return set_status(names.KEY_SET, keyset.name, keyset.status, wanted)
+
+
+def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetime | None:
+    """The first moment at which the clock alone changes the plan."""
+    dates = [date for scene in scenes for date in dates_of_key(scene)]
+    dates += [
+        entry.not_after + entries.TOMBSTONE for entry in world.entries(seen) if entry.state == "revoked" and entry.not_after
+    ]
+    dates += gate.dates(seen)
+    return min((date for date in dates if date > clock.earliest), default=None)
+
+
+def dates_of_key(scene: Scene) -> Iterator[datetime]:
+    key = scene.ledger.key
+    yield from (date for date, _ in status.upcoming(scene))
+    for version in scene.ledger.having("superseded"):
+        if version.ends_at is not None:
+            yield overlap.removal(key, version.ends_at)
+            yield overlap.decision(key, version) or version.ends_at
+    if key.spec.expires_at is not None:
+        yield from (key.spec.expires_at - before for before, _ in status.NOTICES)
+    if (late := status.late_since(scene)) is not None:
+        yield late

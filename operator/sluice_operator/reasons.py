@@ -1,0 +1,101 @@
+"""The closed lists of reasons: of conditions (with their sentence) and of events. docs/operator.md explains each.
+
+`{}` in a sentence is filled in with names only: never a value of a Secret.
+"""
+
+from __future__ import annotations
+
+CONDITIONS: dict[str, str] = {
+    # Ready of an ApiKey
+    "Active": "version {} is accepted by the target and handed out",
+    "Staging": "the first version is being made",
+    "Publishing": "the key set with the new version is being written",
+    "Converging": "waiting until every Pod accepts the new version: {}",
+    "Suspended": "suspended: refused until spec.suspended is false",
+    "Revoked": "revoked: refused for good",
+    "Expired": "spec.expiresAt has passed: refused; move it to accept the key again",
+    "PlaintextLost": "the Secrets of version {} are gone; it is still accepted and a new version follows",
+    # Refusals: Ready of a key without a version, Degraded of one that has one
+    "KeySetNotFound": "no KeySet of the name in spec.keySetRef is in this namespace",
+    "NotSelected": "the labels are not those of spec.selector of the KeySet",
+    "ScopesNotAllowed": "spec.scopes has scopes that spec.allowedScopes of the KeySet has not; they are not granted",
+    "SecretNotOwned": "these Secrets belong to somebody else: {}; delete them or choose another name",
+    "DigestTaken": "spec.delivery.digest belongs to another key or was revoked",
+    "KeySetFull": "the KeySet has spec.maxKeys keys, or no room left; delete keys, then this one is taken in",
+    # Published
+    "InKeySet": "the key set has it",
+    "NotInKeySet": "the key set does not have it",
+    # Rotating
+    "Idle": "no rotation is on its way",
+    "Staged": "version {} is made and not handed out yet",
+    "Overlap": "version {} is still accepted beside its successor",
+    # PreviousInUse
+    "Used": "version {} was used within the last half overlap; take its successor from the client Secret",
+    "NotUsed": "no superseded version is in use",
+    # Expiring
+    "Within30Days": "the key expires within 30 days",
+    "Within7Days": "the key expires within 7 days",
+    "Within1Day": "the key expires within a day",
+    "NotSoon": "the key does not expire soon",
+    # Degraded, both kinds
+    "AsExpected": "nothing is wrong",
+    "ConvergenceLate": "these Pods have not acknowledged the key set for 5 minutes: {}",
+    "NotAcknowledged": "no Pod of the target acknowledges the key set",
+    "InvalidApiKey": "these ApiKeys break the rules of their kind and are left as they are: {}",
+    "NoRoom": "the key set is as large as a Secret may be: no new versions; delete or revoke keys",
+    "ClockSkewed": "the clocks of operator and API server differ; what is due by time waits for the later one",
+    # KeySet: Ready, Converged, TargetFound, ProbesWired
+    "Published": "the key set is written and every Pod has it",
+    "Converged": "every Pod has the revision",
+    "Lagging": "waiting for Pods: {}",
+    "NotPublished": "the key set is not written yet",
+    "TargetFound": "the Deployment is there",
+    "TargetNotFound": "no Deployment of the name in spec.target is in this namespace",
+    "NoPods": "no Pod of the target answers yet",
+    "NotAudited": "the probes were not looked at yet",
+    "Proven": "three distinct probes, and each Pod's readiness was seen to answer 200",
+    "NotProven": "readiness was not yet seen to answer 200 on: {}",
+    "Findings": "the probes need work: {}",
+}
+
+# Reason of an event, and its sentence.
+EVENTS: dict[str, str] = {
+    "VersionStaged": "made {}",
+    "VersionRestored": "made {} again, with the same digest",
+    "VersionAdopted": "brought labels, annotations and owner of {} up to date",
+    "KeySetPublished": "wrote revision {}",
+    "KeySetRestored": "overwrote a key set that somebody else had written",
+    "VersionActivated": "{} has the new version",
+    "ClientRepaired": "{} has the same version again",
+    "ClientRemoved": "deleted {}",
+    "PlaintextDropped": "took the plaintext out of {}",
+    "VersionRetired": "deleted {}",
+}
+# Reasons of conditions that become a Warning when a condition takes them on.
+WARNINGS = {
+    "ClockSkewed",
+    "ConvergenceLate",
+    "DigestTaken",
+    "Expired",
+    "Findings",
+    "InvalidApiKey",
+    "KeySetFull",
+    "KeySetNotFound",
+    "NoRoom",
+    "NotAcknowledged",
+    "NotSelected",
+    "PlaintextLost",
+    "ScopesNotAllowed",
+    "SecretNotOwned",
+    "TargetNotFound",
+    "Used",
+    "Within1Day",
+    "Within30Days",
+    "Within7Days",
+}
+
+
+def sentence(reason: str, *about: str) -> str:
+    """The sentence of a reason of either list, at most ten names in it."""
+    shown = ", ".join(about[:10]) + (f" and {len(about) - 10} more" if len(about) > 10 else "")
+    return {**CONDITIONS, **EVENTS}[reason].format(shown)

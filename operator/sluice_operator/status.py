@@ -1,0 +1,188 @@
+"""The status of an ApiKey, for people and `kubectl get`: is it safe, until when, what happens next.
+
+Nothing of a status is ever read back but to keep lastTransitionTime, and to see that there is nothing to write.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sluice_operator import conditions, gate, overlap, reasons, rotation, steps, times
+from sluice_operator.conditions import Condition
+from sluice_operator.ledger import Version
+from sluice_operator.model import ApiKey
+from sluice_operator.steps import Scene
+from sluice_operator.times import Clock
+
+# lastUsedAt moves no more often than this: it would be written with every request otherwise.
+USE_STEP = timedelta(hours=1)
+NOTICES = ((timedelta(days=1), "Within1Day"), (timedelta(days=7), "Within7Days"), (timedelta(days=30), "Within30Days"))
+
+
+def of_key(scene: Scene) -> dict[str, Any]:
+    """The whole status of one key; fields that there is nothing to say of are left out."""
+    key, active = scene.ledger.key, scene.ledger.active
+    following = upcoming(scene)
+    first = min(following, default=None)
+    old = next(iter(scene.ledger.having("superseded")), None)
+    fields = {
+        "version": active.number if active else None,
+        "expiresAt": shown(key.spec.expires_at),
+        "nextAction": first[1] if first else None,
+        "nextActionAt": shown(first[0]) if first else None,
+        "lastUsedAt": last_used(scene, active, key.status.get("lastUsedAt")) if active else None,
+        "previousVersion": old.number if old else None,
+        "previousEndsAt": shown(old.ends_at) if old else None,
+    }
+    return written(key, fields, of_conditions(scene), scene.clock)
+
+
+def written(key: ApiKey, fields: dict[str, Any], found: list[Condition], clock: Clock) -> dict[str, Any]:
+    generation = key.metadata.generation
+    return {
+        "observedGeneration": generation,
+        **{name: value for name, value in fields.items() if value is not None},
+        "conditions": conditions.merge(key.status.get("conditions"), found, generation, clock.here),
+    }
+
+
+def without_keyset(key: ApiKey, clock: Clock) -> dict[str, Any]:
+    """Of a key whose KeySet does not exist."""
+    return written(key, {}, [condition("Ready", "False", "KeySetNotFound")], clock)
+
+
+def shown(moment: datetime | None) -> str | None:
+    return times.stamp(moment) if moment is not None else None
+
+
+def last_used(scene: Scene, version: Version, before: Any) -> str | None:
+    """When the version was last used, in steps of USE_STEP."""
+    used = overlap.last_use(scene.ledger.key, version, scene.world.last_used)
+    old = times.read_stamp(before if isinstance(before, str) else None)
+    if used is None or (old is not None and used - old < USE_STEP):
+        return shown(old)
+    return shown(used)
+
+
+def upcoming(scene: Scene) -> list[tuple[datetime, str]]:
+    """What the clock will bring, and when."""
+    key, active = scene.ledger.key, scene.ledger.active
+    if scene.dead:
+        return []
+    found = [(key.spec.expires_at, "Expire")]
+    for version in scene.ledger.having("superseded"):
+        found += [(version.ends_at, "Retire")]
+    if active is not None:
+        if not scene.resting and not scene.ledger.staged:
+            found += [(rotation.due(key, active), "Rotate")]
+        if not steps.is_dropped(scene, active):
+            found += [(steps.drop_date(scene, active), "Drop")]
+    return [(date, what) for date, what in found if date is not None]
+
+
+def of_conditions(scene: Scene) -> list[Condition]:
+    return [ready(scene), published(scene), rotating(scene), previous_in_use(scene), expiring(scene), degraded(scene)]
+
+
+def condition(kind: str, status: Any, reason: str, *about: str) -> Condition:
+    return Condition(kind, status, reason, reasons.sentence(reason, *about))
+
+
+def ready(scene: Scene) -> Condition:
+    """Whether a client that takes the key from its Secret now is let in."""
+    active = scene.ledger.active
+    reason = unready(scene)
+    if reason is None:
+        return condition("Ready", "True", "Active", str(active.number if active else ""))
+    about = {"PlaintextLost": [str(active.number)] if active else [], "SecretNotOwned": scene.ledger.foreign}
+    return condition("Ready", "False", reason, *about.get(reason, waited_for(scene)))
+
+
+def unready(scene: Scene) -> str | None:
+    key, active = scene.ledger.key, scene.ledger.active
+    if key.spec.revoked:
+        return "Revoked"
+    if scene.dead:
+        return "Expired"
+    if key.spec.suspended:
+        return "Suspended"
+    if active is not None:
+        return not_accepted(scene, active)
+    if scene.refusal is not None:
+        return scene.refusal
+    return underway(scene)
+
+
+def not_accepted(scene: Scene, active: Version) -> str | None:
+    if not scene.accepts(active):
+        return scene.refusal or "Publishing"
+    return "PlaintextLost" if rotation.lost(scene.ledger) else None
+
+
+def underway(scene: Scene) -> str:
+    """What the first version waits for."""
+    if scene.ledger.staged is None:
+        return "Staging"
+    return steps.blocked(scene) or "Converging"
+
+
+def waited_for(scene: Scene) -> tuple[str, ...]:
+    """The Pods that the staged version waits for."""
+    staged = scene.ledger.staged
+    if staged is None or not scene.accepts(staged):
+        return ()
+    late = gate.lagging(scene.world, scene.clock, gate.has_digest(scene.world, staged.digest or ""))
+    return tuple(sorted(pod.name for pod in late)) or tuple(sorted(steps.unproved(scene, staged)))
+
+
+def published(scene: Scene) -> Condition:
+    there = bool(scene.entries) and all(version.digest in scene.entries for version in scene.ledger.live)
+    return condition("Published", "True", "InKeySet") if there else condition("Published", "False", "NotInKeySet")
+
+
+def rotating(scene: Scene) -> Condition:
+    staged, active = scene.ledger.staged, scene.ledger.active
+    if staged is not None and active is not None:
+        return condition("Rotating", "True", "Staged", str(staged.number))
+    for version in scene.ledger.having("superseded"):
+        return condition("Rotating", "True", "Overlap", str(version.number))
+    return condition("Rotating", "False", "Idle")
+
+
+def previous_in_use(scene: Scene) -> Condition:
+    """Whether somebody still sends a superseded version shortly before it ends."""
+    key = scene.ledger.key
+    for version in scene.ledger.having("superseded"):
+        used = overlap.last_use(key, version, scene.world.last_used)
+        if version.ends_at is not None and used is not None and used > version.ends_at - key.spec.rotation.overlap / 2:
+            return condition("PreviousInUse", "True", "Used", str(version.number))
+    return condition("PreviousInUse", "False", "NotUsed")
+
+
+def expiring(scene: Scene) -> Condition:
+    expires_at = scene.ledger.key.spec.expires_at
+    for before, reason in NOTICES:
+        if expires_at is not None and scene.clock.earliest >= expires_at - before:
+            return condition("Expiring", "True", reason)
+    return condition("Expiring", "False", "NotSoon")
+
+
+def degraded(scene: Scene) -> Condition:
+    """What somebody should look at."""
+    if scene.refusal is not None:
+        return condition("Degraded", "True", scene.refusal, *scene.ledger.foreign)
+    if not scene.dead and rotation.lost(scene.ledger):
+        return condition("Degraded", "True", "PlaintextLost", str(scene.ledger.active.number if scene.ledger.active else ""))
+    if (late := late_since(scene)) is not None and scene.clock.earliest >= late:
+        pods = waited_for(scene)
+        return condition("Degraded", "True", "ConvergenceLate" if pods else "NotAcknowledged", *pods)
+    return condition("Degraded", "False", "AsExpected")
+
+
+def late_since(scene: Scene) -> datetime | None:
+    """From when a staged version counts as held up."""
+    staged = scene.ledger.staged
+    if staged is None or staged.secret is None or scene.resting:
+        return None
+    return staged.secret.metadata.creation_timestamp + gate.PATIENCE

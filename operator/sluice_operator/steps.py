@@ -1,0 +1,248 @@
+"""The next steps of one key, as actions. `plan` puts them in order; the table of states is in its docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from msgspec import Struct
+
+from sluice import keys
+from sluice_operator import gate, marks, names, overlap, rotation
+from sluice_operator.actions import (
+    ActivateClient,
+    AdoptVersion,
+    DropPlaintext,
+    Marks,
+    ProbeWhoami,
+    RemoveClient,
+    RepairClient,
+    RestoreVersion,
+    RetireVersion,
+    StageVersion,
+)
+from sluice_operator.admission import Refusal, expired, valid_now
+from sluice_operator.ledger import Ledger, Version
+from sluice_operator.model import KeySet
+from sluice_operator.times import Clock
+from sluice_operator.world import World
+
+
+class Scene(Struct, frozen=True, kw_only=True):
+    """One key and all that its next steps depend on. `entries`: those of it that are published, by digest, when they are ours."""
+
+    world: World
+    clock: Clock
+    keyset: KeySet
+    ledger: Ledger
+    refusal: Refusal | None = None
+    entries: dict[str, keys.KeyEntry]
+
+    @property
+    def dead(self) -> bool:
+        """Revoked or expired: nothing is made or handed out any more."""
+        return self.ledger.key.spec.revoked or expired(self.ledger.key, self.clock)
+
+    def accepts(self, version: Version) -> bool:
+        """Whether the key set, as we wrote it, accepts `version` (its dates apart)."""
+        entry = self.entries.get(version.digest or "")
+        return entry is not None and entry.state == "active"
+
+    @property
+    def resting(self) -> bool:
+        """Nothing new is made or handed out; what is there is kept as it is."""
+        return self.dead or self.ledger.key.spec.suspended or self.refusal is not None
+
+
+def repairs(scene: Scene) -> Iterator[RestoreVersion | AdoptVersion | RepairClient | RetireVersion]:
+    """What brings the Secrets of a key back to what they should be."""
+    if scene.dead:
+        return
+    for version in scene.ledger.live:
+        yield from repair_version(scene, version)
+    active = scene.ledger.active
+    if active is not None and scene.ledger.key.client_secret is not None and not is_dropped(scene, active):
+        yield from repair_client(scene, active)
+
+
+def repair_version(scene: Scene, version: Version) -> Iterator[RestoreVersion | AdoptVersion | RetireVersion]:
+    ledger, secret = scene.ledger, version.secret
+    wanted = version_marks(scene, version)
+    if is_over(scene, version):
+        return
+    if secret is None:
+        source = ledger.key.client_secret if ledger.held_by_client(version) and not is_dropped(scene, version) else None
+        yield RestoreVersion(
+            secret=names.version_secret(ledger.key.name, version.number),
+            digest=version.digest or "",
+            source=source,
+            immutable=is_immutable(scene),
+            marks=wanted,
+        )
+    elif is_broken(scene, version) and version.digest in scene.entries:
+        yield RetireVersion(secret.name, secret.metadata.resource_version)
+    elif not marks.there(wanted, secret.metadata):
+        yield AdoptVersion(secret=secret.name, marks=wanted, precondition=secret.metadata.resource_version)
+
+
+def version_marks(scene: Scene, version: Version) -> Marks:
+    ends_at = overlap.end(scene.ledger, version, scene.world, scene.clock) if version.role == "superseded" else None
+    return marks.record(scene.ledger.key, version, activation(scene, version), ends_at)
+
+
+def activation(scene: Scene, version: Version) -> datetime | None:
+    """When `version` was handed out, as far as it is known; of the active one it has to be."""
+    return version.activated_at or (scene.clock.latest if version.role == "active" else None)
+
+
+def is_over(scene: Scene, version: Version) -> bool:
+    """Whether a superseded version has left the key set."""
+    if version.role != "superseded" or version.ends_at is None:
+        return False
+    ends_at = overlap.end(scene.ledger, version, scene.world, scene.clock)
+    return scene.clock.earliest >= overlap.removal(scene.ledger.key, ends_at)
+
+
+def is_broken(scene: Scene, version: Version) -> bool:
+    """Whether the Secret holds another key than its version's, or none although the client Secret has it."""
+    secret = version.secret
+    if secret is None or version.plaintext:
+        return False
+    mountable = scene.ledger.key.spec.delivery.mode == "Retain" and scene.ledger.held_by_client(version)
+    return (secret.digest is not None and not is_dropped(scene, version)) or mountable
+
+
+def is_immutable(scene: Scene) -> bool:
+    """Under DropAfter the plaintext has to come out again."""
+    return scene.ledger.key.spec.delivery.mode != "DropAfter"
+
+
+def repair_client(scene: Scene, active: Version) -> Iterator[RepairClient]:
+    """The client Secret holds the active version, whatever was done to it: the same value, never a new one."""
+    key, client = scene.ledger.key, scene.ledger.client
+    if not active.plaintext or active.secret is None or key.client_secret is None or key.client_secret in scene.ledger.foreign:
+        return
+    wanted = marks.client(key, active, activation(scene, active) or scene.clock.latest)
+    if client is None or client.digest != active.digest or not marks.there(wanted, client.metadata):
+        yield RepairClient(
+            secret=key.client_secret,
+            source=active.secret.name,
+            digest=active.digest or "",
+            marks=wanted,
+            precondition=client.metadata.resource_version if client else None,
+        )
+
+
+def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoami]:
+    """The staged version goes to the client when every Pod accepts it, proved by its own answer."""
+    staged, key = scene.ledger.staged, scene.ledger.key
+    if staged is None or staged.secret is None or blocked(scene) is not None:
+        return
+    digest = staged.digest or ""
+    if staged.plaintext and (pods := unproved(scene, staged)):
+        yield ProbeWhoami(staged.secret.name, digest, key.name, staged.number, pods)
+    elif key.client_secret is None:
+        wanted = marks.record(key, staged, scene.clock.latest, None)
+        yield AdoptVersion(secret=staged.secret.name, marks=wanted, precondition=staged.secret.metadata.resource_version)
+    else:
+        client = scene.ledger.client
+        yield ActivateClient(
+            secret=key.client_secret,
+            source=staged.secret.name,
+            digest=digest,
+            marks=marks.client(key, staged, scene.clock.latest),
+            precondition=client.metadata.resource_version if client else None,
+        )
+
+
+def blocked(scene: Scene) -> str | None:
+    """Why the staged version is not handed out yet, as a reason; None: only a proof may be missing, or nothing."""
+    staged = scene.ledger.staged
+    if scene.resting:
+        return "Resting"
+    if staged is None or not scene.accepts(staged):
+        return "Publishing"
+    if (why := gate.nobody(scene.world)) is not None:
+        return why
+    return "Converging" if gate.lagging(scene.world, scene.clock, gate.has_digest(scene.world, staged.digest or "")) else None
+
+
+def unproved(scene: Scene, staged: Version) -> tuple[str, ...]:
+    """The Pods that have not yet answered with the staged key. One that is not valid yet can prove nothing."""
+    entry = scene.entries.get(staged.digest or "")
+    if entry is not None and not valid_now(entry, scene.clock):
+        return ()
+    return gate.unproved(scene.world.pods, staged.digest or "")
+
+
+def stage(scene: Scene) -> Iterator[StageVersion]:
+    """A new version, if there is a reason for one and the one before the active is gone: never a third."""
+    ledger, key = scene.ledger, scene.ledger.key
+    if scene.resting or rotation.reason(ledger, scene.clock) is None or not is_alone(scene):
+        return
+    digest = key.spec.delivery.digest
+    yield StageVersion(
+        secret=names.version_secret(key.name, ledger.highest + 1),
+        environment=scene.keyset.spec.environment,
+        digest=digest,
+        immutable=is_immutable(scene),
+        marks=marks.staged(key, digest),
+    )
+
+
+def is_alone(scene: Scene) -> bool:
+    """Whether no version but the active one is published or should be."""
+    active = scene.ledger.active
+    superseded = [version for version in scene.ledger.having("superseded") if not is_over(scene, version)]
+    others = [digest for digest in scene.entries if active is None or digest != active.digest]
+    return not superseded and not others
+
+
+def is_dropped(scene: Scene, version: Version) -> bool:
+    """Whether the plaintext of `version` should be nowhere: DropAfter, and its time is over."""
+    delivery = scene.ledger.key.spec.delivery
+    if delivery.mode != "DropAfter" or version.role == "staged":
+        return False
+    if version.role == "superseded" or (version.secret is not None and version.secret.digest is None):
+        return True
+    drop_at = drop_date(scene, version)
+    return drop_at is not None and scene.clock.earliest >= drop_at
+
+
+def drop_date(scene: Scene, version: Version) -> datetime | None:
+    """When the plaintext of the active version goes; None: it stays."""
+    after = scene.ledger.key.spec.delivery.drop_after
+    return None if after is None or version.activated_at is None else version.activated_at + after
+
+
+def drops(scene: Scene) -> Iterator[RemoveClient | DropPlaintext]:
+    """DropAfter: first the client Secret, then the data of the version Secret; neither before that says what the other did."""
+    active, client = scene.ledger.active, scene.ledger.client
+    if active is not None and client is not None and is_dropped(scene, active) and is_noted(scene, active):
+        yield RemoveClient(client.name, client.metadata.resource_version)
+    for version in scene.ledger.live:
+        if version.secret is not None and version.secret.digest is not None and is_dropped(scene, version):
+            yield DropPlaintext(version.secret.name, version.secret.metadata.resource_version)
+
+
+def is_noted(scene: Scene, version: Version) -> bool:
+    """Whether the version Secret has all that is known of its version."""
+    return version.secret is not None and marks.there(version_marks(scene, version), version.secret.metadata)
+
+
+def removals(scene: Scene) -> Iterator[RemoveClient | RetireVersion]:
+    """Secrets of versions that the key set, as we wrote it, no longer accepts."""
+    client, key = scene.ledger.client, scene.ledger.key
+    if not is_known(scene):
+        return
+    if key.spec.revoked and client is not None and not scene.entries:
+        yield RemoveClient(client.name, client.metadata.resource_version)
+    for version in scene.ledger.versions:
+        gone = version.role == "stray" or key.spec.revoked or is_over(scene, version)
+        if gone and version.secret is not None and version.digest not in scene.entries:
+            yield RetireVersion(version.secret.name, version.secret.metadata.resource_version)
+
+
+def is_known(scene: Scene) -> bool:
+    """Whether the key set is there and is the one that we wrote."""
+    return scene.world.published is not None and scene.world.published.authentic

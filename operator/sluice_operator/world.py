@@ -1,0 +1,133 @@
+"""What the planner is told: one KeySet and all that belongs to it, as it was seen at one moment.
+
+The engine fills this in before each `plan`; the planner asks nobody else. No plaintext ever comes in here: of a key in a
+Secret the engine keeps its digest. Wanted of the engine:
+
+- `keys`: every ApiKey of the namespace whose `keySetRef` names the KeySet, without those that are being deleted.
+- `secrets`: every Secret of type sluice.dev/api-key with the KeySet's label, and, read by name, whatever Secret `wanted_names`
+  lists: a Secret whose labels were taken away is invisible to a watch that selects by label.
+- `pods`: those of the target (its ReplicaSets'), asked for `/keyset` at most ten seconds ago whenever a key of the set has a
+  staged or a superseded version, and at most a minute ago otherwise.
+- `known`: the digests of each revision that this process published; only memory, and lost without harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from msgspec import Struct, field
+
+from sluice import keys
+from sluice_operator import names
+from sluice_operator.lints import Finding
+from sluice_operator.model import ApiKey, KeySet, Metadata
+
+
+class Secret(Struct, frozen=True, kw_only=True):
+    """A Secret of a version or a client. `digest`: `sha256:<hex>` of its data `key`; None when there is none in it."""
+
+    metadata: Metadata
+    type: str
+    digest: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    def note(self, annotation: str) -> str | None:
+        return self.metadata.annotations.get(annotation)
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    """The Secret with the key set. `document` None: its data is missing or is no key set (keys.parse_document refused it)."""
+
+    metadata: Metadata
+    type: str
+    document: keys.KeySetDocument | None = None
+
+    @property
+    def authentic(self) -> bool:
+        """Whether the document is the one that the operator wrote last."""
+        noted = self.metadata.annotations.get(names.REVISION)
+        return self.ours and self.document is not None and noted == self.document.revision
+
+    @property
+    def ours(self) -> bool:
+        return self.type == names.KEYSET_TYPE
+
+
+class Report(Struct, frozen=True):
+    """What a Pod's `/keyset` answered. `revision` None: its workers differ, or have none."""
+
+    revision: str | None
+    workers: int = 1
+    loaded: int = 1
+
+
+class Pod(Struct, frozen=True, kw_only=True):
+    """A Pod of the target.
+
+    was_ready: Ready now or at any time before: clients may have a connection to it
+    started: it has a node and its containers were started, so its volumes are mounted
+    finished: all its containers have ended for good
+    report: None when it did not answer
+    proved: digests of staged keys with which this Pod's `whoami` answered 200, that keyId and version
+    ready_seen: its readiness probe was seen to answer 200 by the operator itself
+    """
+
+    name: str
+    uid: str
+    created: datetime
+    resource_version: str = ""
+    revision: str | None = None  # the annotation
+    started: bool = True
+    was_ready: bool = True
+    terminating: bool = False
+    finished: bool = False
+    report: Report | None = None
+    proved: frozenset[str] = frozenset()
+    ready_seen: bool = False
+
+
+class Target(Struct, frozen=True):
+    """The Deployment: how many Pods it wants."""
+
+    replicas: int
+
+
+class World(Struct, frozen=True, kw_only=True):
+    """All that one plan is made of.
+
+    keyset: None when no such KeySet exists; `keys` then only get a status
+    unreadable: names of ApiKeys that are no ApiKey by our rules; what is published of them stays as it is
+    last_used: when `keyId/version` was last accepted, over all Pods and as far back as the engine knows
+    findings: what the lints say of the target; None: not looked at yet
+    """
+
+    keyset: KeySet | None
+    keys: tuple[ApiKey, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    published: Published | None = None
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    target: Target | None = None
+    pods: tuple[Pod, ...] = ()
+    last_used: Mapping[str, datetime] = field(default_factory=dict)
+    findings: tuple[Finding, ...] | None = None
+
+
+def wanted_names(world: World) -> Iterator[str]:
+    """Names of Secrets that a plan may need and a watch by label may miss."""
+    for key in world.keys:
+        if key.client_secret is not None:
+            yield key.client_secret
+    for entry in entries(world):
+        yield names.version_secret(entry.key_id, entry.version)
+
+
+def entries(world: World) -> tuple[keys.KeyEntry, ...]:
+    """What is published now, by whomever."""
+    if world.published is None or world.published.document is None or not world.published.ours:
+        return ()
+    return world.published.document.entries
