@@ -1,0 +1,80 @@
+locals {
+  name = "${var.project}-${var.environment}"
+  tags = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
+
+  account = {
+    id        = var.account_id
+    partition = data.aws_partition.current.partition
+    region    = var.region
+  }
+
+  # Each zone EKS can put a control plane in, in the order of names; the variable fixes them.
+  availability_zones = length(var.availability_zones) > 0 ? var.availability_zones : slice(
+    sort(data.aws_availability_zones.usable.names), 0, min(var.az_count, length(data.aws_availability_zones.usable.names))
+  )
+
+  # What a cluster without internet talks to (EKS user guide, "Deploy private clusters with limited internet access"), and Secrets Manager for the
+  # migration.
+  private_endpoints = [
+    "autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "elasticloadbalancing", "logs", "secretsmanager", "sts",
+  ]
+  interface_endpoints = var.interface_endpoints != null ? var.interface_endpoints : toset(var.nat_mode == "none" ? local.private_endpoints : [])
+
+  # End of standard support: 1.35 by the EKS user guide's release calendar. No date was found for 1.36, which EKS did not have yet on 24 April 2026;
+  # support lasts 14 months, so it ends on this day at the earliest.
+  kubernetes_support_ends = { "1.35" = "2027-03-27", "1.36" = "2027-06-24" }
+
+  addons = ["aws-ebs-csi-driver", "coredns", "eks-pod-identity-agent", "kube-proxy", "metrics-server", "vpc-cni"]
+
+  # Graviton families have a g after their number: t4g, m7g, c7gn, im4gn.
+  graviton           = "^[a-z]+[0-9]+g[a-z]*\\."
+  node_architectures = { for name, group in var.node_groups : name => can(regex(local.graviton, group.instance_types[0])) ? "arm64" : "x86_64" }
+
+  # Memory of each class (RDS user guide, "Hardware specifications for DB instance classes").
+  database_memory_gib = {
+    "db.t4g.micro"   = 1
+    "db.t4g.small"   = 2
+    "db.t4g.medium"  = 4
+    "db.t4g.large"   = 8
+    "db.m7g.large"   = 8
+    "db.m7g.xlarge"  = 16
+    "db.m7g.2xlarge" = 32
+    "db.r7g.large"   = 16
+    "db.r7g.xlarge"  = 32
+    "db.r7g.2xlarge" = 64
+  }
+  # A little below RDS's own formula (memory / 9531392 bytes, about 112 for a GiB), and like it at most 5000.
+  database_max_connections = min(5000, 100 * lookup(local.database_memory_gib, var.database_instance_class, 1))
+
+  github_contexts = var.github == null ? {} : {
+    push   = coalesce(var.github.push_context, "environment:${var.environment}-push")
+    sign   = coalesce(var.github.sign_context, "environment:${var.environment}-sign")
+    gitops = coalesce(var.github.write_context, "environment:${var.environment}-gitops")
+  }
+
+  # The one place that names ServiceAccounts: associations, trust policies and the chart's values all come from here.
+  service_accounts = merge(
+    {
+      service       = { namespace = var.namespace, name = "sluice" }
+      migrate       = { namespace = var.namespace, name = "sluice-migrate" }
+      operator      = { namespace = var.namespace, name = "sluice-operator" }
+      image_updater = { namespace = "argocd", name = "argocd-image-updater" }
+      external_dns  = { namespace = "external-dns", name = "external-dns" }
+    },
+    # Auto mode brings both along.
+    var.compute_mode == "auto" ? {} : {
+      load_balancer_controller = { namespace = "kube-system", name = "aws-load-balancer-controller" }
+      cluster_autoscaler       = { namespace = "kube-system", name = "cluster-autoscaler" }
+    },
+  )
+
+  # What AWS can not change without making it anew, data and all.
+  chosen_once = {
+    name                 = local.name
+    region               = var.region
+    vpc_cidr             = var.vpc_cidr
+    cluster_service_cidr = var.cluster_service_cidr
+    compute_mode         = var.compute_mode
+    database_name        = var.database_name
+  }
+}

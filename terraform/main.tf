@@ -1,0 +1,194 @@
+data "aws_partition" "current" {}
+
+data "aws_availability_zones" "usable" {
+  # checkov:skip=CKV_AWS_394:only the first az_count names are taken, new zones of a region come later in the alphabet, and prod names its zones
+  state = "available"
+  # EKS puts no control plane there (EKS user guide, "Amazon EKS networking requirements").
+  exclude_zone_ids = ["cac1-az3", "use1-az3", "usw1-az2"]
+
+  # Neither local zones nor those that an account must opt in to.
+  filter {
+    name   = "zone-type"
+    values = ["availability-zone"]
+  }
+
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+# CloudWatch writes with this key for log groups of this account and of this environment's names only.
+data "aws_iam_policy_document" "logs_key" {
+  statement {
+    sid       = "CloudWatchLogs"
+    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["logs.${var.region}.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:logs:arn"
+      values = [for path in ["eks/${local.name}/*", "rds/instance/${local.name}/*", "vpc/${local.name}/*"] :
+      "arn:${local.account.partition}:logs:${var.region}:${var.account_id}:log-group:/aws/${path}"]
+    }
+  }
+}
+
+module "logs_key" {
+  source = "./modules/key"
+
+  name                 = "${local.name}-logs"
+  description          = "Logs of ${local.name}"
+  account              = local.account
+  deletion_window_days = var.key_deletion_window_days
+  policies             = [data.aws_iam_policy_document.logs_key.json]
+}
+
+module "network" {
+  source = "./modules/network"
+
+  name                     = local.name
+  account                  = local.account
+  cidr                     = var.vpc_cidr
+  availability_zones       = local.availability_zones
+  nat_mode                 = var.nat_mode
+  interface_endpoints      = local.interface_endpoints
+  log_retention_days       = var.log_retention_days
+  log_key_arn              = module.logs_key.arn
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+module "registry" {
+  source = "./modules/registry"
+
+  name                     = local.name
+  account                  = local.account
+  repositories             = var.repositories
+  retention                = var.image_retention
+  force_delete             = var.repository_force_delete
+  pull_through_cache       = var.pull_through_cache
+  key_deletion_window_days = var.key_deletion_window_days
+}
+
+module "cluster" {
+  source = "./modules/cluster"
+
+  name                = local.name
+  account             = local.account
+  kubernetes_version  = var.kubernetes_version
+  subnet_ids          = module.network.private_subnet_ids
+  service_cidr        = var.cluster_service_cidr
+  public_access_cidrs = var.cluster_public_access_cidrs
+  log_types           = var.cluster_log_types
+  access              = var.cluster_access
+  compute_mode        = var.compute_mode
+  node_groups = {
+    for name, group in var.node_groups : name => merge(group, { architecture = local.node_architectures[name] })
+  }
+  workload_identity = var.workload_identity
+  addon_versions    = var.addon_versions
+  cached_repository_arns = [
+    for upstream in var.pull_through_cache :
+    "arn:${local.account.partition}:ecr:${var.region}:${var.account_id}:repository/${local.name}/${upstream}/*"
+  ]
+  log_retention_days       = var.log_retention_days
+  log_key_arn              = module.logs_key.arn
+  key_deletion_window_days = var.key_deletion_window_days
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+module "database" {
+  source = "./modules/database"
+
+  name                     = local.name
+  account                  = local.account
+  vpc_id                   = module.network.vpc_id
+  subnet_ids               = module.network.data_subnet_ids
+  client_security_group_id = module.cluster.security_group_id
+  database_name            = var.database_name
+  engine_version           = var.database_engine_version
+  instance_class           = var.database_instance_class
+  max_connections          = local.database_max_connections
+  storage                  = { initial_gib = var.database_storage_gib, max_gib = var.database_max_storage_gib }
+  multi_az                 = var.database_multi_az
+  backup                   = { retention_days = var.database_backup_retention_days, window = var.database_backup_window }
+  maintenance_window       = var.database_maintenance_window
+  apply_immediately        = var.database_apply_immediately
+  monitoring_interval      = var.database_monitoring_interval
+  deletion_protection      = var.database_deletion_protection
+  skip_final_snapshot      = var.database_skip_final_snapshot
+  log_retention_days       = var.log_retention_days
+  log_key_arn              = module.logs_key.arn
+  key_deletion_window_days = var.key_deletion_window_days
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+module "identity" {
+  source = "./modules/identity"
+
+  name             = local.name
+  account          = local.account
+  cluster          = module.cluster.identity
+  service_accounts = local.service_accounts
+  github = var.github == null ? null : {
+    owner         = var.github.owner
+    owner_id      = var.github.owner_id
+    repository    = var.github.repository
+    repository_id = var.github.repository_id
+    contexts      = local.github_contexts
+  }
+  repository_arns = module.registry.repository_arns
+  signing_key_arn = module.registry.signing_key_arn
+  database = {
+    resource_id      = module.database.resource_id
+    owner_secret_arn = module.database.owner_secret_arn
+    key_arn          = module.database.key_arn
+  }
+  vpc_arn                  = module.network.vpc_arn
+  zone_ids                 = var.route53_zone_ids
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+module "handover" {
+  source = "./modules/handover"
+
+  account     = local.account
+  environment = var.environment
+  cluster = {
+    name              = module.cluster.name
+    version           = module.cluster.version
+    endpoint          = module.cluster.endpoint
+    security_group_id = module.cluster.security_group_id
+    compute_mode      = var.compute_mode
+    workload_identity = var.workload_identity
+  }
+  network = {
+    vpc_id             = module.network.vpc_id
+    cidr               = var.vpc_cidr
+    public_subnet_ids  = module.network.public_subnet_ids
+    private_subnet_ids = module.network.private_subnet_ids
+    data_subnet_cidrs  = module.network.data_subnet_cidrs
+    aws_cidr           = var.nat_mode == "none" ? var.vpc_cidr : null
+  }
+  registry = {
+    repository_url     = module.registry.repository_urls[var.repositories[0]]
+    cache_prefixes     = module.registry.cache_prefixes
+    signing_public_key = module.registry.signing_public_key
+  }
+  database = {
+    host             = module.database.host
+    port             = module.database.port
+    name             = module.database.name
+    owner_secret_arn = module.database.owner_secret_arn
+    max_connections  = local.database_max_connections
+  }
+  service_accounts = local.service_accounts
+  role_arns        = module.identity.workload_role_arns
+  zone_ids         = var.route53_zone_ids
+  gitops           = var.gitops
+}

@@ -1,0 +1,161 @@
+# PostgreSQL on RDS: encrypted, TLS only, reached from the cluster only, its owner's password kept and rotated by RDS.
+
+locals {
+  owner = "sluice_owner"
+  parameters = {
+    "rds.force_ssl" = { value = "1", apply_method = "immediate" }
+    # A number, where RDS would have a formula: the chart's pool guard counts on it.
+    max_connections = { value = tostring(var.max_connections), apply_method = "pending-reboot" }
+    # Statements slower than a second are logged, without their parameters.
+    log_min_duration_statement = { value = "1000", apply_method = "immediate" }
+    log_parameter_max_length   = { value = "0", apply_method = "immediate" }
+    # PostgreSQL's own list of what changed: who made, changed or dropped a table.
+    log_statement = { value = "ddl", apply_method = "immediate" }
+  }
+}
+
+module "key" {
+  source = "../key"
+
+  name                 = "${var.name}-database"
+  description          = "Storage, snapshots and owner's password of database ${var.name}"
+  account              = var.account
+  deletion_window_days = var.key_deletion_window_days
+}
+
+resource "aws_db_subnet_group" "this" {
+  name        = var.name
+  description = "Data subnets of ${var.name}"
+  subnet_ids  = var.subnet_ids
+}
+
+resource "aws_security_group" "this" {
+  name        = "${var.name}-database"
+  description = "PostgreSQL from the cluster"
+  vpc_id      = var.vpc_id
+  tags        = { Name = "${var.name}-database" }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "this" {
+  security_group_id            = aws_security_group.this.id
+  description                  = "PostgreSQL from nodes and pods of the cluster"
+  referenced_security_group_id = var.client_security_group_id
+  ip_protocol                  = "tcp"
+  from_port                    = 5432
+  to_port                      = 5432
+}
+
+resource "aws_db_parameter_group" "this" {
+  name        = "${var.name}-postgres${var.engine_version}"
+  description = "PostgreSQL ${var.engine_version} of ${var.name}"
+  family      = "postgres${var.engine_version}"
+
+  dynamic "parameter" {
+    for_each = local.parameters
+    content {
+      name         = parameter.key
+      value        = parameter.value.value
+      apply_method = parameter.value.apply_method
+    }
+  }
+
+  # A new major version needs a new group beside the old one.
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# Made before the instance, which would otherwise make them without retention.
+resource "aws_cloudwatch_log_group" "this" {
+  for_each = toset(["postgresql", "upgrade"])
+
+  name              = "/aws/rds/instance/${var.name}/${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.log_key_arn
+}
+
+# Its id ends the name of the last snapshot: a second life of the same environment leaves a second snapshot, not a clash of names.
+resource "terraform_data" "life" {}
+
+resource "aws_db_instance" "this" {
+  identifier     = var.name
+  engine         = "postgres"
+  engine_version = var.engine_version
+  instance_class = var.instance_class
+  db_name        = var.database_name
+
+  username                            = local.owner
+  manage_master_user_password         = true
+  master_user_secret_kms_key_id       = module.key.arn
+  iam_database_authentication_enabled = true
+
+  storage_type          = "gp3"
+  allocated_storage     = var.storage.initial_gib
+  max_allocated_storage = var.storage.max_gib
+  storage_encrypted     = true
+  kms_key_id            = module.key.arn
+
+  multi_az               = var.multi_az
+  publicly_accessible    = false
+  port                   = 5432
+  db_subnet_group_name   = aws_db_subnet_group.this.name
+  vpc_security_group_ids = [aws_security_group.this.id]
+  parameter_group_name   = aws_db_parameter_group.this.name
+
+  backup_retention_period = var.backup.retention_days
+  backup_window           = var.backup.window
+  copy_tags_to_snapshot   = true
+
+  maintenance_window         = var.maintenance_window
+  auto_minor_version_upgrade = true
+  # A new major version is a change of database_engine_version, and nothing else (runbook: upgrade-rds.md).
+  allow_major_version_upgrade = true
+  apply_immediately           = var.apply_immediately
+  engine_lifecycle_support    = "open-source-rds-extended-support-disabled"
+
+  enabled_cloudwatch_logs_exports       = ["postgresql", "upgrade"]
+  performance_insights_enabled          = true
+  performance_insights_kms_key_id       = module.key.arn
+  performance_insights_retention_period = 7
+  monitoring_interval                   = var.monitoring_interval
+  monitoring_role_arn                   = one(aws_iam_role.monitoring[*].arn)
+
+  deletion_protection       = var.deletion_protection
+  skip_final_snapshot       = var.skip_final_snapshot
+  final_snapshot_identifier = var.skip_final_snapshot ? null : "${var.name}-final-${terraform_data.life.id}"
+
+  depends_on = [aws_cloudwatch_log_group.this, aws_iam_role_policy_attachment.monitoring]
+}
+
+data "aws_iam_policy_document" "monitoring_trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["monitoring.rds.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account.id]
+    }
+  }
+}
+
+resource "aws_iam_role" "monitoring" {
+  count = var.monitoring_interval > 0 ? 1 : 0
+
+  name                 = "${var.name}-database-monitoring"
+  description          = "Enhanced monitoring of ${var.name}"
+  assume_role_policy   = data.aws_iam_policy_document.monitoring_trust.json
+  permissions_boundary = var.permissions_boundary_arn
+}
+
+resource "aws_iam_role_policy_attachment" "monitoring" {
+  count = var.monitoring_interval > 0 ? 1 : 0
+
+  role       = aws_iam_role.monitoring[0].name
+  policy_arn = "arn:${var.account.partition}:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+}

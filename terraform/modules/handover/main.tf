@@ -1,0 +1,99 @@
+# What Argo CD and the chart are told. No resource and no secret: only names, numbers and addresses.
+
+locals {
+  irsa = var.cluster.workload_identity == "irsa"
+
+  # With Pod Identity no ARN enters the chart's values: the association alone binds role and ServiceAccount.
+  chart_accounts = {
+    for key in ["service", "migrate"] : key => {
+      name        = var.service_accounts[key].name
+      annotations = local.irsa ? { "eks.amazonaws.com/role-arn" = var.role_arns[key] } : {}
+    }
+  }
+
+  helm_values = {
+    image          = { repository = var.registry.repository_url }
+    serviceAccount = local.chart_accounts
+    database = {
+      host           = var.database.host
+      port           = var.database.port
+      name           = var.database.name
+      user           = "sluice_app"
+      iamAuth        = true
+      region         = var.account.region
+      maxConnections = var.database.max_connections
+      owner          = { secretArn = var.database.owner_secret_arn }
+      caConfigMap    = { name = "rds-ca", key = "ca.crt" }
+    }
+    networkPolicy = merge(
+      { database = { to = [for cidr in var.network.data_subnet_cidrs : { ipBlock = { cidr = cidr } }] } },
+      var.network.aws_cidr == null ? {} : { aws = { to = [{ ipBlock = { cidr = var.network.aws_cidr } }] } },
+    )
+  }
+}
+
+locals {
+  controllers = ["image_updater", "load_balancer_controller", "cluster_autoscaler", "external_dns"]
+  workloads   = concat(["service", "migrate", "operator"], local.controllers)
+
+  labels = merge(
+    {
+      "argocd.argoproj.io/secret-type" = "cluster"
+      environment                      = var.environment
+    },
+    { for key in local.controllers : "enable_${key}" => tostring(contains(keys(var.role_arns), key)) },
+  )
+
+  # Every key is there in every mode, empty where it means nothing: ApplicationSets read them with missingkey=error.
+  annotations = merge(
+    {
+      aws_account_id            = var.account.id
+      aws_partition             = var.account.partition
+      aws_region                = var.account.region
+      cluster_name              = var.cluster.name
+      cluster_version           = var.cluster.version
+      cluster_endpoint          = var.cluster.endpoint
+      cluster_security_group_id = var.cluster.security_group_id
+      compute_mode              = var.cluster.compute_mode
+      workload_identity         = var.cluster.workload_identity
+      vpc_id                    = var.network.vpc_id
+      vpc_cidr                  = var.network.cidr
+      public_subnet_ids         = join(",", var.network.public_subnet_ids)
+      private_subnet_ids        = join(",", var.network.private_subnet_ids)
+      database_host             = var.database.host
+      database_port             = tostring(var.database.port)
+      database_name             = var.database.name
+      database_owner_secret_arn = var.database.owner_secret_arn
+      database_max_connections  = tostring(var.database.max_connections)
+      image_repository          = var.registry.repository_url
+      image_cache_prefixes      = jsonencode(var.registry.cache_prefixes)
+      image_signing_key         = var.registry.signing_public_key
+      external_dns_zone_ids     = join(",", var.zone_ids)
+      gitops_repository         = var.gitops.repository
+      gitops_revision           = var.gitops.revision
+      gitops_path               = var.gitops.path
+      sluice_helm_values        = yamlencode(local.helm_values)
+    },
+    { for key in local.workloads : "${key}_namespace" => try(var.service_accounts[key].namespace, "") },
+    { for key in local.workloads : "${key}_service_account" => try(var.service_accounts[key].name, "") },
+    { for key in local.workloads : "${key}_role_arn" => lookup(var.role_arns, key, "") },
+  )
+
+  # Argo CD runs in the cluster that it manages: the in-cluster address, and no credential at all.
+  argocd_cluster_secret = {
+    apiVersion = "v1"
+    kind       = "Secret"
+    type       = "Opaque"
+    metadata = {
+      name        = "cluster-${var.cluster.name}"
+      namespace   = "argocd"
+      labels      = local.labels
+      annotations = local.annotations
+    }
+    stringData = {
+      name   = var.cluster.name
+      server = "https://kubernetes.default.svc"
+      config = jsonencode({ tlsClientConfig = { insecure = false } })
+    }
+  }
+}

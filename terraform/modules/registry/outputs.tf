@@ -1,0 +1,29 @@
+output "repository_urls" {
+  description = "URL of each repository, without tag, by name."
+  value       = { for name, repository in aws_ecr_repository.this : name => repository.repository_url }
+}
+
+output "repository_arns" {
+  description = "ARNs of the repositories."
+  value       = [for repository in aws_ecr_repository.this : repository.arn]
+}
+
+output "signing_key_arn" {
+  description = "ARN of the key that signs images."
+  value       = module.signing_key.arn
+}
+
+output "signing_key_alias" {
+  description = "Alias of that key; cosign takes it as awskms:///<alias>."
+  value       = module.signing_key.alias
+}
+
+output "signing_public_key" {
+  description = "Public half of that key as PEM."
+  value       = data.aws_kms_public_key.signing.public_key_pem
+}
+
+output "cache_prefixes" {
+  description = "Repository prefix of each cached upstream registry."
+  value       = { for name, rule in aws_ecr_pull_through_cache_rule.this : name => rule.ecr_repository_prefix }
+}

@@ -1,0 +1,61 @@
+output "cluster" {
+  description = "Name, version, endpoint and security group of the cluster."
+  value = {
+    name              = module.cluster.name
+    version           = module.cluster.version
+    endpoint          = module.cluster.endpoint
+    security_group_id = module.cluster.security_group_id
+  }
+}
+
+output "database" {
+  description = "Host, port, name, identifier, owner's secret (its ARN) and max_connections of the database."
+  value = {
+    host             = module.database.host
+    port             = module.database.port
+    name             = module.database.name
+    identifier       = module.database.identifier
+    owner_secret_arn = module.database.owner_secret_arn
+    max_connections  = local.database_max_connections
+  }
+}
+
+output "nat_addresses" {
+  description = "Public addresses that the cluster's traffic leaves by, for allow lists elsewhere."
+  value       = module.network.nat_addresses
+}
+
+output "ci" {
+  description = "What GitHub workflows need: region, repositories, roles by purpose, and the signing key."
+  value = {
+    region             = var.region
+    repositories       = module.registry.repository_urls
+    role_arns          = module.identity.github_role_arns
+    signing_key        = "awskms:///${module.registry.signing_key_alias}"
+    signing_public_key = module.registry.signing_public_key
+  }
+}
+
+output "helm_values" {
+  description = "Values for charts/sluice as YAML: database, ServiceAccounts, image repository, network policies."
+  value       = module.handover.helm_values
+}
+
+output "argocd_cluster_secret" {
+  description = "Secret for Argo CD as YAML: labels and annotations that ApplicationSets read (handover.schema.json). Holds no credential."
+  value       = module.handover.argocd_cluster_secret
+}
+
+output "argocd_bootstrap" {
+  description = "The one command after the first apply: installs Argo CD and tells it of this cluster. Run it in this folder."
+  value = join(" && ", [
+    "aws eks update-kubeconfig --region ${var.region} --name ${module.cluster.name} --alias ${module.cluster.name}",
+    "helm upgrade --install argocd argo-cd --repo https://argoproj.github.io/argo-helm --version 10.1.1 --namespace argocd --create-namespace --wait",
+    "terraform output -raw argocd_cluster_secret | kubectl apply --server-side -f -",
+  ])
+}
+
+output "monthly_estimate" {
+  description = "US dollars a month by part, without traffic, from the list prices of costs.tf."
+  value       = local.monthly_estimate
+}

@@ -1,0 +1,122 @@
+# The database module.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  name                     = "sluice-dev"
+  account                  = { id = "123456789012", partition = "aws", region = "eu-central-1" }
+  vpc_id                   = "vpc-0123456789abcdef0"
+  subnet_ids               = ["subnet-0a", "subnet-0b"]
+  client_security_group_id = "sg-0c"
+  database_name            = "sluice"
+  engine_version           = "17"
+  instance_class           = "db.t4g.medium"
+  max_connections          = 400
+  storage                  = { initial_gib = 20, max_gib = 100 }
+  multi_az                 = false
+  backup                   = { retention_days = 7, window = "02:00-03:00" }
+  maintenance_window       = "sun:04:00-sun:05:00"
+  apply_immediately        = false
+  monitoring_interval      = 0
+  deletion_protection      = true
+  skip_final_snapshot      = false
+  log_retention_days       = 30
+  log_key_arn              = "arn:aws:kms:eu-central-1:123456789012:key/12345678-1234-4234-8234-123456789012"
+  key_deletion_window_days = 30
+  permissions_boundary_arn = null
+}
+
+run "only_the_cluster_connects_and_only_by_tls" {
+  command = plan
+  module { source = "./modules/database" }
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.this.referenced_security_group_id == "sg-0c" && aws_vpc_security_group_ingress_rule.this.cidr_ipv4 == null && aws_vpc_security_group_ingress_rule.this.from_port == 5432
+    error_message = "The cluster's security group reaches 5432, and nobody else."
+  }
+
+  assert {
+    condition     = !aws_db_instance.this.publicly_accessible && { for item in aws_db_parameter_group.this.parameter : item.name => item.value }["rds.force_ssl"] == "1"
+    error_message = "No public address, no connection without TLS."
+  }
+}
+
+run "connections_are_a_number" {
+  command = plan
+  module { source = "./modules/database" }
+
+  assert {
+    condition     = { for item in aws_db_parameter_group.this.parameter : item.name => [item.value, item.apply_method] }["max_connections"] == ["400", "pending-reboot"]
+    error_message = "The chart counts on max_connections as a number."
+  }
+
+  assert {
+    condition     = aws_db_parameter_group.this.family == "postgres17" && aws_db_instance.this.engine_version == "17"
+    error_message = "Only the major version is fixed."
+  }
+}
+
+run "the_owner_s_password_is_kept_by_rds" {
+  module { source = "./modules/database" }
+
+  assert {
+    condition     = aws_db_instance.this.manage_master_user_password && aws_db_instance.this.password == null && aws_db_instance.this.iam_database_authentication_enabled
+    error_message = "Terraform must never know a password."
+  }
+
+  assert {
+    condition     = aws_db_instance.this.storage_encrypted && aws_db_instance.this.master_user_secret_kms_key_id == output.key_arn && aws_db_instance.this.kms_key_id == output.key_arn && aws_db_instance.this.performance_insights_kms_key_id == output.key_arn
+    error_message = "Storage, password and Performance Insights use the database's key."
+  }
+
+  assert {
+    condition     = output.owner_secret_arn == "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-0-abcdef"
+    error_message = "The migration needs the secret's ARN."
+  }
+}
+
+run "the_last_snapshot_has_a_name_of_its_own" {
+  module { source = "./modules/database" }
+
+  assert {
+    condition     = aws_db_instance.this.final_snapshot_identifier == "sluice-dev-final-${terraform_data.life.id}" && !aws_db_instance.this.skip_final_snapshot && aws_db_instance.this.deletion_protection
+    error_message = "A second life of the environment must not meet the first one's snapshot."
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_log_group.this) == ["postgresql", "upgrade"] && aws_cloudwatch_log_group.this["postgresql"].name == "/aws/rds/instance/sluice-dev/postgresql"
+    error_message = "Log groups must be there before RDS makes them without retention."
+  }
+}
+
+run "production_is_watched_and_has_a_standby" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables {
+    multi_az            = true
+    monitoring_interval = 60
+  }
+
+  assert {
+    condition     = aws_db_instance.this.multi_az && aws_db_instance.this.monitoring_interval == 60 && length(aws_iam_role.monitoring) == 1
+    error_message = "Enhanced monitoring needs its role."
+  }
+}
+
+run "a_throwaway_database_leaves_no_snapshot" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables {
+    skip_final_snapshot = true
+    deletion_protection = false
+  }
+
+  assert {
+    condition     = aws_db_instance.this.skip_final_snapshot && aws_db_instance.this.final_snapshot_identifier == null && length(aws_iam_role.monitoring) == 0
+    error_message = "dev is gone in one command."
+  }
+}

@@ -1,0 +1,120 @@
+# Modes of the whole root, each from nothing: state_key gives every run a state of its own.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment    = "dev"
+  region         = "eu-central-1"
+  account_id     = "123456789012"
+  cluster_access = { admins = { principal_arn = "arn:aws:iam::123456789012:role/admins" } }
+}
+
+run "a_region_with_too_few_zones_is_refused" {
+  state_key = "a_region_with_too_few_zones_is_refused"
+  command   = plan
+
+  override_data {
+    target = data.aws_availability_zones.usable
+    values = { names = ["eu-central-1a", "eu-central-1b"] }
+  }
+
+  expect_failures = [terraform_data.rules]
+}
+
+run "irsa_puts_roles_into_the_chart" {
+  state_key = "irsa_puts_roles_into_the_chart"
+  variables {
+    workload_identity            = "irsa"
+    destroy_protection           = false
+    database_deletion_protection = false
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).serviceAccount.service.annotations["eks.amazonaws.com/role-arn"] == "arn:aws:iam::123456789012:role/mocked"
+    error_message = "With IRSA the ServiceAccount carries the role."
+  }
+}
+
+run "a_private_cluster_speaks_to_aws_inside_the_vpc" {
+  state_key = "a_private_cluster_speaks_to_aws_inside_the_vpc"
+  variables {
+    nat_mode                     = "none"
+    destroy_protection           = false
+    database_deletion_protection = false
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).networkPolicy.aws.to[0].ipBlock.cidr == "10.0.0.0/16" && output.nat_addresses == []
+    error_message = "AWS answers inside the VPC only."
+  }
+}
+
+run "auto_mode_has_no_controllers_of_ours" {
+  state_key = "auto_mode_has_no_controllers_of_ours"
+  variables {
+    compute_mode                 = "auto"
+    node_groups                  = {}
+    destroy_protection           = false
+    database_deletion_protection = false
+  }
+
+  assert {
+    condition     = yamldecode(output.argocd_cluster_secret).metadata.labels["enable_load_balancer_controller"] == "false" && yamldecode(output.argocd_cluster_secret).metadata.annotations["cluster_autoscaler_namespace"] == ""
+    error_message = "Auto mode brings both controllers along; the keys stay, empty."
+  }
+}
+
+run "an_empty_access_list_is_warned_of" {
+  state_key = "an_empty_access_list_is_warned_of"
+  command   = plan
+  variables { cluster_access = {} }
+  expect_failures = [check.somebody_may_use_the_cluster]
+}
+
+run "a_single_nat_gateway_in_prod_is_warned_of" {
+  state_key = "a_single_nat_gateway_in_prod_is_warned_of"
+  command   = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "single"
+    log_retention_days             = 365
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+    database_instance_class        = "db.m7g.large"
+  }
+
+  expect_failures = [check.prod_survives_a_zone]
+}
+
+run "a_burstable_database_in_prod_is_warned_of" {
+  state_key = "a_burstable_database_in_prod_is_warned_of"
+  command   = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+    database_instance_class        = "db.t4g.large"
+  }
+
+  expect_failures = [check.database_is_not_burstable]
+}
+
+run "a_public_api_outside_of_dev_is_warned_of" {
+  state_key = "a_public_api_outside_of_dev_is_warned_of"
+  command   = plan
+
+  variables {
+    environment                 = "staging"
+    cluster_public_access_cidrs = ["203.0.113.0/24"]
+  }
+
+  expect_failures = [check.api_is_private]
+}

@@ -1,0 +1,374 @@
+# Variables of the database: every rule with a refused sample, and what lies just inside it.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment    = "dev"
+  region         = "eu-central-1"
+  account_id     = "123456789012"
+  cluster_access = { admins = { principal_arn = "arn:aws:iam::123456789012:role/admins" } }
+}
+
+run "an_old_postgresql_is_refused" {
+  command = plan
+
+  variables {
+    database_engine_version = "16"
+  }
+
+  expect_failures = [var.database_engine_version]
+}
+
+run "a_minor_version_is_refused" {
+  command = plan
+
+  variables {
+    database_engine_version = "17.5"
+  }
+
+  expect_failures = [var.database_engine_version]
+}
+
+run "the_next_major_version_is_taken" {
+  command = plan
+
+  variables {
+    database_engine_version = "18"
+  }
+
+  assert {
+    condition     = var.database_engine_version == "18"
+    error_message = "The next major version must be taken."
+  }
+}
+
+run "a_class_of_unknown_memory_is_refused" {
+  command = plan
+
+  variables {
+    database_instance_class = "db.t3.micro"
+  }
+
+  expect_failures = [var.database_instance_class]
+}
+
+run "a_small_class_is_refused_in_prod" {
+  command = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_instance_class        = "db.t4g.small"
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+  }
+
+  expect_failures = [var.database_instance_class]
+}
+
+run "the_smallest_class_has_100_connections" {
+  command = plan
+
+  variables {
+    database_instance_class = "db.t4g.micro"
+  }
+
+  assert {
+    condition     = output.database.max_connections == 100
+    error_message = "One GiB must give 100 connections."
+  }
+}
+
+run "the_largest_class_has_5000_connections" {
+  command = plan
+
+  variables {
+    database_instance_class = "db.r7g.2xlarge"
+  }
+
+  assert {
+    condition     = output.database.max_connections == 5000
+    error_message = "RDS allows 5000 connections at most."
+  }
+}
+
+run "a_database_with_a_hyphen_is_refused" {
+  command = plan
+
+  variables {
+    database_name = "my-events"
+  }
+
+  expect_failures = [var.database_name]
+}
+
+run "a_database_of_postgresql_itself_is_refused" {
+  command = plan
+
+  variables {
+    database_name = "postgres"
+  }
+
+  expect_failures = [var.database_name]
+}
+
+run "a_storage_of_19_gib_is_refused" {
+  command = plan
+
+  variables {
+    database_storage_gib = 19
+  }
+
+  expect_failures = [var.database_storage_gib]
+}
+
+run "half_a_gib_is_refused" {
+  command = plan
+
+  variables {
+    database_storage_gib = 20.5
+  }
+
+  expect_failures = [var.database_storage_gib]
+}
+
+run "no_room_to_grow_is_refused" {
+  command = plan
+
+  variables {
+    database_storage_gib     = 100
+    database_max_storage_gib = 105
+  }
+
+  expect_failures = [var.database_max_storage_gib]
+}
+
+run "a_tenth_of_room_is_taken" {
+  command = plan
+
+  variables {
+    database_storage_gib     = 100
+    database_max_storage_gib = 110
+  }
+
+  assert {
+    condition     = var.database_max_storage_gib == 110
+    error_message = "A tenth must be enough."
+  }
+}
+
+run "prod_without_standby_is_refused" {
+  command = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_instance_class        = "db.m7g.large"
+    database_multi_az              = false
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+  }
+
+  expect_failures = [var.database_multi_az]
+}
+
+run "no_backup_is_refused" {
+  command = plan
+
+  variables {
+    database_backup_retention_days = 0
+  }
+
+  expect_failures = [var.database_backup_retention_days]
+}
+
+run "backups_of_36_days_are_refused" {
+  command = plan
+
+  variables {
+    database_backup_retention_days = 36
+  }
+
+  expect_failures = [var.database_backup_retention_days]
+}
+
+run "a_week_of_backups_is_refused_in_prod" {
+  command = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_instance_class        = "db.m7g.large"
+    database_multi_az              = true
+    database_backup_retention_days = 7
+    database_monitoring_interval   = 60
+  }
+
+  expect_failures = [var.database_backup_retention_days]
+}
+
+run "a_backup_window_without_end_is_refused" {
+  command = plan
+
+  variables {
+    database_backup_window = "02:00"
+  }
+
+  expect_failures = [var.database_backup_window]
+}
+
+run "a_backup_window_of_20_minutes_is_refused" {
+  command = plan
+
+  variables {
+    database_backup_window = "02:00-02:20"
+  }
+
+  expect_failures = [var.database_backup_window]
+}
+
+run "a_backup_window_over_midnight_is_refused" {
+  command = plan
+
+  variables {
+    database_backup_window = "23:45-00:30"
+  }
+
+  expect_failures = [var.database_backup_window]
+}
+
+run "an_hour_of_24_is_refused" {
+  command = plan
+
+  variables {
+    database_backup_window = "24:00-24:30"
+  }
+
+  expect_failures = [var.database_backup_window]
+}
+
+run "a_maintenance_window_without_day_is_refused" {
+  command = plan
+
+  variables {
+    database_maintenance_window = "04:00-05:00"
+  }
+
+  expect_failures = [var.database_maintenance_window]
+}
+
+run "a_maintenance_window_over_two_days_is_refused" {
+  command = plan
+
+  variables {
+    database_maintenance_window = "sun:23:30-mon:00:30"
+  }
+
+  expect_failures = [var.database_maintenance_window]
+}
+
+run "overlapping_windows_are_refused" {
+  command = plan
+
+  variables {
+    database_backup_window = "04:30-05:30"
+  }
+
+  expect_failures = [var.database_maintenance_window]
+}
+
+run "a_window_inside_the_other_is_refused" {
+  command = plan
+
+  variables {
+    database_backup_window = "01:00-08:00"
+  }
+
+  expect_failures = [var.database_maintenance_window]
+}
+
+run "windows_that_touch_are_taken" {
+  command = plan
+
+  variables {
+    database_backup_window = "03:00-04:00"
+  }
+
+  assert {
+    condition     = var.database_backup_window == "03:00-04:00"
+    error_message = "Windows may touch."
+  }
+}
+
+run "an_interval_that_rds_lacks_is_refused" {
+  command = plan
+
+  variables {
+    database_monitoring_interval = 20
+  }
+
+  expect_failures = [var.database_monitoring_interval]
+}
+
+run "no_monitoring_is_refused_in_prod" {
+  command = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_instance_class        = "db.m7g.large"
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 0
+  }
+
+  expect_failures = [var.database_monitoring_interval]
+}
+
+run "prod_without_last_snapshot_is_refused" {
+  command = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_instance_class        = "db.m7g.large"
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+    database_skip_final_snapshot   = true
+  }
+
+  expect_failures = [var.database_skip_final_snapshot]
+}
+
+run "prod_is_taken" {
+  command = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_instance_class        = "db.m7g.large"
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+  }
+
+  assert {
+    condition     = output.database.max_connections == 800
+    error_message = "Eight GiB must give 800 connections."
+  }
+
+  assert {
+    condition     = output.monthly_estimate.total > output.monthly_estimate.cluster
+    error_message = "prod must have a price."
+  }
+}

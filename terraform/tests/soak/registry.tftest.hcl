@@ -1,0 +1,169 @@
+# Variables of the registry: every rule with a refused sample, and what lies just inside it.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  environment    = "dev"
+  region         = "eu-central-1"
+  account_id     = "123456789012"
+  cluster_access = { admins = { principal_arn = "arn:aws:iam::123456789012:role/admins" } }
+}
+
+run "no_repository_is_refused" {
+  command = plan
+
+  variables {
+    repositories = []
+  }
+
+  expect_failures = [var.repositories]
+}
+
+run "a_repository_twice_is_refused" {
+  command = plan
+
+  variables {
+    repositories = ["a1", "a1"]
+  }
+
+  expect_failures = [var.repositories]
+}
+
+run "a_repository_with_capitals_is_refused" {
+  command = plan
+
+  variables {
+    repositories = ["Sluice"]
+  }
+
+  expect_failures = [var.repositories]
+}
+
+run "a_repository_with_a_tag_is_refused" {
+  command = plan
+
+  variables {
+    repositories = ["sluice:latest"]
+  }
+
+  expect_failures = [var.repositories]
+}
+
+run "a_repository_with_a_path_is_taken" {
+  command = plan
+
+  variables {
+    repositories = ["team/sluice", "team/charts_1"]
+  }
+
+  assert {
+    condition     = length(output.ci.repositories) == 2
+    error_message = "Both repositories must be made."
+  }
+}
+
+run "fifty_releases_are_refused" {
+  command = plan
+
+  variables {
+    image_retention = { releases = 50 }
+  }
+
+  expect_failures = [var.image_retention]
+}
+
+run "fifty_deployed_images_are_refused" {
+  command = plan
+
+  variables {
+    image_retention = { deployed = 50 }
+  }
+
+  expect_failures = [var.image_retention]
+}
+
+run "zero_days_are_refused" {
+  command = plan
+
+  variables {
+    image_retention = { untagged_days = 0 }
+  }
+
+  expect_failures = [var.image_retention]
+}
+
+run "half_a_day_is_refused" {
+  command = plan
+
+  variables {
+    image_retention = { pull_request_days = 0.5 }
+  }
+
+  expect_failures = [var.image_retention]
+}
+
+run "a_hundred_releases_are_taken" {
+  command = plan
+
+  variables {
+    image_retention = { releases = 100, deployed = 100, builds = 1 }
+  }
+
+  assert {
+    condition     = var.image_retention.releases == 100
+    error_message = "A hundred releases must be taken."
+  }
+}
+
+run "force_delete_in_staging_is_refused" {
+  command = plan
+
+  variables {
+    environment             = "staging"
+    repository_force_delete = true
+  }
+
+  expect_failures = [var.repository_force_delete]
+}
+
+run "force_delete_in_prod_is_refused" {
+  command = plan
+
+  variables {
+    environment                    = "prod"
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_instance_class        = "db.m7g.large"
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+    repository_force_delete        = true
+  }
+
+  expect_failures = [var.repository_force_delete]
+}
+
+run "a_cache_that_needs_credentials_is_refused" {
+  command = plan
+
+  variables {
+    pull_through_cache = ["docker-hub"]
+  }
+
+  expect_failures = [var.pull_through_cache]
+}
+
+run "no_cache_is_taken" {
+  command = plan
+
+  variables {
+    pull_through_cache = []
+  }
+
+  assert {
+    condition     = length(var.pull_through_cache) == 0
+    error_message = "The cache can be left out."
+  }
+}
