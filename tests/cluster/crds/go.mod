@@ -1,0 +1,9 @@
+// Modules whose files hold the CustomResourceDefinitions of kinds that the chart uses: nothing is compiled.
+module sluice.dev/tests/cluster/crds
+
+go 1.24.0
+
+require (
+	github.com/prometheus-operator/prometheus-operator v0.85.0
+	sigs.k8s.io/gateway-api v1.4.0
+)

@@ -1,0 +1,54 @@
+"""What happens to the pods of a release: planned events, by name, and the one that nobody plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.cluster.kube import Document
+from tests.cluster.reaper import Reaper
+from tests.cluster.release import Release, name_of
+from tests.integration.waiting import until
+
+Action = Callable[[], object]
+
+PLANNED = ("workers recycled", "upgraded", "rolled back", "restarted", "scaled 2-5-2", "pod deleted", "pod evicted")
+# gunicorn's words for a worker that has had MAX_REQUESTS.
+RECYCLED = "Autorestarting worker"
+WORKERS = 4
+
+
+def planned(release: Release, second_image: str) -> dict[str, Action]:
+    """In this order; at the end the release is as it was."""
+    actions: tuple[Action, ...] = (
+        lambda: recycle(release),
+        lambda: release.upgrade(second_image),
+        release.rollback,
+        release.restart,
+        lambda: scale(release, 5, 2),
+        release.delete_pod,
+        release.evict_pod,
+    )
+    return dict(zip(PLANNED, actions, strict=True))
+
+
+def scale(release: Release, *replicas: int) -> None:
+    for each in replicas:
+        release.scale(each)
+
+
+def recycle(release: Release) -> None:
+    """Wait until some workers were replaced."""
+    until(lambda: release.log().count(RECYCLED) >= WORKERS, 120, "workers are replaced")
+
+
+def kill(release: Release, reaper: Reaper) -> None:
+    """Kill a container, and wait until it runs again and is ready."""
+    victim = release.pods()[0]
+    before = restarts(victim)
+    reaper.kill(victim)
+    until(lambda: restarts(release.space.get("pod", name_of(victim))) > before, 60, "the container is started again")
+    release.rolled_out()
+
+
+def restarts(pod: Document) -> int:
+    return sum(status["restartCount"] for status in pod["status"]["containerStatuses"])

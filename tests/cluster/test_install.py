@@ -1,0 +1,143 @@
+"""The life of a release: installed, tested, upgraded in vain, beside another one, and gone."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cluster import clients
+from tests.cluster.ingress import Traefik
+from tests.cluster.kube import Cluster, Namespace, Refused, ready
+from tests.cluster.release import HOST, KEY, QUICK, SMALL, Release, merged, name_of
+from tests.cluster.siege import direct, routed
+from tests.integration.waiting import until
+
+pytestmark = pytest.mark.timeout(600)
+
+# Kubernetes makes these in every namespace; events are the history of what is gone.
+OF_EVERY_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+HISTORY = ("event/", "event.events.k8s.io/")
+
+
+def test_helm_test_stores_an_event_and_reads_it_back(release: Release) -> None:
+    said = release.test()
+    assert "Phase:          Succeeded" in said
+    assert "ok       the event is read back" in said
+
+
+@pytest.mark.parametrize("way", ["service", "ingress"])
+def test_events_go_in_and_are_stored(release: Release, traefik: Traefik, image: str, way: str) -> None:
+    options = direct(release) if way == "service" else routed(traefik, HOST)
+    clients.prepare(release.space, KEY)
+    with clients.client(release.space, f"load-few-{way}", image, *options, "--rate=20", "--seconds=2") as client:
+        report = client.report()
+    books = clients.books(report, release.database)
+    assert (report.failures, report.acknowledged) == ({}, 40)
+    assert (books.lost, books.doubled, books.stored) == ([], [], 40)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/keyset", "/readiness", "/liveness", "/health"])
+def test_the_ingress_carries_the_api_only(release: Release, traefik: Traefik, path: str) -> None:
+    assert status_of(release, traefik.url + path, HOST) == 404
+
+
+def test_the_ingress_carries_the_api(release: Release, traefik: Traefik) -> None:
+    assert status_of(release, f"{traefik.url}/api/v1/whoami", HOST) == 401
+
+
+ASK = """
+import sys, urllib.error, urllib.request
+request = urllib.request.Request(sys.argv[1], headers={"Host": sys.argv[2]})
+try:
+    print(urllib.request.urlopen(request, timeout=10).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def status_of(release: Release, url: str, host: str) -> int:
+    """The answer to a GET without a key, asked from within a pod."""
+    pod = name_of(release.pods()[0])
+    return int(release.space.kubectl("exec", pod, "--", "python3", "-c", ASK, url, host))
+
+
+def test_an_upgrade_that_does_not_get_ready_is_rolled_back_and_costs_nothing(release: Release, image: str) -> None:
+    before = {name_of(pod) for pod in release.pods()}
+    with pytest.raises(Refused, match="roll"):
+        release.upgrade("localhost/sluice:absent", "--timeout=10s")
+    release.rolled_out()
+    assert {name_of(pod) for pod in release.pods()} == before
+    assert release.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == image
+
+
+@pytest.fixture(scope="module")
+def second(space: Namespace, release: Release) -> Release:
+    """Another release, in a namespace of its own, while the first one serves."""
+    made = Release(space, release.database.server.database(space.name), QUICK)
+    made.prepare()
+    return made
+
+
+def objects(space: Namespace) -> set[str]:
+    """All that is in a namespace but what Kubernetes puts into every one."""
+    kinds = space.kubectl("api-resources", "--namespaced", "--verbs=list,delete", "--output=name").split()
+    listed = space.kubectl("get", ",".join(kinds), "--output=name", "--ignore-not-found").split()
+    return {name for name in listed if not name.startswith(HISTORY)} - OF_EVERY_NAMESPACE
+
+
+def cluster_wide(cluster: Cluster) -> set[str]:
+    """Everything outside of namespaces that Helm manages."""
+    kinds = cluster.kubectl("api-resources", "--namespaced=false", "--verbs=list,delete", "--output=name").split()
+    found = cluster.kubectl(
+        "get", ",".join(kinds), "--selector=app.kubernetes.io/managed-by=Helm", "--output=name", "--ignore-not-found"
+    )
+    return set(found.split())
+
+
+def test_a_second_release_comes_beside_the_first_and_goes_without_a_trace(
+    cluster: Cluster, release: Release, second: Release, image: str
+) -> None:
+    before, before_everywhere = objects(second.space), cluster_wide(cluster)
+    second.upgrade(image)
+    stored = release.database.count()
+    assert "Succeeded" in second.test()
+    assert "Succeeded" in release.test()
+    assert (second.database.count(), release.database.count()) == (1, stored + 1)
+    second.uninstall()
+    until(lambda: objects(second.space) == before, 60, "the pods are gone, and nothing else is left")
+    assert cluster_wide(cluster) == before_everywhere
+    assert all(map(ready, release.pods()))
+
+
+EMBEDDED = {"database": {"embedded": True, "url": {"existingSecret": ""}, "owner": {"url": {"existingSecret": ""}}}}
+
+
+def test_a_trial_with_an_embedded_database_keeps_its_volume_and_its_events(
+    cluster: Cluster, release: Release, image: str
+) -> None:
+    """Through a restart of its only pod, and through uninstall and install."""
+    with cluster.namespace("embedded") as space:
+        trial = Release(space, release.database, QUICK)
+        trial.values = merged(
+            trial.values, SMALL, EMBEDDED, {"database": {"caConfigMap": {"name": ""}, "persistence": {"size": "1Gi"}}}
+        )
+        trial.install(image)
+        assert "the event is read back" in trial.test()
+        trial.delete_pod()
+        assert "the event is read back" in trial.test()
+        claims = space.kubectl("get", "persistentvolumeclaims", "--output=name").split()
+        trial.uninstall()
+        assert space.kubectl("get", "persistentvolumeclaims", "--output=name").split() == claims != []
+        trial.upgrade(image)
+        assert events_of(trial) == 2
+
+
+COUNT = """
+import json, sys, urllib.request
+url = "http://127.0.0.1:8080/api/v1/logs/filter"
+request = urllib.request.Request(url, headers={"Authorization": "Bearer " + sys.argv[1]})
+print(json.load(urllib.request.urlopen(request, timeout=10))["data"]["total_count"])
+"""
+
+
+def events_of(release: Release) -> int:
+    """As the service itself counts them."""
+    return int(release.space.kubectl("exec", name_of(release.pods()[0]), "--", "python3", "-c", COUNT, KEY))
