@@ -1,6 +1,8 @@
 # PYTHON makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer versions.
+# CLUSTER names the tests that `test-cluster` runs.
 PYTHON ?= python3
 ARGS ?=
+CLUSTER ?= tests/image tests/cluster
 UPGRADE ?=
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -25,7 +27,7 @@ test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for so
 
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
 	@$(BIN)/python -m pytest -q -m slow tests/chart $(ARGS)
-	@$(BIN)/python -m pytest -q tests/image tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest -q $(CLUSTER) $(ARGS)
 
 cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
 	@$(BIN)/python -m tools.cluster up
