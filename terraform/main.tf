@@ -22,7 +22,7 @@ data "aws_availability_zones" "usable" {
 data "aws_iam_policy_document" "logs_key" {
   statement {
     sid       = "CloudWatchLogs"
-    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    actions   = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
     resources = ["*"]
 
     principals {
@@ -149,9 +149,10 @@ module "identity" {
     owner_secret_arn = module.database.owner_secret_arn
     key_arn          = module.database.key_arn
   }
-  vpc_arn                  = module.network.vpc_arn
-  zone_ids                 = var.route53_zone_ids
-  permissions_boundary_arn = var.permissions_boundary_arn
+  vpc_arn                   = module.network.vpc_arn
+  cluster_security_group_id = module.cluster.security_group_id
+  zone_ids                  = var.route53_zone_ids
+  permissions_boundary_arn  = var.permissions_boundary_arn
 }
 
 module "handover" {

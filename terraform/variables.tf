@@ -75,7 +75,9 @@ variable "permissions_boundary_arn" {
   default     = null
 
   validation {
-    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9+=,.@_/-]+$", var.permissions_boundary_arn))
+    condition = var.permissions_boundary_arn == null || can(regex(
+      "^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9+=,.@_/-]+$", var.permissions_boundary_arn
+    ))
     error_message = "permissions_boundary_arn must be the ARN of an IAM policy, or null."
   }
 }
@@ -111,7 +113,7 @@ variable "key_deletion_window_days" {
   nullable    = false
 
   validation {
-    condition     = var.key_deletion_window_days >= 7 && var.key_deletion_window_days <= 30 && floor(var.key_deletion_window_days) == var.key_deletion_window_days
+    condition     = contains(range(7, 31), var.key_deletion_window_days)
     error_message = "key_deletion_window_days must be a whole number from 7 to 30."
   }
 
@@ -207,7 +209,9 @@ variable "interface_endpoints" {
   }
 
   validation {
-    condition     = var.nat_mode != "none" || var.interface_endpoints == null || length(setsubtract(local.private_endpoints, coalesce(var.interface_endpoints, []))) == 0
+    condition = var.nat_mode != "none" || var.interface_endpoints == null || length(
+      setsubtract(local.private_endpoints, coalesce(var.interface_endpoints, []))
+    ) == 0
     error_message = "interface_endpoints must include all that a cluster without internet needs: ${join(", ", local.private_endpoints)}. Add them, or leave the variable out, or choose another nat_mode."
   }
 }
@@ -233,8 +237,10 @@ variable "cluster_service_cidr" {
   nullable    = false
 
   validation {
-    condition     = can(cidrhost(var.cluster_service_cidr, 0)) && can(regex("^(10|172\\.(1[6-9]|2[0-9]|3[01])|192\\.168)\\..*/(1[2-9]|2[0-4])$", var.cluster_service_cidr))
-    error_message = "cluster_service_cidr must be a /12 to /24 within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16: EKS takes no other."
+    condition = try(split("/", var.cluster_service_cidr)[0] == cidrhost(var.cluster_service_cidr, 0), false) && can(regex(
+      "^(10|172\\.(1[6-9]|2[0-9]|3[01])|192\\.168)\\..*/(1[2-9]|2[0-4])$", var.cluster_service_cidr
+    ))
+    error_message = "cluster_service_cidr must begin at its first address and be a /12 to /24 within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16: EKS takes no other."
   }
 
   validation {
@@ -254,7 +260,10 @@ variable "cluster_public_access_cidrs" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for cidr in var.cluster_public_access_cidrs : can(cidrhost(cidr, 0)) && try(tonumber(split("/", cidr)[1]) >= 16, false)])
+    condition = alltrue([
+      for cidr in var.cluster_public_access_cidrs :
+      can(cidrhost(cidr, 0)) && can(regex("^[0-9.]+/", cidr)) && try(tonumber(split("/", cidr)[1]) >= 16, false)
+    ])
     error_message = "cluster_public_access_cidrs must be IPv4 ranges of /16 or smaller, as 203.0.113.0/24; never 0.0.0.0/0. Name the offices or VPNs that need it."
   }
 
@@ -297,7 +306,10 @@ variable "cluster_access" {
   nullable = false
 
   validation {
-    condition     = alltrue([for access in values(var.cluster_access) : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]+$", access.principal_arn))])
+    condition = alltrue([
+      for access in values(var.cluster_access) :
+      can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]+$", access.principal_arn))
+    ])
     error_message = "cluster_access must name principals by the ARN of a role or user; not by an assumed session (arn:...:sts:...), and never root."
   }
 
@@ -309,12 +321,18 @@ variable "cluster_access" {
   }
 
   validation {
-    condition     = alltrue([for access in values(var.cluster_access) : length(access.namespaces) == 0 || !contains(["AmazonEKSClusterAdminPolicy", "AmazonEKSAdminViewPolicy"], access.policy)])
+    condition = alltrue([
+      for access in values(var.cluster_access) :
+      length(access.namespaces) == 0 || !contains(["AmazonEKSClusterAdminPolicy", "AmazonEKSAdminViewPolicy"], access.policy)
+    ])
     error_message = "cluster_access with AmazonEKSClusterAdminPolicy or AmazonEKSAdminViewPolicy is of the whole cluster; remove its namespaces, or use AmazonEKSAdminPolicy."
   }
 
   validation {
-    condition     = alltrue([for access in values(var.cluster_access) : length(access.namespaces) > 0 || !contains(["AmazonEKSAdminPolicy", "AmazonEKSEditPolicy"], access.policy)])
+    condition = alltrue([
+      for access in values(var.cluster_access) :
+      length(access.namespaces) > 0 || !contains(["AmazonEKSAdminPolicy", "AmazonEKSEditPolicy"], access.policy)
+    ])
     error_message = "cluster_access with AmazonEKSAdminPolicy or AmazonEKSEditPolicy needs namespaces; name them, or use AmazonEKSClusterAdminPolicy on purpose."
   }
 
@@ -362,17 +380,27 @@ variable "node_groups" {
   }
 
   validation {
-    condition     = alltrue([for group in values(var.node_groups) : length(group.instance_types) > 0 && alltrue([for type in group.instance_types : can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", type))])])
+    condition = alltrue([
+      for group in values(var.node_groups) :
+      length(group.instance_types) > 0 && alltrue([for type in group.instance_types : can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", type))])
+    ])
     error_message = "node_groups must name instance types, as t4g.large."
   }
 
   validation {
-    condition     = alltrue([for group in values(var.node_groups) : length(distinct([for type in group.instance_types : can(regex(local.graviton, type))])) <= 1])
+    condition = alltrue([
+      for group in values(var.node_groups) :
+      length(distinct([for type in group.instance_types : can(regex(local.graviton, type))])) <= 1
+    ])
     error_message = "node_groups must not mix Graviton (t4g, m7g, ...) and x86 types in one group; make two groups."
   }
 
   validation {
-    condition     = alltrue([for group in values(var.node_groups) : group.min_size >= 0 && group.min_size <= group.desired_size && group.desired_size <= group.max_size && group.max_size >= 1 && group.max_size <= 100])
+    condition = alltrue([
+      for group in values(var.node_groups) :
+      0 <= group.min_size && group.min_size <= group.desired_size && group.desired_size <= group.max_size &&
+      1 <= group.max_size && group.max_size <= 100
+    ])
     error_message = "node_groups must have 0 <= min_size <= desired_size <= max_size, and a max_size from 1 to 100."
   }
 
@@ -387,12 +415,18 @@ variable "node_groups" {
   }
 
   validation {
-    condition     = alltrue([for taint in flatten(values(var.node_groups)[*].taints) : contains(["NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE"], taint.effect)])
+    condition = alltrue([
+      for taint in flatten(values(var.node_groups)[*].taints) :
+      contains(["NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE"], taint.effect)
+    ])
     error_message = "node_groups must have taints with the effect NO_SCHEDULE, NO_EXECUTE or PREFER_NO_SCHEDULE."
   }
 
   validation {
-    condition     = var.environment != "prod" || var.compute_mode == "auto" || anytrue([for group in values(var.node_groups) : group.capacity_type == "ON_DEMAND" && group.min_size >= 2 && length(group.taints) == 0])
+    condition = var.environment != "prod" || var.compute_mode == "auto" || anytrue([
+      for group in values(var.node_groups) :
+      group.capacity_type == "ON_DEMAND" && group.min_size >= 2 && length(group.taints) == 0
+    ])
     error_message = "node_groups must have in prod one ON_DEMAND group without taints with a min_size of 2 or more: spot nodes can all go at once."
   }
 }
@@ -578,7 +612,7 @@ variable "database_backup_retention_days" {
   nullable    = false
 
   validation {
-    condition     = var.database_backup_retention_days >= 1 && var.database_backup_retention_days <= 35 && floor(var.database_backup_retention_days) == var.database_backup_retention_days
+    condition     = contains(range(1, 36), var.database_backup_retention_days)
     error_message = "database_backup_retention_days must be a whole number from 1 to 35."
   }
 
@@ -609,9 +643,12 @@ variable "database_maintenance_window" {
   nullable    = false
 
   validation {
-    condition = can(regex("^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$", var.database_maintenance_window)) && try(
-      substr(var.database_maintenance_window, 0, 3) == substr(var.database_maintenance_window, 10, 3) && timecmp(
-        timeadd("2000-01-01T${substr(var.database_maintenance_window, 4, 5)}:00Z", "30m"), "2000-01-01T${substr(var.database_maintenance_window, 14, 5)}:00Z"
+    condition = can(regex(
+      "^(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]-(mon|tue|wed|thu|fri|sat|sun):([01][0-9]|2[0-3]):[0-5][0-9]$",
+      var.database_maintenance_window
+      )) && try(substr(var.database_maintenance_window, 0, 3) == substr(var.database_maintenance_window, 10, 3) && timecmp(
+      timeadd("2000-01-01T${substr(var.database_maintenance_window, 4, 5)}:00Z", "30m"),
+      "2000-01-01T${substr(var.database_maintenance_window, 14, 5)}:00Z"
     ) <= 0, false)
     error_message = "database_maintenance_window must be ddd:hh:mm-ddd:hh:mm (UTC), as sun:04:00-sun:05:00, of half an hour or more, and end on the day it begins."
   }
@@ -688,7 +725,9 @@ variable "namespace" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.namespace)) && !contains(["default", "kube-system", "kube-public", "kube-node-lease", "argocd"], var.namespace)
+    condition = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.namespace)) && !contains(
+      ["default", "kube-system", "kube-public", "kube-node-lease", "argocd"], var.namespace
+    )
     error_message = "namespace must be a name that Kubernetes takes, and the chart's own: not default, kube-... or argocd."
   }
 }
@@ -707,7 +746,9 @@ variable "github" {
   default = null
 
   validation {
-    condition     = var.github == null || try(can(regex("^[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?$", var.github.owner)) && can(regex("^[A-Za-z0-9._-]{1,100}$", var.github.repository)), false)
+    condition = var.github == null || (
+      can(regex("^[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?$", var.github.owner)) && can(regex("^[A-Za-z0-9._-]{1,100}$", var.github.repository))
+    )
     error_message = "github must name owner and repository as GitHub does, without slash or wildcard."
   }
 
@@ -717,7 +758,10 @@ variable "github" {
   }
 
   validation {
-    condition     = var.github == null || try(alltrue([for context in compact([var.github.push_context, var.github.sign_context, var.github.write_context]) : can(regex("^(environment:[A-Za-z0-9._-]+|ref:refs/(heads|tags)/[A-Za-z0-9._/-]+)$", context))]), false)
+    condition = var.github == null || try(alltrue([
+      for context in compact([var.github.push_context, var.github.sign_context, var.github.write_context]) :
+      can(regex("^(environment:[A-Za-z0-9._-]+|ref:refs/(heads|tags)/[A-Za-z0-9._/-]+)$", context))
+    ]), false)
     error_message = "github must have contexts that are exact: environment:NAME, ref:refs/heads/BRANCH or ref:refs/tags/TAG; no wildcard, and never pull_request."
   }
 

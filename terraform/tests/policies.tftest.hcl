@@ -37,8 +37,9 @@ variables {
     owner_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-0-abcdef"
     key_arn          = "arn:aws:kms:eu-central-1:123456789012:key/12345678-1234-4234-8234-123456789abc"
   }
-  vpc_arn  = "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-0123456789abcdef0"
-  zone_ids = ["Z0123456789ABCDEFGHIJ"]
+  cluster_security_group_id = "sg-0123456789abcdef0"
+  vpc_arn                   = "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-0123456789abcdef0"
+  zone_ids                  = ["Z0123456789ABCDEFGHIJ"]
 }
 
 run "github_is_trusted_by_exact_claims" {

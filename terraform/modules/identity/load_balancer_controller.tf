@@ -5,6 +5,11 @@ locals {
   load_balancing = "arn:${var.account.partition}:elasticloadbalancing:${var.account.region}:${var.account.id}"
   ec2            = "arn:${var.account.partition}:ec2:${var.account.region}:${var.account.id}"
   owner_tag      = "elbv2.k8s.aws/cluster"
+
+  load_balancer_parts = [
+    "${local.load_balancing}:listener-rule/*", "${local.load_balancing}:listener/*", "${local.load_balancing}:loadbalancer/*",
+    "${local.load_balancing}:targetgroup/*",
+  ]
 }
 
 data "aws_iam_policy_document" "load_balancer_controller" {
@@ -49,23 +54,11 @@ data "aws_iam_policy_document" "load_balancer_controller" {
     }
   }
 
-  # Security groups: made in this VPC with this cluster's tag, changed in this VPC, deleted with the tag.
+  # Security groups: made in this VPC, tagged as this cluster's when they are made, changed and deleted with the tag.
   statement {
     sid       = "MakeSecurityGroupsInTheVpc"
     actions   = ["ec2:CreateSecurityGroup"]
-    resources = [var.vpc_arn]
-  }
-
-  statement {
-    sid       = "MakeSecurityGroups"
-    actions   = ["ec2:CreateSecurityGroup"]
-    resources = ["${local.ec2}:security-group/*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:RequestTag/${local.owner_tag}"
-      values   = [var.cluster.name]
-    }
+    resources = [var.vpc_arn, "${local.ec2}:security-group/*"]
   }
 
   statement {
@@ -87,8 +80,10 @@ data "aws_iam_policy_document" "load_balancer_controller" {
   }
 
   statement {
-    sid       = "ChangeOwnSecurityGroups"
-    actions   = ["ec2:CreateTags", "ec2:DeleteSecurityGroup", "ec2:DeleteTags"]
+    sid = "ChangeOwnSecurityGroups"
+    actions = [
+      "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateTags", "ec2:DeleteSecurityGroup", "ec2:DeleteTags", "ec2:RevokeSecurityGroupIngress",
+    ]
     resources = ["${local.ec2}:security-group/*"]
 
     condition {
@@ -98,17 +93,11 @@ data "aws_iam_policy_document" "load_balancer_controller" {
     }
   }
 
-  # Also the cluster's own group, which lets the load balancer in and carries no tag of the controller.
+  # The group of nodes and pods must let the load balancer in. No other: not the database's.
   statement {
-    sid       = "OpenPortsInTheVpc"
+    sid       = "OpenPortsOfTheCluster"
     actions   = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]
-    resources = ["${local.ec2}:security-group/*"]
-
-    condition {
-      test     = "ArnEquals"
-      variable = "ec2:Vpc"
-      values   = [var.vpc_arn]
-    }
+    resources = ["${local.ec2}:security-group/${var.cluster_security_group_id}"]
   }
 
   statement {
@@ -125,19 +114,22 @@ data "aws_iam_policy_document" "load_balancer_controller" {
     }
   }
 
-  # Tags come with the making.
+  # Tags come with the making, and never onto something that is another cluster's.
   statement {
-    sid     = "TagWhatIsMade"
-    actions = ["elasticloadbalancing:AddTags"]
-    resources = [
-      "${local.load_balancing}:listener-rule/app/*", "${local.load_balancing}:listener/app/*", "${local.load_balancing}:loadbalancer/app/*",
-      "${local.load_balancing}:targetgroup/*",
-    ]
+    sid       = "TagWhatIsMade"
+    actions   = ["elasticloadbalancing:AddTags"]
+    resources = local.load_balancer_parts
 
     condition {
       test     = "StringEquals"
-      variable = "elasticloadbalancing:CreateAction"
-      values   = ["CreateListener", "CreateLoadBalancer", "CreateRule", "CreateTargetGroup"]
+      variable = "aws:RequestTag/${local.owner_tag}"
+      values   = [var.cluster.name]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "aws:ResourceTag/${local.owner_tag}"
+      values   = ["true"]
     }
   }
 
@@ -153,10 +145,7 @@ data "aws_iam_policy_document" "load_balancer_controller" {
       "elasticloadbalancing:RemoveListenerCertificates", "elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetIpAddressType",
       "elasticloadbalancing:SetRulePriorities", "elasticloadbalancing:SetSecurityGroups", "elasticloadbalancing:SetSubnets",
     ]
-    resources = [
-      "${local.load_balancing}:listener-rule/app/*", "${local.load_balancing}:listener/app/*", "${local.load_balancing}:loadbalancer/app/*",
-      "${local.load_balancing}:targetgroup/*",
-    ]
+    resources = local.load_balancer_parts
 
     condition {
       test     = "StringEquals"

@@ -56,8 +56,14 @@ variable "database" {
   nullable    = false
 }
 
+variable "cluster_security_group_id" {
+  description = "Security group of nodes and pods, which the load balancer controller may open for its load balancers."
+  type        = string
+  nullable    = false
+}
+
 variable "vpc_arn" {
-  description = "VPC whose security groups the load balancer controller may change."
+  description = "VPC that the load balancer controller may make security groups in."
   type        = string
   nullable    = false
 }

@@ -127,6 +127,26 @@ run "a_name_is_no_range" {
   expect_failures = [var.cluster_public_access_cidrs]
 }
 
+run "a_range_of_ipv6_is_refused" {
+  command = plan
+
+  variables {
+    cluster_public_access_cidrs = ["2001:db8::/32"]
+  }
+
+  expect_failures = [var.cluster_public_access_cidrs]
+}
+
+run "a_service_range_that_begins_inside_is_refused" {
+  command = plan
+
+  variables {
+    cluster_service_cidr = "172.20.5.0/16"
+  }
+
+  expect_failures = [var.cluster_service_cidr]
+}
+
 run "a_wide_range_is_refused_in_prod" {
   command = plan
 
