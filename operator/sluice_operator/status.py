@@ -28,6 +28,7 @@ def of_key(scene: Scene) -> dict[str, Any]:
     old = next(iter(scene.ledger.having("superseded")), None)
     fields = {
         "version": active.number if active else None,
+        "secretName": scene.ledger.client.name if scene.ledger.client else None,
         "expiresAt": shown(key.spec.expires_at),
         "nextAction": first[1] if first else None,
         "nextActionAt": shown(first[0]) if first else None,
