@@ -1,128 +1,82 @@
-"""The test bed: a cluster, the images on it, one PostgreSQL, one ingress controller.
-
-KUBECONFIG names the cluster, SLUICE_IMAGE_LOADER a command that brings an image archive to its nodes (`kind load image-archive`).
-Without KUBECONFIG it is the node that `python -m tools.cluster up` makes; one that was not up goes away with the tests.
-"""
+"""The bed (bed.py) as fixtures, and a release that tests share. What the bed lacks is a skip, and a failure under CI=true."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from tests.cluster import bed
 from tests.cluster.database import PostgreSQL
 from tests.cluster.ingress import Traefik
 from tests.cluster.kube import Cluster, Namespace
 from tests.cluster.release import QUICK, Release, through
-from tests.conftest import Part, require
-from tools import folders, images
-from tools.cluster import images as own_images
-from tools.cluster import means, run, sandbox
-from tools.images import builder
 
 # Workers are replaced all the time while a test sends requests.
 RECYCLING = {"config": {"maxRequests": 500}}
-TOOL = [sys.executable, "-m", "tools.cluster"]
 
 
-class Lacking(Part):
-    """A part whose absence has a reason of its own."""
+def lacking(part: str, get: str) -> None:
+    """Skip; fail under CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{part} is missing under CI=true, where it has to be: {get}", pytrace=False)
+    pytest.skip(f"{part} is missing; to get it: {get}")
 
-    def missing(self) -> bool:
-        return True
 
-
-def lacking(name: str, reason: str) -> None:
-    """Skip, or fail under CI=true."""
-    require(name, Lacking(there=name, get=reason, in_ci=True))
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """What the bed lacks becomes a skip."""
+    try:
+        yield
+    except bed.Missing as missing:
+        lacking(missing.part, missing.get)
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    if given := os.environ.get("KUBECONFIG"):
-        loader = os.environ.get("SLUICE_IMAGE_LOADER")
-        if loader is None:
-            lacking("an image loader", "set SLUICE_IMAGE_LOADER to what loads an image archive into the cluster of KUBECONFIG")
-        yield Cluster(given, shlex.split(str(loader)))
-        return
-    reason = means.missing()
-    if reason is not None:
-        lacking("a Kubernetes cluster", reason)
-    yield from our_own()
-
-
-def our_own() -> Iterator[Cluster]:
-    here = run.here()
-    was_up = sandbox.state(here) == "ready"
-    subprocess.run([*TOOL, "up"], check=True, cwd=folders.ROOT)
-    try:
-        yield Cluster(str(here.kubeconfig), [*TOOL, "load"])
-    finally:
-        if not was_up:
-            subprocess.run([*TOOL, "down"], check=True, cwd=folders.ROOT)
-
-
-Loaded = Callable[[images.Image], str]
+    with told(), bed.any_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
-def loaded(cluster: Cluster) -> Loaded:
-    """Brings an image to the nodes; its name."""
-
-    def load(image: images.Image) -> str:
-        cluster.load(image.archive)
-        return image.name
-
-    return load
-
-
-@pytest.fixture(scope="session")
-def image_builder() -> None:
-    """Images can be built here."""
-    reason = images.missing()
-    if reason is not None:
-        lacking("an image builder", reason)
-
-
-@pytest.fixture(scope="session")
-def image(image_builder: None, loaded: Loaded) -> str:
+def image(cluster: Cluster) -> str:
     """Ours, of this tree."""
-    return loaded(images.build(name="localhost/sluice:one"))
+    with told():
+        return bed.load(cluster, bed.ONE)
 
 
 @pytest.fixture(scope="session")
-def second_image(image_builder: None, loaded: Loaded) -> str:
-    """The same content as another version."""
-    return loaded(images.build(name="localhost/sluice:two", args={"VERSION": "2"}))
+def second_image(cluster: Cluster) -> str:
+    """The next release: with a migration that serving does not wait for."""
+    with told():
+        return bed.load(cluster, bed.TWO)
 
 
 @pytest.fixture(scope="session")
-def postgresql(cluster: Cluster, image_builder: None, loaded: Loaded) -> Iterator[PostgreSQL]:
+def third_image(cluster: Cluster) -> str:
+    """The one after the next: a migration that it needs, and one that drops what the last one added."""
+    with told():
+        return bed.load(cluster, bed.THREE)
+
+
+@pytest.fixture(scope="session")
+def postgresql(cluster: Cluster) -> Iterator[PostgreSQL]:
     """The server that all tests share: whoever stops it starts it again."""
-    name = loaded(builder.postgres())
-    with cluster.namespace("database") as space:
-        yield PostgreSQL(space, name)
+    with told(), bed.a_database(cluster) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def traefik(cluster: Cluster) -> Iterator[Traefik]:
-    archive = own_images.of_program("traefik", "localhost/traefik:test")
-    cluster.load(archive)
-    with cluster.namespace("ingress") as space:
-        controller = Traefik(space, "localhost/traefik:test")
-        try:
-            yield controller
-        finally:
-            controller.remove()
+    with bed.an_ingress_controller(cluster) as controller:
+        yield controller
 
 
 @pytest.fixture(scope="module")
 def space(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace of the module's own."""
-    with cluster.namespace(request.path.stem.removeprefix("test_").replace("_", "-")[:30]) as space:
+    with cluster.namespace(request.path.stem.removeprefix("test_").replace("_", "-")) as space:
         yield space
 
 

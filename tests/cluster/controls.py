@@ -15,12 +15,12 @@ from tests.cluster.release import Release
 from tests.cluster.siege import Aftermath, direct, routed, siege
 
 STEADY = ("--rate=60", "--connections=20")
+# A kept connection stays with its pod until that goes; only new ones find a pod that is not there yet, or not any more.
+OPENING = ("--rate=100", "--connections=20", "--fresh")
 # About the two seconds for which gunicorn keeps idle connections by default.
 NEAR_TWO = ("--idle-between", "1.9", "2.1")
 # Longer than the two seconds for which gunicorn 27 still answers on idle connections once it stops, shorter than the drain.
 PAST_TWO = ("--idle-between", "2.3", "2.8", "--connections=40", "--blind")
-
-HOST = "controlled.test"
 
 Clients = Callable[[Release, Traefik], Mapping[str, tuple[str, ...]]]
 Action = Callable[[Release], object]
@@ -43,21 +43,40 @@ def no_connection_close(deployment: Document) -> None:
 
 
 def ready_too_early(deployment: Document) -> None:
-    """A new pod is Ready before it listens."""
+    """A new pod is Ready before it listens: nobody asks it, and it takes a moment longer to start."""
+    slow_start(deployment)
     for probe in ("startupProbe", "readinessProbe"):
         container(deployment).pop(probe)
     deployment["spec"]["minReadySeconds"] = 0
 
 
+def slow_start(deployment: Document) -> None:
+    """Sluice listens almost at once, and what comes before it serves waits in the queue of its socket. Not every service does."""
+    program = "import os, time; time.sleep(4); os.execvp('sluice', ['sluice', 'serve'])"
+    container(deployment).update(command=["python3", "-c", program], args=[])
+
+
+def nothing(_deployment: Document) -> None:
+    """The chart as it is."""
+
+
 @dataclass(frozen=True)
 class Control:
+    """`whole`: what may be changed without breaking a rule."""
+
     change: Change
     clients: Clients
     action: Action = Release.restart
+    whole: Change = nothing
 
     @property
     def name(self) -> str:
         return self.change.__name__
+
+    @property
+    def summary(self) -> str:
+        """What is broken, in a sentence."""
+        return (self.change.__doc__ or "").strip().rstrip(".")
 
 
 def wait(seconds: float) -> Action:
@@ -65,15 +84,15 @@ def wait(seconds: float) -> Action:
     return lambda _release: time.sleep(seconds)
 
 
-def steady(release: Release, traefik: Traefik) -> Mapping[str, tuple[str, ...]]:
-    return {"service": direct(release, *STEADY), "ingress": routed(traefik, HOST, *STEADY)}
+def opening(release: Release, traefik: Traefik) -> Mapping[str, tuple[str, ...]]:
+    return {"service": direct(release, *OPENING), "ingress": routed(traefik, host_of(release), *STEADY)}
 
 
 def near_two(release: Release, traefik: Traefik) -> Mapping[str, tuple[str, ...]]:
     """The ingress controller has its own connections to the pods: only if clients send together do all of them idle alike."""
     return {
         "service": direct(release, *NEAR_TWO, "--connections=40", "--blind"),
-        "ingress": routed(traefik, HOST, *NEAR_TWO, "--connections=100", "--together"),
+        "ingress": routed(traefik, host_of(release), *NEAR_TWO, "--connections=100", "--together"),
     }
 
 
@@ -81,30 +100,30 @@ def past_two(release: Release, _traefik: Traefik) -> Mapping[str, tuple[str, ...
     return {"service": direct(release, *PAST_TWO)}
 
 
-def opening(release: Release, traefik: Traefik) -> Mapping[str, tuple[str, ...]]:
-    """A kept connection stays with its pod until that goes; only new ones find a pod that is not there yet."""
-    return {"service": direct(release, *STEADY, "--fresh"), "ingress": routed(traefik, HOST, *STEADY)}
-
-
 CONTROLS = (
-    Control(no_preparation, steady),
+    Control(no_preparation, opening),
     Control(short_keep_alive, near_two, wait(20)),
     Control(no_connection_close, past_two),
-    Control(ready_too_early, opening),
+    Control(ready_too_early, opening, whole=slow_start),
 )
 
 
 def without(control: Control) -> Control:
-    """The same clients and the same event, and nothing is broken."""
-    return Control(lambda _deployment: None, control.clients, control.action)
+    """The same clients and the same event, and no rule is broken."""
+    return Control(control.whole, control.clients, control.action)
 
 
-def show(control: Control, release: Release, original: Document, traefik: Traefik, image: str) -> Aftermath:
-    """What the clients met. `original`: the Deployment as the chart made it."""
-    release.replace(original, control.change)
+def show(control: Control, release: Release, traefik: Traefik, image: str) -> Aftermath:
+    """What the clients met. `release` is not installed yet, and of no use afterwards."""
+    release.install_patched(image, control.change)
     with siege(release, image, control.clients(release, traefik)) as under:
         under.happen(control.name, lambda: control.action(release))
     return under.aftermath
+
+
+def host_of(release: Release) -> str:
+    """Of its Ingress: a name of its own, for several may be under way."""
+    return f"{release.space.name}.test"
 
 
 def container(deployment: Document) -> Document:

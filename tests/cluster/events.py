@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from tests.cluster.database import PostgreSQL
 from tests.cluster.kube import Document
 from tests.cluster.reaper import Reaper
 from tests.cluster.release import Release, name_of
@@ -48,6 +50,17 @@ def kill(release: Release, reaper: Reaper) -> None:
     reaper.kill(victim)
     until(lambda: restarts(release.space.get("pod", name_of(victim))) > before, 60, "the container is started again")
     release.rolled_out()
+
+
+def outage(postgresql: PostgreSQL, seconds: float, meanwhile: Action = lambda: time.sleep(1)) -> None:
+    """Stop the database for so long; `meanwhile` is called again and again."""
+    postgresql.scale(0)
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            meanwhile()
+    finally:
+        postgresql.scale(1)
 
 
 def restarts(pod: Document) -> int:

@@ -13,7 +13,6 @@ OPTIONS = (
     f"--entrypoints.web.address=:{WEB}",
     f"--entrypoints.traefik.address=:{PING}",
     "--ping=true",
-    "--log.level=DEBUG",
     "--serverstransport.forwardingtimeouts.idleconntimeout=60s",
     "--global.checknewversion=false",
     "--global.sendanonymoususage=false",

@@ -110,7 +110,13 @@ class Namespace:
         self.kubectl("wait", *words, f"--for={condition}", f"--timeout={seconds:g}s", seconds=seconds + 10)
 
     def logs(self, pod: str, *more: str) -> str:
-        return self.kubectl("logs", pod, *more)
+        """Empty as long as its container was not started."""
+        try:
+            return self.kubectl("logs", pod, *more)
+        except Refused as error:
+            if "waiting to start" not in str(error):
+                raise
+            return ""
 
 
 def kind(version: str, kind: str, name: str, **more: Any) -> Document:

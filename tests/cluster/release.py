@@ -6,6 +6,7 @@ import copy
 import json
 from typing import Any
 
+import yaml
 from tests.cluster.database import OWNER, Database
 from tests.cluster.kube import Change, Document, Namespace, config_map, ready, secret
 from tests.conftest import ROOT
@@ -78,9 +79,17 @@ class Release:
         self.prepare()
         self.upgrade(image)
 
+    def install_patched(self, image: str, change: Change) -> None:
+        """Without Helm, and with a Deployment that the chart itself would refuse."""
+        self.prepare()
+        documents = [document for document in yaml.safe_load_all(self.render(image, "--no-hooks")) if document]
+        change(next(document for document in documents if document["kind"] == "Deployment"))
+        self.space.apply(*documents)
+        self.rolled_out()
+
     def upgrade(self, image: str, *more: str, **values: Any) -> None:
-        """To `image` (name:tag), with `values` over those it has; one that fails is rolled back. Until no old pod is left."""
-        self.begin(image, "--wait", "--rollback-on-failure", f"--timeout={SECONDS}s", *more, **values)
+        """To `image` (name:tag), with `values` over those it has; one that fails is rolled back."""
+        self.begin(image, "--wait", "--wait-for-jobs", "--rollback-on-failure", f"--timeout={SECONDS}s", *more, **values)
         self.rolled_out()
 
     def begin(self, image: str, *more: str, **values: Any) -> None:
@@ -118,14 +127,6 @@ class Release:
         """Of all its pods."""
         return "".join(self.space.logs(name_of(pod)) for pod in self.pods())
 
-    def replace(self, deployment: Document, change: Change) -> None:
-        """Put a changed copy of `deployment` in the place of its Deployment, past the chart, and wait for the rollout."""
-        changed = copy.deepcopy(deployment)
-        change(changed)
-        del changed["status"], changed["metadata"]["resourceVersion"]
-        self.space.kubectl("replace", "-f", "-", stdin=json.dumps(changed))
-        self.rolled_out()
-
     def restart(self) -> None:
         self.space.kubectl("rollout", "restart", f"deployment/{self.name}")
         self.rolled_out()
@@ -135,7 +136,7 @@ class Release:
         self.rolled_out()
 
     def delete_pod(self) -> None:
-        self.space.kubectl("delete", "pod", name_of(self.pods()[0]), "--wait=true")
+        self.space.kubectl("delete", "pod", name_of(self.pods()[0]), "--wait=false")
         self.rolled_out()
 
     def evict_pod(self) -> None:
@@ -144,12 +145,15 @@ class Release:
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.space.name}}
         path = f"/api/v1/namespaces/{self.space.name}/pods/{pod}/eviction"
         self.space.kubectl("create", f"--raw={path}", "-f", "-", stdin=json.dumps(eviction))
-        self.space.wait(f"pod/{pod}", "delete")
+        until(lambda: pod not in map(name_of, self.pods()), what="the pod is on its way out")
         self.rolled_out()
 
     def rolled_out(self) -> None:
-        """Until as many pods are ready as are wanted, and no other is left, on its way out either."""
+        """Until as many new pods are available as are wanted; old ones may still be on their way out."""
         self.space.kubectl("rollout", "status", f"deployment/{self.name}", f"--timeout={SECONDS}s", seconds=SECONDS + 10)
+
+    def settle(self) -> None:
+        """Until no old pod is left, and all are ready."""
         until(self._settled, SECONDS, "the old pods are gone")
 
     def _settled(self) -> bool:

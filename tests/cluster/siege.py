@@ -14,8 +14,8 @@ from tests.cluster.release import KEY, Release
 
 Action = Callable[[], object]
 
-# How long after an event its failures may still come: a connection is found broken when it is used next.
-ECHO = 3.0
+# How long after an event its failures may still come: until the old pods are gone.
+ECHO = 12.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Siege:
         self.aftermath.events.append(Event(name, began, time.time()))
 
     def end(self) -> None:
-        """Let the clients finish, and compare what they were told with what is stored."""
+        """Once the old pods are gone let the clients finish, and compare what they were told with what is stored."""
+        self.release.settle()
         for name, client in self.crowd.items():
             report = client.stop()
             self.aftermath.reports[name] = report

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from tests.cluster import events
 from tests.cluster.database import PostgreSQL
 from tests.cluster.ingress import Traefik
 from tests.cluster.kube import Document, ready
@@ -31,6 +30,9 @@ class Outage:
         self.before = before
         self.seen: list[dict[str, tuple[bool, int]]] = []
 
+    def look(self, release: Release) -> None:
+        self.seen.append(states(release.pods()))
+
 
 @pytest.fixture(scope="module")
 def outage(release: Release, postgresql: PostgreSQL, traefik: Traefik, image: str) -> Outage:
@@ -40,22 +42,12 @@ def outage(release: Release, postgresql: PostgreSQL, traefik: Traefik, image: st
     }
     with siege(release, image, crowd) as under:
         found = Outage(under.aftermath, states(release.pods()))
-        under.happen("database gone", lambda: gone(release, postgresql, found))
+        under.happen("database gone", lambda: events.outage(postgresql, SECONDS, lambda: found.look(release)))
         back = {name: client.acknowledged() for name, client in under.crowd.items()}
         until(
             lambda: all(client.acknowledged() > back[name] + 100 for name, client in under.crowd.items()), 60, "all is well again"
         )
     return found
-
-
-def gone(release: Release, postgresql: PostgreSQL, found: Outage, seconds: float = SECONDS) -> None:
-    postgresql.scale(0)
-    try:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found.seen.append(states(release.pods()))
-    finally:
-        postgresql.scale(1)
 
 
 def test_pods_stay_ready_and_nothing_restarts(release: Release, outage: Outage) -> None:

@@ -1,0 +1,105 @@
+"""The test bed: a cluster, images on its nodes, one PostgreSQL, one ingress controller. tests/cluster and tests/soak use it.
+
+KUBECONFIG names the cluster, SLUICE_IMAGE_LOADER a command that brings an image archive to its nodes (`kind load image-archive`).
+Without KUBECONFIG it is the node that `python -m tools.cluster up` makes; one that was not up goes away at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.cluster import builds
+from tests.cluster.database import PostgreSQL
+from tests.cluster.ingress import Traefik
+from tests.cluster.kube import Cluster
+from tools import folders, images
+from tools.cluster import images as own_images
+from tools.cluster import means, run, sandbox
+from tools.images import builder
+
+TOOL = [sys.executable, "-m", "tools.cluster"]
+TRAEFIK = "localhost/traefik:test"
+# What each image of ours holds more than this tree does.
+MIGRATIONS = {"localhost/sluice:one": {}, "localhost/sluice:two": builds.EXPANDED, "localhost/sluice:three": builds.CONTRACTED}
+ONE, TWO, THREE = MIGRATIONS
+
+
+class Missing(Exception):
+    """The bed can not be made here. `part`: what is missing; `get`: how to get it."""
+
+    def __init__(self, part: str, get: str) -> None:
+        super().__init__(f"{part} is missing; to get it: {get}")
+        self.part = part
+        self.get = get
+
+
+@contextlib.contextmanager
+def any_cluster() -> Iterator[Cluster]:
+    """Raises Missing."""
+    given = os.environ.get("KUBECONFIG")
+    if given is None:
+        with our_own() as cluster:
+            yield cluster
+        return
+    loader = os.environ.get("SLUICE_IMAGE_LOADER")
+    if loader is None:
+        raise Missing("an image loader", "set SLUICE_IMAGE_LOADER to what loads an image archive into the cluster of KUBECONFIG")
+    yield Cluster(given, shlex.split(loader))
+
+
+@contextlib.contextmanager
+def our_own() -> Iterator[Cluster]:
+    reason = means.missing()
+    if reason is not None:
+        raise Missing("a Kubernetes cluster", reason)
+    here = run.here()
+    was_up = sandbox.state(here) == "ready"
+    subprocess.run([*TOOL, "up"], check=True, cwd=folders.ROOT)
+    try:
+        yield Cluster(str(here.kubeconfig), [*TOOL, "load"])
+    finally:
+        if not was_up:
+            subprocess.run([*TOOL, "down"], check=True, cwd=folders.ROOT)
+
+
+def load(cluster: Cluster, name: str) -> str:
+    """Build the image ONE, TWO or THREE, and bring it to the nodes; its name. Raises Missing."""
+    can_build()
+    with tempfile.TemporaryDirectory(prefix="sluice-tree-") as folder:
+        cluster.load(builds.with_migrations(Path(folder), name, MIGRATIONS[name]).archive)
+    return name
+
+
+def can_build() -> None:
+    """Raises Missing."""
+    reason = images.missing()
+    if reason is not None:
+        raise Missing("an image builder", reason)
+
+
+@contextlib.contextmanager
+def a_database(cluster: Cluster) -> Iterator[PostgreSQL]:
+    """Raises Missing."""
+    can_build()
+    image = builder.postgres()
+    cluster.load(image.archive)
+    with cluster.namespace("database") as space:
+        yield PostgreSQL(space, image.name)
+
+
+@contextlib.contextmanager
+def an_ingress_controller(cluster: Cluster) -> Iterator[Traefik]:
+    cluster.load(own_images.of_program("traefik", TRAEFIK))
+    with cluster.namespace("ingress") as space:
+        controller = Traefik(space, TRAEFIK)
+        try:
+            yield controller
+        finally:
+            controller.remove()
