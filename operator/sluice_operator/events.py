@@ -30,8 +30,8 @@ EVENT_OF: dict[type[Any], str] = {
 }
 # Events that tell of something that nobody asked for.
 ALARMING = frozenset({"ClientRepaired", "VersionRestored", "KeySetRestored"})
-# Reasons of Ready that are told when they come.
-NOTEWORTHY = frozenset({"Active", "Suspended", "Revoked"})
+# Reasons of Ready that are told when it takes them on; what is wrong is told by the other conditions.
+READY = frozenset({"Active", "Suspended", "Revoked", "Expired", "KeySetNotFound"})
 
 
 def told(key: str, actions: Iterable[Action]) -> Iterator[Action]:
@@ -52,9 +52,12 @@ def set_status(kind: str, name: str, old: dict[str, Any], new: dict[str, Any]) -
     if old == new:
         return
     yield SetStatus(kind, name, new)
-    for condition in conditions.changed(old.get("conditions"), new["conditions"]):
-        reason = condition["reason"]
-        if reason in reasons.WARNINGS and condition["type"] != "Ready":
-            yield EmitEvent(kind, name, "Warning", reason, condition["message"])
-        elif reason in NOTEWORTHY and condition["type"] == "Ready":
-            yield EmitEvent(kind, name, "Normal", reason, condition["message"])
+    changed = conditions.changed(old.get("conditions"), new["conditions"])
+    messages = {each["reason"]: each["message"] for each in changed if is_told(each)}
+    for reason, message in messages.items():
+        yield EmitEvent(kind, name, "Warning" if reason in reasons.WARNINGS else "Normal", reason, message)
+
+
+def is_told(condition: dict[str, Any]) -> bool:
+    """Whether somebody should hear that a condition took on this reason."""
+    return condition["reason"] in (READY if condition["type"] == "Ready" else reasons.WARNINGS)

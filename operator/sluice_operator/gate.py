@@ -78,11 +78,7 @@ def unproved(pods: Iterable[Pod], digest: str) -> tuple[str, ...]:
     return tuple(pod.name for pod in pods if (pod.was_ready or pod.terminating) and not pod.finished and digest not in pod.proved)
 
 
-def to_annotate(world: World) -> tuple[str, ...]:
-    """The Pods that have not got the revision and were not poked for it yet."""
-    document = world.published.document if world.published else None
-    if document is None:
-        return ()
-    current = has_revision(world)
-    late = (pod for pod in world.pods if pod.started and not pod.finished and pod.revision != document.revision)
-    return tuple(pod.name for pod in late if pod.report is None or not current(pod.report))
+def to_annotate(pods: Iterable[Pod], revision: str) -> tuple[str, ...]:
+    """The Pods that have not got `revision` and were not poked for it yet."""
+    late = (pod for pod in pods if pod.started and not pod.finished and pod.revision != revision)
+    return tuple(pod.name for pod in late if pod.report is None or pod.report.revision != revision)

@@ -13,12 +13,13 @@ reply or a second operator changes nothing: the same plan is made again.
 | stray | nobody can have been given it | the same | the same |
 | revoked | `spec.revoked` | PublishKeySet with tombstones, then RemoveClient, RetireVersion | after 30 days |
 
-Order of one plan: the key set (so revocation goes first), delivery, removals, repairs, hand-over, new versions, status. No action
-needs that an earlier one of the same plan has worked.
+Order of one plan: the key set (so revocation goes first), delivery, removals, repairs, drops, hand-over, new versions, status.
+No action needs that an earlier one of the same plan has worked, and no two touch the same Secret.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -42,6 +43,7 @@ from sluice_operator.actions import (
     AnnotatePods,
     AwaitConvergence,
     Plan,
+    ProbeWhoami,
     PublishKeySet,
 )
 from sluice_operator.admission import refusals
@@ -128,17 +130,20 @@ def delivery(seen: World) -> Iterator[Action]:
     document = seen.published.document if seen.published else None
     if document is None:
         return
-    if pods := gate.to_annotate(seen):
+    if pods := gate.to_annotate(seen.pods, document.revision):
         yield AnnotatePods(pods, document.revision)
     if pods := gate.unacknowledged(seen):
         yield AwaitConvergence(document.revision, pods, document.generated_at)
 
 
 def changes(scene: Scene) -> Iterator[Action]:
-    yield from steps.removals(scene)
-    yield from steps.drops(scene)
-    yield from steps.repairs(scene)
-    yield from steps.hand_out(scene)
+    """What is done to the Secrets of one key. To each only the first thing: a second would be planned for what is there now."""
+    touched: set[str] = set()
+    parts = (steps.removals(scene), steps.repairs(scene), steps.drops(scene), steps.hand_out(scene))
+    for action in itertools.chain(*parts):
+        if isinstance(action, ProbeWhoami) or action.secret not in touched:
+            yield action
+        touched.add(action.secret)
 
 
 def staging(keyset: KeySet, scenes: Sequence[Scene], room: int) -> Iterator[Action]:

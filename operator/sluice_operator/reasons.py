@@ -62,7 +62,6 @@ CONDITIONS: dict[str, str] = {
 EVENTS: dict[str, str] = {
     "VersionStaged": "made {}",
     "VersionRestored": "made {} again, with the same digest",
-    "VersionAdopted": "brought labels, annotations and owner of {} up to date",
     "KeySetPublished": "wrote revision {}",
     "KeySetRestored": "overwrote a key set that somebody else had written",
     "VersionActivated": "{} has the new version",

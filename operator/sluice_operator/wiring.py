@@ -74,7 +74,7 @@ def volume(keyset: KeySet) -> dict[str, Any]:
 
 def is_wired(patch: Mapping[str, Any], deployment: Mapping[str, Any]) -> bool:
     """Whether `deployment` has every field of `patch`."""
-    return has(deployment, patch)
+    return has(deployment.get("spec"), patch["spec"])
 
 
 def has(whole: Any, wanted: Any) -> bool:

@@ -52,6 +52,7 @@ class PodState:
     volume: bytes | None = None
     workers: list[keys.KeySetDocument | None] = field(default_factory=lambda: [None] * WORKERS)
     annotation: str | None = None
+    started: bool = True
     booted: bool = False
     ready: bool = False
     terminating: bool = False
@@ -105,6 +106,7 @@ class Cluster:
         self.pods: dict[str, PodState] = {}
         self.used: dict[str, datetime] = {}
         self.replicas = 0
+        self.target: Target | None = Target(0)
         self.plaintexts: dict[str, str] = {}
         self.written: dict[str, keys.KeySetDocument] = {}
         self.handed: dict[str, list[str]] = {}
@@ -240,7 +242,7 @@ class Cluster:
             secrets={name: seen(stored) for name, stored in self.secrets.items() if stored.type != names.KEYSET_TYPE},
             published=None if published is None else seen_set(published),
             known=dict(operator.known),
-            target=Target(self.replicas),
+            target=self.target and Target(self.replicas),
             pods=tuple(seen_pod(pod, operator) for pod in self.pods.values()),
             last_used=dict(self.used),
         )
@@ -373,6 +375,7 @@ def seen_pod(pod: PodState, operator: Operator) -> Pod:
         uid=pod.uid,
         created=pod.created,
         revision=pod.annotation,
+        started=pod.started,
         was_ready=pod.ready,
         terminating=pod.terminating,
         finished=pod.finished,

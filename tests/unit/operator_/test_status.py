@@ -1,0 +1,248 @@
+"""What `kubectl get` and `kubectl describe` show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from tests.unit.operator_.cluster import START
+from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
+
+from sluice_operator import actions
+from sluice_operator.lints import Finding
+
+
+def keyset_status(story: Story) -> dict[str, Any]:
+    assert story.keyset is not None
+    return story.keyset.status
+
+
+def test_a_key_that_is_fine_says_so() -> None:
+    story = running(rotation={"period": "1000h"})
+    status = story.keys["alpha"].status
+    assert (status["version"], status["secretName"], status["observedGeneration"]) == (1, "alpha", 1)
+    assert status["nextAction"] == "Rotate"
+    assert "previousVersion" not in status
+    assert "expiresAt" not in status
+    assert {each["type"]: each["status"] for each in status["conditions"]} == {
+        "Ready": "True",
+        "Published": "True",
+        "Rotating": "False",
+        "PreviousInUse": "False",
+        "Expiring": "False",
+        "Degraded": "False",
+    }
+    assert status["conditions"][0]["message"] == "version 1 is accepted by the target and handed out"
+
+
+def test_what_comes_first_is_shown_as_next() -> None:
+    story = running(rotation={"period": "1000h"}, expiresAt=(START + DAY).isoformat())
+    assert story.keys["alpha"].status["nextAction"] == "Expire"
+
+
+def test_the_generation_that_was_seen_is_shown() -> None:
+    story = running()
+    story.apply("alpha", owner="other")
+    story.run()
+    status = story.keys["alpha"].status
+    assert status["observedGeneration"] == 2
+    assert {each["observedGeneration"] for each in status["conditions"]} == {2}
+
+
+def test_the_way_of_a_first_version_is_shown() -> None:
+    story = Story()
+    story.run()
+    story.pod.held = True
+    story.apply("alpha")
+    seen = []
+    for _ in range(4):
+        story.round()
+        seen.append(story.condition("Ready"))
+    assert seen == [("False", "Staging"), ("False", "Publishing"), ("False", "Converging"), ("False", "Converging")]
+    [ready] = [each for each in story.keys["alpha"].status["conditions"] if each["type"] == "Ready"]
+    assert story.pod.name in ready["message"]
+    assert story.condition("Published") == ("True", "InKeySet")
+    assert story.condition("Rotating") == ("False", "Idle")
+
+
+def test_a_key_that_waits_for_its_proof_is_converging() -> None:
+    story = Story()
+    story.apply("alpha")
+    story.until(actions.ProbeWhoami)
+    story.operator.proved.clear()
+    story.think(story.operator)
+    for action in story.operator.queue:
+        if isinstance(action, actions.SetStatus):
+            story.do(story.operator, action)
+    assert story.condition("Ready") == ("False", "Converging")
+    [ready] = [each for each in story.keys["alpha"].status["conditions"] if each["type"] == "Ready"]
+    assert story.pod.name in ready["message"]
+
+
+def test_a_key_that_is_not_in_the_key_set_says_so() -> None:
+    story = running()
+    story.lose("main-published")
+    story.round()
+    assert story.condition("Ready") == ("False", "Publishing")
+    assert story.condition("Published") == ("False", "NotInKeySet")
+
+
+def test_last_use_is_shown_in_steps_of_an_hour() -> None:
+    story = running()
+    assert "lastUsedAt" not in story.keys["alpha"].status
+    story.use(1)
+    story.run()
+    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T12:00:00Z"
+    story.now += HOUR - SECOND
+    story.use(1)
+    assert story.plan().actions == ()
+    story.now += SECOND
+    story.use(1)
+    story.run()
+    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T13:00:00Z"
+
+
+def test_a_last_use_that_nobody_remembers_stays() -> None:
+    story = running()
+    story.use(1)
+    story.run()
+    story.used.clear()
+    assert story.plan().actions == ()
+
+
+@pytest.mark.parametrize("before", ["nonsense", 7])
+def test_a_last_use_that_is_none_is_replaced(before: object) -> None:
+    story = running()
+    story.use(1)
+    story.keys["alpha"] = replace(story.keys["alpha"], status=story.keys["alpha"].status | {"lastUsedAt": before})
+    story.run()
+    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T12:00:00Z"
+
+
+def test_the_last_use_is_that_of_the_active_version() -> None:
+    story = running()
+    story.use(1)
+    story.rotate()
+    story.now += HOUR
+    story.use(2)
+    story.run()
+    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T13:00:00Z"
+
+
+def test_a_superseded_version_that_is_used_is_told() -> None:
+    story = running()
+    story.rotate()
+    story.run()
+    story.now += DAY / 2
+    story.use(1)
+    story.run()
+    assert story.condition("PreviousInUse") == ("False", "NotUsed")
+    story.now += SECOND
+    story.use(1)
+    story.run()
+    assert story.condition("PreviousInUse") == ("True", "Used")
+
+
+def test_a_key_set_that_is_fine_says_so() -> None:
+    story = running(2)
+    story.look_findings(())
+    story.run()
+    status = keyset_status(story)
+    assert (status["keys"], status["entries"], status["pods"], status["podsAcknowledged"]) == (1, 1, 2, 2)
+    assert status["acknowledged"] == "2/2"
+    assert status["laggingPods"] == []
+    assert status["revision"].startswith(status["shortRevision"])
+    assert len(status["shortRevision"]) == 8
+    assert status["publishedAt"] == "2026-03-01T12:00:00Z"
+    assert status["observedGeneration"] == 1
+    assert {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]} == {
+        "Ready": ("True", "Published"),
+        "Converged": ("True", "Converged"),
+        "TargetFound": ("True", "TargetFound"),
+        "ProbesWired": ("True", "Proven"),
+        "Degraded": ("False", "AsExpected"),
+    }
+
+
+def test_a_key_set_that_lags_says_who_is_waited_for() -> None:
+    story = running(2)
+    story.pod.held = True
+    story.apply("alpha", owner="other")
+    story.run()
+    status = keyset_status(story)
+    assert status["acknowledged"] == "1/2"
+    assert status["laggingPods"] == [story.pod.name]
+    assert story.condition("Ready", "main") == ("False", "Lagging")
+    assert story.pod.name in status["conditions"][0]["message"]
+
+
+def test_at_most_ten_lagging_pods_are_listed() -> None:
+    story = running(12)
+    for pod in story.pods.values():
+        pod.held = True
+    story.apply("alpha", owner="other")
+    story.stall()
+    story.round()
+    assert keyset_status(story)["laggingPods"] == sorted(story.pods)[:10]
+
+
+def test_a_key_set_that_is_not_written_says_so() -> None:
+    story = Story()
+    story.round()
+    assert story.condition("Ready", "main") == ("False", "NotPublished")
+    assert story.condition("Converged", "main") == ("False", "NotPublished")
+    assert "revision" not in keyset_status(story)
+    assert "publishedAt" not in keyset_status(story)
+
+
+def test_a_pod_that_finished_is_not_counted() -> None:
+    story = running(2)
+    story.pod.finished, story.pod.ready = True, False
+    story.run()
+    assert keyset_status(story)["acknowledged"] == "1/1"
+
+
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_clocks_that_differ_by_more_than_five_minutes_are_told(minutes: int) -> None:
+    story = running()
+    story.operator.skew = minutes * MINUTE
+    story.run()
+    assert story.condition("Degraded", "main") == ("True", "ClockSkewed")
+
+
+def test_clocks_that_differ_by_five_minutes_are_not_told() -> None:
+    story = running()
+    story.operator.skew = 5 * MINUTE
+    story.run()
+    assert story.condition("Degraded", "main") == ("False", "AsExpected")
+
+
+def test_probes_that_nobody_looked_at_are_unknown() -> None:
+    assert running().condition("ProbesWired", "main") == ("Unknown", "NotAudited")
+
+
+def test_findings_are_told_each_once() -> None:
+    story = running()
+    story.look_findings((Finding("ProbeMissing", "a"), Finding("ProbeMissing", "b"), Finding("SubPathMount", "c")))
+    story.run()
+    assert story.condition("ProbesWired", "main") == ("False", "Findings")
+    [message] = [each["message"] for each in keyset_status(story)["conditions"] if each["type"] == "ProbesWired"]
+    assert message.endswith("ProbeMissing, SubPathMount")
+
+
+def test_probes_are_proven_only_by_a_200_of_every_pod() -> None:
+    story = running(2)
+    story.look_findings((), seen=lambda pod: pod.name != story.pod.name)
+    story.run()
+    assert story.condition("ProbesWired", "main") == ("False", "NotProven")
+    story.pod.terminating = True
+    story.run()
+    assert story.condition("ProbesWired", "main") == ("True", "Proven")
+
+
+def test_without_a_pod_nothing_is_proven() -> None:
+    story = running(pods=0)
+    story.look_findings(())
+    story.run()
+    assert story.condition("ProbesWired", "main") == ("False", "NotProven")
