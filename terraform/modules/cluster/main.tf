@@ -120,6 +120,7 @@ resource "aws_eks_cluster" "this" {
   # Rights first, and last to go: without them EKS leaves network interfaces behind.
   depends_on = [
     aws_cloudwatch_log_group.control_plane,
+    aws_iam_role_policy.cluster_key,
     aws_iam_role_policy_attachment.cluster,
     aws_iam_role_policy_attachment.node,
   ]

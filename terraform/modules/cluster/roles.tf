@@ -30,6 +30,21 @@ resource "aws_iam_role_policy_attachment" "cluster" {
   policy_arn = "${local.policy_arns}/${each.key}"
 }
 
+# The API server encrypts what it stores with the cluster's key.
+data "aws_iam_policy_document" "cluster_key" {
+  statement {
+    sid       = "EncryptKubernetesData"
+    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:ListGrants"]
+    resources = [module.key.arn]
+  }
+}
+
+resource "aws_iam_role_policy" "cluster_key" {
+  name   = "cluster-key"
+  role   = aws_iam_role.cluster.id
+  policy = data.aws_iam_policy_document.cluster_key.json
+}
+
 data "aws_iam_policy_document" "node_trust" {
   statement {
     actions = ["sts:AssumeRole"]
