@@ -44,8 +44,19 @@ class Sweep(threading.Timer):
         return time.monotonic() < self._until or super().is_alive()
 
 
+class Expirations(dict[str, float]):
+    """When each counter ends. One that another thread has just forgotten never does, where MemoryStorage would raise KeyError."""
+
+    def __missing__(self, name: str) -> float:
+        return math.inf
+
+
 class Counters(MemoryStorage):
     """MemoryStorage looks for expired counters in a new thread up to a hundred times a second; once a second is plenty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expirations = Expirations()
 
     @property
     def timer(self) -> threading.Timer:

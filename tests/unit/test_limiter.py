@@ -180,6 +180,21 @@ def test_counters_of_keys_that_went_quiet_are_forgotten(clock: Clock) -> None:
     assert not limits._counters.storage
 
 
+def test_a_counter_that_is_forgotten_twice_at_once_is_no_error(clock: Clock) -> None:
+    limits = Limiter(1, 5, 0)
+    limits.request(WEB)
+
+    class Stale(type(limits._counters.expirations)):  # type: ignore[misc]
+        """Lists a counter that another sweep forgets before it is looked at."""
+
+        def keys(self) -> list[str]:  # type: ignore[override]
+            return [*super().keys(), "requests/gone"]
+
+    limits._counters.expirations = Stale(limits._counters.expirations)
+    limits._counters.timer.function()
+    assert list(limits._counters.storage) == [f"requests/{WEB.key_id}"]
+
+
 def test_a_storm_of_requests_starts_few_threads_to_forget_counters(clock: Clock) -> None:
     limits = Limiter(1, 0, 10**9)
     sweeps = set()
