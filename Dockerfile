@@ -36,6 +36,7 @@ RUN python3 rootfs.py /rootfs /opt/sluice \
 FROM build AS app
 COPY LICENSE README.md pyproject.toml ./
 COPY app app
+COPY operator operator
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && tools/bin/pip --python /opt/sluice/bin/python install --no-index --no-deps --no-compile --root /rootfs dist/*.whl \
     && python3 -m compileall -q -s /rootfs -p / --invalidation-mode unchecked-hash /rootfs

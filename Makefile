@@ -54,11 +54,11 @@ soak: .venv/.dev ## kill every part of it fifty times under load, resume where i
 	@$(BIN)/python -m tests.soak chaos $(ARGS)
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
-	@$(COMPILE) --extra embedded --extra aws --group dev -o requirements/dev.txt
+	@$(COMPILE) --extra embedded --extra aws --extra operator --group dev -o requirements/dev.txt
 	@$(COMPILE) --extra embedded --group build -c requirements/dev.txt -o requirements/run.txt
 	@$(COMPILE) --extra aws --group build -c requirements/dev.txt -o requirements/aws.txt
 	@$(COMPILE) --extra fast --group build -c requirements/dev.txt -o requirements/fast.txt
-	@$(COMPILE) --extra aws --extra embedded --extra fast -c requirements/dev.txt -o requirements/image.txt
+	@$(COMPILE) --extra aws --extra embedded --extra fast --extra operator -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
 
