@@ -187,7 +187,7 @@ def test_a_counter_that_is_forgotten_twice_at_once_is_no_error(clock: Clock) -> 
     class Stale(type(limits._counters.expirations)):  # type: ignore[misc]
         """Lists a counter that another sweep forgets before it is looked at."""
 
-        def keys(self) -> list[str]:  # type: ignore[override]
+        def keys(self) -> list[str]:
             return [*super().keys(), "requests/gone"]
 
     limits._counters.expirations = Stale(limits._counters.expirations)
