@@ -1,8 +1,9 @@
 # PYTHON makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer versions.
-# CLUSTER names the tests that `test-cluster` runs.
+# CLUSTER names the tests that `test-cluster` runs, SOAK the parts of `soak`.
 PYTHON ?= python3
 ARGS ?=
 CLUSTER ?= tests/image tests/cluster
+SOAK ?= chaos cluster
 UPGRADE ?=
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -50,8 +51,8 @@ imports: .venv/.dev
 bench: .venv/.dev ## measure throughput and latency side by side with raw COPY and a bare route
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-soak: .venv/.dev ## kill every part of it fifty times under load, resume where it stopped, and write docs/reliability.md
-	@$(BIN)/python -m tests.soak chaos $(ARGS)
+soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos or cluster for one): minutes to hours, resumed where they stopped, written into docs
+	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
 	@$(COMPILE) --extra embedded --extra aws --extra operator --group dev -o requirements/dev.txt

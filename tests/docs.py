@@ -5,9 +5,14 @@ tests/unit/test_docs.py and tests/integration/test_metrics_endpoint.py hold the 
 
 from __future__ import annotations
 
+import os
+import platform
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import Field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +81,14 @@ def table(heading: str) -> Iterator[list[str]]:
 def quoted(cell: str) -> list[str]:
     """What stands between backticks."""
     return re.findall(r"`([^`]*)`", cell)
+
+
+def header(module: str) -> str:
+    """Above figures: when, what and where they were measured, and the command: `module` as it was started."""
+    command = " ".join([f"python -m {module}", *sys.argv[1:]])
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    place = f"commit {commit or 'unknown'}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {place}, `{command}`:"
 
 
 if __name__ == "__main__":

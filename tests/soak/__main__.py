@@ -1,16 +1,11 @@
-"""`python -m tests.soak chaos`: the long form of tests/integration/test_chaos.py, written into docs/reliability.md."""
+"""`python -m tests.soak`: the long forms of what tests do shortly, written into docs/reliability.md."""
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -19,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tests import docs
 from tests.conftest import ROOT
-from tests.soak import chaos, load
+from tests.soak import chaos, cluster, load
 from tests.soak.chaos import Arena, Books, Kill, Run
 
 REPORT = ROOT / "docs" / "reliability.md"
@@ -29,7 +24,7 @@ HEAD = ("killed", "times", "back after, median", "back after, slowest")
 
 @click.group()
 def main() -> None:
-    """What takes minutes. Needs the embedded PostgreSQL, and loads this machine."""
+    """What takes minutes to hours. Loads this machine; an interrupted run goes on when it is started again."""
 
 
 @main.command("chaos")
@@ -98,7 +93,7 @@ def report(run: Run, books: Books) -> list[str]:
     rows = [(part, [kill.recovery for kill in run.kills if kill.part == part]) for part in chaos.PARTS]
     answers = ", ".join(f"{number:,} x {status}" for status, number in sorted(run.answers.items()))
     return [
-        header(),
+        docs.header("tests.soak"),
         "",
         f"| {' | '.join(HEAD)} |",
         "|" + "---|" * len(HEAD),
@@ -112,12 +107,7 @@ def report(run: Run, books: Books) -> list[str]:
     ]
 
 
-def header() -> str:
-    command = " ".join(["python -m tests.soak", *sys.argv[1:]])
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    place = f"commit {commit or 'unknown'}, Python {platform.python_version()}, {os.cpu_count()} cores"
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {place}, `{command}`:"
-
+main.add_command(cluster.main)
 
 if __name__ == "__main__":
     main()

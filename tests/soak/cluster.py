@@ -1,4 +1,4 @@
-"""`python -m tests.soak.cluster`: the long form of tests/cluster, with the chart's own times, written into docs/reliability.md.
+"""`python -m tests.soak cluster`: the long form of tests/cluster, with the chart's own times, written into docs/reliability.md.
 
 Its parts are done one after the other and kept: an interrupted run goes on with the part that it was in.
 """
@@ -6,15 +6,11 @@ Its parts are done one after the other and kept: an interrupted run goes on with
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -272,13 +268,7 @@ def problems(run: Run) -> list[str]:
 
 
 def report(run: Run) -> list[str]:
-    return [header(), "", *planned_table(run), "", *sums(run), "", *outage_lines(run), "", *controls_table(run)]
-
-
-def header() -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    command = " ".join(["python -m tests.soak.cluster", *sys.argv[1:]])
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit or 'unknown'}, {os.cpu_count()} cores, `{command}`:"
+    return [docs.header("tests.soak"), "", *planned_table(run), "", *sums(run), "", *outage_lines(run), "", *controls_table(run)]
 
 
 def planned_table(run: Run) -> Iterator[str]:
@@ -326,7 +316,3 @@ def controls_table(run: Run) -> Iterator[str]:
 
 def told(kinds: dict[str, int]) -> str:
     return ", ".join(f"{number:,} x {kind}" for kind, number in sorted(kinds.items())) or "nothing"
-
-
-if __name__ == "__main__":
-    main()
