@@ -46,6 +46,7 @@ COPY --from=root /rootfs/ /
 COPY --from=app /rootfs/ /
 ENV PATH=/opt/sluice/bin:/usr/bin \
     LANG=C.UTF-8 \
+    MALLOC_ARENA_MAX=2 \
     PYTHONDONTWRITEBYTECODE=1 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     HOST=0.0.0.0 \

@@ -193,7 +193,7 @@ class Settings:
     )
     max_inflated_bytes: int = setting("MAX_INFLATED_BYTES", whole(1_024, 512 << 20), 20 << 20, "a body after decompression")
     max_inflight_bytes: int = setting(
-        "MAX_INFLIGHT_BYTES", whole(16 << 20, 8 << 30), 128 << 20, "bodies that one worker holds at a time; above it 503"
+        "MAX_INFLIGHT_BYTES", whole(16 << 20, 8 << 30), 48 << 20, "bodies that one worker holds at a time; above it 503"
     )
     storage_type: str = setting("STORAGE_TYPE", one_of("postgresql"), "postgresql", "the store")
     retention_days: int | None = setting(
@@ -295,8 +295,8 @@ def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
 
 
 def absent_files(env: Mapping[str, str]) -> tuple[str, ...]:
-    """The variables `NAME_FILE` of secrets that name a file which is not there."""
-    files = (f"{name}_FILE" for name, spec in known().items() if spec.metadata["secret"])
+    """The variables that name a secret's file which is not there."""
+    files = (*(f"{name}_FILE" for name, spec in known().items() if spec.metadata["secret"]), "DATABASE_PASSWORD_FILE")
     return tuple(name for name in files if env.get(name) and not Path(env[name]).exists())
 
 
@@ -323,6 +323,14 @@ def contradictions(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterato
     ports = values.get("port", 8080), values.get("admin_port", 8081)
     if ports[0] == ports[1] != 0:
         yield "PORT and ADMIN_PORT are the same; probes and metrics need a port of their own"
+    # A body is counted at the size it may grow to: one larger than the room would never be let in.
+    if chosen(values, "MAX_INFLATED_BYTES") > chosen(values, "MAX_INFLIGHT_BYTES"):
+        yield "MAX_INFLATED_BYTES is above MAX_INFLIGHT_BYTES, so that no worker could hold such a body; raise the latter"
+
+
+def chosen(values: Mapping[str, Any], name: str) -> Any:
+    """What was set, else the default."""
+    return values.get(known()[name].name, known()[name].default)
 
 
 def is_loopback(host: str) -> bool:

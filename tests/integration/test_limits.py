@@ -213,7 +213,7 @@ def test_a_bomb_within_a_bomb_is_still_a_bomb(client: httpx.Client) -> None:
 @pytest.fixture
 def narrow(database: Database) -> Iterator[Service]:
     """One worker that holds no more than 16 MiB of bodies."""
-    with running(database.url, WORKERS="1", MAX_INFLIGHT_BYTES=str(16 << 20)) as service:
+    with running(database.url, WORKERS="1", MAX_INFLATED_BYTES=str(16 << 20), MAX_INFLIGHT_BYTES=str(16 << 20)) as service:
         yield service
 
 

@@ -36,6 +36,12 @@ def test_a_late_secret_is_waited_for_and_named(tmp_path: Path) -> None:
     assert told == [(60, ("API_KEYS_FILE",)), (50, ("API_KEYS_FILE",))]
 
 
+def test_a_late_file_with_the_password_is_waited_for_too(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "password", after=2)
+    told = wait(clock, SECRET_WAIT_SECONDS="60", DATABASE_PASSWORD_FILE=str(tmp_path / "password"))
+    assert (clock.slept, told) == (2, [(60, ("DATABASE_PASSWORD_FILE",))])
+
+
 def test_the_wait_ends_when_its_time_is_up(tmp_path: Path) -> None:
     clock = Clock()
     wait(clock, SECRET_WAIT_SECONDS="5", DATABASE_URL_FILE=str(tmp_path / "url"))

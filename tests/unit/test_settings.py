@@ -69,7 +69,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "MAX_EVENT_BYTES": ("1024", 1_024),
     "MAX_BODY_BYTES": ("1024", 1_024),
     "MAX_INFLATED_BYTES": ("2048", 2_048),
-    "MAX_INFLIGHT_BYTES": ("16777216", 16 << 20),
+    "MAX_INFLIGHT_BYTES": ("33554432", 32 << 20),
     "STORAGE_TYPE": ("PostgreSQL", "postgresql"),
     "RETENTION_DAYS": ("30", 30),
     "SECRET_WAIT_SECONDS": ("60", 60),
@@ -310,3 +310,10 @@ LOOPBACK = {"127.0.0.1": True, "127.9.9.9": True, "::1": True, "localhost": True
 )
 def test_loopback_is_only_what_this_machine_alone_can_reach(host: str, loopback: bool) -> None:
     assert settings.is_loopback(host) is loopback
+
+
+def test_no_worker_is_asked_to_hold_a_body_that_it_would_never_let_in() -> None:
+    room = {"MAX_INFLIGHT_BYTES": str(16 << 20)}
+    with pytest.raises(errors.SettingsError, match="MAX_INFLATED_BYTES is above MAX_INFLIGHT_BYTES"):
+        Settings.from_env(room)
+    assert Settings.from_env({**room, "MAX_INFLATED_BYTES": str(16 << 20)}).max_inflight_bytes == 16 << 20
