@@ -179,9 +179,14 @@ class Exploration(RuleBasedStateMachine):
         """Each client reads its Secret, or uses the key that it brought, as soon as it can."""
         for name in MODES:
             key, handed = self.cluster.plaintext(name), self.cluster.handed.get(name, [])[-1:]
-            taken = keys.digest(key) if key else handed[0] if name == "gamma" and handed else ""
+            taken = keys.digest(key) if key else self.provided(name)
             if taken in handed and self.may_be_used(name) and not any(hold.digest == taken for hold in self.holds):
                 self.holds.append(Hold(name, taken))
+
+    def provided(self, name: str) -> str | None:
+        """The digest that its owner wrote last: whoever wrote another one knows that the one before ends."""
+        key = self.cluster.keys.get(name)
+        return key.spec.delivery.digest if key else None
 
     def may_be_used(self, name: str) -> bool:
         key = self.cluster.keys.get(name)
