@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 CLUSTER ?= tests/image tests/cluster
-SOAK ?= chaos cluster
+SOAK ?= chaos image cluster
 UPGRADE ?=
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -28,7 +28,7 @@ test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for so
 
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
 	@$(BIN)/python -m pytest -q -m slow tests/chart $(ARGS)
-	@$(BIN)/python -m pytest -q $(CLUSTER) $(ARGS)
+	@$(BIN)/python -m pytest -q -m 'not slow' $(CLUSTER) $(ARGS)
 
 cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
 	@$(BIN)/python -m tools.cluster up
@@ -51,7 +51,7 @@ imports: .venv/.dev
 bench: .venv/.dev ## measure throughput and latency side by side with raw COPY and a bare route
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos or cluster for one): minutes to hours, resumed where they stopped, written into docs
+soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos for one): minutes to hours, resumed where they stopped, written into docs
 	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml

@@ -48,7 +48,9 @@ class Ours:
         return subprocess.run(self.command(*words), env=self.environment(), cwd=folders.ROOT, capture_output=True, text=True)
 
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self.command(*words), env=self.environment(), cwd=folders.ROOT, stdout=subprocess.DEVNULL)
+        # A shell that runs the tests in its background has them, and whatever they start, ignore SIGINT.
+        command = ["env", "--default-signal=INT", *self.command(*words)]
+        return subprocess.Popen(command, env=self.environment(), cwd=folders.ROOT, stdout=subprocess.DEVNULL)
 
     def up(self) -> str:
         done = self.tool("up")

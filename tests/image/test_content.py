@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from email import message_from_string
 from pathlib import Path
 
+import pytest
 from tools import images
 from tools.images import Image
 
@@ -114,6 +115,7 @@ def test_it_is_small(image: Image) -> None:
     assert compressed <= MOST
 
 
+@pytest.mark.slow
 def test_two_builds_from_nothing_give_the_same_bytes() -> None:
     with ThreadPoolExecutor() as both:
         first, second = both.map(lambda _: images.build(fresh=True), range(2))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import msgspec
+import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tests import docs
@@ -105,6 +107,12 @@ def report(run: Run, books: Books) -> list[str]:
         f"Answers: {answers} (none: refused or broken off).",
         f"{run.replayed:,} events were committed before, their answer lost, and were answered as duplicates.",
     ]
+
+
+@main.command("image")
+def build_twice() -> None:
+    """Build the image twice from nothing and compare every byte. About two minutes."""
+    sys.exit(pytest.main(["-q", "-m", "slow", str(ROOT / "tests" / "image")]))
 
 
 main.add_command(cluster.main)
