@@ -262,9 +262,18 @@ def problems(run: Run) -> list[str]:
             found += [f"{name}: {client} met {failed}" for client, failed in broken.items()]
         elif kind == "outage":
             found += [f"{name}: {client} met {failed}" for client, failed in broken.items() if set(failed) != {"status 503"}]
-        else:
-            found += [f"{name}: {client} met no failure" for client in result.clients if client not in broken]
+        elif not broken:
+            found.append(f"{name}: nobody met a failure")
+    for control in controls.CONTROLS:
+        found += [f"{control.name}: {client} met no failure in any round" for client in unharmed(run, control)]
     return found
+
+
+def unharmed(run: Run, control: Control) -> set[str]:
+    """The clients that met no failure in any round of a broken rule: about them it shows nothing."""
+    results = run.of(control.name)
+    harmed = {name for result in results for name, client in result.clients.items() if client.failed}
+    return {name for result in results for name in result.clients} - harmed
 
 
 def report(run: Run) -> list[str]:
