@@ -1,0 +1,74 @@
+"""An account of AWS in an emulator on this machine, and our Terraform applied to it once for all tests.
+
+Order matters here: what is destroyed at the end is what every other test looks at, so the tests of test_end.py come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.conftest import Part, require
+from tests.platform import account
+from tests.platform.account import Account
+from tests.platform.emulator.process import Emulator
+from tests.platform.runs import Failed, Run, worked
+
+TERRAFORM = Part("terraform", "install Terraform 1.11 or later (developer.hashicorp.com/terraform/install)", in_ci=False)
+PROVIDER = "the provider hashicorp/aws can not be had here ({}); name a folder that mirrors it in TERRAFORM_MIRROR"
+LAST = "test_end.py"
+# The first test to ask for the environment waits for it.
+SLOW = 900
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name == LAST)
+    for item in items:
+        if "empty" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(SLOW))
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Emulator]:
+    """An account of its own for the tests of the emulator."""
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account with nothing but what bootstrap makes, and Terraform initialized for dev."""
+    require("terraform", TERRAFORM)
+    with account.opened(tmp_path_factory.mktemp("platform"), account.WHOLE) as opened:
+        initialize(opened)
+        yield opened
+
+
+def initialize(opened: Account, environment: str = "dev") -> None:
+    """Only that the provider is not there is a reason to skip."""
+    try:
+        opened.terraform.init(environment)
+    except Failed as failed:
+        if "Failed to query available provider packages" in str(failed) or "Failed to install provider" in str(failed):
+            pytest.skip(PROVIDER.format("neither a mirror nor a registry"))
+        raise
+
+
+@dataclass(frozen=True)
+class Dev:
+    """dev as its first apply left it."""
+
+    account: Account
+    first: Run
+
+    @property
+    def folder(self) -> Path:
+        return self.account.terraform.folder
+
+
+@pytest.fixture(scope="session")
+def dev(empty: Account) -> Dev:
+    return Dev(empty, worked(empty.terraform.apply("dev")))

@@ -1,0 +1,25 @@
+"""`python -m tests.platform.emulator`: moto with our patches on a free port of loopback, which is the first line it prints."""
+
+from __future__ import annotations
+
+import logging
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from tests.platform.emulator import ec2, rds
+from tests.platform.emulator.eks import access, addons, associations, clusters, nodegroups, routes, tags, updates
+from werkzeug.serving import make_server
+
+# Imported for what they do to moto.
+PATCHES = (access, addons, associations, clusters, ec2, nodegroups, rds, routes, tags, updates)
+
+
+def main() -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    application = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

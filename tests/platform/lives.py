@@ -1,0 +1,191 @@
+"""Lives of an environment in an account: made, changed, protected, interrupted, gone. Each is a row of steps that hold or raise.
+
+The short form is test_cycle.py; `python -m tests.platform.soak` lives them all.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from tests.platform import sweep
+from tests.platform.account import STATE_BUCKET, Account
+from tests.platform.emulator.process import ACCOUNT, REGION
+from tests.platform.runs import Failed, Run, Told, collected, worked
+from tests.platform.terraform import NONE, Variables
+
+# What holds data or takes an hour to make again: no change of a variable may replace or delete it.
+PRECIOUS = {"aws_db_instance", "aws_ecr_repository", "aws_eks_cluster", "aws_kms_key", "aws_nat_gateway", "aws_subnet", "aws_vpc"}
+NODES = {"instance_types": ["t4g.large"], "min_size": 2, "max_size": 6, "desired_size": 2, "disk_gib": 40}
+# Changes on the second day, each on top of those before it.
+DAYS: dict[str, dict[str, Any]] = {
+    "Kubernetes 1.35 to 1.36": {"kubernetes_version": "1.36"},
+    "a third zone": {"az_count": 3},
+    "one NAT gateway to three": {"nat_mode": "per_az"},
+    "node type, number and disks": {"node_groups": {"general": NODES}},
+    "database class": {"database_instance_class": "db.t4g.medium"},
+    "tags": {"tags": {"Team": "platform"}},
+    "control plane logs": {"cluster_log_types": ["api", "audit"]},
+}
+RELEASED = {"destroy_protection": False, "database_deletion_protection": False}
+PRIVATE = {"compute_mode": "auto", "node_groups": {}, "nat_mode": "none", "workload_identity": "irsa"}
+HALF = 30
+
+
+class Step(msgspec.Struct):
+    """What one apply or destroy did, in seconds and resources."""
+
+    name: str
+    seconds: float
+    made: int = 0
+    changed: int = 0
+    replaced: int = 0
+    deleted: int = 0
+
+    @classmethod
+    def of(cls, name: str, run: Run) -> Step:
+        count = Counter(change.action for change in run.changes)
+        return cls(name, run.seconds, count["create"], count["update"], count["replace"], count["delete"])
+
+
+Life = Callable[[Account, Told], Iterator[Step]]
+
+
+def must_hold(holds: bool, words: str) -> None:
+    """An assertion with words, which the soak tells."""
+    if not holds:
+        raise Failed(words)
+
+
+def stable(account: Account, environment: str, changes: Variables) -> None:
+    """The plan after an apply is empty."""
+    plan = account.terraform.plan(environment, changes)
+    must_hold(plan.code == 0, f"the plan afterwards is not empty: {plan.changes}{plan.errors}")
+
+
+def applied(account: Account, told: Told, environment: str, name: str, changes: Variables = NONE) -> Step:
+    run = worked(account.terraform.apply(environment, changes, told))
+    lost = PRECIOUS & (run.actions("delete") | run.actions("replace"))
+    must_hold(not lost, f"{name} loses {lost}")
+    stable(account, environment, changes)
+    return Step.of(name, run)
+
+
+def destroyed(account: Account, told: Told, environment: str, changes: Variables = NONE, **left: Any) -> Step:
+    """And an account in which nothing is but keys on their way out, and `left`."""
+    run = worked(account.terraform.destroy(environment, changes, told))
+    found = sweep.left(account.aws)
+    must_hold(set(found.pop("keys")) == {"PendingDeletion"}, "every key is on its way out")
+    must_hold({kind: len(names) for kind, names in found.items()} == left, f"left behind: {found}")
+    return Step.of("destroy", run)
+
+
+def dev(account: Account, told: Told) -> Iterator[Step]:
+    """From nothing, through every change of the second day, to nothing."""
+    account.terraform.init("dev")
+    yield applied(account, told, "dev", "first apply")
+    changes: dict[str, Any] = {}
+    for name, change in DAYS.items():
+        changes |= change
+        yield applied(account, told, "dev", name, changes)
+    yield destroyed(account, told, "dev", changes)
+
+
+def prod(account: Account, told: Told) -> Iterator[Step]:
+    """Refuses to be destroyed until two variables are set, and leaves a snapshot with a name of its own."""
+    account.terraform.init("prod")
+    yield applied(account, told, "prod", "first apply")
+    yield refused(account)
+    yield applied(account, told, "prod", "release by two variables", RELEASED)
+    yield destroyed(account, told, "prod", RELEASED, snapshots=1)
+    (snapshot,) = sweep.left(account.aws)["snapshots"]
+    must_hold(snapshot.startswith("sluice-prod-final-"), snapshot)
+
+
+def refused(account: Account) -> Step:
+    """Nothing is touched, and the next apply changes nothing."""
+    before = account.terraform.state()
+    run = account.terraform.destroy("prod")
+    must_hold(run.code == 1 and any("is protected" in text for text in run.errors), f"destroy was not refused: {run.errors}")
+    must_hold(account.terraform.state() == before, "something is gone")
+    return Step("destroy, refused", run.seconds)
+
+
+def private(account: Account, told: Told) -> Iterator[Step]:
+    """Auto mode, no way to the internet, IRSA: everything that dev is not."""
+    account.terraform.init("dev")
+    yield applied(account, told, "dev", "first apply", PRIVATE)
+    yield destroyed(account, told, "dev", PRIVATE)
+
+
+def interrupted(account: Account, told: Told) -> Iterator[Step]:
+    """A stopped job: Terraform gets SIGTERM half-way, and goes on with the next apply."""
+    account.terraform.init("dev")
+    process = account.terraform.start_apply("dev")
+    made = 0
+
+    def count(message: dict[str, Any]) -> None:
+        nonlocal made
+        told(message)
+        made += message["type"] == "apply_complete"
+        if made == HALF and message["type"] == "apply_complete":
+            process.send_signal(signal.SIGTERM)
+
+    run = collected(process, count)
+    must_hold(run.code != 0, "the apply was not interrupted")
+    yield Step("apply, stopped half-way", run.seconds, made=len(run.completed))
+    yield applied(account, told, "dev", "the same apply again")
+    yield destroyed(account, told, "dev")
+
+
+def two_writers(account: Account, told: Told) -> Iterator[Step]:
+    """While one applies, another is refused by the lock; the first is not disturbed, and the lock is gone afterwards."""
+    account.terraform.init("dev")
+    first = account.terraform.start_apply("dev")
+    intruders: list[Run] = []
+
+    def intrude(message: dict[str, Any]) -> None:
+        told(message)
+        if not intruders and message["type"] == "apply_complete":
+            intruders.append(account.terraform.apply("dev", {"tags": {"Team": "other"}}))
+
+    run = worked(collected(first, intrude))
+    (second,) = intruders
+    must_hold(second.code == 1 and any("state lock" in text for text in second.errors), f"not refused: {second.errors}")
+    yield Step.of("apply, while another tries to", run)
+    stable(account, "dev", NONE)
+    yield destroyed(account, told, "dev")
+
+
+def bootstrap(account: Account, told: Told) -> Iterator[Step]:
+    """The root that is applied once per account: twice is as good as once."""
+    empty(account)
+    root = account.terraform.at("bootstrap")
+    given = {"region": REGION, "account_id": ACCOUNT}
+    root.init()
+    run = worked(root.apply(None, given, told))
+    plan = root.plan(None, given)
+    must_hold(plan.code == 0, f"the plan afterwards is not empty: {plan.changes}{plan.errors}")
+    must_hold(root.output("state_bucket") == STATE_BUCKET, "the bucket that envs/*.s3.tfbackend name")
+    yield Step.of("bootstrap", run)
+
+
+def empty(account: Account) -> None:
+    """Takes away what stands for bootstrap in every other life."""
+    account.aws.client("s3").delete_bucket(Bucket=STATE_BUCKET)
+    iam = account.aws.client("iam")
+    for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
+        iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=provider["Arn"])
+
+
+LIVES: dict[str, Life] = {
+    "dev, through a year": dev,
+    "prod, protected": prod,
+    "private: auto mode, no NAT, IRSA": private,
+    "interrupted": interrupted,
+    "two writers": two_writers,
+    "bootstrap": bootstrap,
+}

@@ -1,0 +1,165 @@
+"""`python -m tests.platform.soak`: every life of an environment, every run of `terraform test`, told in terraform/docs/proof.md.
+
+Its parts are done one after the other and kept: an interrupted run goes on with the part that it was in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from tests import docs
+from tests.conftest import ROOT
+from tests.platform import account, lives
+from tests.platform.lives import Life, Step
+from tests.platform.runs import Failed, Told
+from tests.platform.tables import table
+from tests.platform.terraform import FOLDER
+
+REPORT = FOLDER / "docs" / "proof.md"
+KEPT = Path(tempfile.gettempdir()) / "sluice-soak-platform"
+RUNS = {"terraform test": "tests", "terraform test, refused samples": "tests/soak"}
+HEAD = ("environment", "step", "seconds", "made", "changed", "replaced", "deleted")
+
+
+class Run(msgspec.Struct):
+    """`results`: the steps of a part by its name. `began`: ISO 8601."""
+
+    began: str
+    results: dict[str, list[Step]] = {}
+
+
+Tell = Callable[[str], None]
+Part = Callable[[Tell], list[Step]]
+
+
+def live(life: Life, tell: Tell) -> list[Step]:
+    """One life in an account of its own."""
+    with account.folder() as work, account.opened(work, account.WHOLE) as opened:
+        return list(life(opened, heard(tell)))
+
+
+def heard(tell: Tell) -> Told:
+    """Tells what Terraform has just made or destroyed."""
+
+    def hear(message: dict[str, Any]) -> None:
+        if message["type"] == "apply_complete":
+            tell(message["hook"]["resource"]["addr"])
+        elif run := message.get("test_run"):
+            tell(run["run"])
+
+    return hear
+
+
+def trials(directory: str, tell: Tell) -> list[Step]:
+    """The runs of a folder of `terraform test`."""
+    with account.folder() as work, account.opened(work) as opened:
+        tested = opened.terraform.test(directory, heard(tell))
+    if tested.errors or tested.failed or not tested.passed:
+        raise Failed("\n".join(tested.errors) or "no run passed")
+    return [Step(f"{tested.passed} runs passed, {tested.failed} failed", tested.seconds)]
+
+
+def parts() -> dict[str, Part]:
+    """By name, in their order."""
+    found: dict[str, Part] = {name: partial(live, life) for name, life in lives.LIVES.items()}
+    for name, directory in RUNS.items():
+        found[name] = partial(trials, directory)
+    return found
+
+
+@click.command("platform")
+@click.option("--at-most", type=click.IntRange(1), help="Stop after so many parts; the same command goes on from there.")
+@click.option("--only", multiple=True, type=click.Choice(list(parts())), help="These parts; nothing is written.")
+@click.option(
+    "--folder", default=KEPT, show_default=True, type=click.Path(path_type=Path), help="Where a run is kept until its end."
+)
+@click.option("--write/--no-write", default=True, show_default=True, help="Write terraform/docs/proof.md.")
+def main(at_most: int | None, only: tuple[str, ...], folder: Path, write: bool) -> None:
+    """Make and destroy every kind of environment in an emulated AWS, and run every run of `terraform test`.
+
+    About an hour on two cores. Needs Terraform and its provider for AWS.
+    """
+    run = Run(now()) if only else resumed(folder)
+    left = {name: part for name, part in parts().items() if name in only or (not only and name not in run.results)}
+    try:
+        work(run, dict(list(left.items())[:at_most]), (lambda: None) if only else lambda: keep(folder, run))
+    except (Failed, account.NoTerraform) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\n".join(report(run)))
+    if only:
+        return
+    if len(run.results) < len(parts()):
+        click.echo(f"{len(run.results)} of {len(parts())} parts; the same command goes on")
+        return
+    if write:
+        docs.put(REPORT, "platform", "\n".join(report(run)))
+    shutil.rmtree(folder)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="minutes")
+
+
+def resumed(folder: Path) -> Run:
+    """The run that `folder` keeps, else a new one."""
+    state = folder / "run.json"
+    if state.is_file():
+        return msgspec.json.decode(state.read_bytes(), type=Run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(now())
+
+
+def keep(folder: Path, run: Run) -> None:
+    new = folder / "run.new"
+    new.write_bytes(msgspec.json.encode(run))
+    new.replace(folder / "run.json")
+
+
+def work(run: Run, todo: dict[str, Part], keep: Callable[[], None]) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("begins", total=len(run.results) + len(todo), completed=len(run.results))
+        for name, part in todo.items():
+            run.results[name] = part(partial(describe, progress, task, name))
+            keep()
+            progress.advance(task)
+
+
+def describe(progress: Progress, task: TaskID, part: str, words: str) -> None:
+    progress.update(task, description=f"{part}: {words:60.60}")
+
+
+def report(run: Run) -> list[str]:
+    rows = [(name, *cells(step)) for name, steps in run.results.items() for step in steps]
+    return [header(run), "", table(HEAD, rows)]
+
+
+def cells(step: Step) -> tuple[str, ...]:
+    counts = (step.made, step.changed, step.replaced, step.deleted)
+    return (step.name, f"{step.seconds:.0f}", *(str(count) if count else "" for count in counts))
+
+
+def header(run: Run) -> str:
+    command = " ".join(["python -m tests.platform.soak", *sys.argv[1:]])
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    told = subprocess.run([str(account.program()), "version", "-json"], capture_output=True, text=True, check=True).stdout
+    version = msgspec.json.decode(told)["terraform_version"]
+    began = datetime.fromisoformat(run.began)
+    return f"{began:%Y-%m-%d %H:%M} UTC, commit {commit or 'unknown'}, Terraform {version}, {os.cpu_count()} cores, `{command}`:"
+
+
+if __name__ == "__main__":
+    main()

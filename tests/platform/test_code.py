@@ -1,0 +1,71 @@
+"""Terraform's own judgement of the code: layout, types, and `terraform test` without AWS. And checkov's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.chart import checkov
+from tests.conftest import Part, require
+from tests.platform import account
+from tests.platform.conftest import TERRAFORM
+from tests.platform.emulator.process import Emulator
+from tests.platform.runs import must
+from tests.platform.terraform import FOLDER, Terraform
+from tools import binaries
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def local(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    """Terraform with no state anywhere; the emulator only so that nothing can ask AWS."""
+    require("terraform", TERRAFORM)
+    work = tmp_path_factory.mktemp("code")
+    made = Terraform(account.program(), work, {**aws.environment, **account.configured(work)})
+    must(made.run("init", "-backend=false", "-input=false", "-no-color", "-lockfile=readonly"))
+    return made
+
+
+def test_the_code_is_formatted_and_valid(local: Terraform) -> None:
+    assert local.run("fmt", "-check", "-recursive", "-list=true").stdout == ""
+    validated = json.loads(must(local.run("validate", "-json")))
+    assert (validated["valid"], validated["diagnostics"]) == (True, [])
+
+
+def test_terraform_test_passes_with_at_least_40_runs(local: Terraform) -> None:
+    tested = local.test()
+    assert tested.errors == []
+    assert (tested.failed, tested.skipped) == (0, 0)
+    assert tested.passed >= 40
+
+
+def test_checkov_finds_nothing_to_mend() -> None:
+    """Skips stand at their lines with their reasons (tests/unit/test_terraform_code.py)."""
+    command = [str(checkov.program()), "--directory", str(FOLDER), "--framework", "terraform", "--skip-download"]
+    done = subprocess.run([*command, "--compact", "--quiet", "--output", "json"], capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)
+    failed = {(one["check_id"], one["resource"], Path(one["file_path"]).name) for one in report["results"]["failed_checks"]}
+    assert failed == set()
+    assert report["summary"]["passed"] > 300
+    assert report["summary"]["parsing_errors"] == 0
+
+
+@pytest.fixture(scope="module")
+def tflint() -> Path:
+    """Built from its Go module, or the one on PATH. Its rules for AWS are a plugin, which no module proxy has."""
+    try:
+        return binaries.path("tflint")
+    except (LookupError, binaries.NoGo) as error:
+        require("tflint", Part("tflint", f"{error}; or put it on PATH", in_ci=False))
+        return Path(shutil.which("tflint") or "")
+
+
+def test_tflint_finds_nothing_to_mend(tflint: Path) -> None:
+    command = [str(tflint), "--recursive", f"--config={FOLDER / '.tflint.hcl'}", "--format=json"]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)
+    assert (report["issues"], report["errors"]) == ([], [])

@@ -1,0 +1,46 @@
+"""The soak keeps what it did, and tells it in a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests import docs
+from tests.conftest import require
+from tests.platform import lives, soak
+from tests.platform.conftest import TERRAFORM
+from tests.platform.lives import Step
+from tests.platform.runs import Failed
+from tests.platform.soak import Run
+from tests.platform.terraform import FOLDER
+
+STEP = Step("first apply", 101.4, made=99, replaced=1)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    run = soak.resumed(tmp_path / "new")
+    run.results["interrupted"] = [STEP]
+    soak.keep(tmp_path / "new", run)
+    assert soak.resumed(tmp_path / "new") == run
+
+
+def test_every_part_is_a_life_or_a_folder_of_runs() -> None:
+    assert list(soak.parts()) == [*lives.LIVES, *soak.RUNS]
+    assert all((FOLDER / directory).is_dir() for directory in soak.RUNS.values())
+
+
+def test_the_report_names_date_and_command_and_has_a_row_for_each_step() -> None:
+    require("terraform", TERRAFORM)
+    head, _, *lines = soak.report(Run("2026-11-21T17:00+00:00", {"dev": [STEP]}))
+    assert head.startswith("2026-11-21 17:00 UTC, commit ")
+    assert lines[0].splitlines()[-1] == "| dev | first apply | 101 | 99 |  | 1 |  |"
+
+
+def test_a_life_that_does_not_hold_ends_with_words() -> None:
+    with pytest.raises(Failed, match="not empty"):
+        lives.must_hold(False, "the plan afterwards is not empty")
+    lives.must_hold(True, "never told")
+
+
+def test_the_report_s_place_is_there() -> None:
+    assert docs.section(soak.REPORT, "platform")

@@ -1,0 +1,155 @@
+"""Rules of terraform/ that its text alone can keep or break."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests import docs
+from tests.platform import canonical
+from tests.platform.canonical import Block
+from tests.platform.terraform import FOLDER
+
+MODULES = sorted((FOLDER / "modules").iterdir())
+ROOTS = [FOLDER, FOLDER / "bootstrap"]
+ENVIRONMENTS = ("dev", "staging", "prod")
+# The platforms that work on it: CI, and people's machines.
+PLATFORMS = 3
+LEGACY = re.compile(r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|dynamodb_table|ForAllValues")
+# No run can be late, or in another workspace.
+UNTRIED = {"kubernetes_is_supported", "workspace_is_default"}
+
+
+def the(kind: str, label: str, folder: Path) -> Block:
+    (found,) = (one for one in canonical.of_kind(kind, folder) if one.labels[0] == label)
+    return found
+
+
+def text_of(folder: Path) -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.tf")))
+
+
+@pytest.mark.parametrize("folder", [*ROOTS, *MODULES], ids=lambda path: path.name)
+def test_versions_are_bounded_and_locked_for_every_platform(folder: Path) -> None:
+    versions = (folder / "versions.tf").read_text(encoding="utf-8")
+    assert 'required_version = ">= 1.11"' in versions
+    if "required_providers" in versions:
+        assert re.findall(r'^      version = "(.*)"', versions, re.MULTILINE) == [">= 5.100, < 7.0"]
+    if folder in ROOTS:
+        lock = (folder / ".terraform.lock.hcl").read_text(encoding="utf-8")
+        assert lock.count("h1:") >= PLATFORMS
+
+
+def test_the_only_provider_is_the_one_for_aws() -> None:
+    """Another would be configured from what the same apply makes: helm and kubernetes talk to a cluster that is not there yet."""
+    for folder in (*ROOTS, *MODULES):
+        assert {one.name for one in canonical.of_kind("provider", folder)} <= {"aws"}
+        sources = re.findall(r'source += "([a-z]+/[a-z]+)"', text_of(folder))
+        assert set(sources) <= {"hashicorp/aws"}
+
+
+def test_modules_configure_no_provider_and_come_from_this_repository() -> None:
+    for folder in MODULES:
+        assert canonical.of_kind("provider", folder) == []
+    calls = [one for folder in (*ROOTS, *MODULES) for one in canonical.of_kind("module", folder)]
+    assert {one.text("source").split("/")[0] for one in calls} == {".", ".."}
+
+
+def test_rights_are_there_before_who_needs_them() -> None:
+    """And so they go after it: EKS leaves network interfaces behind where it lost them first."""
+    cluster = FOLDER / "modules" / "cluster"
+    for kind, needed in (
+        ("aws_eks_cluster", "aws_iam_role_policy_attachment.cluster"),
+        ("aws_eks_node_group", "attachment.node"),
+    ):
+        assert needed in (the("resource", kind, cluster).attribute("depends_on") or "")
+
+
+def test_the_state_is_kept_and_locked_in_s3_and_never_in_git() -> None:
+    ignored = (FOLDER / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"*.tfstate", "*.tfstate.*", ".terraform/", "*.tfplan"} <= set(ignored)
+    assert 'backend "s3" {}' in text_of(FOLDER)
+    places = {name: (FOLDER / "envs" / f"{name}.s3.tfbackend").read_text(encoding="utf-8") for name in ENVIRONMENTS}
+    for name, place in places.items():
+        assert re.search(r"^use_lockfile = true$", place, re.MULTILINE)
+        assert re.search(r"^encrypt +=\s*true$", place, re.MULTILINE)
+        assert f'"{name}/terraform.tfstate"' in place
+
+
+def test_there_is_no_script() -> None:
+    """Nothing to run beside Terraform; its one local command refuses a destroy, and changes nothing."""
+    assert [file for ending in ("sh", "py", "ps1") for file in FOLDER.rglob(f"*.{ending}")] == []
+    commands = [(folder.name, text_of(folder).count('"local-exec"')) for folder in (*ROOTS, *MODULES)]
+    assert [one for one in commands if one[1]] == [("terraform", 1)]
+
+
+def test_nothing_legacy_is_left() -> None:
+    for folder in (*ROOTS, *MODULES):
+        text = text_of(folder)
+        assert not re.search(
+            r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|dynamodb_table|ForAllValues|0\.0\.0\.0/0\"\]", text
+        )
+        assert text.isascii(), "one language"
+
+
+def test_tags_of_everything_are_set_once() -> None:
+    """By the provider; a resource has its name and what a controller looks for."""
+    assert "default_tags" in text_of(FOLDER)
+    for folder in MODULES:
+        assert not re.search(r"\b(Project|Environment|ManagedBy)\b *=", text_of(folder))
+
+
+def test_no_variable_is_without_use() -> None:
+    for folder in (*ROOTS, *MODULES):
+        text = text_of(folder)
+        for one in canonical.of_kind("variable", folder):
+            inside = len(re.findall(rf"\bvar\.{one.name}\b", one.body))
+            assert len(re.findall(rf"\bvar\.{one.name}\b", text)) > inside, f"{folder.name}: {one.name}"
+
+
+def refused() -> Counter[str]:
+    """How many runs of `terraform test` expect the refusal of each variable, rule and check."""
+    runs = [one for file in (FOLDER / "tests").rglob("*.tftest.hcl") for one in canonical.of_file(file) if one.kind == "run"]
+    expected = [one.attribute("expect_failures") or "" for one in runs]
+    return Counter(name for text in expected for name in re.findall(r"[\w.]+\w", text))
+
+
+def test_every_rule_has_a_refused_sample() -> None:
+    found = refused()
+    rules = {one.name: len(one.inner("validation")) for one in canonical.of_kind("variable")}
+    assert {name: number for name, number in rules.items() if found[f"var.{name}"] < number} == {}
+    (preconditions,) = (one for one in canonical.of_kind("resource") if one.labels == ("terraform_data", "rules"))
+    assert found["terraform_data.rules"] >= preconditions.body.count("precondition {")
+    assert {one.name for one in canonical.of_kind("check") if not found[f"check.{one.name}"]} == UNTRIED
+
+
+def test_there_are_more_than_120_runs_and_40_of_them_are_quick() -> None:
+    whole = list((FOLDER / "tests").rglob("*.tftest.hcl"))
+    quick = [file for file in whole if file.parent.name == "tests"]
+    runs = {file: file.read_text(encoding="utf-8").count('\nrun "') for file in whole}
+    assert sum(runs.values()) >= 120
+    assert sum(runs[file] for file in quick) >= 40
+    (told,) = re.findall(r"terraform test +# (\d+) runs", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    assert int(told) == sum(runs[file] for file in quick)
+
+
+def test_a_skipped_check_of_checkov_says_why() -> None:
+    skips = [line for folder in (*ROOTS, *MODULES) for line in re.findall(r"checkov:skip=.*", text_of(folder))]
+    assert skips
+    assert [line for line in skips if not re.fullmatch(r"checkov:skip=CKV2?_AWS_\d+:.{20,}", line)] == []
+
+
+def test_the_schema_of_the_hand_over_describes_every_key() -> None:
+    schema = json.loads((FOLDER / "handover.schema.json").read_text(encoding="utf-8"))
+    metadata = schema["properties"]["metadata"]["properties"]
+    for part in ("annotations", "labels"):
+        assert [name for name, one in metadata[part]["properties"].items() if not one.get("description")] == []
+
+
+def test_the_readme_names_the_numbers_of_the_costs() -> None:
+    (totals,) = re.findall(r"^\| \*\*together\*\* \|(.*)\|$", docs.section(FOLDER / "docs" / "costs.md", "costs"), re.MULTILINE)
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert "| " + " | ".join(f"${number}" for number in re.findall(r"\d+", totals)) + " |" in readme

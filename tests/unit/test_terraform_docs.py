@@ -1,0 +1,106 @@
+"""terraform/README.md and terraform/docs tell what the code is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests import docs
+from tests.conftest import ROOT
+from tests.platform import canonical, tables
+from tests.platform.terraform import FOLDER
+
+DOCS = FOLDER / "docs"
+RUNBOOKS = ("destroy", "first-apply", "restore", "rotate", "upgrade-kubernetes", "upgrade-rds")
+MODULES = [FOLDER, FOLDER / "bootstrap", *sorted((FOLDER / "modules").iterdir())]
+DATE = r"20\d\d-\d\d-\d\d"
+
+
+@pytest.mark.parametrize("name", tables.PARTS)
+def test_the_readme_s_parts_are_the_code_s(name: str) -> None:
+    assert docs.section(tables.README, name) == tables.PARTS[name](), "run `python -m tests.platform.tables`"
+
+
+def test_the_picture_shows_every_module_of_the_root() -> None:
+    picture = docs.section(tables.README, "architecture")
+    modules = {one.name for one in canonical.of_kind("module")}
+    assert modules == set(re.findall(r'^  (\w+)\["', picture, re.MULTILINE))
+    assert "network --> cluster" in picture
+
+
+def test_the_tables_have_every_variable_and_output() -> None:
+    for kind, part in (("variable", "inputs"), ("output", "outputs")):
+        names = re.findall(r"^\| `(\w+)` \|", docs.section(tables.README, part), re.MULTILINE)
+        assert names == [one.name for one in canonical.of_kind(kind)]
+        assert len(names) > 5
+
+
+@pytest.mark.parametrize("folder", MODULES, ids=lambda path: path.name)
+def test_every_variable_and_output_is_described_and_typed(folder: Path) -> None:
+    for one in [*canonical.of_kind("variable", folder), *canonical.of_kind("output", folder)]:
+        assert one.text("description").endswith((".", "`")), one.name
+        assert one.kind == "output" or one.attribute("type"), one.name
+
+
+def test_every_variable_of_the_root_has_rules_unless_its_type_says_all() -> None:
+    free = [one.name for one in canonical.of_kind("variable") if not one.inner("validation")]
+    kinds = {one.name: one.attribute("type") for one in canonical.of_kind("variable")}
+    assert {kinds[name] for name in free} == {"bool"}
+
+
+def test_every_rule_names_its_variable_and_the_mend() -> None:
+    for one in canonical.of_kind("variable"):
+        for rule in one.inner("validation"):
+            assert one.name in rule.text("error_message"), one.name
+
+
+def seed_defects() -> list[list[str]]:
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", (DOCS / "defects.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return [[number, *(cell.strip() for cell in rest.split(" | "))] for number, rest in rows]
+
+
+def test_all_17_defects_are_told_each_with_its_test() -> None:
+    defects = seed_defects()
+    assert [number for number, *_ in defects] == [str(number) for number in range(1, 18)]
+    assert [number for number, *_, named in defects if not docs.quoted(named)] == []
+
+
+@pytest.mark.parametrize("defect", seed_defects(), ids=lambda row: row[0])
+def test_the_tests_that_a_defect_names_are_there(defect: list[str]) -> None:
+    assert set(docs.quoted(defect[-1])) <= known_tests()
+
+
+def known_tests() -> set[str]:
+    """Of pytest and of `terraform test`."""
+    runs = (file.read_text(encoding="utf-8") for file in (FOLDER / "tests").rglob("*.tftest.hcl"))
+    ours = [*(ROOT / "tests" / "platform").glob("test_*.py"), *(ROOT / "tests" / "unit").glob("test_terraform*.py")]
+    functions = (file.read_text(encoding="utf-8") for file in ours)
+    found = {name for text in runs for name in re.findall(r'^run "(\w+)"', text, re.MULTILINE)}
+    return found | {name for text in functions for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
+
+
+def test_the_costs_have_a_date_and_a_source_for_every_price() -> None:
+    text = (DOCS / "costs.md").read_text(encoding="utf-8")
+    assert re.search(DATE, text)
+    assert re.search(DATE, (FOLDER / "costs.tf").read_text(encoding="utf-8"))
+    head, _, *rows = docs.section(DOCS / "costs.md", "costs").splitlines()
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == ["part", "dev", "staging", "prod"]
+    assert len(rows) == 7
+
+
+@pytest.mark.parametrize("name", RUNBOOKS)
+def test_a_runbook_is_there_with_commands_that_can_be_copied(name: str) -> None:
+    text = (DOCS / "runbooks" / f"{name}.md").read_text(encoding="utf-8")
+    assert re.search(r"`[^`]*(aws|terraform|kubectl) [^`]*`|```sh", text)
+    assert f"runbooks/{name}.md" in tables.README.read_text(encoding="utf-8")
+
+
+def test_no_runbook_is_forgotten() -> None:
+    assert sorted(file.stem for file in (DOCS / "runbooks").iterdir()) == sorted(RUNBOOKS)
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for file in [tables.README, *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text(encoding="utf-8")):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
