@@ -48,6 +48,15 @@ def of_keyset(keyset: KeySet, seen: World, ledgers: Sequence[Ledger], clock: Clo
     }
 
 
+def blind(keyset: KeySet, refused: Sequence[str], clock: Clock) -> dict[str, Any]:
+    """The status of a KeySet that can not be looked at, because the API server refuses that: as it was, but Degraded."""
+    old = keyset.status.get("conditions")
+    told = condition("Degraded", "True", "Forbidden", *refused)
+    [written] = conditions.merge(old, [told], keyset.metadata.generation, clock.here)
+    others = [each for each in conditions.by_type(old).values() if each["type"] != told.type]
+    return {**keyset.status, "conditions": [*others, written]}
+
+
 def ready(found: Sequence[Condition]) -> Condition:
     """Ready is Converged: the set is written, and everyone who should have it has it."""
     if found[0].status == "True":
@@ -73,6 +82,8 @@ def target_found(seen: World) -> Condition:
 
 def probes_wired(seen: World) -> Condition:
     """Proof, not presence: no finding, and a 200 from each Pod that the operator asked itself."""
+    if seen.enforcement is not None:
+        return condition("ProbesWired", "False", seen.enforcement)
     if seen.findings is None:
         return condition("ProbesWired", "Unknown", "NotAudited")
     if seen.findings:
@@ -87,6 +98,8 @@ def probes_wired(seen: World) -> Condition:
 def degraded(seen: World, late: Sequence[Pod], clock: Clock, room: int) -> Condition:
     if clock.skew > MAX_SKEW:
         return condition("Degraded", "True", "ClockSkewed")
+    if seen.refused:
+        return condition("Degraded", "True", "Forbidden", *seen.refused)
     if seen.unreadable:
         return condition("Degraded", "True", "InvalidApiKey", *sorted(seen.unreadable))
     document = seen.published.document if seen.published else None

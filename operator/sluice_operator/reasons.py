@@ -43,6 +43,7 @@ CONDITIONS: dict[str, str] = {
     "NotAcknowledged": "no Pod of the target acknowledges the key set",
     "InvalidApiKey": "these ApiKeys break the rules of their kind and are left as they are: {}",
     "NoRoom": "the key set is as large as a Secret may be: no new versions; delete or revoke keys",
+    "Forbidden": "the API server refuses these calls, see the operator's log for its words (rights, quota, policies): {}",
     "ClockSkewed": "the clocks of operator and API server differ; what is due by time waits for the later one",
     # KeySet: Ready, Converged, TargetFound, ProbesWired
     "Published": "the key set is written and every Pod has it",
@@ -56,6 +57,10 @@ CONDITIONS: dict[str, str] = {
     "Proven": "three distinct probes, and each Pod's readiness was seen to answer 200",
     "NotProven": "readiness was not yet seen to answer 200 on: {}",
     "Findings": "the probes need work: {}",
+    "FieldConflict": "somebody else owns a field that Enforce would set; nothing was changed",
+    "NotOptedIn": "Enforce changes a Deployment only with the label sluice.dev/enforce=true",
+    "EnforceDisabled": "this operator may not change Deployments: install it with operator.enforce, or set probes.mode to Audit",
+    "EnforceNoContainer": "the Deployment has no container of the name in spec.probes.container",
 }
 
 # Reason of an event, and its sentence.
@@ -75,13 +80,18 @@ WARNINGS = {
     "ClockSkewed",
     "ConvergenceLate",
     "DigestTaken",
+    "EnforceDisabled",
+    "EnforceNoContainer",
     "Expired",
+    "FieldConflict",
     "Findings",
+    "Forbidden",
     "InvalidApiKey",
     "KeySetFull",
     "KeySetNotFound",
     "NoRoom",
     "NotAcknowledged",
+    "NotOptedIn",
     "NotSelected",
     "PlaintextLost",
     "ScopesNotAllowed",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 
 DURATION = re.compile(r"(?:(?P<hours>[0-9]{1,6})h)?(?:(?P<minutes>[0-9]{1,6})m)?(?:(?P<seconds>[0-9]{1,6})s)?")
+STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 SECOND = timedelta(seconds=1)
 
 
@@ -74,7 +75,9 @@ def stamp(moment: datetime) -> str:
 
 def read_stamp(text: str | None) -> datetime | None:
     """What `stamp` wrote; None for anything else: annotations can be edited by anyone."""
+    if text is None or not STAMP.fullmatch(text):
+        return None
     try:
-        return datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return datetime.fromisoformat(text)
     except ValueError:
         return None

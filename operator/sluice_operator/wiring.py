@@ -12,6 +12,8 @@ from typing import Any
 from sluice_operator import lints, names
 from sluice_operator.model import KeySet
 
+Body = dict[str, Any]
+
 # A Deployment takes part only with this label: it is its owner who opts in.
 OPT_IN = (f"{names.GROUP}/enforce", "true")
 FIELD_MANAGER = "sluice-operator"
@@ -23,7 +25,7 @@ def opted_in(deployment: Mapping[str, Any]) -> bool:
     return bool(deployment.get("metadata", {}).get("labels", {}).get(label) == value)
 
 
-def patch(keyset: KeySet, deployment: Mapping[str, Any]) -> dict[str, Any] | None:
+def patch(keyset: KeySet, deployment: Mapping[str, Any]) -> Body | None:
     """The apply of `keyset` on its target; None when the Deployment has no such container."""
     container = lints.verifier(lints.template(deployment), keyset.spec.probes.container)
     if container is None:

@@ -103,6 +103,8 @@ class World(Struct, frozen=True, kw_only=True):
     unreadable: names of ApiKeys that are no ApiKey by our rules; what is published of them stays as it is
     last_used: when `keyId/version` was last accepted, over all Pods and as far back as the engine knows
     findings: what the lints say of the target; None: not looked at yet
+    refused: calls that the API server refuses for good, each as `create secrets`
+    enforcement: why Enforce could not wire the target, as a reason; None: it could, or was not asked to
     """
 
     keyset: KeySet | None
@@ -115,6 +117,8 @@ class World(Struct, frozen=True, kw_only=True):
     pods: tuple[Pod, ...] = ()
     last_used: Mapping[str, datetime] = field(default_factory=dict)
     findings: tuple[Finding, ...] | None = None
+    refused: tuple[str, ...] = ()
+    enforcement: str | None = None
 
 
 def wanted_names(world: World) -> Iterator[str]:

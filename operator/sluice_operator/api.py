@@ -1,0 +1,253 @@
+"""The one place that calls the API server beside kopf's watches. Every call has a timeout and ends in an answer or an ApiError.
+
+Answers are plain JSON objects; who reads them takes what it needs and forgets the rest (a Secret holds a plaintext).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import kopf
+import msgspec
+from msgspec import Struct
+
+from sluice_operator import connection, metrics, names, times
+from sluice_operator.refusals import Refusals
+from sluice_operator.resources import Raw, Resource
+
+FIELD_MANAGER = "sluice-operator"
+TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
+CHUNK = 500
+JSON, MERGE, JSON_PATCH, APPLY = (
+    "application/json",
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/apply-patch+yaml",
+)
+encode, decode = msgspec.json.encode, msgspec.json.decode
+
+
+class ApiError(Exception):
+    """A call that did not do what it should. The text names the call and what the API server said, never a value of an object."""
+
+    def __init__(self, verb: str, resource: str, told: str) -> None:
+        super().__init__(f"{verb} {resource}: {told}")
+        self.verb = verb
+        self.resource = resource
+        self.told = told
+
+
+class NotFound(ApiError):
+    """404."""
+
+
+class AlreadyExists(ApiError):
+    """409 for a create."""
+
+
+class Conflict(ApiError):
+    """409: the object is not the one that was seen, or (apply) another field manager has the field."""
+
+
+class Forbidden(ApiError):
+    """403: a right is missing, a policy denies it or a quota is used up."""
+
+
+class Refused(ApiError):
+    """400, 413, 422 and the like: it will be refused again."""
+
+
+class Unavailable(ApiError):
+    """No answer, or one that says try again later."""
+
+
+ERRORS: Mapping[int, type[ApiError]] = {
+    HTTPStatus.UNAUTHORIZED: Unavailable,
+    HTTPStatus.FORBIDDEN: Forbidden,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.REQUEST_TIMEOUT: Unavailable,
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.GONE: Unavailable,
+    HTTPStatus.TOO_MANY_REQUESTS: Unavailable,
+}
+
+
+class Listing(Struct, frozen=True):
+    """The objects of a kind in a namespace as they were at `resource_version`."""
+
+    items: list[Raw]
+    resource_version: int
+
+
+class Api:
+    """`login` is called for the first call, and again whenever the API server says 401. `refusals` hears of every answer."""
+
+    def __init__(
+        self,
+        login: Callable[[], kopf.ConnectionInfo],
+        refusals: Refusals | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._login = login
+        self.refusals = refusals or Refusals()
+        self._monotonic = monotonic
+        self._info: kopf.ConnectionInfo | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._dated: tuple[datetime, float] | None = None
+        # When a call was last answered, by the monotonic clock; whatever the answer was.
+        self.answered = monotonic()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Raw:
+        return await self._call("get", resource, "GET", resource.path(namespace, name))
+
+    async def list(self, resource: Resource, namespace: str, selector: str = "") -> Listing:
+        """In chunks, so that a thousand Secrets are never in memory at once on the wire."""
+        items: list[Raw] = []
+        more, version = "", 0
+        while True:
+            query = {"limit": str(CHUNK), "labelSelector": selector, "continue": more}
+            query = {key: value for key, value in query.items() if value}
+            found = await self._call("list", resource, "GET", resource.path(namespace), query)
+            items += found.get("items") or []
+            version = int(found["metadata"].get("resourceVersion") or 0)
+            more = found["metadata"].get("continue") or ""
+            if not more:
+                return Listing(items, version)
+
+    async def create(self, resource: Resource, namespace: str, body: Raw) -> Raw:
+        """Raises AlreadyExists."""
+        whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        query = {"fieldManager": FIELD_MANAGER}
+        try:
+            return await self._call("create", resource, "POST", resource.path(namespace), query, JSON, whole)
+        except Conflict as error:
+            raise AlreadyExists(error.verb, error.resource, error.told) from None
+
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Raw) -> Raw:
+        """A merge patch; a `resourceVersion` in its metadata is its precondition."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("patch", resource, "PATCH", resource.path(namespace, name), query, MERGE, body)
+
+    async def set_status(self, resource: Resource, namespace: str, name: str, status: Raw) -> Raw:
+        """Replaces all of it."""
+        path = resource.path(namespace, name, "status")
+        patch = [{"op": "add", "path": "/status", "value": status}]
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("patch", f"{resource.plural}/status", "PATCH", path, query, JSON_PATCH, patch)
+
+    async def apply(self, resource: Resource, namespace: str, name: str, body: Raw) -> Raw:
+        """Server-side apply without force: raises Conflict when somebody else has one of the fields."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "false"}
+        return await self._call("patch", resource, "PATCH", resource.path(namespace, name), query, APPLY, body)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, resource_version: str) -> None:
+        """That object only as it was seen; one that is gone already is fine."""
+        options = {"preconditions": {"resourceVersion": resource_version}}
+        try:
+            await self._call("delete", resource, "DELETE", resource.path(namespace, name), None, JSON, options)
+        except NotFound:
+            return
+
+    async def kinds(self) -> set[str]:
+        """The kinds of our group that the API server knows."""
+        try:
+            found = await self._call("get", names.GROUP, "GET", f"/apis/{names.API_VERSION}")
+        except NotFound:
+            return set()
+        return {each["kind"] for each in found.get("resources") or [] if "/" not in each["name"]}
+
+    def clock(self) -> times.Clock:
+        """Ours, and the API server's: the Date of its latest answer and the time since."""
+        here = datetime.now(UTC)
+        if self._dated is None:
+            return times.at(here)
+        date, since = self._dated
+        return times.Clock(here, date + timedelta(seconds=self._monotonic() - since))
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _call(
+        self,
+        verb: str,
+        resource: Resource | str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        body: Any = None,
+    ) -> Raw:
+        """Once more when it is told 401: the token may have been replaced."""
+        plural = resource if isinstance(resource, str) else resource.plural
+        for last in (False, True):
+            status, data = await self._exchange(verb, plural, method, path, query, content_type, body)
+            if status != HTTPStatus.UNAUTHORIZED or last:
+                break
+            await self.close()
+        if status < HTTPStatus.BAD_REQUEST:
+            self.refusals.clear(namespace_of(path), verb, plural)
+            return read(data)
+        error = failed(verb, plural, status, data)
+        if isinstance(error, Forbidden | Refused):
+            self.refusals.note(namespace_of(path), verb, plural, error.told)
+        raise error
+
+    async def _exchange(
+        self, verb: str, plural: str, method: str, path: str, query: Mapping[str, str] | None, content_type: str, body: Any
+    ) -> tuple[int, bytes]:
+        try:
+            session, server = self._connected()
+            data = None if body is None else encode(body)
+            headers = {"Accept": JSON} if body is None else {"Accept": JSON, "Content-Type": content_type}
+            async with session.request(
+                method, f"{server}{path}", params=query, data=data, headers=headers, timeout=TIMEOUT
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, connection.NoCredentials) as error:
+            metrics.REQUESTS.labels(verb, plural, "none").inc()
+            raise Unavailable(verb, plural, type(error).__name__) from error
+        metrics.REQUESTS.labels(verb, plural, str(answer.status)).inc()
+        self._note(answer.headers.get("Date"))
+        return answer.status, content
+
+    def _connected(self) -> tuple[aiohttp.ClientSession, str]:
+        if self._session is None or self._info is None:
+            self._info = self._login()
+            self._session = connection.session(self._info)
+        return self._session, self._info.server.rstrip("/")
+
+    def _note(self, date: str | None) -> None:
+        self.answered = self._monotonic()
+        try:
+            self._dated = (parsedate_to_datetime(date or "").astimezone(UTC), self.answered)
+        except ValueError:
+            return
+
+
+def namespace_of(path: str) -> str:
+    """ "" for a path that is in none."""
+    return path.partition("/namespaces/")[2].partition("/")[0]
+
+
+def read(data: bytes) -> Raw:
+    found = decode(data) if data else {}
+    return found if isinstance(found, dict) else {}
+
+
+def failed(verb: str, plural: str, status: int, data: bytes) -> ApiError:
+    """The error of an answer. Its message is the API server's own: it names objects and rules, never the data of a Secret."""
+    try:
+        told = str(read(data).get("message") or status)[:500]
+    except msgspec.DecodeError:
+        told = str(status)
+    later = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return ERRORS.get(status, Unavailable if later else Refused)(verb, plural, told)

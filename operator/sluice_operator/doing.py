@@ -1,0 +1,238 @@
+"""Does what a plan says (actions.py): each action is one call of the API, or questions to Pods.
+
+What the API server answers to a write is put into the cache at once, so that the next plan knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from datetime import datetime
+from functools import singledispatchmethod
+
+from msgspec.structs import replace
+
+from sluice import keys
+from sluice_operator import actions, metrics, names, times
+from sluice_operator.actions import Action, Marks
+from sluice_operator.api import AlreadyExists, Api, ApiError, Conflict, NotFound
+from sluice_operator.asking import Asker
+from sluice_operator.cache import Cache
+from sluice_operator.model import ApiKey, KeySet
+from sluice_operator.observe import Observer, is_up
+from sluice_operator.queue import Key
+from sluice_operator.reading import PodFacts, plaintext
+from sluice_operator.resources import EVENTS, OF_KIND, PODS, SECRETS, Raw
+
+COMPONENT = "sluice-operator"
+AT_ONCE = 10
+
+
+class Doer:
+    """Raises ApiError when an action could not be done; Conflict also when the world is not the one of the plan."""
+
+    def __init__(self, api: Api, cache: Cache, asker: Asker, observer: Observer, instance: str) -> None:
+        self._api = api
+        self._cache = cache
+        self._asker = asker
+        self._observer = observer
+        self._instance = instance
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    @singledispatchmethod
+    async def do(self, action: Action, key: Key) -> None:
+        """Do one action for KeySet `key`."""
+        raise TypeError(type(action).__name__)
+
+    @do.register
+    async def _(self, action: actions.StageVersion, key: Key) -> None:
+        """The one place where randomness is drawn. A Secret that is there already was made by us before."""
+        data, marks = {}, action.marks
+        if action.digest is None:
+            plain = keys.mint(action.environment)
+            data = key_data(plain)
+            marks = replace(marks, annotations={**marks.annotations, names.DIGEST: keys.digest(plain)})
+        try:
+            await self._create(key, action.secret, names.KEY_TYPE, data, marks, action.immutable)
+        except AlreadyExists:
+            self._observer.unseen.forget(key.namespace, action.secret)
+
+    @do.register
+    async def _(self, action: actions.RestoreVersion, key: Key) -> None:
+        data = key_data(await self._plaintext(key, action.source, action.digest)) if action.source else {}
+        await self._create(key, action.secret, names.KEY_TYPE, data, action.marks, action.immutable)
+        metrics.REPAIRS.labels("version").inc()
+
+    @do.register
+    async def _(self, action: actions.AdoptVersion, key: Key) -> None:
+        await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks)})
+
+    @do.register
+    async def _(self, action: actions.PublishKeySet, key: Key) -> None:
+        data = {names.KEYSET_DATA: base64.b64encode(action.document).decode()}
+        before = self._cache.secret(key.namespace, action.secret)
+        if action.precondition is None:
+            await self._create(key, action.secret, names.KEYSET_TYPE, data, action.marks)
+        else:
+            await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
+        self._observer.memory(key).know(keys.parse_document(action.document))
+        if before is not None and before.metadata.annotations.get(names.REVISION) == action.revision:
+            metrics.REPAIRS.labels("keyset").inc()
+
+    @do.register
+    async def _(self, action: actions.AnnotatePods, key: Key) -> None:
+        await asyncio.gather(*(self._annotate(key, pod, action.revision) for pod in action.pods))
+
+    @do.register
+    async def _(self, action: actions.AwaitConvergence, key: Key) -> None:
+        """Who plans waits."""
+
+    @do.register
+    async def _(self, action: actions.ProbeWhoami, key: Key) -> None:
+        keyset = self._cache.key_set(key.namespace, key.keyset)
+        if not isinstance(keyset, KeySet):
+            return
+        plain = await self._plaintext(key, action.secret, action.digest)
+        pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in action.pods and is_up(pod)]
+        await asyncio.gather(*(self._prove(key, keyset, pod, plain, action) for pod in pods))
+
+    @do.register
+    async def _(self, action: actions.ActivateClient, key: Key) -> None:
+        await self._hand_out(action, key)
+        made = self._cache.secret(key.namespace, action.source)
+        if made is not None:
+            passed = self._api.clock().server - made.metadata.creation_timestamp
+            metrics.ROTATION_SECONDS.labels("Activated").observe(max(0.0, passed.total_seconds()))
+        if action.precondition is not None:
+            metrics.ROTATIONS.labels("Rotated").inc()
+
+    @do.register
+    async def _(self, action: actions.RepairClient, key: Key) -> None:
+        await self._hand_out(action, key)
+        metrics.REPAIRS.labels("client").inc()
+
+    @do.register
+    async def _(self, action: actions.RemoveClient | actions.RetireVersion, key: Key) -> None:
+        await self._api.delete(SECRETS, key.namespace, action.secret, action.precondition)
+        self._cache.remove(SECRETS, key.namespace, action.secret)
+        self._observer.unseen.forget(key.namespace, action.secret)
+
+    @do.register
+    async def _(self, action: actions.DropPlaintext, key: Key) -> None:
+        await self._patch(key, action.secret, action.precondition, {"data": None})
+
+    @do.register
+    async def _(self, action: actions.SetStatus, key: Key) -> None:
+        resource = OF_KIND[action.kind]
+        try:
+            raw = await self._api.set_status(resource, key.namespace, action.name, action.status)
+        except NotFound:
+            return
+        self._cache.put(resource, raw, ours=True)
+
+    @do.register
+    async def _(self, action: actions.EmitEvent, key: Key) -> None:
+        """An event that can not be written is no reason to stop."""
+        about = self._about(action, key)
+        if about is None:
+            return
+        try:
+            await self._api.create(EVENTS, key.namespace, event(action, key, about, self._instance, self._api.clock().here))
+        except ApiError:
+            return
+
+    async def _hand_out(self, action: actions.ActivateClient, key: Key) -> None:
+        data = key_data(await self._plaintext(key, action.source, action.digest))
+        if action.precondition is None:
+            await self._create(key, action.secret, names.KEY_TYPE, data, action.marks)
+        else:
+            await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
+
+    async def _plaintext(self, key: Key, name: str, digest: str) -> str:
+        """The key in a Secret, when it has that digest; raises Conflict when it has not."""
+        try:
+            plain = plaintext(await self._api.get(SECRETS, key.namespace, name))
+        except NotFound as error:
+            raise Conflict(error.verb, error.resource, error.told) from None
+        if plain is None or keys.digest(plain) != digest:
+            raise Conflict("get", SECRETS.plural, f"{name} holds another key than was seen")
+        return plain
+
+    async def _create(self, key: Key, name: str, kind: str, data: Raw, marks: Marks, immutable: bool = False) -> None:
+        body = {"metadata": {"name": name, **written(marks)}, "type": kind, "data": data, "immutable": immutable}
+        try:
+            raw = await self._api.create(SECRETS, key.namespace, body)
+        except AlreadyExists:
+            self._observer.unseen.forget(key.namespace, name)
+            raise
+        self._observer.unseen.forget(key.namespace, name)
+        self._cache.put(SECRETS, raw, ours=True)
+
+    async def _patch(self, key: Key, name: str, precondition: str, body: Raw) -> None:
+        metadata = {**body.get("metadata", {}), "resourceVersion": precondition}
+        try:
+            raw = await self._api.merge(SECRETS, key.namespace, name, {**body, "metadata": metadata})
+        except NotFound as error:
+            raise Conflict(error.verb, error.resource, error.told) from None
+        finally:
+            self._observer.unseen.forget(key.namespace, name)
+        if names.LABEL_KEYSET in (raw["metadata"].get("labels") or {}):
+            self._cache.put(SECRETS, raw, ours=True)
+
+    async def _annotate(self, key: Key, pod: str, revision: str) -> None:
+        patch = {"metadata": {"annotations": {names.POD_REVISION: revision}}}
+        async with self._room:
+            try:
+                self._cache.put(PODS, await self._api.merge(PODS, key.namespace, pod, patch), ours=True)
+            except NotFound:
+                return
+
+    async def _prove(self, key: Key, keyset: KeySet, pod: PodFacts, plain: str, action: actions.ProbeWhoami) -> None:
+        found = await self._asker.whoami(pod.ip or "", keyset.spec.target, plain)
+        if found is not None and (found.key_id, found.version) == (action.key_id, action.version):
+            self._observer.memory(key).prove(pod.metadata.uid, action.digest)
+
+    def _about(self, action: actions.EmitEvent, key: Key) -> ApiKey | KeySet | None:
+        if action.kind == names.API_KEY:
+            return self._cache.api_key(key.namespace, action.name)
+        found = self._cache.key_set(key.namespace, action.name)
+        return found if isinstance(found, KeySet) else None
+
+
+def key_data(plain: str) -> dict[str, str]:
+    return {names.KEY_DATA: base64.b64encode(plain.encode()).decode()}
+
+
+def written(marks: Marks) -> Raw:
+    """As metadata: the one owner replaces all others."""
+    owner = {
+        "apiVersion": names.API_VERSION,
+        "kind": marks.owner.kind,
+        "name": marks.owner.name,
+        "uid": marks.owner.uid,
+        "controller": marks.owner.controller,
+    }
+    return {"labels": marks.labels, "annotations": marks.annotations, "ownerReferences": [owner]}
+
+
+def event(action: actions.EmitEvent, key: Key, about: ApiKey | KeySet, instance: str, now: datetime) -> Raw:
+    return {
+        "metadata": {"name": f"{action.name}.{secrets.token_hex(8)}"},
+        "involvedObject": {
+            "apiVersion": names.API_VERSION,
+            "kind": action.kind,
+            "namespace": key.namespace,
+            "name": action.name,
+            "uid": about.metadata.uid,
+        },
+        "type": action.type,
+        "reason": action.reason,
+        "message": action.message[:1024],
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": instance,
+        "firstTimestamp": times.stamp(now),
+        "lastTimestamp": times.stamp(now),
+        "count": 1,
+    }

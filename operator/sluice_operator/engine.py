@@ -1,0 +1,193 @@
+"""Looks after KeySets: takes one off the queue, looks, plans, does, and knows when to look again.
+
+Nothing here decides what is right: plan.py does, from what is there. Whatever fails is looked at again, later each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from sluice_operator import keyset_status, metrics
+from sluice_operator.actions import Action, AwaitConvergence, EmitEvent, ProbeWhoami, PublishKeySet, SetStatus
+from sluice_operator.api import Api, ApiError, Conflict, Forbidden, Refused
+from sluice_operator.cache import Cache
+from sluice_operator.doing import Doer
+from sluice_operator.enforce import Enforcer
+from sluice_operator.model import KeySet
+from sluice_operator.observe import Observer, UnreadableKeySet
+from sluice_operator.plan import plan
+from sluice_operator.queue import Key, Queue
+from sluice_operator.resources import KEY_SETS
+
+# A KeySet is looked at this often when nothing happens: Pods are asked when keys were last used.
+REGULAR_SECONDS = 60.0
+# One publish for many changes.
+PUBLISH_SECONDS = 1.0
+# How often Pods are asked that have not got a key set, by the seconds since it was published.
+POLLS = ((5.0, 0.2), (60.0, 1.0), (float("inf"), 5.0))
+ROUNDS = 10
+UNPROVED_SECONDS = 0.5
+REMARKS = (SetStatus, EmitEvent)
+QUESTIONS = (AwaitConvergence, ProbeWhoami)
+# Refused for good, or for now by somebody who will be told: others may still be done.
+PASSED_OVER = (Forbidden, Refused)
+
+log = structlog.get_logger()
+
+
+class Engine:
+    """`may_write`: whether this process leads; it is asked before each action."""
+
+    def __init__(
+        self,
+        api: Api,
+        cache: Cache,
+        queue: Queue,
+        observer: Observer,
+        doer: Doer,
+        enforcer: Enforcer,
+        may_write: Callable[[], bool],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._queue = queue
+        self._observer = observer
+        self._doer = doer
+        self._enforcer = enforcer
+        self._may_write = may_write
+        self._monotonic = monotonic
+        self._last: dict[Key, tuple[Action, ...]] = {}
+
+    async def work(self) -> None:
+        """For ever, one KeySet at a time."""
+        while True:
+            key = await self._queue.take()
+            try:
+                with metrics.RECONCILE_SECONDS.time():
+                    result = await self._guarded(key)
+                metrics.RECONCILED.labels(result).inc()
+            finally:
+                self._queue.done(key)
+
+    async def _guarded(self, key: Key) -> str:
+        """One look at `key`; how it ended, for the metric."""
+        try:
+            return await self._look_after(key)
+        except Conflict:
+            result = "conflict"
+        except PASSED_OVER:
+            await self._tell_blind(key)
+            result = "refused"
+        except ApiError as error:
+            log.warning("api server not reached", verb=error.verb, resource=error.resource, told=error.told)
+            result = "unavailable"
+        except UnreadableKeySet as error:
+            log.error("keyset not readable", told=str(error))
+            return "unreadable"
+        except Exception:
+            log.exception("reconcile failed", namespace=key.namespace, keyset=key.keyset)
+            result = "error"
+        self._queue.failed(key)
+        return result
+
+    async def _look_after(self, key: Key) -> str:
+        keyset = self._cache.key_set(key.namespace, key.keyset)
+        if isinstance(keyset, KeySet):
+            await self._enforcer.wire(key, keyset, self._observer.memory(key))
+        world = await self._observer.look(key)
+        clock = self._api.clock()
+        # In a thread: a thousand keys take a while, and the Lease and the probes do not wait.
+        found = await asyncio.to_thread(plan, world, clock)
+        refused = await self._do(key, found.actions)
+        if world.keyset is None:
+            self._observer.memories.pop(key, None)
+        if refused or self._stuck(key, found.actions):
+            self._queue.failed(key)
+            return "refused" if refused else "stuck"
+        self._queue.succeeded(key)
+        await self._follow(key, found.actions, found.delay(clock), world.keyset)
+        return "ok"
+
+    async def _do(self, key: Key, actions: Sequence[Action]) -> bool:
+        """The actions in order; whether one was refused. Raises what makes the rest pointless: Conflict, Unavailable."""
+        refused = False
+        for action in actions:
+            if not self._may_write():
+                raise Conflict("write", type(action).__name__, "this process leads no more")
+            if isinstance(action, PublishKeySet) and not self._may_publish(key):
+                continue
+            try:
+                await self._doer.do(action, key)
+            except PASSED_OVER:
+                refused = True
+        return refused
+
+    def _may_publish(self, key: Key) -> bool:
+        """Not more often than PUBLISH_SECONDS; what is put off is due then."""
+        memory, now = self._observer.memory(key), self._monotonic()
+        if now - memory.published_at < PUBLISH_SECONDS:
+            self._queue.add(key, memory.published_at + PUBLISH_SECONDS - now)
+            return False
+        memory.published_at = now
+        return True
+
+    def _stuck(self, key: Key, actions: tuple[Action, ...]) -> bool:
+        """Whether the same was done the last time, so that it had no effect."""
+        writes = tuple(each for each in actions if not isinstance(each, QUESTIONS + REMARKS + (PublishKeySet,)))
+        again = bool(writes) and self._last.get(key) == writes
+        self._last[key] = writes
+        return again
+
+    async def _follow(self, key: Key, actions: Sequence[Action], delay: timedelta | None, keyset: KeySet | None) -> None:
+        """When to look again: at once when something was done, else when something can have changed."""
+        awaited = next((each for each in actions if isinstance(each, AwaitConvergence)), None)
+        if any(not isinstance(each, QUESTIONS + REMARKS) for each in actions):
+            self._queue.add(key)
+        elif awaited is not None and keyset is not None:
+            await self._converge(key, keyset, awaited)
+            self._queue.add(key)
+        elif any(isinstance(each, ProbeWhoami) for each in actions):
+            self._queue.add(key, 0.0 if self._proved(key, actions) else UNPROVED_SECONDS)
+        elif keyset is not None:
+            wait = REGULAR_SECONDS if delay is None else delay.total_seconds()
+            self._queue.add(key, min(REGULAR_SECONDS, wait))
+
+    def _proved(self, key: Key, actions: Sequence[Action]) -> bool:
+        """Whether a Pod accepted a key that it was asked with."""
+        proved = {digest for digests in self._observer.memory(key).proved.values() for digest in digests}
+        return any(isinstance(each, ProbeWhoami) and each.digest in proved for each in actions)
+
+    async def _converge(self, key: Key, keyset: KeySet, awaited: AwaitConvergence) -> None:
+        """Ask the Pods that have not got the key set, until they have or there is something else to do."""
+        age = max(0.0, (self._api.clock().server - awaited.since).total_seconds())
+        pause = next(pause for limit, pause in POLLS if age < limit)
+        for _ in range(ROUNDS):
+            if await self._queue.changed(key, pause):
+                return
+            pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in awaited.pods]
+            await self._observer.ask(key, keyset, pods, 0.0)
+            heard = [self._observer.memory(key).report(pod.metadata.uid) for pod in pods]
+            if all(each is not None and each.report.revision == awaited.revision for each in heard):
+                passed = (self._api.clock().server - awaited.since).total_seconds()
+                metrics.CONVERGE_SECONDS.observe(max(0.0, passed))
+                return
+
+    async def _tell_blind(self, key: Key) -> None:
+        """What can not be looked at can not be planned; that it can not is told all the same."""
+        keyset = self._cache.key_set(key.namespace, key.keyset)
+        if not isinstance(keyset, KeySet):
+            return
+        status = keyset_status.blind(keyset, self._api.refusals.told(key.namespace), self._api.clock())
+        if status == keyset.status:
+            return
+        try:
+            raw = await self._api.set_status(KEY_SETS, key.namespace, key.keyset, status)
+        except ApiError:
+            return
+        self._cache.put(KEY_SETS, raw, ours=True)

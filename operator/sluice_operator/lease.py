@@ -1,0 +1,155 @@
+"""Leader election by a Lease: one of several operators works, the others wait with a full cache.
+
+Judged by the monotonic clock alone: a Lease is free when it did not change for as long as its holder asked for, and ours is lost
+when no renewal was answered in time. Whoever loses it ends the process. Two that think they lead do no harm (plan.py), only work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from sluice_operator import metrics
+from sluice_operator.api import AlreadyExists, Api, ApiError, Conflict, NotFound
+from sluice_operator.resources import LEASES, Raw
+
+DURATION_SECONDS, DEADLINE_SECONDS, PERIOD_SECONDS = 15, 10, 2
+
+log = structlog.get_logger()
+
+
+class Lost(Exception):
+    """Somebody else leads now, or might."""
+
+
+class Lease:
+    def __init__(self, api: Api, namespace: str, name: str, holder: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._holder = holder
+        self._monotonic = monotonic
+        self._version = ""
+        self._seen: tuple[str, float] = ("", float("-inf"))
+        self._renewed = float("-inf")
+
+    @property
+    def held(self) -> bool:
+        """Whether nobody else can have it yet."""
+        return self._monotonic() - self._renewed < DEADLINE_SECONDS
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was renewed."""
+        return self._monotonic() - self._renewed
+
+    async def acquire(self) -> None:
+        """Wait until it is ours. An API server that does not answer, or refuses, is waited for."""
+        while not await self._try(self._take):
+            await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - so that two do not keep step
+        metrics.LEADER.set(1)
+        log.info("leading", lease=self._name, holder=self._holder)
+
+    async def keep(self) -> None:
+        """Renew it until it is lost: raises Lost."""
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            await self._try(self._renew)
+            if not self.held:
+                metrics.LEADER.set(0)
+                raise Lost(f"no renewal of Lease {self._name} for {DEADLINE_SECONDS} s")
+
+    async def release(self) -> None:
+        """Let the next one have it at once. What fails here only makes it wait."""
+        if not self.held:
+            return
+        metrics.LEADER.set(0)
+        for _ in range(2):
+            if await self._try(self._give_up):
+                return
+
+    async def _try(self, attempt: Callable[[], Any]) -> bool:
+        try:
+            return bool(await attempt())
+        except Conflict:
+            self._version = ""
+            return False
+        except ApiError as error:
+            log.warning("lease not reached", verb=error.verb, told=error.told)
+            return False
+
+    async def _take(self) -> bool:
+        """Take it if it is free."""
+        try:
+            found = await self._api.get(LEASES, self._namespace, self._name)
+        except NotFound:
+            return await self._make()
+        self._version = found["metadata"]["resourceVersion"]
+        spec = found.get("spec") or {}
+        holder = spec.get("holderIdentity") or ""
+        if holder not in ("", self._holder) and not self._is_over(spec):
+            return False
+        began = self._monotonic()
+        changes = int(spec.get("leaseTransitions") or 0) + (holder != self._holder)
+        await self._write({**self._spec(), "acquireTime": now(), "leaseTransitions": changes})
+        self._renewed = began
+        return True
+
+    async def _make(self) -> bool:
+        began = self._monotonic()
+        spec = {**self._spec(), "acquireTime": now(), "leaseTransitions": 0}
+        try:
+            made = await self._api.create(LEASES, self._namespace, {"metadata": {"name": self._name}, "spec": spec})
+        except AlreadyExists:
+            return False
+        self._version = made["metadata"]["resourceVersion"]
+        self._renewed = began
+        return True
+
+    def _is_over(self, spec: Raw) -> bool:
+        """Whether it did not change for its duration, as we saw it."""
+        version, since = self._seen
+        if version != self._version:
+            self._seen = (self._version, self._monotonic())
+            return False
+        return self._monotonic() - since >= float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+
+    async def _renew(self) -> bool:
+        """Ours again for a while. After a conflict it is read first: who wrote it may have been ourselves."""
+        began = self._monotonic()
+        if not self._version:
+            found = await self._api.get(LEASES, self._namespace, self._name)
+            if (found.get("spec") or {}).get("holderIdentity") != self._holder:
+                self._renewed = float("-inf")
+                return False
+            self._version = found["metadata"]["resourceVersion"]
+        await self._write(self._spec())
+        self._renewed = began
+        return True
+
+    async def _give_up(self) -> bool:
+        """After a conflict it is read first, as when it is renewed."""
+        if not self._version and not await self._renew():
+            return True
+        self._renewed = float("-inf")
+        await self._write({"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now()})
+        return True
+
+    async def _write(self, spec: Raw) -> None:
+        patch = {"metadata": {"resourceVersion": self._version}, "spec": spec}
+        written = await asyncio.wait_for(self._api.merge(LEASES, self._namespace, self._name, patch), DEADLINE_SECONDS / 2)
+        self._version = written["metadata"]["resourceVersion"]
+
+    def _spec(self) -> Raw:
+        return {"holderIdentity": self._holder, "leaseDurationSeconds": DURATION_SECONDS, "renewTime": now()}
+
+
+def now() -> str:
+    """MicroTime. For people: nobody compares it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,65 @@
+"""What a process knows and the cluster does not. All of it can be lost: it is asked for, or found out, again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from sluice import keys
+from sluice_operator.asking import Heard
+
+# More revisions than a Pod can be behind, and few enough to cost nothing.
+REVISIONS = 32
+
+
+class Memory:
+    """Of one KeySet. Pods by their uid.
+
+    known: the digests of each revision that was published
+    heard: what each Pod answered last and when, by the monotonic clock; None: it did not
+    proved: digests of staged keys that each Pod accepted
+    ready, seen_ready: Pods that Kubernetes ever called Ready, and whose readiness the operator saw itself
+    """
+
+    def __init__(self) -> None:
+        self.known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self.heard: dict[str, tuple[float, Heard | None]] = {}
+        self.proved: dict[str, set[str]] = {}
+        self.ready: set[str] = set()
+        self.seen_ready: set[str] = set()
+        self.last_used: dict[str, datetime] = {}
+        self.published_at = float("-inf")
+        self.enforcement: str | None = None
+
+    def know(self, document: keys.KeySetDocument) -> None:
+        if document.revision in self.known:
+            return
+        self.known[document.revision] = frozenset(entry.digest for entry in document.entries if entry.state == "active")
+        if len(self.known) > REVISIONS:
+            self.known.popitem(last=False)
+
+    def hear(self, uid: str, heard: Heard | None, now: float) -> None:
+        self.heard[uid] = (now, heard)
+        for name, date in (heard.last_used if heard is not None else {}).items():
+            if name not in self.last_used or date > self.last_used[name]:
+                self.last_used[name] = date
+
+    def report(self, uid: str) -> Heard | None:
+        return self.heard[uid][1] if uid in self.heard else None
+
+    def age(self, uid: str, now: float) -> float:
+        """Seconds since the Pod was asked."""
+        return now - self.heard[uid][0] if uid in self.heard else float("inf")
+
+    def prove(self, uid: str, digest: str) -> None:
+        self.proved.setdefault(uid, set()).add(digest)
+
+    def keep(self, pods: Iterable[str], published: Mapping[str, object]) -> None:
+        """Forget other Pods, and when other versions than `published` (`keyId/version`) were used."""
+        live = set(pods)
+        self.heard = {uid: value for uid, value in self.heard.items() if uid in live}
+        self.proved = {uid: value for uid, value in self.proved.items() if uid in live}
+        self.ready &= live
+        self.seen_ready &= live
+        self.last_used = {name: date for name, date in self.last_used.items() if name in published}

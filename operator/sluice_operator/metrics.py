@@ -1,0 +1,42 @@
+"""What /metrics tells, but for what is read off the cache at each scrape (gauges.py).
+
+Labels are verbs, resources, reasons of closed lists and names that operators gave; never an owner or what a client chose.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+PREFIX = "sluice_operator"
+QUICK = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 120, 300)
+
+REQUESTS = Counter(f"{PREFIX}_api_requests_total", "Calls of the API server", ["verb", "resource", "code"], registry=REGISTRY)
+FORBIDDEN = Gauge(f"{PREFIX}_forbidden", "1: the API server refuses these calls", ["verb", "resource"], registry=REGISTRY)
+RECONCILED = Counter(f"{PREFIX}_reconcile_total", "Looks at a KeySet, by how they ended", ["result"], registry=REGISTRY)
+RECONCILE_SECONDS = Histogram(
+    f"{PREFIX}_reconcile_duration_seconds", "Of one look at a KeySet and what followed", registry=REGISTRY, buckets=QUICK
+)
+QUEUE_DEPTH = Gauge(f"{PREFIX}_queue_depth", "KeySets that should be looked at now", registry=REGISTRY)
+LEADER = Gauge(f"{PREFIX}_leader", "1: this process holds the Lease", registry=REGISTRY)
+ROTATIONS = Counter(f"{PREFIX}_rotations_total", "Versions handed out, first ones apart", ["reason"], registry=REGISTRY)
+ROTATION_SECONDS = Histogram(
+    f"{PREFIX}_rotation_duration_seconds",
+    "From when a version was made to the end of a step: accepted by every worker, handed out",
+    ["step"],
+    registry=REGISTRY,
+    buckets=QUICK,
+)
+CONVERGE_SECONDS = Histogram(
+    f"{PREFIX}_keyset_converge_seconds",
+    "From when a key set was published until every Pod reported it",
+    registry=REGISTRY,
+    buckets=QUICK,
+)
+REVOCATION_SECONDS = Histogram(
+    f"{PREFIX}_revocation_seconds",
+    "From when a key set with a revocation was published until every Pod reported it",
+    registry=REGISTRY,
+    buckets=QUICK,
+)
+REPAIRS = Counter(f"{PREFIX}_drift_repairs_total", "Objects that were brought back", ["kind"], registry=REGISTRY)

@@ -1,0 +1,232 @@
+"""The cluster as one plan needs it (world.py): out of the cache, by direct reads of what a watch can miss, and by asking Pods."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC
+
+from sluice_operator import lints, names, world
+from sluice_operator.api import Api, NotFound
+from sluice_operator.asking import Asker
+from sluice_operator.audit import Audit
+from sluice_operator.cache import Cache
+from sluice_operator.memory import Memory
+from sluice_operator.model import ApiKey, KeySet
+from sluice_operator.queue import Key
+from sluice_operator.reading import PodFacts, Unreadable, secret
+from sluice_operator.resources import REPLICA_SETS, SECRETS
+from sluice_operator.world import Pod, Published, Secret, Target, World
+
+# How old a Pod's answer may be: while a key rotates, and otherwise.
+FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
+# How long it is believed that a Secret is not there, or that one which no watch sees stays as it is.
+ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 15.0
+AT_ONCE = 10
+
+
+class Unseen:
+    """Secrets that were read by name because no watch shows them."""
+
+    def __init__(self, api: Api, monotonic: Callable[[], float]) -> None:
+        self._api = api
+        self._monotonic = monotonic
+        self._read: dict[tuple[str, str], tuple[float, Secret | Published | None]] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def get(self, namespace: str, name: str) -> Secret | Published | None:
+        """What is called so; None: nothing. Raises ApiError."""
+        at, found = self._read.get((namespace, name), (float("-inf"), None))
+        if self._monotonic() - at < (ABSENT_SECONDS if found is None else PRESENT_SECONDS):
+            return found
+        async with self._room:
+            try:
+                found = secret(await self._api.get(SECRETS, namespace, name))
+            except NotFound:
+                found = None
+        self._read[namespace, name] = (self._monotonic(), found)
+        return found
+
+    def forget(self, namespace: str, name: str | None = None) -> None:
+        """What is known of one Secret, or of all in `namespace`."""
+        self._read = {key: value for key, value in self._read.items() if key[0] != namespace or name not in (None, key[1])}
+
+
+class Owners:
+    """Which Deployment each ReplicaSet belongs to, by uid."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._owners: dict[str, str | None] = {}
+
+    async def of(self, namespace: str, replica_sets: Iterable[str]) -> dict[str, str | None]:
+        """Raises ApiError. One list for each ReplicaSet that is new."""
+        wanted = set(replica_sets)
+        if wanted - set(self._owners):
+            listing = await self._api.list(REPLICA_SETS, namespace)
+            for raw in listing.items:
+                owners = raw["metadata"].get("ownerReferences") or []
+                self._owners[raw["metadata"]["uid"]] = next(
+                    (each["uid"] for each in owners if each["kind"] == "Deployment"), None
+                )
+            self._owners |= dict.fromkeys(wanted - set(self._owners))
+        return {uid: self._owners[uid] for uid in wanted}
+
+    def forget(self) -> None:
+        self._owners.clear()
+
+
+class Observer:
+    """Looks at one KeySet at a time, with what `memories` holds of it."""
+
+    def __init__(self, api: Api, cache: Cache, asker: Asker, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._cache = cache
+        self._asker = asker
+        self._refusals = api.refusals
+        self._monotonic = monotonic
+        self.unseen = Unseen(api, monotonic)
+        self.owners = Owners(api)
+        self.audit = Audit(api, asker, monotonic)
+        self.memories: dict[Key, Memory] = {}
+
+    def memory(self, key: Key) -> Memory:
+        return self.memories.setdefault(key, Memory())
+
+    def forget(self, namespace: str) -> None:
+        """Read everything again that is not watched."""
+        self.unseen.forget(namespace)
+        self.owners.forget()
+
+    async def look(self, key: Key) -> World:
+        """Raises ApiError."""
+        keyset = self._cache.key_set(key.namespace, key.keyset)
+        if isinstance(keyset, Unreadable):
+            raise UnreadableKeySet(key)
+        named, unreadable = self._keys(key)
+        if keyset is None:
+            return World(keyset=None, keys=named, unreadable=unreadable)
+        seen = World(
+            keyset=keyset,
+            keys=named,
+            unreadable=unreadable,
+            secrets=self._labelled(key),
+            published=await self._published(key),
+        )
+        secrets = {**seen.secrets, **await self._missing(key, seen)}
+        return await self._with_target(key, keyset, seen, secrets)
+
+    async def _with_target(self, key: Key, keyset: KeySet, seen: World, secrets: dict[str, Secret]) -> World:
+        memory, target = self.memory(key), keyset.spec.target
+        deployment = self._cache.deployment(key.namespace, target.name)
+        facts = await self._pods_of(key.namespace, deployment.metadata.uid) if deployment is not None else []
+        await self.ask(key, keyset, facts, FRESH_SECONDS if moving(secrets.values()) else USUAL_SECONDS)
+        await self.audit.prove(key.namespace, keyset, facts, memory)
+        if seen.published is not None and seen.published.authentic and seen.published.document is not None:
+            memory.know(seen.published.document)
+        memory.ready |= {pod.metadata.uid for pod in facts if pod.ready}
+        memory.keep([pod.metadata.uid for pod in facts], {f"{entry.key_id}/{entry.version}": 1 for entry in world.entries(seen)})
+        return World(
+            keyset=keyset,
+            keys=seen.keys,
+            unreadable=seen.unreadable,
+            secrets=secrets,
+            published=seen.published,
+            known=dict(memory.known),
+            target=Target(lints.wanted_replicas(deployment.raw)) if deployment is not None else None,
+            pods=tuple(pod_of(facts_of, memory) for facts_of in facts),
+            last_used=dict(memory.last_used),
+            findings=await self.audit.findings(key.namespace, keyset, deployment),
+            refused=self._refusals.told(key.namespace),
+            enforcement=memory.enforcement,
+        )
+
+    async def pods(self, key: Key, keyset: KeySet) -> list[PodFacts]:
+        """Those of the target. Raises ApiError."""
+        deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
+        return [] if deployment is None else await self._pods_of(key.namespace, deployment.metadata.uid)
+
+    async def ask(self, key: Key, keyset: KeySet, pods: Iterable[PodFacts], seconds: float) -> None:
+        """Ask those of `pods` for `/keyset` that were not asked for so many seconds."""
+        memory, now = self.memory(key), self._monotonic()
+        asked = [pod for pod in pods if is_up(pod) and memory.age(pod.metadata.uid, now) >= seconds]
+        answers = await asyncio.gather(*(self._asker.keyset(pod.ip or "", keyset.spec.target) for pod in asked))
+        for pod, heard in zip(asked, answers, strict=True):
+            memory.hear(pod.metadata.uid, heard, self._monotonic())
+
+    def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], frozenset[str]]:
+        found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None]
+        named = tuple(each for each in found if isinstance(each, ApiKey) and each.spec.key_set_ref.name == key.keyset)
+        broken = [each for each in found if isinstance(each, Unreadable) and each.keyset in (None, key.keyset)]
+        return named, frozenset(each.metadata.name for each in broken)
+
+    def _labelled(self, key: Key) -> dict[str, Secret]:
+        found = self._cache.secrets(key.namespace)
+        return {
+            each.name: each
+            for each in found
+            if isinstance(each, Secret)
+            and each.type == names.KEY_TYPE
+            and each.metadata.labels.get(names.LABEL_KEYSET) == key.keyset
+        }
+
+    async def _published(self, key: Key) -> Published | None:
+        found = await self._secret(key, names.published_secret(key.keyset))
+        return Published(metadata=found.metadata, type=found.type) if isinstance(found, Secret) else found
+
+    async def _missing(self, key: Key, seen: World) -> dict[str, Secret]:
+        wanted = sorted(set(world.wanted_names(seen)) - set(seen.secrets))
+        found = await asyncio.gather(*(self._secret(key, name) for name in wanted))
+        return {each.name: each for each in map(as_secret, found) if each is not None}
+
+    async def _secret(self, key: Key, name: str) -> Secret | Published | None:
+        return self._cache.secret(key.namespace, name) or await self.unseen.get(key.namespace, name)
+
+    async def _pods_of(self, namespace: str, deployment: str) -> list[PodFacts]:
+        candidates = [pod for pod in self._cache.pods(namespace) if pod.owner is not None]
+        owners = await self.owners.of(namespace, (pod.owner or "" for pod in candidates))
+        return sorted((pod for pod in candidates if owners[pod.owner or ""] == deployment), key=lambda pod: pod.metadata.name)
+
+
+class UnreadableKeySet(Exception):
+    """A KeySet breaks the rules of its kind: nothing is changed until it is mended."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(f"{key.namespace}/{key.keyset} is no KeySet by the rules of its kind")
+
+
+def as_secret(found: Secret | Published | None) -> Secret | None:
+    """Any Secret as one that a key could have; the published one of another KeySet is somebody else's here."""
+    return Secret(metadata=found.metadata, type=found.type) if isinstance(found, Published) else found
+
+
+def moving(secrets: Iterable[Secret]) -> bool:
+    """Whether a version is staged or superseded."""
+    return any(
+        names.version_of(each.name) is not None
+        and (each.note(names.ACTIVATED_AT) is None or each.note(names.ENDS_AT) is not None)
+        for each in secrets
+    )
+
+
+def is_up(pod: PodFacts) -> bool:
+    return pod.ip is not None and not pod.finished
+
+
+def pod_of(facts: PodFacts, memory: Memory) -> Pod:
+    """What is not known for certain is taken for the worse: a Pod that ever passed its start-up may have been Ready."""
+    uid, heard = facts.metadata.uid, memory.report(facts.metadata.uid)
+    return Pod(
+        name=facts.metadata.name,
+        uid=uid,
+        created=facts.metadata.creation_timestamp.astimezone(UTC),
+        resource_version=facts.metadata.resource_version,
+        revision=facts.metadata.annotations.get(names.POD_REVISION),
+        started=facts.scheduled,
+        was_ready=facts.ready or facts.up or uid in memory.ready,
+        terminating=facts.metadata.deletion_timestamp is not None,
+        finished=facts.finished,
+        report=heard.report if heard is not None and is_up(facts) else None,
+        proved=frozenset(memory.proved.get(uid, ())),
+        ready_seen=uid in memory.seen_ready,
+    )

@@ -1,0 +1,87 @@
+"""The KeySets that should be looked at, each by one worker at a time, and when.
+
+A due time for each is all there is: a deadline, a delay after a failure and an event are all the same, and the earliest counts.
+There are a few KeySets in a cluster, so the earliest is found by looking at all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from sluice_operator import metrics
+
+FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
+
+
+class Key(Struct, frozen=True, order=True):
+    """One KeySet."""
+
+    namespace: str
+    keyset: str
+
+
+class Queue:
+    """`take` one, work on it, then `done`. What is added meanwhile comes up again after that."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._due: dict[Key, float] = {}
+        self._active: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._changed = asyncio.Event()
+
+    def add(self, key: Key, delay: float = 0.0) -> None:
+        """Due in `delay` seconds, or earlier when it is due earlier already."""
+        due = self._monotonic() + delay
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            self._changed.set()
+
+    async def take(self) -> Key:
+        """The next that is due and that nobody works on."""
+        while True:
+            now = self._monotonic()
+            waiting = [(due, key) for key, due in self._due.items() if key not in self._active]
+            metrics.QUEUE_DEPTH.set(sum(due <= now for due, _ in waiting))
+            if waiting and min(waiting)[0] <= now:
+                _, key = min(waiting)
+                del self._due[key]
+                self._active.add(key)
+                return key
+            await self._wait(min(waiting)[0] - now if waiting else None)
+
+    def done(self, key: Key) -> None:
+        self._active.discard(key)
+        self._changed.set()
+
+    def succeeded(self, key: Key) -> None:
+        self._failures.pop(key, None)
+
+    def failed(self, key: Key) -> float:
+        """Add it again, later with each failure in a row, never twice at the same distance; the delay in seconds."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        longest: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 10))
+        delay = longest * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        self.add(key, delay)
+        return delay
+
+    async def changed(self, key: Key, seconds: float) -> bool:
+        """Wait until `key`, which is being worked on, is due again, at most `seconds`; whether it is."""
+        end = self._monotonic() + seconds
+        while (left := end - self._monotonic()) > 0:
+            if self._due.get(key, float("inf")) <= self._monotonic():
+                return True
+            await self._wait(min(left, max(0.0, self._due.get(key, float("inf")) - self._monotonic())))
+        return self._due.get(key, float("inf")) <= self._monotonic()
+
+    async def _wait(self, seconds: float | None) -> None:
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,115 @@
+"""An operator as a process of this machine in the sandbox's network, so that it can be killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.kube import Document, Namespace
+from tests.integration.waiting import until
+from tests.operator import account
+from tools import folders
+from tools.cluster import run, sandbox
+
+SECONDS = 60
+
+
+class Operator:
+    """`server`: where the API server is, as the `cluster` of a kubeconfig; else it is asked directly."""
+
+    def __init__(self, space: Namespace, name: str = "one", server: Document | None = None, **settings: str) -> None:
+        self.space = space
+        self.folder = Path(tempfile.mkdtemp(prefix="sluice-operator-"))
+        self.name = name
+        config = self.folder / "kubeconfig"
+        account.kubeconfig(space, server or direct(), config)
+        self._environment = {
+            "KUBECONFIG": str(config),
+            "WATCH_NAMESPACES": space.name,
+            "POD_NAMESPACE": space.name,
+            "POD_NAME": name,
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "LOG_LEVEL": "info",
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(str(folders.ROOT / name) for name in ("app", "operator")),
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> Operator:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*sandbox.entering(run.here(), "net"), sys.executable, "-m", "sluice_operator"],
+                env=self._environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def leads(self) -> Operator:
+        """Wait until it does."""
+        until(lambda: self.told("leading") or not self.running, SECONDS, "it leads")
+        assert self.running, self.log.read_text()[-3000:]
+        return self
+
+    def kill(self) -> None:
+        """At once, as a node does that goes away."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def stop(self) -> int:
+        """As Kubernetes does; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(20)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log since the first start."""
+        if not self.log.exists():
+            return []
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def told(self, event: str) -> bool:
+        return any(line.get("event") == event for line in self.lines())
+
+    def port(self) -> int:
+        return int(next(line["port"] for line in reversed(self.lines()) if line.get("event") == "operator starts"))
+
+    def ask(self, path: str) -> str:
+        """GET of its own port, also when it is no 200."""
+        command = [*sandbox.entering(run.here(), "net"), "curl", "-sS", "-m", "5", f"http://127.0.0.1:{self.port()}{path}"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+
+def direct() -> Document:
+    """The API server as it is reached from within the sandbox."""
+    found: Document = json.loads(run.here().inside_kubeconfig.read_text())["clusters"][0]["cluster"]
+    return found

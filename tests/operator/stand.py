@@ -1,0 +1,108 @@
+"""A namespace with a target and a KeySet, and what a person does there: make keys, change them, look."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import subprocess
+from typing import Any
+
+from tests.cluster.kube import Cluster, Document, Namespace, kind
+from tests.conftest import ROOT
+from tests.integration.waiting import until
+from tests.operator.target import Target
+from tools.cluster import run, sandbox
+
+API_VERSION = "sluice.dev/v1alpha1"
+KEYSET = "main"
+CRDS = ROOT / "charts" / "sluice" / "files" / "crds"
+
+
+class Stand:
+    """`target` is shared by all tests of a run: leave it as it was."""
+
+    def __init__(self, space: Namespace, target: Target) -> None:
+        self.space = space
+        self.target = target
+
+    def key(self, name: str = "", **spec: Any) -> str:
+        """Make an ApiKey; its name."""
+        name = name or f"key-{secrets.token_hex(3)}"
+        whole = {"keySetRef": {"name": KEYSET}, "owner": "tests", "scopes": ["ingest", "read"], **spec}
+        self.space.apply(kind(API_VERSION, "ApiKey", name, spec=whole))
+        return name
+
+    def change(self, name: str, **spec: Any) -> None:
+        self.patch("apikey", name, {"spec": spec})
+
+    def patch(self, what: str, name: str, body: Document) -> None:
+        self.space.kubectl("patch", what, name, "--type=merge", "-p", json.dumps(body))
+
+    def rotate(self, name: str) -> None:
+        self.space.kubectl("annotate", "apikey", name, "--overwrite", f"sluice.dev/rotate={secrets.token_hex(4)}")
+
+    def remove(self, *names: str) -> None:
+        self.space.kubectl("delete", "apikey", *names, "--ignore-not-found", "--wait=false")
+
+    def status(self, name: str) -> Document:
+        found: Document = self.space.get("apikey", name).get("status", {})
+        return found
+
+    def condition(self, name: str, condition: str, what: str = "apikey") -> tuple[str, str]:
+        """Its status and reason; empty while it is not there."""
+        found = self.space.get(what, name).get("status", {}).get("conditions", [])
+        return next(((each["status"], each["reason"]) for each in found if each["type"] == condition), ("", ""))
+
+    def until_condition(self, name: str, condition: str, reason: str, seconds: float = 30, what: str = "apikey") -> None:
+        until(lambda: self.condition(name, condition, what)[1] == reason, seconds, f"{condition} of {name} is {reason}")
+
+    def active(self, name: str, version: int | None = None, seconds: float = 30) -> None:
+        """Until the key is handed out, in that version."""
+
+        def is_so() -> bool:
+            status = self.status(name)
+            right = version is None or status.get("version") == version
+            return right and self.condition(name, "Ready") == ("True", "Active")
+
+        until(is_so, seconds, f"{name} is active")
+
+    def secrets(self) -> dict[str, Document]:
+        """Those of keys and key sets."""
+        found = self.space.get("secrets")
+        return {each["metadata"]["name"]: each for each in found if each["type"].startswith("sluice.dev/")}
+
+    def plaintext(self, secret: str) -> str:
+        return base64.b64decode(self.secrets()[secret]["data"]["key"]).decode()
+
+    def published(self) -> list[Document]:
+        """The entries."""
+        data = self.secrets()[f"{KEYSET}-published"]["data"]["keyset.json"]
+        entries: list[Document] = json.loads(base64.b64decode(data))["entries"]
+        return entries
+
+    def of_key(self, name: str) -> list[Document]:
+        return [entry for entry in self.published() if entry["keyId"] == name]
+
+    def answers(self, key: str) -> list[int]:
+        """What each Pod says to it, twice: it has two workers."""
+        urls = [f"http://{ip}:8080/api/v1/whoami" for ip in self.target.addresses()] * 2
+        return [status(url, key) for url in urls]
+
+
+def status(url: str, key: str) -> int:
+    """curl, for it has to be run in the sandbox's network."""
+    command = [*sandbox.entering(run.here(), "net"), "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}"]
+    done = subprocess.run([*command, "-H", "@-", url], input=f"X-API-Key: {key}", capture_output=True, text=True, check=False)
+    return int(done.stdout or 0)
+
+
+def install_crds(cluster: Cluster) -> None:
+    """The kinds, of this tree."""
+    for file in sorted(CRDS.glob("*.yaml")):
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(file))
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(file))
+
+
+def key_set(name: str = KEYSET, **spec: Any) -> Document:
+    return kind(API_VERSION, "KeySet", name, spec={"environment": "test", "target": {"name": "web"}, **spec})

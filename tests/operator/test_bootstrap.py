@@ -1,0 +1,126 @@
+"""`helm install` alone: the operator runs, makes a first key once, and the service takes it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+from tests.cluster.kube import Cluster, Namespace, Refused
+from tests.integration.waiting import until
+from tests.operator.caller import DENIED, Caller
+from tests.operator.installed import EMBEDDED, SECOND, SECONDS, install, running
+
+from sluice import keys
+
+pytestmark = pytest.mark.timeout(900)
+KEY = {"tests": {"keySecret": {"name": "sluice-admin"}}}
+
+
+@pytest.fixture(scope="module")
+def first(cluster: Cluster, image: str) -> Iterator[Namespace]:
+    """The first release of the cluster, with no value for its keys but the defaults."""
+    with cluster.namespace("first") as space:
+        install(space, running(image), EMBEDDED, KEY, wait=True)
+        yield space
+        space.helm("uninstall", "sluice")
+
+
+@pytest.fixture(scope="module")
+def second(first: Namespace, image: str) -> Iterator[Namespace]:
+    """Another one, which shares the kinds and the policies with the first."""
+    with first.cluster.namespace("second") as space:
+        install(space, running(image), EMBEDDED, KEY, SECOND, wait=True)
+        yield space
+        space.helm("uninstall", "sluice")
+
+
+def plaintext(space: Namespace) -> str:
+    return base64.b64decode(space.get("secret", "sluice-admin")["data"]["key"]).decode()
+
+
+def handed_out(space: Namespace) -> None:
+    space.wait("apikey/sluice-admin", "condition=Ready")
+
+
+def test_the_line_in_the_notes_reads_the_first_key(first: Namespace) -> None:
+    handed_out(first)
+    told = first.helm("get", "notes", "sluice")
+    (line,) = re.findall(r"^ +kubectl (get secret sluice-admin .*)$", told, re.MULTILINE)
+    assert first.kubectl(*shlex.split(line)) == plaintext(first)
+    assert keys.checksum_ok(plaintext(first))
+    assert plaintext(first).startswith("slk_prod_")
+
+
+def test_helm_test_stores_an_event_with_the_first_key(first: Namespace) -> None:
+    handed_out(first)
+    first.helm("test", "sluice", f"--timeout={SECONDS}s", seconds=SECONDS + 30)
+
+
+def test_the_key_set_is_published_acknowledged_and_its_probes_are_judged(first: Namespace) -> None:
+    """The embedded database has one pod, which a rollout takes away: the operator says so."""
+    handed_out(first)
+
+    def found() -> dict[str, str]:
+        conditions = first.get("keyset", "sluice").get("status", {}).get("conditions", [])
+        return {each["type"]: each["reason"] for each in conditions}
+
+    until(lambda: found().get("ProbesWired") == "Findings", 60, "the probes are judged")
+    assert (found()["Ready"], found()["Converged"]) == ("Published", "Converged")
+
+
+def test_the_operator_stands_by_without_restarts(first: Namespace) -> None:
+    (pod,) = first.pods("app.kubernetes.io/component=operator")
+    assert [each["restartCount"] for each in pod["status"]["containerStatuses"]] == [0]
+
+
+def test_an_upgrade_makes_no_other_key(first: Namespace, image: str) -> None:
+    handed_out(first)
+    before = plaintext(first)
+    words = (
+        "upgrade",
+        "sluice",
+        "charts/sluice",
+        "--reuse-values",
+        "--set=operator.logLevel=debug",
+        "--wait",
+        f"--timeout={SECONDS}s",
+    )
+    first.helm(*words, seconds=SECONDS + 30)
+    handed_out(first)
+    assert (plaintext(first), first.get("apikey", "sluice-admin")["status"]["version"]) == (before, 1)
+
+
+def test_a_second_release_has_keys_of_its_own(first: Namespace, second: Namespace) -> None:
+    for space in (first, second):
+        handed_out(space)
+    assert plaintext(first) != plaintext(second)
+    second.helm("test", "sluice", f"--timeout={SECONDS}s", seconds=SECONDS + 30)
+
+
+def test_the_policies_of_the_first_bound_the_operator_of_the_second(second: Namespace) -> None:
+    with Caller(second) as caller:
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "foreign"}}
+        status, words = caller.create("secrets", made)
+    assert (status, "only write Secrets of the types" in words) == (DENIED, True)
+
+
+def test_a_first_key_that_was_deleted_does_not_come_back(first: Namespace) -> None:
+    """Last, for it ends what the tests before use."""
+    handed_out(first)
+    first.kubectl("delete", "apikey", "sluice-admin")
+    first.kubectl("rollout", "restart", "deployment/sluice-operator")
+    first.kubectl("rollout", "status", "deployment/sluice-operator", f"--timeout={SECONDS}s", seconds=SECONDS + 10)
+    until(lambda: gone(first), 60, "its Secrets are gone")
+    assert json.loads(first.kubectl("get", "apikeys", "--output=json"))["items"] == []
+
+
+def gone(space: Namespace) -> bool:
+    try:
+        space.kubectl("get", "secret", "sluice-admin")
+    except Refused:
+        return True
+    return False

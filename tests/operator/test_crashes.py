@@ -1,0 +1,108 @@
+"""The operator ends at any moment: what it began is gone on with, and nothing is done twice."""
+
+from __future__ import annotations
+
+import pytest
+from tests.integration.waiting import until
+from tests.operator.conftest import Start
+from tests.operator.processes import Proxy, clients
+from tests.operator.stand import KEYSET, Stand
+
+HOWS = ("before", "after", "drop")
+
+
+def rotation(stand_: Stand, name: str) -> None:
+    """Until one is over but for the overlap."""
+    stand_.rotate(name)
+    stand_.active(name, 2, 60)
+    until(lambda: stand_.condition(name, "Rotating") == ("True", "Overlap"), 60, "it overlaps")
+    stand_.until_condition(KEYSET, "Ready", "Published", 60, "keyset")
+
+
+def judge(stand_: Stand, name: str) -> None:
+    """One rotation for one request: two versions, never a third, and the client has the second."""
+    found = stand_.secrets()
+    assert sorted(secret for secret in found if secret.startswith(name)) == [name, f"{name}-v1", f"{name}-v2"]
+    assert stand_.plaintext(name) == stand_.plaintext(f"{name}-v2")
+    assert [(entry["version"], entry["state"]) for entry in stand_.of_key(name)] == [(1, "active"), (2, "active")]
+    for secret in (f"{name}-v1", f"{name}-v2"):
+        assert set(stand_.answers(stand_.plaintext(secret))) == {200}
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_any_write_of_a_rotation_it_ends_the_same(stand_: Stand, start: Start, proxy: Proxy) -> None:
+    """Each write once: lost before it is done, or its answer lost, by the operator's end or on the way."""
+    operator = start(server=proxy.server).leads()
+    golden = stand_.key()
+    stand_.active(golden)
+    stand_.until_condition(KEYSET, "Ready", "Published", what="keyset")
+    proxy.tell("reset")
+    rotation(stand_, golden)
+    writes = proxy.writes
+    assert len(writes) > 8
+    names = [stand_.key() for _ in writes]
+    for name in names:
+        stand_.active(name, seconds=60)
+    for number, name in enumerate(names, start=1):
+        how = HOWS[number % 3]
+        proxy.arm(number, how)
+        stand_.rotate(name)
+        until(lambda: proxy.fired, 30, f"write {number} of {len(writes)} is lost ({how})")
+        if how != "drop":
+            operator.kill()
+            operator.start()
+        stand_.active(name, 2, 60)
+        until(lambda name=name: stand_.condition(name, "Rotating") == ("True", "Overlap"), 60, "it overlaps")  # type: ignore[misc]
+    proxy.tell("reset")
+    stand_.until_condition(KEYSET, "Ready", "Published", 60, "keyset")
+    for name in names:
+        judge(stand_, name)
+
+
+@pytest.mark.timeout(300)
+def test_two_operators_at_once_do_what_one_does(stand_: Stand, start: Start) -> None:
+    """As when a Lease is thought to be held by both: each has one of its own here."""
+    first, second = start("one", LEASE_NAME="one").leads(), start("two", LEASE_NAME="two").leads()
+    names = [stand_.key() for _ in range(5)]
+    for name in names:
+        stand_.active(name, seconds=60)
+    with clients(stand_.space.name, names[0], stand_.target.url) as under:
+        for name in names:
+            stand_.rotate(name)
+        for name in names:
+            stand_.active(name, 2, 60)
+        stand_.until_condition(KEYSET, "Ready", "Published", 60, "keyset")
+    assert set(under.answers) == {"200"}
+    assert first.running
+    assert second.running
+    for name in names:
+        judge(stand_, name)
+
+
+@pytest.mark.timeout(300)
+def test_without_any_operator_valid_keys_go_on_and_overlaps_and_dates_end(stand_: Stand, start: Start) -> None:
+    operator = start().leads()
+    name = stand_.key(rotation={"overlap": "8s", "maxOverlap": "8s", "retirePolicy": "Retire"})
+    stand_.active(name)
+    old = stand_.plaintext(name)
+    stand_.rotate(name)
+    stand_.active(name, 2)
+    until(lambda: any(entry.get("notAfter") for entry in stand_.of_key(name)), what="the end of the old one is published")
+    until(lambda: stand_.condition(KEYSET, "Ready", "keyset")[0] == "True", what="every Pod has it")
+    operator.kill()
+    until(lambda: set(stand_.answers(old)) == {401}, 30, "the overlap ends")
+    assert set(stand_.answers(stand_.plaintext(name))) == {200}
+
+
+@pytest.mark.timeout(120)
+def test_a_new_process_has_nothing_to_do(stand_: Stand, start: Start, proxy: Proxy) -> None:
+    operator = start(server=proxy.server).leads()
+    name = stand_.key()
+    stand_.active(name)
+    stand_.until_condition(KEYSET, "Ready", "Published", what="keyset")
+    operator.stop()
+    proxy.tell("reset")
+    operator.start()
+    until(lambda: len([line for line in operator.lines() if line.get("event") == "leading"]) == 2, 30, "it leads again")
+    until(lambda: 'reconcile_total{result="ok"} 1' in operator.ask("/metrics"), 20, "it looked")
+    assert proxy.writes == []
