@@ -19,6 +19,9 @@ WORKERS = 2
 Series = dict[str, str]
 WHERE = {"namespace": NAMESPACE, "job": NAME}
 DEPLOYMENT = {"namespace": NAMESPACE, "deployment": NAME}
+OPERATOR = {"namespace": NAMESPACE, "job": f"{NAME}-operator"}
+# An ApiKey or KeySet, in a namespace that the operator watches beside the release's.
+OBJECT = {"exported_namespace": "shop", "name": "web"}
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,39 @@ def ages(*values: str) -> Series:
     for number, value in enumerate(values):
         found |= pod("sluice_keyset_age_seconds", value, f"p{number}")
     return found
+
+
+def operator(metric: str, values: str, **labels: str) -> Series:
+    """A series of the operator's one pod."""
+    return series(f"sluice_operator_{metric}", values, {**OPERATOR, "pod": "o", **labels})
+
+
+def watch(values: str, resource: str = "secrets") -> Series:
+    return operator("watch_last_event_age_seconds", values, exported_namespace="shop", resource=resource)
+
+
+def looks(ok: str, failed: str) -> Series:
+    """At key sets, by how they ended."""
+    return {**operator("reconcile_total", ok, result="ok"), **operator("reconcile_total", failed, result="failed")}
+
+
+def lagging(values: str) -> Series:
+    return operator("keyset_lagging_pods", values, exported_namespace="shop", keyset="web")
+
+
+def condition(type_: str, reason: str, values: str = "1x120", kind: str = "ApiKey") -> Series:
+    """It is there as long as the condition is not as it should be."""
+    return operator("condition", values, kind=kind, type=type_, reason=reason, **OBJECT)
+
+
+def moment(metric: str, values: str) -> Series:
+    """A time of an ApiKey, in seconds; promtool's clock begins at 0."""
+    return operator(metric, values, **OBJECT)
+
+
+def refused_keys(values: str, rotations: str) -> Series:
+    """Keys that the service refuses, beside what the operator rotates."""
+    return {**checks("0+600x180", unknown=values), **operator("rotations_total", rotations, reason="Rotated")}
 
 
 DAY = 86400
@@ -289,6 +325,104 @@ CASES = {
         early="15m",
         labels={**WHERE, "limit": "events"},
     ),
+    "SluiceOperatorDown": Case(
+        fires=({}, series("up", "1 0x20", OPERATOR)),
+        quiet=(series("up", "1x20", OPERATOR), series("up", "0x4 1 0x4", OPERATOR)),
+        at="8m",
+        early="4m",
+        labels=OPERATOR,
+    ),
+    "SluiceOperatorNoLeader": Case(
+        fires=(operator("leader", "1 0x10"),),
+        quiet=(
+            {**operator("leader", "0x10"), **series("sluice_operator_leader", "1x10", {**OPERATOR, "pod": "p"})},
+            operator("leader", "0 0 1x10"),
+        ),
+        at="4m",
+        early="2m",
+        labels=OPERATOR,
+    ),
+    "SluiceOperatorWatchStale": Case(
+        fires=(watch("60+60x10"),),
+        quiet=(watch("0 70 0 70 0 70 0 70"), watch("150x10")),
+        at="4m",
+        early="2m",
+        labels={**OPERATOR, "exported_namespace": "shop", "resource": "secrets"},
+    ),
+    "SluiceOperatorForbidden": Case(
+        fires=(operator("forbidden", "0 1x10", verb="patch", resource="secrets"),),
+        quiet=(operator("forbidden", "0 1 0x10", verb="patch", resource="secrets"),),
+        at="5m",
+        early="2m",
+        labels={**OPERATOR, "verb": "patch", "resource": "secrets"},
+    ),
+    "SluiceOperatorFailing": Case(
+        fires=(looks("0x60", "0+1x60"), looks("0+1x60", "0+2x60")),
+        quiet=(looks("0+2x60", "0+1x60"), looks("0x60", "0+1x10 10x50")),
+        at="40m",
+        early="14m",
+        labels=OPERATOR,
+    ),
+    "SluiceKeysetLagging": Case(
+        fires=(lagging("0 2x20"),),
+        quiet=(lagging("0x20"), lagging("3 3 3 3 0 1 1 1")),
+        at="7m",
+        early="5m",
+        labels={**OPERATOR, "exported_namespace": "shop", "keyset": "web"},
+    ),
+    "SluiceKeyDegraded": Case(
+        fires=(condition("Degraded", "SecretNotOwned"),),
+        quiet=(condition("Degraded", "SecretNotOwned", "1x10 stale"), condition("Expiring", "Within7Days")),
+        at="20m",
+        early="14m",
+        labels={**OPERATOR, **OBJECT, "kind": "ApiKey", "reason": "SecretNotOwned"},
+    ),
+    "SluiceKeyNotReady": Case(
+        fires=(condition("Ready", "Converging"),),
+        quiet=(condition("Ready", "Revoked"), condition("Ready", "Suspended"), condition("Ready", "Lagging", kind="KeySet")),
+        at="20m",
+        early="14m",
+        labels={**OPERATOR, **OBJECT, "reason": "Converging"},
+    ),
+    "SluiceKeyExpires": Case(
+        fires=(moment("key_expiry_timestamp_seconds", f"{6 * DAY}x60"),),
+        quiet=(moment("key_expiry_timestamp_seconds", f"{8 * DAY}x60"), moment("key_expiry_timestamp_seconds", "60x60")),
+        at="10m",
+        labels={**OPERATOR, **OBJECT},
+    ),
+    "SluiceKeyRotationLate": Case(
+        fires=(moment("key_next_rotation_timestamp_seconds", "600x120"),),
+        quiet=(moment("key_next_rotation_timestamp_seconds", "6000x120"),),
+        at="90m",
+        early="70m",
+        labels={**OPERATOR, **OBJECT},
+    ),
+    "SluiceKeyPreviousInUse": Case(
+        fires=(condition("PreviousInUse", "Used"),),
+        quiet=(condition("PreviousInUse", "Used", "1x30 stale"),),
+        at="70m",
+        early="59m",
+        labels={**OPERATOR, **OBJECT},
+    ),
+    # The first hour is as always: 6 refusals a minute are 0.1 a second.
+    "SluiceKeysRefusedAfterRotation": Case(
+        fires=(refused_keys("0+6x60 366+120x40", "0x62 1x60"), refused_keys("0x60 0+12x40", "0x62 1x60")),
+        quiet=(
+            refused_keys("0+6x60 366+120x40", "0x120"),
+            refused_keys("0+6x60 366+24x40", "0x62 1x60"),
+            refused_keys("0+120x100", "0x62 1x60"),
+        ),
+        at="75m",
+        early="64m",
+        labels={"namespace": NAMESPACE},
+    ),
+    "SluiceProbesNotProven": Case(
+        fires=(condition("ProbesWired", "Findings", kind="KeySet"),),
+        quiet=(condition("ProbesWired", "NotProven", "1x20 stale", kind="KeySet"),),
+        at="40m",
+        early="29m",
+        labels={**OPERATOR, **OBJECT, "reason": "Findings"},
+    ),
 }
 # A release that is well: none of the alerts fires.
 WELL: Series = {
@@ -304,6 +438,16 @@ WELL: Series = {
     **ages("0+60x120", "0+60x120"),
     **checks("0+100x120", missing="0+1x120"),
     **pod("sluice_rate_limited_total", "0x120", limit="requests"),
+    **series("up", "1x120", OPERATOR),
+    **operator("leader", "1x120"),
+    **operator("forbidden", "0x120", verb="patch", resource="secrets"),
+    **watch("0 30 60 0x120"),
+    **looks("0+1x120", "0x120"),
+    **lagging("0x120"),
+    **condition("Expiring", "Within30Days"),
+    **moment("key_expiry_timestamp_seconds", f"{90 * DAY}x120"),
+    **moment("key_next_rotation_timestamp_seconds", f"{9 * DAY}x120"),
+    **operator("rotations_total", "0x30 1x90", reason="Rotated"),
 }
 
 

@@ -13,6 +13,7 @@ from tests.chart.render import CHART, render
 BASE_URL = "https://runbooks.test/main"
 EVERYTHING = {
     "config": {"workers": alerts.WORKERS},
+    "operator": {"enabled": True},
     "monitoring": {
         "serviceMonitor": {"enabled": True},
         "prometheusRule": {"enabled": True, "runbookBaseUrl": BASE_URL},
@@ -40,22 +41,26 @@ def rule_named(alert: str) -> dict[str, Any]:
     return found
 
 
-def dashboard() -> dict[str, Any]:
-    text = (CHART / "dashboards" / "sluice.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+def dashboards() -> dict[str, dict[str, Any]]:
+    """By file name."""
+    files = sorted((CHART / "dashboards").glob("*.json"))
+    return {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
-def panels() -> list[dict[str, Any]]:
-    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def queries() -> list[str]:
-    """Every expression of the dashboard, its variables' too."""
-    asked = [target["expr"] for panel in panels() for target in panel["targets"]]
-    lists = [variable["definition"] for variable in dashboard()["templating"]["list"] if variable["type"] == "query"]
+    """Every expression of the dashboards, their variables' too."""
+    return [text for dashboard in dashboards().values() for text in asked(dashboard)]
+
+
+def asked(dashboard: dict[str, Any]) -> list[str]:
+    targets = [target["expr"] for panel in panels(dashboard) for target in panel["targets"]]
+    lists = [variable["definition"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
     selected = [re.sub(r"^label_values\((.*), \w+\)$", r"\1", text) for text in lists]
-    return [promql.without_grafana(text) for text in (*asked, *selected)]
+    return [promql.without_grafana(text) for text in (*targets, *selected)]
 
 
 def expressions() -> list[str]:

@@ -22,6 +22,7 @@ UNREACHABLE = {
     "`with` only shortens the names of values that the schema requires": [
         "_database.tpl: with $its.caConfigMap",
         "_guards.tpl: with .Values",
+        "_pod.tpl: with (index . 0).Values.topologySpread",
         "_guards.tpl: with .Values.database",
         "_guards.tpl: with .Values.timing",
         "_guards.tpl: with $.Values.probes.startup",
@@ -32,6 +33,7 @@ UNREACHABLE = {
         "autoscaler.yaml: with get $.Values.autoscaling $direction",
         "network/_flows.tpl: with .Values.networkPolicy",
         "network/_flows.tpl: with (index . 0).Values.networkPolicy",
+        "operator/bootstrap.yaml: with .Values.operator.bootstrap",
         "volume-claim.yaml: with .Values.database.persistence",
     ],
     "`range` goes over what the templates themselves list": [
@@ -42,12 +44,19 @@ UNREACHABLE = {
             '"deregistrationDelaySeconds") (list "load-balancer-attributes" "idle_timeout.timeout_seconds" "idleTimeoutSeconds")'
         ),
         "_pod.tpl: range $name, $text := .",
+        '_pod.tpl: range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname"',
         'autoscaler.yaml: range $direction := list "scaleUp" "scaleDown"',
-        'deployment.yaml: range list "topology.kubernetes.io/zone" "kubernetes.io/hostname"',
         'http-route.yaml: range include "sluice.paths" . | fromYamlArray',
         'ingress.yaml: range .Values.ingress.hosts | default (list "")',
         'ingress.yaml: range include "sluice.paths" $root | fromYamlArray',
+        "network/_flows.tpl: range .",
+        'network/_flows.tpl: range include "sluice.watched" . | fromYamlArray',
         "network/_flows.tpl: range slice . 2",
+        'operator/_cel.tpl: range $number, $field := list "labels" "ownerReferences" "finalizers"',
+        'operator/bindings.yaml: range $policy := list "secrets" "pods" "deployments"',
+        'operator/crds.yaml: range $path, $_ := .Files.Glob "files/crds/*.yaml"',
+        ('operator/deployment.yaml: range $name, $field := dict "POD_NAMESPACE" "metadata.namespace" "POD_NAME" "metadata.name"'),
+        'operator/rights.yaml: range include "sluice.watched" . | fromYamlArray',
         "service-accounts.yaml: range $component, $account := $accounts",
     ],
 }
@@ -60,6 +69,10 @@ EXTRA: list[tuple[str, Values]] = [
         {"tests": {"enabled": False}, "topologySpread": {"enabled": False}, "serviceAccount": {"service": {"create": False}}},
     ),
     (PLAIN, {"networkPolicy": {"dns": {"to": []}, "database": {"to": []}}}),
+    (
+        "everything",
+        {"extraEnv": [{"name": "TZ", "value": "UTC"}], "networkPolicy": {"extraEgress": [{"ports": [{"port": 3128}]}]}},
+    ),
     ("embedded", {"database": {"persistence": {"retain": False, "storageClassName": "fast"}}}),
     ("http-route", {"httpRoute": {"annotations": {"example.org/owner": "platform"}}}),
     ("rds-iam", {"database": {"owner": {"secretArn": "", "url": {"existingSecret": "owner"}}}}),

@@ -10,7 +10,7 @@ from tests.chart.manifests import of_kind, pods
 from tests.chart.network_policy import Network, Peer, peer
 from tests.chart.render import NAMESPACE, PLAIN, render
 
-API, ADMIN, POSTGRES, HTTPS, DNS = 8080, 8081, 5432, 443, 53
+API, ADMIN, METRICS, POSTGRES, HTTPS, DNS = 8080, 8081, 8082, 5432, 443, 53
 NAMESPACES = {
     name: {"kubernetes.io/metadata.name": name} for name in (NAMESPACE, "ingress", "monitoring", "kube-system", "data", "shop")
 }
@@ -43,6 +43,7 @@ RDS = Peer(ip="10.9.0.5")
 OTHER_DATABASE = Peer(ip="10.8.0.5")
 POSTGRES_POD = Peer("data", {"app": "postgres"})
 INTERNET = Peer(ip="203.0.113.9")
+KUBERNETES = Peer(ip="10.0.0.1")
 METADATA = Peer(ip="169.254.169.254")
 POD_IDENTITY = Peer(ip="169.254.170.23")
 POD_IDENTITY_6 = Peer(ip="fd00:ec2::23")
@@ -51,7 +52,9 @@ POD_IDENTITY_6 = Peer(ip="fd00:ec2::23")
 def network(values: Mapping[str, Any] | None = None, base: str = PLAIN) -> tuple[Network, Peer, Peer, Peer]:
     """The policies of a render, and its pods: service, migration and test."""
     objects = render(base, values)
-    found = {title.partition("/")[0]: peer(pod, NAMESPACE) for title, pod in pods(objects).items()}
+    found = {
+        title.partition("/")[0]: peer(pod, NAMESPACE) for title, pod in pods(objects).items() if not title.endswith("-operator")
+    }
     policies = Network(of_kind(objects, "NetworkPolicy"), NAMESPACES, NAMESPACE)
     return policies, found["Deployment"], found.get("Job", STRANGER), found["Pod"]
 
@@ -157,6 +160,52 @@ def test_an_extra_rule_adds_what_it_names() -> None:
     allowed, service, migration, _ = network({"networkPolicy": {"extraEgress": [more]}})
     assert [allowed.may(pod, INTERNET, 3128) for pod in (service, migration)] == [True, True]
     assert not allowed.may(service, BALANCER, 3128)
+
+
+# the operator
+
+
+def operated(values: Mapping[str, Any] | None = None) -> tuple[Network, Peer, Peer]:
+    """As `network`, of a release with the operator: its policies, the service and the operator."""
+    allowed, service, _, _ = network(values, "operator")
+    (pod,) = [pod for title, pod in pods(render("operator", values)).items() if title.endswith("-operator")]
+    return allowed, service, peer(pod, NAMESPACE)
+
+
+def test_the_operator_may_ask_the_service_on_both_ports_and_nobody_may_ask_the_operator() -> None:
+    allowed, service, operator = operated(NARROW)
+    assert [allowed.may(operator, service, port) for port in (API, ADMIN, POSTGRES)] == [True, True, False]
+    assert [allowed.may(one, operator, METRICS) for one in (service, STRANGER, CONTROLLER, INTERNET)] == [False] * 4
+
+
+def test_prometheus_may_scrape_the_operator() -> None:
+    allowed, _, operator = operated()
+    assert allowed.may(PROMETHEUS, operator, METRICS)
+    assert not allowed.may(Peer("shop", PROMETHEUS.labels), operator, METRICS)
+
+
+def test_the_operator_may_reach_the_kubernetes_api_and_nothing_else_outside() -> None:
+    allowed, _, operator = operated()
+    assert [allowed.may(operator, KUBERNETES, port) for port in (HTTPS, 6443)] == [True, True]
+    assert [port for port in (22, 80, POSTGRES, 8443) if allowed.may(operator, KUBERNETES, port)] == []
+    assert not allowed.may(operator, METADATA, 80)
+    assert not allowed.may(operator, COREDNS, DNS, "UDP"), "it is told addresses, and asks no names"
+
+
+def test_the_operator_may_ask_pods_only_where_it_watches() -> None:
+    allowed, _, operator = operated()
+    watching, _, shops = operated({"operator": {"watchNamespaces": ["shop"]}})
+    assert [allowed.may(operator, STRANGER, port) for port in (API, ADMIN)] == [False, False]
+    assert [watching.may(shops, STRANGER, port) for port in (API, ADMIN, POSTGRES)] == [True, True, False]
+
+
+def test_narrowed_values_narrow_the_operator_too() -> None:
+    only = {"to": [{"ipBlock": {"cidr": "10.0.0.0/28"}}], "ports": [443]}
+    allowed, _, operator = operated({"networkPolicy": {"kubernetesApi": only, "targets": {"ports": [9000]}}})
+    assert [allowed.may(operator, KUBERNETES, port) for port in (HTTPS, 6443)] == [True, False]
+    assert not allowed.may(operator, INTERNET, HTTPS)
+    neighbour = Peer(NAMESPACE, {"app": "shop"})
+    assert [allowed.may(operator, neighbour, port) for port in (9000, API, ADMIN)] == [True, False, False]
 
 
 def test_another_release_in_the_namespace_is_a_stranger() -> None:

@@ -88,8 +88,23 @@ CLASHES = [
     Clash({"image": {"digest": ""}}, "image.digest image.allowTag", {"image": {"allowTag": True}}),
     Clash(
         {"auth": {"existingSecret": ""}},
-        "auth.existingSecret auth.keySet.secretName",
+        "operator.enabled auth.existingSecret auth.keySet.secretName",
         {"auth": {"keySet": {"secretName": "published"}}},
+    ),
+    Clash(
+        {"auth": {"keySet": {"secretName": "published"}}},
+        "auth.keySet.secretName operator.bootstrap.enabled",
+        {"operator": {"bootstrap": {"enabled": False}}},
+        "operator",
+    ),
+    Clash(
+        {"operator": {"bootstrap": {"apiKey": {"name": "first-v2"}}}},
+        "operator.bootstrap.apiKey.name first-v2",
+        {"operator": {"bootstrap": {"apiKey": {"name": "first-v2-key"}}}},
+        "operator",
+    ),
+    Clash(
+        {"extraEnv": [{"name": "WATCH_NAMESPACES", "value": "all"}]}, "extraEnv WATCH_NAMESPACES", {"extraEnv": []}, "operator"
     ),
     Clash(
         {"ingress": {"enabled": True}, "httpRoute": GATEWAY}, "ingress.enabled httpRoute.enabled", {"ingress": {"enabled": False}}

@@ -7,17 +7,21 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import metrics as prometheus
 from tests.chart import promql
-from tests.chart.manifests import of_kind, only
-from tests.chart.monitoring import dashboard, expressions, objects, panels, rules
+from tests.chart.manifests import Object, of_kind
+from tests.chart.monitoring import dashboards, expressions, objects, panels, rules
 from tests.chart.render import NAMESPACE, refusal, render
 from tests.conftest import PARTS, require
 from tests.integration import scrape
 from tests.integration.keysets import KeysetFile
 from tests.integration.service import KEY, running
+
+from sluice_operator import metrics as operator
 
 # What is not ours: Prometheus' own, and kube-state-metrics (docs/metrics/workload of its repository; all of them stable).
 FOREIGN = {
@@ -30,6 +34,16 @@ FOREIGN = {
 }
 # What Prometheus adds to each series that it scrapes from a pod behind a ServiceMonitor.
 TARGET = {"namespace", "job", "pod", "service", "container", "endpoint", "instance"}
+# What the operator reads off its cache at each scrape (gauges.py).
+GAUGES = {
+    "watch_last_event_age_seconds": {"namespace", "resource"},
+    "key_expiry_timestamp_seconds": {"namespace", "name"},
+    "key_next_rotation_timestamp_seconds": {"namespace", "name"},
+    "key_versions_live": {"namespace", "keyset"},
+    "keyset_lagging_pods": {"namespace", "keyset"},
+    "condition": {"kind", "namespace", "name", "type", "reason"},
+}
+PARTS_OF = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 # The last version of the dashboards' format before Grafana's next API.
 SCHEMA_VERSION = 42
 
@@ -59,34 +73,47 @@ def use(client: httpx.Client) -> None:
 # ServiceMonitor
 
 
-def test_the_service_monitor_finds_one_service_and_its_admin_port() -> None:
-    monitor = only(objects(), "ServiceMonitor")["spec"]
-    wanted = monitor["selector"]["matchLabels"]
-    found = [one for one in of_kind(objects(), "Service") if wanted.items() <= one["metadata"]["labels"].items()]
-    (endpoint,) = monitor["endpoints"]
-    assert [port["name"] for one in found for port in one["spec"]["ports"] if port["name"] == endpoint["port"]] == ["admin"]
-    assert (endpoint["path"], monitor["namespaceSelector"]) == ("/metrics", {"matchNames": [NAMESPACE]})
+def monitors() -> dict[str, Object]:
+    """By component."""
+    return {component(one): one for one in of_kind(objects(), "ServiceMonitor")}
 
 
-def test_the_rules_ask_for_the_job_that_the_service_monitor_makes() -> None:
-    monitor = only(objects(), "ServiceMonitor")["spec"]
-    wanted = monitor["selector"]["matchLabels"]
-    # Without a jobLabel the operator of Prometheus takes the Service's name.
+def component(one: Object) -> str:
+    found: str = one["metadata"]["labels"]["app.kubernetes.io/component"]
+    return found
+
+
+def chosen(monitor: Object) -> Object:
+    """The one Service that a ServiceMonitor selects."""
+    wanted = monitor["spec"]["selector"]["matchLabels"]
     (service,) = [one for one in of_kind(objects(), "Service") if wanted.items() <= one["metadata"]["labels"].items()]
+    return service
+
+
+@pytest.mark.parametrize(("name", "port"), [("service", "admin"), ("operator", "metrics")])
+def test_a_service_monitor_finds_one_service_and_its_port(name: str, port: str) -> None:
+    monitor = monitors()[name]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert [each["name"] for each in chosen(monitor)["spec"]["ports"] if each["name"] == endpoint["port"]] == [port]
+    assert (endpoint["path"], monitor["spec"]["namespaceSelector"]) == ("/metrics", {"matchNames": [NAMESPACE]})
+
+
+def test_the_rules_ask_for_the_jobs_that_the_service_monitors_make() -> None:
+    """Without a jobLabel the operator of Prometheus takes the Service's name."""
     asked = {labels["job"] for rule in rules("alert") for _, labels in promql.selectors(rule["expr"]) if "job" in labels}
-    assert ("jobLabel" in monitor, asked) == (False, {service["metadata"]["name"]})
+    assert [one for one in monitors().values() if "jobLabel" in one["spec"]] == []
+    assert asked == {chosen(one)["metadata"]["name"] for one in monitors().values()}
 
 
 def test_a_scrape_ends_before_the_next_begins() -> None:
-    (endpoint,) = only(objects(), "ServiceMonitor")["spec"]["endpoints"]
-    assert endpoint["scrapeTimeout"] == "4s"
+    assert {endpoint["scrapeTimeout"] for one in monitors().values() for endpoint in one["spec"]["endpoints"]} == {"4s"}
     shortest = {"monitoring": {"serviceMonitor": {"enabled": True, "interval": "5s"}}}
     assert len(of_kind(render("default", shortest), "ServiceMonitor")) == 1
     assert "interval" in refusal("default", {"monitoring": {"serviceMonitor": {"interval": "4s"}}})
 
 
 def test_the_limits_of_a_scrape_leave_room_and_not_too_much(exposition: str) -> None:
-    monitor = only(objects(), "ServiceMonitor")["spec"]
+    monitor = monitors()["service"]["spec"]
     samples = list(scrape.samples(exposition))
     labels = max(len(sample.labels) for sample in samples) + len(TARGET) + 1
     assert len(samples) * 10 < monitor["sampleLimit"] <= 10_000
@@ -103,8 +130,22 @@ def test_every_metric_and_label_is_one_that_a_running_service_tells(exposition: 
         labels = known.setdefault(sample.name, {label: set() for label in TARGET})
         for name, value in sample.labels.items():
             labels.setdefault(name, set()).add(value)
-    unknown = [fault for text in expressions() for fault in faults(text, known)]
+    unknown = [fault for text in expressions() for fault in faults(text, known | of_the_operator())]
     assert unknown == []
+
+
+def of_the_operator() -> dict[str, dict[str, set[str]]]:
+    """What its registry and its gauges tell; a label that a scrape brings itself is renamed, as Prometheus does it."""
+    known = {f"{operator.PREFIX}_{name}": labels for name, labels in GAUGES.items()}
+    for one in vars(operator).values():
+        if isinstance(one, prometheus.MetricWrapperBase):
+            (family,) = one.describe()
+            known |= {family.name + part: {*one._labelnames, "le"} for part in PARTS_OF[family.type]}
+    return {name: {label: set() for label in TARGET | {exported(each) for each in labels}} for name, labels in known.items()}
+
+
+def exported(label: str) -> str:
+    return f"exported_{label}" if label in TARGET else label
 
 
 def faults(text: str, known: dict[str, dict[str, set[str]]]) -> Iterator[str]:
@@ -139,14 +180,24 @@ def test_a_name_that_nobody_tells_is_found(text: str, fault: str) -> None:
 # dashboard
 
 
-def test_the_dashboard_is_in_a_config_map_as_it_is_in_the_chart() -> None:
-    (found,) = [one for one in of_kind(objects(), "ConfigMap") if "sluice.json" in one["data"]]
-    assert json.loads(found["data"]["sluice.json"]) == dashboard()
+every_dashboard = pytest.mark.parametrize("name", dashboards())
+
+
+@every_dashboard
+def test_a_dashboard_is_in_a_config_map_as_it_is_in_the_chart(name: str) -> None:
+    (found,) = [one for one in of_kind(objects(), "ConfigMap") if name in one["data"]]
+    assert json.loads(found["data"][name]) == dashboards()[name]
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
-def test_the_dashboard_names_no_data_source_of_anybody() -> None:
-    found = dashboard()
+def test_without_the_operator_there_is_only_the_service_s_dashboard() -> None:
+    alone = render("default", {"monitoring": {"dashboard": {"enabled": True}}})
+    assert [list(one["data"]) for one in of_kind(alone, "ConfigMap")] == [["sluice.json"]]
+
+
+@every_dashboard
+def test_a_dashboard_names_no_data_source_of_anybody(name: str) -> None:
+    found = dashboards()[name]
     text = json.dumps(found)
     assert found["schemaVersion"] == SCHEMA_VERSION
     assert set(re.findall(r'"uid": "([^"]*)"', text)) == {found["uid"], "${datasource}"}
@@ -154,14 +205,17 @@ def test_the_dashboard_names_no_data_source_of_anybody() -> None:
     assert [variable["name"] for variable in found["templating"]["list"]] == ["datasource", "namespace", "job"]
 
 
-def test_every_panel_says_what_it_shows_of_the_chosen_release() -> None:
-    assert [panel["title"] for panel in panels() if not (panel["description"] and panel["fieldConfig"]["defaults"]["unit"])] == []
-    asked = [target["expr"] for panel in panels() for target in panel["targets"]]
+@every_dashboard
+def test_every_panel_says_what_it_shows_of_the_chosen_release(name: str) -> None:
+    found = panels(dashboards()[name])
+    assert [panel["title"] for panel in found if not (panel["description"] and panel["fieldConfig"]["defaults"]["unit"])] == []
+    asked = [target["expr"] for panel in found for target in panel["targets"]]
     assert [text for text in asked if 'namespace="$namespace"' not in text or "$job" not in text] == []
 
 
-def test_no_panel_covers_another() -> None:
-    found = dashboard()["panels"]
+@every_dashboard
+def test_no_panel_covers_another(name: str) -> None:
+    found: list[dict[str, Any]] = dashboards()[name]["panels"]
     places = [(x, y) for panel in found for x, y in cells(panel["gridPos"])]
     assert (len(places), len({panel["id"] for panel in found})) == (len(set(places)), len(found))
     assert max(x for x, _ in places) == 23

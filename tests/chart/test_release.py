@@ -17,6 +17,8 @@ from tests.chart.network_policy import Network, Peer, matches, peer
 from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, manifest, render, template, values_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
+# What Kubernetes itself puts into every namespace.
+GIVEN = {"kube-root-ca.crt"}
 # What a release may never change: a selector with anything else in it can not be upgraded.
 IMMUTABLE = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
 SMTP = 25
@@ -76,18 +78,19 @@ def test_no_pod_reaches_what_nobody_allowed_or_the_policies_are_off(name: str) -
 
 @every_set
 def test_no_two_objects_have_one_name(name: str) -> None:
-    titles = [title(one) for one in render(name)]
+    titles = [(title(one), namespace_of(one)) for one in render(name)]
     assert len(titles) == len(set(titles))
 
 
 @every_set
 def test_every_object_is_of_the_release(name: str) -> None:
-    """Labels say whose it is; a namespace that is named is the release's."""
+    """Labels say whose it is; a namespace that is named is the release's, but for the operator's rights where it watches."""
     for one in render(name):
+        watched = set(values_of(name)["operator"]["watchNamespaces"]) if one["kind"] in ("Role", "RoleBinding") else set()
         labels = one["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == RELEASE, title(one)
         assert labels["app.kubernetes.io/managed-by"] == "Helm", title(one)
-        assert one["metadata"].get("namespace", NAMESPACE) == NAMESPACE, title(one)
+        assert namespace_of(one) in {NAMESPACE} | watched, title(one)
 
 
 @every_set
@@ -98,10 +101,12 @@ def test_the_only_hook_is_the_test(name: str) -> None:
 
 
 @every_set
-def test_no_pod_has_a_token_of_the_kubernetes_api(name: str) -> None:
+def test_no_pod_but_the_operator_has_a_token_of_the_kubernetes_api(name: str) -> None:
     """Neither asks for one nor has an account that gives one by itself."""
     for whose, pod in pods(render(name)).items():
         assert pod["spec"]["automountServiceAccountToken"] is False, whose
+        sources = [source for volume in pod["spec"]["volumes"] for source in (volume.get("projected") or {}).get("sources", [])]
+        assert any("serviceAccountToken" in source for source in sources) is (component(pod) == "operator"), whose
     for account in of_kind(render(name), "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False, title(account)
 
@@ -224,7 +229,7 @@ def test_an_umbrella_chart_switches_it_off(umbrella: Path) -> None:
 def external(values: dict[str, Any]) -> set[str]:
     """Names of what the values say is made elsewhere, and a Pod can not start without."""
     accounts = {one["name"] for one in values["serviceAccount"].values() if not one["create"]}
-    return {one["name"] for one in values["imagePullSecrets"]} | {values["tests"]["keySecret"]["name"]} | accounts
+    return GIVEN | {one["name"] for one in values["imagePullSecrets"]} | {values["tests"]["keySecret"]["name"]} | accounts
 
 
 def service(name: str) -> Object:
@@ -232,7 +237,13 @@ def service(name: str) -> Object:
 
 
 def only_service(name: str) -> Object:
-    return only(render(name), "Service")
+    return only([one for one in render(name) if component(one) == "service"], "Service")
+
+
+def namespace_of(one: Object) -> str:
+    """Of what the cluster has one of, the release's: it has none."""
+    found: str = one["metadata"].get("namespace", NAMESPACE)
+    return found
 
 
 def component(one: Object) -> str:

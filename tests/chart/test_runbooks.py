@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.chart import alerts
 from tests.chart.alerts import CASES
-from tests.chart.manifests import only
+from tests.chart.manifests import of_kind
 from tests.chart.monitoring import BASE_URL, objects, rules
 from tests.chart.render import values_of
 from tests.conftest import ROOT, Part, require
@@ -45,9 +45,10 @@ def test_a_page_says_what_it_means_how_to_see_it_and_what_to_do(alert: str) -> N
 
 
 def commands(text: str) -> list[str]:
-    """The lines of a page's shell blocks."""
+    """The lines of a page's shell blocks, and what its sentences say to run."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    lines = [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    return lines + re.findall(r"`(kubectl [^`]+)`", text)
 
 
 @pytest.fixture
@@ -70,16 +71,25 @@ def test_kubectl_understands_every_line_of_the_pages(program: Path, tmp_path: Pa
 def shell(line: str, program: Path, home: Path) -> str:
     """What a line tells on stderr without a cluster."""
     command = f"'{program}' --server=http://127.0.0.1:1 {line.removeprefix('kubectl ')}"
-    names = {"NAMESPACE": "events", "NAME": alerts.NAME, "POD": "a", "JOB": "b", "HOME": str(home), "PATH": os.defpath}
+    names = {
+        "NAMESPACE": "events",
+        "NAME": alerts.NAME,
+        "POD": "a",
+        "JOB": "b",
+        "KEY": "c",
+        "KEYSET": "d",
+        "HOME": str(home),
+        "PATH": os.defpath,
+    }
     done = subprocess.run(["sh", "-c", command], env=names, capture_output=True, text=True, check=False)
     return done.stderr
 
 
 def test_the_pages_select_by_labels_of_the_chart_s_pods() -> None:
-    labels = only(objects(), "Deployment")["spec"]["template"]["metadata"]["labels"]
-    asked = {pair for text in pages().values() for given in re.findall(r" -l (app\S+)", text) for pair in given.split(",")}
+    templates = [one["spec"]["template"]["metadata"]["labels"] for one in of_kind(objects(), "Deployment")]
+    asked = {pair for text in pages().values() for given in re.findall(r" -l (app[^\s`]+)", text) for pair in given.split(",")}
     assert asked
-    assert {pair for pair in asked if labels.get(pair.partition("=")[0]) != pair.partition("=")[2]} == set()
+    assert asked <= {f"{name}={value}" for labels in templates for name, value in labels.items()}
 
 
 def test_the_pages_name_values_that_the_chart_has() -> None:

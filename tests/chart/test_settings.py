@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 from tests.chart.manifests import Object, pods
 from tests.chart.mutation import nodes, placed
-from tests.chart.render import PLAIN, SETS, Refused, merged, render, values_of
+from tests.chart.render import NAMESPACE, PLAIN, SETS, Refused, merged, render, values_of
 from tests.chart.values_table import schema
 
 from sluice.settings import Settings, known
+from sluice_operator.settings import Settings as OperatorSettings
+from sluice_operator.settings import known as operator_settings
 
 # What the mounted Secrets hold.
 SECRETS = {"API_KEYS_FILE": "a-plain-key-of-some-length", "DATABASE_URL_FILE": "postgresql://sluice@db.example.org/sluice"}
 # Read by others than the service's settings: the AWS SDK, `sluice check`.
 FOREIGN = {"MALLOC_ARENA_MAX", "AWS_REGION", "SLUICE_API_KEY_FILE"}
+# What Kubernetes fills in.
+FIELDS = {"metadata.namespace": NAMESPACE, "metadata.name": "a-pod"}
 ROOMY = {"database": {"maxConnections": 100000}, "resources": {"limits": {"memory": "9999Gi"}}}
 # Values that become a variable of the service.
 NUMBERS = [
@@ -27,7 +31,13 @@ NUMBERS = [
 
 
 def variables(pod: Object) -> dict[str, str]:
-    return {one["name"]: one["value"] for container in pod["spec"]["containers"] for one in container.get("env") or []}
+    """Name to value."""
+    return {one["name"]: value_of(one) for container in pod["spec"]["containers"] for one in container.get("env") or []}
+
+
+def value_of(variable: Object) -> str:
+    text: str = variable["value"] if "value" in variable else FIELDS[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+    return text
 
 
 def taken(pod: Object, folder: Path) -> Settings:
@@ -41,7 +51,13 @@ def taken(pod: Object, folder: Path) -> Settings:
 
 
 def of(objects: list[Object], kind: str) -> list[Object]:
-    return [pod for title, pod in pods(objects).items() if title.startswith(kind)]
+    """The service's and the migration's pods; the operator has settings of its own."""
+    found = [pod for title, pod in pods(objects).items() if title.startswith(kind)]
+    return [pod for pod in found if not is_operator(pod)]
+
+
+def is_operator(pod: Object) -> bool:
+    return bool(pod["metadata"]["labels"]["app.kubernetes.io/component"] == "operator")
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -51,8 +67,18 @@ def test_service_and_migration_start_with_what_they_are_given(name: str, tmp_pat
 
 
 @pytest.mark.parametrize("name", SETS)
+def test_the_operator_starts_with_what_it_is_given(name: str) -> None:
+    switches = values_of(name)["operator"]
+    given = [OperatorSettings.from_env(variables(pod)) for pod in pods(render(name)).values() if is_operator(pod)]
+    assert len(given) == switches["enabled"]
+    for its in given:
+        assert its.watch_namespaces == (NAMESPACE, *switches["watchNamespaces"])
+        assert (its.enforce, its.bootstrap_configmap is not None) == (switches["enforce"], switches["bootstrap"]["enabled"])
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_every_variable_is_one_that_somebody_reads(name: str) -> None:
-    ours = set(known()) | {f"{one}_FILE" for one in known()} | FOREIGN
+    ours = set(known()) | {f"{one}_FILE" for one in known()} | FOREIGN | set(operator_settings())
     more = {one["name"] for one in values_of(name)["extraEnv"]}
     given = {one for pod in pods(render(name)).values() for one in variables(pod)}
     assert given - ours - more == set()

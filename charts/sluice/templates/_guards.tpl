@@ -15,8 +15,14 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- if not (or .image.digest .image.allowTag) }}
 - image.digest is not set; set it, or image.allowTag=true to take image.tag, which may be another image tomorrow
 {{- end }}
-{{- if not (or .auth.existingSecret .auth.keySet.secretName) }}
-- there are no API keys; set auth.existingSecret to a Secret with plain keys, or auth.keySet.secretName to one with a key set (`sluice keys keyset`)
+{{- if not (or .operator.enabled .auth.existingSecret .auth.keySet.secretName) }}
+- there are no API keys; set operator.enabled, or auth.existingSecret to a Secret with plain keys, or auth.keySet.secretName to one with a key set (`sluice keys keyset`)
+{{- end }}
+{{- if and .operator.enabled .operator.bootstrap.enabled .auth.keySet.secretName }}
+- auth.keySet.secretName names a key set of somebody else, and operator.bootstrap.enabled would make another one; leave the former empty or turn the latter off
+{{- end }}
+{{- if regexMatch "-v[0-9]+$" .operator.bootstrap.apiKey.name }}
+- operator.bootstrap.apiKey.name {{ .operator.bootstrap.apiKey.name }} ends as the Secrets of versions do (-v and a number); choose another
 {{- end }}
 {{- if and .ingress.enabled .httpRoute.enabled }}
 - ingress.enabled and httpRoute.enabled are both true; keep one
@@ -28,7 +34,8 @@ Values that are each right and together wrong. All are told at once, each with i
 - monitoring.prometheusRule.enabled needs monitoring.prometheusRule.runbookBaseUrl; set it to where the runbooks are published
 {{- end }}
 {{- range .extraEnv }}
-{{- if or (hasKey (include "sluice.serviceEnv" $root | fromYaml) .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_)" .name) }}
+{{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) }}
+{{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_|POD_)" .name) }}
 - extraEnv sets {{ .name }}, which is the chart's own; use the value that is meant for it
 {{- end }}
 {{- end }}

@@ -70,3 +70,11 @@ Plain annotations: Helm passes them by, and one Argo hook would make Argo ignore
 {{- define "sluice.wave" -}}
 argocd.argoproj.io/sync-wave: {{ . | quote }}
 {{- end }}
+
+{{/*
+Of what is the cluster's own: Helm leaves it when the release goes, and so does Argo CD.
+*/}}
+{{- define "sluice.keep" -}}
+helm.sh/resource-policy: keep
+argocd.argoproj.io/sync-options: Prune=false,Delete=false
+{{- end }}

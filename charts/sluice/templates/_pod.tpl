@@ -1,6 +1,6 @@
 {{/*
 What every pod of the chart says of itself; Pod Security "restricted" and more.
-No pod speaks to the Kubernetes API. EKS mounts its own token for IAM.
+Only the operator speaks to the Kubernetes API, with a volume of its own. EKS mounts its own token for IAM.
 */}}
 {{- define "sluice.pod" -}}
 automountServiceAccountToken: false
@@ -32,6 +32,29 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
+{{- end }}
+
+{{/*
+Over zones and nodes. Takes a list: root, component.
+*/}}
+{{- define "sluice.topologySpread" -}}
+{{- $labels := include "sluice.selectorLabelsOf" . }}
+{{- with (index . 0).Values.topologySpread }}
+{{- $when := .whenUnsatisfiable }}
+{{- if .enabled }}
+topologySpreadConstraints:
+  {{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - topologyKey: {{ $key }}
+    maxSkew: 1
+    whenUnsatisfiable: {{ $when }}
+    # Without it the pods of the former version distort where the new ones go.
+    matchLabelKeys: [pod-template-hash]
+    labelSelector:
+      matchLabels:
+        {{- $labels | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "sluice.container" -}}

@@ -33,7 +33,7 @@ HEARTBEAT_TIMEOUT: {{ int .heartbeatTimeoutSeconds | quote }}
 SECRET_WAIT_SECONDS: {{ int .secretWaitSeconds | quote }}
 {{- end }}
 API_KEYS_FILE: {{ ternary "/etc/sluice/keys/API_KEYS" "" (ne .Values.auth.existingSecret "") }}
-KEYSET_FILE: {{ ternary "/etc/sluice/keyset/keyset.json" "" (ne .Values.auth.keySet.secretName "") }}
+KEYSET_FILE: {{ ternary "/etc/sluice/keyset/keyset.json" "" (ne (include "sluice.keysetSecret" .) "") }}
 {{ include "sluice.databaseEnv" (list . "service") | trim }}
 {{- end }}
 

@@ -14,7 +14,8 @@ Takes a list: from or to, peers, then ports as [protocol, number].
 {{- end }}
 
 {{/*
-Who may reach the service: clients and `helm test` the API, Prometheus the admin port. Nobody reaches migration and test.
+Who may reach the service: clients and `helm test` the API, Prometheus the admin port, the operator both. Nobody reaches migration
+and test.
 */}}
 {{- define "sluice.ingressOfService" -}}
 {{- $test := include "sluice.selectorLabelsOf" (list . "test") | fromYaml }}
@@ -27,6 +28,40 @@ Who may reach the service: clients and `helm test` the API, Prometheus the admin
 {{- end }}
 {{- if .Values.tests.enabled }}
 {{- include "sluice.flow" (list "from" (list (dict "podSelector" (dict "matchLabels" $test))) (list "TCP" 8080)) }}
+{{- end }}
+{{- if .Values.operator.enabled }}
+{{- $operator := include "sluice.selectorLabelsOf" (list . "operator") | fromYaml }}
+{{- include "sluice.flow" (list "from" (list (dict "podSelector" (dict "matchLabels" $operator))) (list "TCP" 8080) (list "TCP" 8081)) }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.ingressOfOperator" -}}
+{{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8082)) }}
+{{- end }}
+
+{{/*
+What the operator reaches: the Kubernetes API, by address, and the pods that verify keys.
+*/}}
+{{- define "sluice.egressOfOperator" -}}
+{{- $pods := list }}
+{{- range include "sluice.watched" . | fromYamlArray }}
+{{- $pods = append $pods (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .))) }}
+{{- end }}
+{{- with .Values.networkPolicy }}
+{{- include "sluice.flow" (concat (list "to" .kubernetesApi.to) (include "sluice.tcp" .kubernetesApi.ports | fromYamlArray)) }}
+{{- include "sluice.flow" (concat (list "to" $pods) (include "sluice.tcp" .targets.ports | fromYamlArray)) }}
+{{- with .extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Port numbers as `sluice.flow` takes them.
+*/}}
+{{- define "sluice.tcp" -}}
+{{- range . }}
+- [TCP, {{ int . }}]
 {{- end }}
 {{- end }}
 

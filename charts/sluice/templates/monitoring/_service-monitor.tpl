@@ -1,0 +1,34 @@
+{{/*
+Of one component's Service. Takes a list: root, component, name, port, most samples of a scrape.
+*/}}
+{{- define "sluice.serviceMonitor" -}}
+{{- $root := index . 0 }}
+{{- $component := list $root (index . 1) -}}
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata:
+  name: {{ index . 2 }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- merge (include "sluice.labelsOf" $component | fromYaml) $root.Values.monitoring.serviceMonitor.labels | toYaml | nindent 4 }}
+spec:
+  selector:
+    matchLabels:
+      {{- include "sluice.selectorLabelsOf" $component | nindent 6 }}
+  namespaceSelector:
+    matchNames:
+      - {{ $root.Release.Namespace }}
+  endpoints:
+    - port: {{ index . 3 }}
+      path: /metrics
+      scheme: http
+      interval: {{ $root.Values.monitoring.serviceMonitor.interval }}
+      # Shorter than any interval that the schema allows.
+      scrapeTimeout: 4s
+      honorLabels: false
+  # Beyond these limits Prometheus drops the whole scrape, and SluiceDown or SluiceOperatorDown tells it.
+  sampleLimit: {{ index . 4 }}
+  labelLimit: 32
+  labelNameLengthLimit: 64
+  labelValueLengthLimit: 256
+{{- end }}

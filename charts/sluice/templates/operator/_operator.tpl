@@ -1,0 +1,72 @@
+{{/*
+Up to 55 characters: those of the full name and nine.
+*/}}
+{{- define "sluice.operatorName" -}}
+{{ include "sluice.fullname" . }}-operator
+{{- end }}
+
+{{/*
+The Secret with the key set that the service reads; nothing without one.
+*/}}
+{{- define "sluice.keysetSecret" -}}
+{{- if .Values.auth.keySet.secretName }}{{ .Values.auth.keySet.secretName }}
+{{- else if .Values.operator.enabled }}{{ include "sluice.fullname" . }}-published
+{{- end }}
+{{- end }}
+
+{{/*
+"true", or nothing.
+*/}}
+{{- define "sluice.bootstraps" -}}
+{{- if and .Values.operator.enabled .Values.operator.bootstrap.enabled }}true{{ end }}
+{{- end }}
+
+{{/*
+The first ApiKey, and the Secret with its key.
+*/}}
+{{- define "sluice.firstKey" -}}
+{{- .Values.operator.bootstrap.apiKey.name | default (printf "%s-admin" (include "sluice.fullname" .)) }}
+{{- end }}
+
+{{/*
+The namespaces that the operator looks after, as a YAML list; the release's own first.
+*/}}
+{{- define "sluice.watched" -}}
+{{- toYaml (prepend .Values.operator.watchNamespaces .Release.Namespace | uniq) }}
+{{- end }}
+
+{{- define "sluice.operatorEnv" -}}
+HOST: {{ .Values.config.listenAddress | quote }}
+PORT: "8082"
+LOG_LEVEL: {{ .Values.operator.logLevel }}
+WATCH_NAMESPACES: {{ include "sluice.watched" . | fromYamlArray | join "," }}
+LEASE_NAME: {{ include "sluice.operatorName" . }}
+BOOTSTRAP_CONFIGMAP: {{ ternary (printf "%s-bootstrap" (include "sluice.fullname" .)) "" (eq (include "sluice.bootstraps" .) "true") | quote }}
+ENFORCE: {{ .Values.operator.enforce | quote }}
+{{- end }}
+
+{{/*
+What Kubernetes itself would mount, but only here: no other pod of the chart gets a token.
+*/}}
+{{- define "sluice.token" -}}
+projected:
+  defaultMode: 0440
+  sources:
+    - serviceAccountToken: {path: token, expirationSeconds: 3607}
+    - configMap:
+        name: kube-root-ca.crt
+        items:
+          - {key: ca.crt, path: ca.crt}
+    - downwardAPI:
+        items:
+          - path: namespace
+            fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}
+{{- end }}
+
+{{- define "sluice.operatorProbe" -}}
+httpGet: {path: {{ index . 0 }}, port: metrics, scheme: HTTP}
+periodSeconds: {{ index . 1 }}
+timeoutSeconds: 1
+successThreshold: 1
+failureThreshold: {{ index . 2 }}
+{{- end }}

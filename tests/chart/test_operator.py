@@ -1,0 +1,244 @@
+"""The operator's part of the chart: what it may do, what it makes once, and what belongs to the cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from tests.chart.manifests import Object, annotation, of_kind, only, pods, title
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, render, values_of
+
+from sluice_operator import lints, names
+from sluice_operator.model import ApiKey, KeySet, parse
+
+ON = "operator"
+OF_THE_CLUSTER = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+FULLNAME = f"{RELEASE}-sluice"
+# What the operator does in every namespace that it watches, and only in its own. Nothing is left out and nothing is more.
+EVERYWHERE = {
+    "apikeys": {"list", "watch"},
+    "keysets": {"list", "watch"},
+    "apikeys/status": {"patch"},
+    "keysets/status": {"patch"},
+    "secrets": {"get", "list", "watch", "create", "patch", "delete"},
+    "pods": {"list", "watch", "patch"},
+    "events": {"create"},
+    "deployments": {"list", "watch"},
+    "replicasets": {"list"},
+    "poddisruptionbudgets": {"list"},
+}
+AT_HOME = {
+    "leases": {"create"},
+    f"leases/{FULLNAME}-operator": {"get", "patch"},
+    f"configmaps/{FULLNAME}-bootstrap": {"get"},
+    "apikeys": {"create"},
+    "keysets": {"create"},
+}
+
+operated = [name for name in SETS if values_of(name)["operator"]["enabled"]]
+every_operated = pytest.mark.parametrize("name", operated)
+
+
+def rights(role: Object) -> dict[str, set[str]]:
+    """Verbs by resource, or by resource/name where only some are named."""
+    found: dict[str, set[str]] = {}
+    for rule in role["rules"]:
+        for resource in rule["resources"]:
+            for name in rule.get("resourceNames") or [""]:
+                found.setdefault(f"{resource}/{name}".rstrip("/"), set()).update(rule["verbs"])
+    return found
+
+
+def together(*parts: dict[str, set[str]]) -> dict[str, set[str]]:
+    return {name: set().union(*(part.get(name, set()) for part in parts)) for part in parts for name in part}
+
+
+def roles(values: dict[str, Any] | None = None) -> dict[str, Object]:
+    """By namespace."""
+    return {one["metadata"]["namespace"]: one for one in of_kind(render(ON, values), "Role")}
+
+
+def test_the_operator_may_do_what_it_does_and_no_more() -> None:
+    assert {where: rights(role) for where, role in roles().items()} == {NAMESPACE: together(EVERYWHERE, AT_HOME)}
+
+
+def test_in_a_namespace_that_it_watches_it_neither_leads_nor_makes_keys() -> None:
+    found = roles({"operator": {"watchNamespaces": ["shop", "warehouse"]}})
+    assert found.keys() == {NAMESPACE, "shop", "warehouse"}
+    assert rights(found["shop"]) == rights(found["warehouse"]) == EVERYWHERE
+
+
+def test_it_may_patch_deployments_only_to_enforce() -> None:
+    assert rights(roles({"operator": {"enforce": True}})[NAMESPACE])["deployments"] == {"list", "watch", "patch"}
+
+
+def test_without_a_bootstrap_it_makes_no_keys() -> None:
+    found = rights(roles({"operator": {"bootstrap": {"enabled": False}}})[NAMESPACE])
+    assert found == together(EVERYWHERE, {name: AT_HOME[name] for name in AT_HOME if name.startswith("leases")})
+
+
+@every_operated
+def test_every_role_is_bound_to_the_operator_s_account_and_has_no_wildcard(name: str) -> None:
+    objects = render(name)
+    account = {"kind": "ServiceAccount", "name": "sluice-operator", "namespace": NAMESPACE}
+    bound = {(one["metadata"]["namespace"], one["roleRef"]["name"]): one["subjects"] for one in of_kind(objects, "RoleBinding")}
+    assert bound == {(one["metadata"]["namespace"], one["metadata"]["name"]): [account] for one in of_kind(objects, "Role")}
+    assert "*" not in {
+        word for one in of_kind(objects, "Role") for words in rights(one).items() for word in (words[0], *words[1])
+    }
+    assert of_kind(objects, "ClusterRole") == []
+
+
+# what belongs to the cluster
+
+
+def test_the_kinds_are_rendered_as_they_are_and_stay_when_the_release_goes() -> None:
+    files = {one["metadata"]["name"]: one for one in map(loaded, sorted((CHART / "files/crds").glob("*.yaml")))}
+    found = {one["metadata"]["name"]: one for one in of_kind(render(ON), "CustomResourceDefinition")}
+    assert {name: one["spec"] for name, one in found.items()} == {name: one["spec"] for name, one in files.items()}
+    assert {annotation(one, "helm.sh/resource-policy") for one in found.values()} == {"keep"}
+    assert {annotation(one, "argocd.argoproj.io/sync-wave") for one in found.values()} == {"-3"}
+
+
+def loaded(path: Any) -> Object:
+    one: Object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return one
+
+
+@every_operated
+def test_what_is_the_cluster_s_is_made_where_the_values_say_so(name: str) -> None:
+    values = values_of(name)
+    wanted = {
+        "CustomResourceDefinition": 2 * values["crds"]["install"],
+        "ValidatingAdmissionPolicy": 3 * values["clusterPolicies"]["install"],
+        "ValidatingAdmissionPolicyBinding": 3 * values["clusterPolicies"]["bind"],
+    }
+    assert {kind: len(of_kind(render(name), kind)) for kind in OF_THE_CLUSTER} == wanted
+
+
+def test_a_second_release_shares_no_object_of_the_cluster_with_the_first() -> None:
+    """Helm refuses to install what another release made."""
+    first = {title(one) for one in render(ON) if one["kind"] in OF_THE_CLUSTER}
+    second = {title(one) for one in render("second-release", {}, "--namespace=shop") if one["kind"] in OF_THE_CLUSTER}
+    assert len(second) == 3
+    assert first & second == set()
+
+
+def test_the_policies_are_the_same_in_every_release() -> None:
+    """They name no namespace and no release, so it does not matter whose they are."""
+    first, other = (
+        [one["spec"] for one in of_kind(render(name, {}, f"--namespace={where}"), "ValidatingAdmissionPolicy")]
+        for name, where in ((ON, NAMESPACE), ("everything", "other"))
+    )
+    assert first == other != []
+
+
+def test_a_binding_carries_its_namespaces_and_denies() -> None:
+    found = of_kind(render(ON, {"operator": {"watchNamespaces": ["shop"]}}), "ValidatingAdmissionPolicyBinding")
+    policies = {one["metadata"]["name"] for one in of_kind(render(ON), "ValidatingAdmissionPolicy")}
+    assert {one["metadata"]["name"] for one in found} == {f"{name}-{NAMESPACE}" for name in policies}
+    assert {one["spec"]["policyName"] for one in found} == policies
+    for one in found:
+        (chosen,) = one["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+        assert chosen == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [NAMESPACE, "shop"]}
+        assert one["spec"]["validationActions"] == ["Deny"]
+
+
+def test_a_policy_that_can_not_be_judged_denies() -> None:
+    assert {one["spec"]["failurePolicy"] for one in of_kind(render(ON), "ValidatingAdmissionPolicy")} == {"Fail"}
+
+
+def test_without_the_operator_nothing_of_it_is_rendered() -> None:
+    objects = render(PLAIN)
+    assert [title(one) for one in objects if one["kind"] in (*OF_THE_CLUSTER, "Role", "RoleBinding", "ConfigMap")] == []
+    assert {one["metadata"]["labels"]["app.kubernetes.io/component"] for one in objects} == {"service", "migrate", "test"}
+
+
+# what it makes once
+
+
+def bootstrap(name: str = ON, values: dict[str, Any] | None = None) -> dict[str, Object]:
+    """The objects of the ConfigMap by kind."""
+    (found,) = [one for one in of_kind(render(name, values), "ConfigMap") if one["metadata"]["name"].endswith("-bootstrap")]
+    documents = [yaml.safe_load(text) for text in found["data"].values()]
+    return {one["kind"]: one for one in documents}
+
+
+def born(one: Object) -> Object:
+    return {**one, "metadata": {**one["metadata"], "creationTimestamp": "2026-03-01T12:00:00Z"}}
+
+
+@pytest.mark.parametrize("name", [name for name in operated if values_of(name)["operator"]["bootstrap"]["enabled"]])
+def test_the_first_key_is_one_that_the_service_of_the_release_reads(name: str) -> None:
+    made = bootstrap(name)
+    keyset, key = parse(KeySet, born(made["KeySet"])), parse(ApiKey, born(made["ApiKey"]))
+    service = next(one for one in of_kind(render(name), "Deployment") if one["metadata"]["name"] == keyset.spec.target.name)
+    (volume,) = [each for each in service["spec"]["template"]["spec"]["volumes"] if each["name"] == "keyset"]
+    assert volume["secret"]["secretName"] == names.published_secret(keyset.name)
+    assert volume["secret"]["optional"] is True
+    assert key.spec.key_set_ref.name == keyset.name
+    assert key.spec.scopes <= keyset.spec.allowed_scopes
+
+
+def test_the_first_key_is_as_the_values_say() -> None:
+    made = bootstrap("everything")
+    assert made["KeySet"]["spec"]["environment"] == "live"
+    assert made["ApiKey"]["metadata"]["name"] == "console"
+    assert (made["ApiKey"]["spec"]["owner"], made["ApiKey"]["spec"]["scopes"]) == ("Ω platform: team", ["read", "admin"])
+
+
+def test_the_longest_names_still_fit_their_kinds() -> None:
+    made = bootstrap(values={"fullnameOverride": "a" * 46})
+    assert {len(one["metadata"]["name"]) <= 52 for one in made.values()} == {True}
+
+
+def test_the_notes_name_the_secret_of_the_first_key_and_how_to_read_it() -> None:
+    told = notes(ON)
+    assert f"Its key is in Secret {FULLNAME}-admin" in told
+    assert f"kubectl get secret {FULLNAME}-admin --namespace {NAMESPACE} -o go-template=" in told
+
+
+def test_the_notes_name_no_key_where_none_is_made() -> None:
+    assert f"{FULLNAME}-admin" not in notes("key-set-by-git") + notes(PLAIN)
+
+
+def notes(name: str) -> str:
+    done = helm("install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--values", SETS[name])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
+# the pods
+
+
+@every_operated
+def test_the_operator_s_probes_ask_the_port_of_its_metrics(name: str) -> None:
+    (container,) = operator_pod(name)["spec"]["containers"]
+    assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("metrics", 8082)]
+    paths = {probe: container[probe]["httpGet"]["path"] for probe in lints.PROBES}
+    assert paths == {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
+    assert {container[probe]["httpGet"]["port"] for probe in lints.PROBES} == {"metrics"}
+
+
+def operator_pod(name: str) -> Object:
+    return pods(render(name))[f"Deployment/{only(of_the_operator(name), 'Deployment')['metadata']['name']}"]
+
+
+def of_the_operator(name: str) -> list[Object]:
+    return [one for one in render(name) if one["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"]
+
+
+def test_two_operators_are_never_evicted_at_once() -> None:
+    assert only(of_the_operator("operator"), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    assert of_kind(of_the_operator("second-release"), "PodDisruptionBudget") == []
+
+
+@every_operated
+def test_the_operator_has_nothing_to_say_against_the_chart_s_own_probes(name: str) -> None:
+    """The embedded database has one pod, which no rollout and no drain can spare."""
+    objects = render(name)
+    service = next(one for one in of_kind(objects, "Deployment") if one["metadata"]["name"] == FULLNAME)
+    secret = values_of(name)["auth"]["keySet"]["secretName"] or names.published_secret(FULLNAME)
+    found = {finding.reason for finding in lints.lint(service, of_kind(objects, "PodDisruptionBudget"), secret)}
+    assert found == ({"RolloutDropsAll"} if values_of(name)["database"]["embedded"] else set())
