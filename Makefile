@@ -14,10 +14,10 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster cluster cluster-down lint style types imports bench soak lock clean
+.PHONY: help run test test-cluster test-operator test-terraform cluster cluster-down lint style types imports bench soak lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C ends it
 	@exec $(BIN)/sluice serve --migrate
@@ -29,6 +29,12 @@ test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for so
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
 	@$(BIN)/python -m pytest -q -m slow tests/chart $(ARGS)
 	@$(BIN)/python -m pytest -q -m 'not slow' $(CLUSTER) $(ARGS)
+
+test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that node, with faults
+	@$(BIN)/python -m pytest -q -m 'not slow' tests/operator $(ARGS)
+
+test-terraform: .venv/.dev ## apply and destroy the platform on an emulated AWS (needs terraform and its aws provider)
+	@$(BIN)/python -m pytest -q -m 'not slow' tests/platform $(ARGS)
 
 cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
 	@$(BIN)/python -m tools.cluster up
