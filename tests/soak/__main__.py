@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tests import docs
 from tests.conftest import ROOT
+from tests.operator import soak as operator
 from tests.soak import chaos, cluster, load
 from tests.soak.chaos import Arena, Books, Kill, Run
 
@@ -116,6 +117,7 @@ def build_twice() -> None:
 
 
 main.add_command(cluster.main)
+main.add_command(operator.main)
 
 if __name__ == "__main__":
     main()

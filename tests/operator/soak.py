@@ -1,0 +1,279 @@
+"""`python -m tests.soak operator`: the long figures of the operator on a real node, written into docs/reliability.md.
+
+Its parts are done one after the other and kept: an interrupted run goes on with the part that it was in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from tests import docs
+from tests.cluster import bed
+from tests.cluster.kube import Refused
+from tests.conftest import ROOT
+from tests.integration.waiting import until, without_error
+from tests.operator import account, drifts, stand
+from tests.operator.faults import Faults
+from tests.operator.figures import Figure, most, seconds, table
+from tests.operator.hand import Hand
+from tests.operator.operators import Operator
+from tests.operator.processes import Clients, Proxy
+from tests.operator.stand import KEYSET, Stand
+from tests.operator.target import Target
+from tools.cluster import run as cluster_run
+
+REPORT = ROOT / "docs" / "reliability.md"
+KEPT = Path(tempfile.gettempdir()) / "sluice-soak-operator"
+QUICK = {"overlap": "4s", "maxOverlap": "4s", "retirePolicy": "Retire"}
+CREATED, REVOKED = 60, 30
+REQUESTS, RATE, ROTATED = 200_000, 90, 4
+KEYS, STILL_SECONDS = 1_000, 600
+MIB = 1 << 20
+
+
+class Place:
+    """A stand with what acts on it. Its operator, if any, is `operator`."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+        self.hand = Hand(cluster_run.here().kubeconfig, stand.space.name)
+        self.operators: list[Operator] = []
+
+    def operator(self, **more: Any) -> Operator:
+        """One that leads."""
+        made = Operator(self.stand.space, "soak", **more)
+        self.operators.append(made)
+        return made.start().leads()
+
+    def clear(self) -> None:
+        """Without operators and keys."""
+        for operator in self.operators:
+            operator.kill()
+        self.hand.delete_all("apikey")
+        until(lambda: not self.stand.reader.all("apikey"), 120, "the keys are gone")
+        until(lambda: len(self.stand.secrets()) <= 1, 300, "their Secrets are gone")
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Place]:
+    with bed.any_cluster() as cluster, bed.a_database(cluster) as postgresql, cluster.namespace("operator") as space:
+        stand.install_crds(cluster)
+        account.create(space)
+        target = Target(space, postgresql.database(space.name), bed.load(cluster, bed.ONE))
+        space.apply(stand.key_set())
+        first = Operator(space, "first", LEASE_NAME="first").start().leads()
+        target.ready()
+        first.stop()
+        yield Place(Stand(space, target))
+
+
+def created(at: Place) -> list[Figure]:
+    """The client Secret is made after every worker of every Pod said that it accepts the key."""
+    at.operator()
+    times = []
+    for number in range(CREATED):
+        name, began = f"created-{number}", time.monotonic()
+        at.hand.key(name)
+        until(lambda name=name: at.stand.reader.get("secret", name), 60, "it is handed out")  # type: ignore[misc]
+        times.append(time.monotonic() - began)
+    return [seconds("ApiKey created until it is accepted by every worker of every Pod and handed out", times, 0.95, 3)]
+
+
+def revoked(at: Place) -> list[Figure]:
+    """Clients that go on with the key tell when it was last accepted anywhere."""
+    at.operator()
+    names = [f"revoked-{number}" for number in range(REVOKED)]
+    for name in names:
+        at.hand.key(name)
+    for name in names:
+        at.stand.active(name, seconds=120)
+    times = [last_accepted(at, name) for name in names]
+    return [seconds("ApiKey revoked until it was last accepted anywhere", times, 0.99, 3)]
+
+
+def last_accepted(at: Place, name: str) -> float:
+    """Seconds after the revocation; 0 when it was never accepted again."""
+    key = at.stand.plaintext(name)
+    under = Clients(at.stand.space.name, name, at.stand.target.url, RATE, "--pinned")
+    until(lambda: set(at.stand.answers(key)) == {200}, 30)
+    began = time.time()
+    at.hand.revoke(name)
+    until(lambda: set(at.stand.answers(key)) == {401}, 60, "it is refused everywhere")
+    under.stop()
+    last: float = under.result["last"]["200"]
+    return max(0.0, last - began)
+
+
+def rotated(at: Place) -> list[Figure]:
+    """Rotation after rotation under clients that follow their Secrets, while everything fails now and then."""
+    operator = at.operator()
+    names = [f"rotated-{number}" for number in range(ROTATED)]
+    for name in names:
+        at.hand.key(name, rotation=QUICK)
+        at.stand.active(name)
+    crowd = [Clients(at.stand.space.name, name, at.stand.target.url, RATE) for name in names]
+    faults = Faults(at.stand, operator, seed=1)
+    faults.begin()
+    give_up = time.monotonic() + 1.3 * REQUESTS / RATE / ROTATED
+    while time.monotonic() < give_up:
+        for name in names:
+            without_error(lambda name=name: at.hand.rotate(name), httpx.HTTPError, seconds=60)  # type: ignore[misc]
+        without_error(lambda: settled(at, names), httpx.HTTPError, AssertionError, seconds=300)
+    faults.end()
+    for clients in crowd:
+        clients.stop()
+    return judged(crowd, faults)
+
+
+def settled(at: Place, names: list[str]) -> None:
+    """Until no rotation is on its way."""
+    until(lambda: all(at.stand.condition(name, "Rotating")[1] == "Idle" for name in names), 60, "the overlaps have ended")
+
+
+def judged(crowd: list[Clients], faults: Faults) -> list[Figure]:
+    answers = sum((Counter(clients.answers) for clients in crowd), Counter[str]())
+    versions = sum(max(clients.versions) for clients in crowd)
+    rejected = answers["401"] + answers["403"]
+    broken = sum(count for answer, count in answers.items() if not answer.isdigit())
+    injected = ", ".join(f"{count} x {name}" for name, count in sorted(faults.count.items()))
+    return [
+        Figure(
+            f"requests of valid keys during {versions:,} versions of {len(crowd)} keys",
+            f"{answers.total():,}: {answers['200']:,} accepted, {rejected} rejected, {broken} broken off by what was injected",
+            f"0 rejected of >= {REQUESTS:,}",
+            rejected == 0 and answers["200"] >= REQUESTS,
+        ),
+        Figure("injected meanwhile", injected, "each kind", len(faults.count) == len(faults.kinds())),
+    ]
+
+
+def many(at: Place) -> list[Figure]:
+    """A thousand keys: what a new process does with them, and what it does when nothing happens."""
+    proxy = Proxy()
+    operator = at.operator(server=proxy.server)
+    began = time.monotonic()
+    for number in range(KEYS):
+        at.hand.key(f"many-{number:04}")
+    until(lambda: at.stand.reader.get("keyset", KEYSET)["status"].get("keys") == KEYS, 1200, "all are taken in")
+    until(lambda: len(at.stand.secrets()) == 2 * KEYS + 1, 1200, "all are handed out")
+    made = time.monotonic() - began
+    still(proxy)
+    operator.stop()
+    proxy.tell("reset")
+    began = time.monotonic()
+    operator.start()
+    until(lambda: looked(operator), 120, "it has looked at all")
+    swept, writes = time.monotonic() - began, len(proxy.writes)
+    proxy.tell("reset")
+    time.sleep(STILL_SECONDS)
+    figures = [
+        Figure(f"{KEYS:,} ApiKeys made one after the other until the last is handed out", f"{made:.0f} s"),
+        most(f"a new process with {KEYS:,} ApiKeys: from its start until it has looked at all", swept, 15, "s"),
+        most("and its writes", writes, 5, ""),
+        most(f"writes but for the Lease in {STILL_SECONDS / 60:.0f} minutes in which nothing happens", len(proxy.writes), 0, ""),
+        most(f"resident memory with {KEYS:,} ApiKeys", operator.memory() / MIB, 150, "MiB"),
+    ]
+    operator.kill()
+    proxy.stop()
+    return figures
+
+
+def still(proxy: Proxy) -> None:
+    """Until nothing is written for ten seconds."""
+
+    def quiet() -> bool:
+        before = len(proxy.writes)
+        time.sleep(10)
+        return len(proxy.writes) == before
+
+    until(quiet, 600, "it is quiet")
+
+
+def looked(operator: Operator) -> bool:
+    """Whether the process that runs now has worked through the queue once."""
+    with contextlib.suppress(StopIteration):
+        return 'reconcile_total{result="ok"}' in operator.ask("/metrics")
+    return False
+
+
+def drifted(at: Place) -> list[Figure]:
+    """What others do to our objects, and how long it takes until all is as it was."""
+    at.operator()
+    return [drifts.repaired(at.stand, at.hand, drift) for drift in drifts.DRIFTS]
+
+
+PARTS: dict[str, Callable[[Place], list[Figure]]] = {
+    "created": created,
+    "revoked": revoked,
+    "drifted": drifted,
+    "rotated": rotated,
+    "many": many,
+}
+
+
+class Run(msgspec.Struct):
+    figures: dict[str, list[Figure]] = {}
+
+
+@click.command("operator")
+@click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Only this part, anew; may be given again.")
+@click.option(
+    "--folder", default=KEPT, show_default=True, type=click.Path(path_type=Path), help="Where a run is kept until its end."
+)
+@click.option("--write/--no-write", default=True, show_default=True, help="Write docs/reliability.md.")
+def main(only: tuple[str, ...], folder: Path, write: bool) -> None:
+    """Rotate, revoke and repair keys on a real node while all of it fails now and then. About 45 minutes on two cores.
+
+    Needs what tests/operator needs.
+    """
+    run = resumed(folder)
+    for name in only:
+        run.figures.pop(name, None)
+    work(run, [name for name in only or PARTS if name not in run.figures], folder)
+    if len(run.figures) < len(PARTS):
+        click.echo(f"{len(run.figures)} of {len(PARTS)} parts; the same command goes on")
+        return
+    figures = [figure for name in PARTS for figure in run.figures[name]]
+    text = "\n".join([docs.header("tests.soak"), "", *table(figures)])
+    click.echo(text)
+    if write:
+        docs.put(REPORT, "operator", text)
+    missed = [figure.what for figure in figures if not figure.holds]
+    if missed:
+        raise click.ClickException(f"what was promised does not hold ({folder} is kept): {'; '.join(missed)}")
+    shutil.rmtree(folder)
+
+
+def resumed(folder: Path) -> Run:
+    folder.mkdir(parents=True, exist_ok=True)
+    state = folder / "run.json"
+    return msgspec.json.decode(state.read_bytes(), type=Run) if state.is_file() else Run()
+
+
+def work(run: Run, left: list[str], folder: Path) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress, contextlib.ExitStack() as stack:
+        task = progress.add_task("begins", total=len(PARTS), completed=len(PARTS) - len(left))
+        try:
+            at = stack.enter_context(place()) if left else None
+        except (bed.Missing, Refused) as error:
+            raise click.ClickException(str(error)) from error
+        for name in left:
+            assert at is not None
+            progress.update(task, description=f"{name:8}")
+            run.figures[name] = PARTS[name](at)
+            at.clear()
+            (folder / "run.json").write_bytes(msgspec.json.encode(run))
+            progress.advance(task)
