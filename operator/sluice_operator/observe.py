@@ -22,7 +22,7 @@ from sluice_operator.world import Pod, Published, Secret, Target, World
 # How old a Pod's answer may be: while a key rotates, and otherwise.
 FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
 # How long it is believed that a Secret is not there, or that one which no watch sees stays as it is.
-ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 15.0
+ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 2.0
 AT_ONCE = 10
 
 

@@ -21,6 +21,7 @@ from sluice_operator.gauges import Gauges
 from sluice_operator.health import Health
 from sluice_operator.hearing import Hearing
 from sluice_operator.lease import Lease
+from sluice_operator.model import ApiKey
 from sluice_operator.observe import Observer
 from sluice_operator.queue import Key, Queue
 from sluice_operator.reading import Kept
@@ -115,6 +116,8 @@ class Process:
             if kept is not None:
                 if isinstance(kept, Secret | Published):
                     self.observer.unseen.forget(namespace, kept.metadata.name)
+                if isinstance(kept, ApiKey) and kept.client_secret is not None:
+                    self.observer.unseen.forget(namespace, kept.client_secret)
                 for name in keysets_of(self.cache, namespace, kept):
                     self.queue.add(Key(namespace, name))
 

@@ -17,6 +17,8 @@ from sluice_operator.times import Clock
 
 # lastUsedAt moves no more often than this: it would be written with every request otherwise.
 USE_STEP = timedelta(hours=1)
+# The operator asks each Pod with a key before it hands the key out, and notes when that was in whole seconds of another clock.
+PROOF = timedelta(seconds=10)
 NOTICES = ((timedelta(days=1), "Within1Day"), (timedelta(days=7), "Within7Days"), (timedelta(days=30), "Within30Days"))
 
 
@@ -58,10 +60,11 @@ def shown(moment: datetime | None) -> str | None:
 
 
 def last_used(scene: Scene, version: Version, before: Any) -> str | None:
-    """When the version was last used, in steps of USE_STEP."""
+    """When the version was last used, in steps of USE_STEP; its proof by the operator itself is no use."""
     used = overlap.last_use(scene.ledger.key, version, scene.world.last_used)
     old = times.read_stamp(before if isinstance(before, str) else None)
-    if used is None or (old is not None and used - old < USE_STEP):
+    proof = used is not None and version.activated_at is not None and used < version.activated_at + PROOF
+    if used is None or proof or (old is not None and used - old < USE_STEP):
         return shown(old)
     return shown(used)
 

@@ -13,7 +13,7 @@ import pytest
 from tests.chart import alerts
 from tests.chart.alerts import CASES
 from tests.chart.manifests import of_kind
-from tests.chart.monitoring import BASE_URL, objects, rules
+from tests.chart.monitoring import BASE_URL, objects, rule_spec, rules
 from tests.chart.render import values_of
 from tests.conftest import ROOT, Part, require
 from tools import kubectl
@@ -68,6 +68,12 @@ def test_kubectl_understands_every_line_of_the_pages(program: Path, tmp_path: Pa
     assert [line for line in lines if "127.0.0.1:1 was refused" not in shell(line, program, tmp_path)] == []
 
 
+def of_the_operator() -> list[str]:
+    """Pages of alerts on the operator and what it looks after; tests/operator runs their lines on a cluster."""
+    groups = [group for group in rule_spec()["groups"] if group["name"].startswith(f"{alerts.NAME}-operator.")]
+    return [rule["alert"] for group in groups for rule in group["rules"]]
+
+
 def shell(line: str, program: Path, home: Path) -> str:
     """What a line tells on stderr without a cluster."""
     command = f"'{program}' --server=http://127.0.0.1:1 {line.removeprefix('kubectl ')}"
@@ -78,6 +84,7 @@ def shell(line: str, program: Path, home: Path) -> str:
         "JOB": "b",
         "KEY": "c",
         "KEYSET": "d",
+        "DOCUMENT": "e",
         "HOME": str(home),
         "PATH": os.defpath,
     }

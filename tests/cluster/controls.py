@@ -17,7 +17,7 @@ from tests.cluster.siege import Aftermath, direct, routed, siege
 # The ingress controller keeps its connections to a pod: only what is on its way while the pod ends is lost.
 STEADY = ("--rate=150", "--connections=40")
 # A kept connection stays with its pod until that goes; only new ones find a pod that is not there yet, or not any more.
-OPENING = ("--rate=100", "--connections=20", "--fresh")
+OPENING = ("--rate=150", "--connections=30", "--fresh")
 # About the two seconds for which gunicorn keeps idle connections by default.
 NEAR_TWO = ("--idle-between", "1.9", "2.1")
 # Longer than the two seconds for which gunicorn 27 still answers on idle connections once it stops, shorter than the drain.
@@ -55,6 +55,12 @@ def slow_start(deployment: Document) -> None:
     """Sluice listens almost at once, and what comes before it serves waits in the queue of its socket. Not every service does."""
     program = "import os, time; time.sleep(4); os.execvp('sluice', ['sluice', 'serve'])"
     container(deployment).update(command=["python3", "-c", program], args=[])
+
+
+def restart_often(release: Release) -> None:
+    """A pod that ends takes the requests of one moment with it: a few pods more, and no run is without."""
+    for _ in range(3):
+        release.restart()
 
 
 def nothing(_deployment: Document) -> None:
@@ -102,7 +108,7 @@ def past_two(release: Release, _traefik: Traefik) -> Mapping[str, tuple[str, ...
 
 
 CONTROLS = (
-    Control(no_preparation, opening),
+    Control(no_preparation, opening, restart_often),
     Control(short_keep_alive, near_two, wait(20)),
     Control(no_connection_close, past_two),
     Control(ready_too_early, opening, whole=slow_start),

@@ -2,7 +2,7 @@
 
 Run as a process in the sandbox's network: `python -m tests.operator.clients KUBECONFIG NAMESPACE SECRET URL RATE [--pinned]`.
 It reads the Secret again and again (pinned: once), asks `whoami` at RATE requests a second, each over a connection of its own,
-and prints one line of JSON when its input ends.
+and prints one line when the first answer is there, and one of JSON when its input ends.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import asyncio
 import base64
 import contextlib
 import json
-import ssl
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import aiohttp
+from tests.operator.reader import credentials
 
 # How late a client is with a new key: longer than a file poll of the service, shorter than any overlap here.
 POLL_SECONDS = 0.5
@@ -78,6 +77,8 @@ class Clients:
 
     def _count(self, answer: str) -> None:
         now = time.time()
+        if not self.answers:
+            print("started", flush=True)
         self.answers[answer] += 1
         self.last[answer] = now
         self.first.setdefault(answer, now)
@@ -87,16 +88,6 @@ class Clients:
 
 
 RUNNING: set[asyncio.Task[None]] = set()
-
-
-def credentials(config: dict[str, Any]) -> ssl.SSLContext:
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-    with NamedTemporaryFile() as certificate, NamedTemporaryFile() as key:
-        Path(certificate.name).write_bytes(base64.b64decode(user["client-certificate-data"]))
-        Path(key.name).write_bytes(base64.b64decode(user["client-key-data"]))
-        context.load_cert_chain(certificate.name, key.name)
-    return context
 
 
 async def main(kubeconfig: str, namespace: str, secret: str, url: str, rate: str, *options: str) -> None:

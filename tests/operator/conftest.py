@@ -54,14 +54,16 @@ def the_stand(cluster: Cluster, image: str, postgresql: PostgreSQL) -> Iterator[
         operator = Operator(space, "first", LEASE_NAME="first").start().leads()
         target.ready()
         operator.stop()
-        yield Stand(space, target)
+        made = Stand(space, target)
+        yield made
+        made.reader.close()
 
 
 @pytest.fixture
 def stand_(the_stand: Stand) -> Iterator[Stand]:
     """As it was found: keys that a test made are gone after it."""
     yield the_stand
-    names = [each["metadata"]["name"] for each in the_stand.space.get("apikeys")]
+    names = [each["metadata"]["name"] for each in the_stand.reader.all("apikey")]
     if names:
         the_stand.remove(*names)
 

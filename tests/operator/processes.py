@@ -39,6 +39,8 @@ class Clients:
         words = (str(run.here().inside_kubeconfig), namespace, secret, url, str(rate), *options)
         self._process = start("tests.operator.clients", *words)
         self.result: dict[str, Any] = {}
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "started\n"
 
     def stop(self) -> None:
         out, _ = self._process.communicate("", timeout=30)

@@ -11,7 +11,8 @@ from typing import Any
 from tests.cluster.kube import Cluster, Document, Namespace, kind
 from tests.conftest import ROOT
 from tests.integration.waiting import until
-from tests.operator.target import Target
+from tests.operator.reader import Reader
+from tests.operator.target import NAME, Target
 from tools.cluster import run, sandbox
 
 API_VERSION = "sluice.dev/v1alpha1"
@@ -25,6 +26,7 @@ class Stand:
     def __init__(self, space: Namespace, target: Target) -> None:
         self.space = space
         self.target = target
+        self.reader = Reader(run.here().kubeconfig, space.name)
 
     def key(self, name: str = "", **spec: Any) -> str:
         """Make an ApiKey; its name."""
@@ -46,12 +48,12 @@ class Stand:
         self.space.kubectl("delete", "apikey", *names, "--ignore-not-found", "--wait=false")
 
     def status(self, name: str) -> Document:
-        found: Document = self.space.get("apikey", name).get("status", {})
+        found: Document = self.reader.get("apikey", name).get("status", {})
         return found
 
     def condition(self, name: str, condition: str, what: str = "apikey") -> tuple[str, str]:
         """Its status and reason; empty while it is not there."""
-        found = self.space.get(what, name).get("status", {}).get("conditions", [])
+        found = self.reader.get(what, name).get("status", {}).get("conditions", [])
         return next(((each["status"], each["reason"]) for each in found if each["type"] == condition), ("", ""))
 
     def until_condition(self, name: str, condition: str, reason: str, seconds: float = 30, what: str = "apikey") -> None:
@@ -67,9 +69,19 @@ class Stand:
 
         until(is_so, seconds, f"{name} is active")
 
+    def settled(self, seconds: float = 60) -> None:
+        """Until every Pod has the key set that is published now."""
+
+        def is_so() -> bool:
+            status = self.reader.get("keyset", KEYSET).get("status", {})
+            note = self.reader.get("secret", f"{KEYSET}-published")["metadata"]["annotations"]["sluice.dev/revision"]
+            return bool(status.get("revision") == note and self.condition(KEYSET, "Ready", "keyset")[0] == "True")
+
+        until(is_so, seconds, "every Pod has the key set")
+
     def secrets(self) -> dict[str, Document]:
         """Those of keys and key sets."""
-        found = self.space.get("secrets")
+        found = self.reader.all("secret")
         return {each["metadata"]["name"]: each for each in found if each["type"].startswith("sluice.dev/")}
 
     def plaintext(self, secret: str) -> str:
@@ -84,9 +96,16 @@ class Stand:
     def of_key(self, name: str) -> list[Document]:
         return [entry for entry in self.published() if entry["keyId"] == name]
 
+    def addresses(self) -> list[str]:
+        """Of the target's Pods that are not on their way out."""
+        pods = [pod for pod in self.reader.all("pod") if pod["metadata"].get("labels", {}).get("app") == NAME]
+        return [
+            pod["status"]["podIP"] for pod in pods if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("podIP")
+        ]
+
     def answers(self, key: str) -> list[int]:
         """What each Pod says to it, twice: it has two workers."""
-        urls = [f"http://{ip}:8080/api/v1/whoami" for ip in self.target.addresses()] * 2
+        urls = [f"http://{ip}:8080/api/v1/whoami" for ip in self.addresses()] * 2
         return [status(url, key) for url in urls]
 
 

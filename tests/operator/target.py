@@ -48,9 +48,6 @@ class Target:
     def pods(self) -> list[Document]:
         return self.space.pods("app=" + NAME)
 
-    def addresses(self) -> list[str]:
-        return [pod["status"]["podIP"] for pod in self.pods() if pod["status"].get("podIP")]
-
 
 def deployment(image: str, keyset: str, replicas: int) -> Document:
     spec = {

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tests.cluster.kube import Cluster, Namespace, Refused
+from tests.chart.test_runbooks import commands, of_the_operator, pages
+from tests.cluster.kube import Cluster, Namespace, Refused, kind
 from tests.integration.waiting import until
 from tests.operator.caller import DENIED, Caller
 from tests.operator.installed import EMBEDDED, SECOND, SECONDS, install, running
+from tools import kubectl as programs
 
 from sluice import keys
 
@@ -106,6 +110,29 @@ def test_the_policies_of_the_first_bound_the_operator_of_the_second(second: Name
         made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "foreign"}}
         status, words = caller.create("secrets", made)
     assert (status, "only write Secrets of the types" in words) == (DENIED, True)
+
+
+@pytest.mark.parametrize("alert", of_the_operator())
+def test_every_line_of_a_runbook_runs(first: Namespace, alert: str) -> None:
+    """On a key of its own, which some lines end."""
+    key = f"page-{of_the_operator().index(alert)}"
+    spec = {"keySetRef": {"name": "sluice"}, "owner": "runbooks", "scopes": ["read"]}
+    first.apply(kind("sluice.dev/v1alpha1", "ApiKey", key, spec=spec))
+    first.wait(f"apikey/{key}", "condition=Ready")
+    lines = [line for line in commands(pages()[alert]) if line.startswith("kubectl ")]
+    assert lines
+    assert [told for line in lines if (told := shell(first, line, KEY=key))] == []
+
+
+def shell(space: Namespace, line: str, **names: str) -> str:
+    """Run a line of a page with its variables; what it tells when it fails."""
+    named = {"NAMESPACE": space.name, "NAME": "sluice-operator", "KEYSET": "sluice", **names}
+    named["POD"] = space.pods("app.kubernetes.io/component=service")[0]["metadata"]["name"]
+    named["DOCUMENT"] = space.get("secret", "sluice-published")["data"]["keyset.json"]
+    path = os.pathsep.join((str(programs.kubectl().parent), os.defpath))
+    environment = {**named, "PATH": path, "HOME": os.devnull, "KUBECONFIG": space.cluster.kubeconfig}
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return f"{line}\n{done.stderr}" if done.returncode else ""
 
 
 def test_a_first_key_that_was_deleted_does_not_come_back(first: Namespace) -> None:

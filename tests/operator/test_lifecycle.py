@@ -6,6 +6,7 @@ import time
 
 import pytest
 from tests.integration.waiting import until
+from tests.operator.conftest import Start
 from tests.operator.operators import Operator
 from tests.operator.processes import clients
 from tests.operator.stand import Stand
@@ -14,11 +15,9 @@ pytestmark = pytest.mark.timeout(300)
 QUICK = {"overlap": "4s", "maxOverlap": "4s", "retirePolicy": "Retire"}
 
 
-def test_a_new_key_is_accepted_by_every_worker_within_three_seconds(stand_: Stand, operator: Operator) -> None:
-    began = time.monotonic()
+def test_a_new_key_is_accepted_by_every_worker_once_it_is_handed_out(stand_: Stand, operator: Operator) -> None:
     name = stand_.key()
-    stand_.active(name)
-    assert time.monotonic() - began < 3
+    until(lambda: name in stand_.secrets(), 30, "it is handed out")
     assert set(stand_.answers(stand_.plaintext(name))) == {200}
 
 
@@ -35,17 +34,14 @@ def test_a_rotation_rejects_no_request_of_a_client_that_follows_its_secret(stand
     assert under.answers["200"] > 500
 
 
-def test_a_revoked_key_is_refused_everywhere_within_three_seconds(stand_: Stand, operator: Operator) -> None:
+def test_a_revoked_key_is_refused_everywhere_and_for_good(stand_: Stand, operator: Operator) -> None:
     name = stand_.key()
     stand_.active(name)
     key = stand_.plaintext(name)
     with clients(stand_.space.name, name, stand_.target.url, 100, "--pinned") as under:
-        until(lambda: set(stand_.answers(key)) == {200})
-        began = time.time()
         stand_.change(name, revoked=True)
-        stand_.until_condition(name, "Ready", "Revoked")
-        time.sleep(3)
-    assert under.result["last"]["200"] - began < 3
+        until(lambda: set(stand_.answers(key)) == {401}, 30, "it is refused")
+        stand_.settled()
     assert set(under.answers) == {"200", "401"}
     assert set(stand_.answers(key)) == {401}
     until(lambda: not any(secret.startswith(name) for secret in stand_.secrets()), what="its Secrets are gone")
@@ -94,12 +90,20 @@ def test_the_probes_of_the_target_are_proven(stand_: Stand, operator: Operator) 
     stand_.until_condition("main", "ProbesWired", "Proven", what="keyset")
 
 
-def test_it_stops_at_once_and_lets_the_next_one_lead(stand_: Stand, start: object, operator: Operator) -> None:
-    assert callable(start)
-    second: Operator = start("two")
-    until(lambda: second.told("cache complete"), 20, "the second one waits")
+def test_one_that_is_told_to_stop_lets_the_next_one_lead(start: Start, operator: Operator) -> None:
+    second = start("two")
+    until(lambda: second.told("cache complete"), 60, "the second one waits")
     assert not second.told("leading")
-    began = time.monotonic()
     assert operator.stop() == 0
     second.leads()
-    assert time.monotonic() - began < 6
+    assert "no renewal" not in operator.log.read_text()
+
+
+def test_its_probes_tell_that_it_works_also_of_the_one_that_waits(start: Start, operator: Operator) -> None:
+    second = start("two")
+    until(lambda: second.told("cache complete"), 60, "the second one waits")
+    for each in (operator, second):
+        assert each.ask("/readyz") == "ok\n"
+        assert each.ask("/livez?verbose").splitlines() == ["[+]loop ok", "[+]watches ok", "[+]lease ok", "[+]clock ok"]
+    assert "sluice_operator_leader 1.0" in operator.ask("/metrics")
+    assert "sluice_operator_leader 0.0" in second.ask("/metrics")

@@ -10,6 +10,7 @@ from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
 
 from sluice_operator import actions
+from sluice_operator import status as statuses
 from sluice_operator.lints import Finding
 
 
@@ -91,20 +92,29 @@ def test_a_key_that_is_not_in_the_key_set_says_so() -> None:
 def test_last_use_is_shown_in_steps_of_an_hour() -> None:
     story = running()
     assert "lastUsedAt" not in story.keys["alpha"].status
+    story.now += statuses.PROOF
     story.use(1)
     story.run()
-    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T12:00:00Z"
+    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T12:00:10Z"
     story.now += HOUR - SECOND
     story.use(1)
     assert story.plan().actions == ()
     story.now += SECOND
     story.use(1)
     story.run()
-    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T13:00:00Z"
+    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T13:00:10Z"
+
+
+def test_the_proof_by_the_operator_itself_is_no_use() -> None:
+    story = running()
+    story.now += statuses.PROOF - SECOND
+    story.use(1)
+    assert story.plan().actions == ()
 
 
 def test_a_last_use_that_nobody_remembers_stays() -> None:
     story = running()
+    story.now += statuses.PROOF
     story.use(1)
     story.run()
     story.used.clear()
@@ -114,16 +124,18 @@ def test_a_last_use_that_nobody_remembers_stays() -> None:
 @pytest.mark.parametrize("before", ["nonsense", 7])
 def test_a_last_use_that_is_none_is_replaced(before: object) -> None:
     story = running()
+    story.now += statuses.PROOF
     story.use(1)
     story.keys["alpha"] = replace(story.keys["alpha"], status=story.keys["alpha"].status | {"lastUsedAt": before})
     story.run()
-    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T12:00:00Z"
+    assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T12:00:10Z"
 
 
 def test_the_last_use_is_that_of_the_active_version() -> None:
     story = running()
     story.use(1)
     story.rotate()
+    story.run()
     story.now += HOUR
     story.use(2)
     story.run()

@@ -1,0 +1,123 @@
+"""The one module that calls the API server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.unit.operator_.apiserver import ApiServer, run
+
+from sluice_operator.api import AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused, Unavailable
+from sluice_operator.resources import KEY_SETS, SECRETS
+
+SPACE = "space"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (0, Unavailable),
+        (400, Refused),
+        (401, Unavailable),
+        (403, Forbidden),
+        (404, NotFound),
+        (409, Conflict),
+        (410, Unavailable),
+        (422, Refused),
+        (429, Unavailable),
+        (500, Unavailable),
+        (503, Unavailable),
+    ],
+)
+def test_every_answer_that_is_none_has_an_error_of_ours(status: int, error: type[ApiError]) -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        server.faults["GET", "secrets"] = status
+        with pytest.raises(error) as caught:
+            await api.get(SECRETS, SPACE, "one")
+        assert (type(caught.value), caught.value.verb, caught.value.resource) == (error, "get", "secrets")
+
+    run(work)
+
+
+def test_a_list_has_all_its_pages() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        for number in range(1201):
+            await api.create(SECRETS, SPACE, {"metadata": {"name": f"s{number:04}"}})
+        server.calls.clear()
+        assert len((await api.list(SECRETS, SPACE)).items) == 1201
+        assert len(server.calls) == 3
+
+    run(work)
+
+
+def test_what_is_there_already_is_told_apart_from_a_conflict() -> None:
+    async def work(_server: ApiServer, api: Api) -> None:
+        await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}})
+        with pytest.raises(AlreadyExists):
+            await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}})
+        with pytest.raises(Conflict):
+            await api.merge(SECRETS, SPACE, "one", {"metadata": {"resourceVersion": "0"}})
+        with pytest.raises(Conflict):
+            await api.delete(SECRETS, SPACE, "one", "0")
+
+    run(work)
+
+
+def test_what_is_gone_already_is_deleted() -> None:
+    async def work(_server: ApiServer, api: Api) -> None:
+        await api.delete(SECRETS, SPACE, "none", "1")
+
+    run(work)
+
+
+def test_a_status_is_replaced_whole() -> None:
+    async def work(_server: ApiServer, api: Api) -> None:
+        await api.create(KEY_SETS, SPACE, {"metadata": {"name": "main"}, "status": {"keys": 1, "revision": "a"}})
+        assert (await api.set_status(KEY_SETS, SPACE, "main", {"keys": 2}))["status"] == {"keys": 2}
+
+    run(work)
+
+
+def test_the_clock_of_the_api_server_is_the_one_of_its_answers() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        assert api.clock().skew == timedelta()
+        server.ahead = timedelta(hours=1)
+        await api.list(SECRETS, SPACE)
+        assert timedelta(minutes=59, seconds=55) < api.clock().skew < timedelta(hours=1, seconds=5)
+
+    run(work)
+
+
+def test_a_refusal_is_remembered_until_the_same_call_works() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        server.faults["POST", "secrets"] = 403
+        with pytest.raises(Forbidden):
+            await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}})
+        assert api.refusals.told(SPACE) == ("create secrets",)
+        assert api.refusals.told("elsewhere") == ()
+        await api.list(SECRETS, SPACE)
+        assert api.refusals.told(SPACE) == ("create secrets",)
+        server.faults.clear()
+        await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}})
+        assert api.refusals.told(SPACE) == ()
+
+    run(work)
+
+
+def test_kinds_are_those_of_our_group() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        assert await api.kinds() == {"ApiKey", "KeySet"}
+        server.faults["GET", "/apis/sluice.dev/v1alpha1"] = 404
+        assert await api.kinds() == set()
+
+    run(work)
+
+
+def test_no_error_tells_what_was_sent() -> None:
+    async def work(server: ApiServer, api: Api) -> str:
+        server.faults["POST", "secrets"] = 422
+        with pytest.raises(Refused) as caught:
+            await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}, "data": {"key": "canary"}})
+        return str(caught.value)
+
+    assert run(work) == "create secrets: as was wished"

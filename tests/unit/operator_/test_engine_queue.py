@@ -1,0 +1,82 @@
+"""The queue of KeySets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from sluice_operator.queue import LONGEST_DELAY, Key, Queue
+
+A, B = Key("space", "a"), Key("space", "b")
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(work, 10))
+
+
+def test_what_is_added_twice_comes_up_once() -> None:
+    async def work() -> None:
+        queue = Queue()
+        queue.add(A)
+        queue.add(A)
+        queue.add(B, 0.02)
+        assert await queue.take() == A
+        queue.done(A)
+        assert await queue.take() == B
+
+    run(work())
+
+
+def test_the_earliest_time_counts() -> None:
+    async def work() -> None:
+        queue = Queue()
+        queue.add(A, 60)
+        queue.add(A, 0.01)
+        queue.add(A, 30)
+        assert await queue.take() == A
+
+    run(work())
+
+
+def test_nobody_else_works_on_the_same_one() -> None:
+    async def work() -> None:
+        queue = Queue()
+        queue.add(A)
+        assert await queue.take() == A
+        queue.add(A)
+        second = asyncio.create_task(queue.take())
+        await asyncio.sleep(0.02)
+        assert not second.done()
+        queue.done(A)
+        assert await second == A
+
+    run(work())
+
+
+def test_who_waits_is_told_when_its_keyset_is_due_again() -> None:
+    async def work() -> None:
+        queue = Queue()
+        queue.add(A)
+        await queue.take()
+        assert not await queue.changed(A, 0.02)
+        waiting = asyncio.create_task(queue.changed(A, 5))
+        await asyncio.sleep(0)
+        queue.add(B)
+        queue.add(A)
+        assert await waiting
+
+    run(work())
+
+
+def test_each_failure_in_a_row_waits_longer_up_to_a_bound() -> None:
+    queue = Queue(lambda: 0.0)
+    delays = [queue.failed(A) for _ in range(20)]
+    assert all(0.1 * 2**n <= delay <= 0.2 * 2**n for n, delay in enumerate(delays[:7]))
+    assert max(delays) <= LONGEST_DELAY
+    queue.succeeded(A)
+    assert queue.failed(A) <= 0.2
+
+
+def test_two_failures_are_not_equally_far_apart() -> None:
+    assert len({Queue(lambda: 0.0).failed(A) for _ in range(20)}) == 20
