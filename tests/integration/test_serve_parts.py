@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import psutil
 import pytest
 import urllib3
+from gunicorn.workers import gthread
 from tests.conftest import ROOT
 from tests.integration.waiting import until
 
@@ -482,6 +483,18 @@ def test_recycled_workers_take_no_counts_and_leave_no_files(folder: Path) -> Non
         # Two live workers and the archive, each with counters and histograms.
         until(lambda: len(list(metrics.iterdir())) <= 6)
         assert service.metric("sluice_events_total") == 800
+
+
+def test_a_worker_that_is_to_be_replaced_waits_for_connections_that_clients_keep(folder: Path) -> None:
+    with serving(folder, WORKERS="1", MAX_REQUESTS="20") as service:
+        kept = service.connect()
+        pid = json.loads(kept.get()[2])["pid"]
+        assert {visit(service) for _ in range(40)} == {pid}
+        # gunicorn by itself closes what is idle for so long when a worker ends.
+        time.sleep(gthread.STOP_KEEPALIVE_LINGER + 1)
+        status, headers, body = kept.get()
+        assert (status, headers["connection"], json.loads(body)["pid"]) == (200, "close", pid)
+        until(lambda: visit(service) != pid, 10, "another worker serves")
 
 
 def visit(service: Service) -> int:

@@ -1,5 +1,6 @@
-"""gunicorn's threaded worker with three promises more: a read ends at a deadline, a client that does not read its answer
-is let go, and while the service drains every answer carries `Connection: close`.
+"""gunicorn's threaded worker with four promises more: a read ends at a deadline, a client that does not read its answer
+is let go, while the service drains every answer carries `Connection: close`, and a worker that is to be replaced (MAX_REQUESTS)
+goes only when no client counts on a connection to it any more.
 
 What the application uses are the functions `set_deadline`, `read_some`, `readable`, `close_after` and `stopping`. Outside of
 gunicorn (the test client) they fall back to `wsgi.input`. Written against gunicorn 27.0: workers/gthread.py and http/body.py.
@@ -16,9 +17,11 @@ import select
 import selectors
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -298,6 +301,27 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     board: Board | None = None
     header_timeout: float = 10.0
+    max_requests: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # gunicorn would end it two seconds after that request, and close what clients keep for longer.
+        self._enough = self.max_requests
+        self.max_requests = sys.maxsize
+        self._leaves_at = math.inf
+        # Connections with a request under way that has not been told `Connection: close`.
+        self._kept: set[gthread.TConn] = set()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it has had its MAX_REQUESTS: every answer says `Connection: close` until no connection is kept."""
+        return self._leaves_at < math.inf
+
+    def notify(self) -> None:
+        """Called by the main loop after each event, and once a second."""
+        super().notify()
+        if (self.leaving and not (self._kept or self.keepalived_conns)) or time.monotonic() > self._leaves_at:
+            self.alive = False
 
     def init_process(self) -> None:
         Process.worker = self
@@ -326,19 +350,28 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         # What gunicorn logs before our application sees the request would carry the ids of this thread's last one.
         clear_contextvars()
         set_deadline(self.header_timeout)
+        self._kept.add(conn)
         result = super().handle(conn)
         if result is False and not conn.finished():
             util.close_graceful(conn.sock)
         here.request = None
         return result
 
+    def finish_request(self, conn: Connection, fs: Future[object]) -> None:
+        super().finish_request(conn, fs)
+        self._kept.discard(conn)
+
     def handle_request(self, req: Request, conn: Connection) -> object:
         here.request = req
         if isinstance(req.body.reader, ChunkedReader):
             req.body = Body(Chunked(req, conn.parser.unreader))
-        if self.board is not None and self.board.draining:
+        if self.nr + 1 >= self._enough and not self.leaving:
+            # Whoever says nothing for so long finds the connection closed anyway.
+            self._leaves_at = time.monotonic() + self.cfg.keepalive + 1
+        if self.leaving or (self.board is not None and self.board.draining):
             # No room for idle connections is what makes gunicorn say `Connection: close`; the application's own it drops.
             self.max_keepalived = -1
+            self._kept.discard(conn)
         try:
             return super().handle_request(req, conn)
         except BlockingIOError as error:
