@@ -37,6 +37,8 @@ QUICK: Document = {
 }
 # This node has two cores, and clients, database and ingress controller on them.
 SMALL: Document = {
+    # tests/operator has it. Here keys come from a Secret, and releases stand side by side.
+    "operator": {"enabled": False},
     "config": {"threads": 8, "poolSize": 2},
     "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}},
     "database": {"maxConnections": 200},
