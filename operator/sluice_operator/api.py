@@ -195,7 +195,7 @@ class Api:
             await self.close()
         if status < HTTPStatus.BAD_REQUEST:
             self.refusals.clear(namespace_of(path), verb, plural)
-            return read(data)
+            return answered(verb, plural, data)
         error = failed(verb, plural, status, data)
         if isinstance(error, Forbidden | Refused):
             self.refusals.note(namespace_of(path), verb, plural, error.told)
@@ -236,6 +236,14 @@ class Api:
 def namespace_of(path: str) -> str:
     """ "" for a path that is in none."""
     return path.partition("/namespaces/")[2].partition("/")[0]
+
+
+def answered(verb: str, plural: str, data: bytes) -> Raw:
+    """What is no JSON came from somebody between us and the API server."""
+    try:
+        return read(data)
+    except msgspec.DecodeError:
+        raise Unavailable(verb, plural, "the answer is no JSON") from None
 
 
 def read(data: bytes) -> Raw:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 
 import aiohttp
 import kopf
@@ -39,8 +40,11 @@ def session(
     info: kopf.ConnectionInfo, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse
 ) -> aiohttp.ClientSession:
     """An HTTP session with these credentials. No proxy of the environment: the API server is inside the cluster."""
+    context = info.as_ssl_context()
+    # From Python 3.13 on it is set, and refuses a certificate without an Authority Key Identifier, as those of EKS are.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        connector=aiohttp.TCPConnector(limit=0, ssl=context),
         headers={**info.as_http_headers(), "User-Agent": "sluice-operator"},
         response_class=response_class,
         trust_env=False,

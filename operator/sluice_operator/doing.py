@@ -24,6 +24,7 @@ from sluice_operator.observe import Observer, is_up
 from sluice_operator.queue import Key
 from sluice_operator.reading import PodFacts, plaintext
 from sluice_operator.resources import EVENTS, OF_KIND, PODS, SECRETS, Raw
+from sluice_operator.world import Published
 
 COMPONENT = "sluice-operator"
 AT_ONCE = 10
@@ -76,9 +77,13 @@ class Doer:
             await self._create(key, action.secret, names.KEYSET_TYPE, data, action.marks)
         else:
             await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
-        self._observer.memory(key).know(keys.parse_document(action.document))
-        if before is not None and before.metadata.annotations.get(names.REVISION) == action.revision:
-            metrics.REPAIRS.labels("keyset").inc()
+        document, memory = keys.parse_document(action.document), self._observer.memory(key)
+        memory.know(document)
+        if isinstance(before, Published):
+            if revoked(document) - revoked(before.document):
+                memory.revoking = {action.revision}
+            if not before.authentic:
+                metrics.REPAIRS.labels("keyset").inc()
 
     @do.register
     async def _(self, action: actions.AnnotatePods, key: Key) -> None:
@@ -104,8 +109,7 @@ class Doer:
         if made is not None:
             passed = self._api.clock().server - made.metadata.creation_timestamp
             metrics.ROTATION_SECONDS.labels("Activated").observe(max(0.0, passed.total_seconds()))
-        if action.precondition is not None:
-            metrics.ROTATIONS.labels("Rotated").inc()
+        metrics.ROTATIONS.labels("First" if action.precondition is None else "Rotated").inc()
 
     @do.register
     async def _(self, action: actions.RepairClient, key: Key) -> None:
@@ -198,6 +202,11 @@ class Doer:
             return self._cache.api_key(key.namespace, action.name)
         found = self._cache.key_set(key.namespace, action.name)
         return found if isinstance(found, KeySet) else None
+
+
+def revoked(document: keys.KeySetDocument | None) -> set[str]:
+    """The digests that it revokes."""
+    return {entry.digest for entry in document.entries if entry.state == "revoked"} if document is not None else set()
 
 
 def key_data(plain: str) -> dict[str, str]:

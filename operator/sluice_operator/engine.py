@@ -6,18 +6,21 @@ Nothing here decides what is right: plan.py does, from what is there. Whatever f
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import structlog
+from msgspec import Struct
 
 from sluice_operator import keyset_status, metrics
-from sluice_operator.actions import Action, AwaitConvergence, EmitEvent, ProbeWhoami, PublishKeySet, SetStatus
+from sluice_operator.actions import Action, AnnotatePods, AwaitConvergence, EmitEvent, ProbeWhoami, PublishKeySet, SetStatus
 from sluice_operator.api import Api, ApiError, Conflict, Forbidden, Refused
 from sluice_operator.cache import Cache
 from sluice_operator.doing import Doer
 from sluice_operator.enforce import Enforcer
+from sluice_operator.memory import Memory
 from sluice_operator.model import KeySet
 from sluice_operator.observe import Observer, UnreadableKeySet
 from sluice_operator.plan import plan
@@ -32,12 +35,24 @@ PUBLISH_SECONDS = 1.0
 POLLS = ((5.0, 0.2), (60.0, 1.0), (float("inf"), 5.0))
 ROUNDS = 10
 UNPROVED_SECONDS = 0.5
+# What goes first, in this order: a revocation waits for nothing.
+ORDERED = (PublishKeySet, AnnotatePods)
+AT_ONCE = 8
+# So long a plan is followed although something changed: a revocation may be among it.
+LONGEST_SECONDS = 0.5
 REMARKS = (SetStatus, EmitEvent)
 QUESTIONS = (AwaitConvergence, ProbeWhoami)
 # Refused for good, or for now by somebody who will be told: others may still be done.
 PASSED_OVER = (Forbidden, Refused)
 
 log = structlog.get_logger()
+
+
+class Outcome(Struct, frozen=True):
+    """What was done, and whether something was refused."""
+
+    done: tuple[Action, ...] = ()
+    refused: bool = False
 
 
 class Engine:
@@ -104,38 +119,71 @@ class Engine:
         clock = self._api.clock()
         # In a thread: a thousand keys take a while, and the Lease and the probes do not wait.
         found = await asyncio.to_thread(plan, world, clock)
-        refused = await self._do(key, found.actions)
+        actions = self._now(key, found.actions)
+        outcome = await self._do(key, actions)
         if world.keyset is None:
             self._observer.memories.pop(key, None)
-        if refused or self._stuck(key, found.actions):
+        if self._stuck(key, outcome.done):
             self._queue.failed(key)
-            return "refused" if refused else "stuck"
-        self._queue.succeeded(key)
-        await self._follow(key, found.actions, found.delay(clock), world.keyset)
-        return "ok"
+            return "stuck"
+        if outcome.refused:
+            self._queue.failed(key)
+        else:
+            self._queue.succeeded(key)
+        await self._follow(key, outcome.done, found.delay(clock), world.keyset)
+        return "refused" if outcome.refused else "ok"
 
-    async def _do(self, key: Key, actions: Sequence[Action]) -> bool:
-        """The actions in order; whether one was refused. Raises what makes the rest pointless: Conflict, Unavailable."""
-        refused = False
-        for action in actions:
+    async def _do(self, key: Key, actions: tuple[Action, ...]) -> Outcome:
+        """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.
+
+        Raises what makes the rest pointless: Conflict, Unavailable.
+        """
+        whole = chains(actions)
+        first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
+        outcomes = [await self._chain(key, chain) for chain in whole[:first]]
+        room, failed, end = asyncio.Semaphore(AT_ONCE), asyncio.Event(), self._monotonic() + LONGEST_SECONDS
+
+        async def one(chain: Sequence[Action]) -> Outcome:
+            async with room:
+                if failed.is_set() or (self._monotonic() > end and self._queue.is_due(key)):
+                    return Outcome()
+                try:
+                    return await self._chain(key, chain)
+                except BaseException:
+                    failed.set()
+                    raise
+
+        results = await asyncio.gather(*map(one, whole[first:]), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+            outcomes.append(result)
+        done = tuple(itertools.chain(*(each.done for each in outcomes)))
+        return Outcome(done, any(each.refused for each in outcomes))
+
+    async def _chain(self, key: Key, chain: Sequence[Action]) -> Outcome:
+        """An action, then the events that tell of it."""
+        for number, action in enumerate(chain):
             if not self._may_write():
                 raise Conflict("write", type(action).__name__, "this process leads no more")
-            if isinstance(action, PublishKeySet) and not self._may_publish(key):
-                continue
             try:
                 await self._doer.do(action, key)
             except PASSED_OVER:
-                refused = True
-        return refused
+                return Outcome(tuple(chain[:number]), refused=True)
+            tell(key, action)
+        return Outcome(tuple(chain))
 
-    def _may_publish(self, key: Key) -> bool:
-        """Not more often than PUBLISH_SECONDS; what is put off is due then."""
+    def _now(self, key: Key, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        """Without a publish that comes less than PUBLISH_SECONDS after the last: it is due then."""
+        if not any(isinstance(each, PublishKeySet) for each in actions):
+            return actions
         memory, now = self._observer.memory(key), self._monotonic()
-        if now - memory.published_at < PUBLISH_SECONDS:
-            self._queue.add(key, memory.published_at + PUBLISH_SECONDS - now)
-            return False
-        memory.published_at = now
-        return True
+        left = memory.published_at + PUBLISH_SECONDS - now
+        if left <= 0:
+            memory.published_at = now
+            return actions
+        self._queue.add(key, left)
+        return tuple(itertools.chain(*(chain for chain in chains(actions) if not isinstance(chain[0], PublishKeySet))))
 
     def _stuck(self, key: Key, actions: tuple[Action, ...]) -> bool:
         """Whether the same was done the last time, so that it had no effect."""
@@ -154,7 +202,7 @@ class Engine:
             self._queue.add(key)
         elif any(isinstance(each, ProbeWhoami) for each in actions):
             self._queue.add(key, 0.0 if self._proved(key, actions) else UNPROVED_SECONDS)
-        elif keyset is not None:
+        elif keyset is not None or delay is not None:
             wait = REGULAR_SECONDS if delay is None else delay.total_seconds()
             self._queue.add(key, min(REGULAR_SECONDS, wait))
 
@@ -172,11 +220,19 @@ class Engine:
                 return
             pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in awaited.pods]
             await self._observer.ask(key, keyset, pods, 0.0)
-            heard = [self._observer.memory(key).report(pod.metadata.uid) for pod in pods]
+            memory = self._observer.memory(key)
+            heard = [memory.report(pod.metadata.uid) for pod in pods]
             if all(each is not None and each.report.revision == awaited.revision for each in heard):
-                passed = (self._api.clock().server - awaited.since).total_seconds()
-                metrics.CONVERGE_SECONDS.observe(max(0.0, passed))
+                self._measure(memory, awaited)
                 return
+
+    def _measure(self, memory: Memory, awaited: AwaitConvergence) -> None:
+        """Every Pod has the revision now."""
+        passed = max(0.0, (self._api.clock().server - awaited.since).total_seconds())
+        metrics.CONVERGE_SECONDS.observe(passed)
+        if awaited.revision in memory.revoking:
+            memory.revoking.clear()
+            metrics.REVOCATION_SECONDS.observe(passed)
 
     async def _tell_blind(self, key: Key) -> None:
         """What can not be looked at can not be planned; that it can not is told all the same."""
@@ -191,3 +247,23 @@ class Engine:
         except ApiError:
             return
         self._cache.put(KEY_SETS, raw, ours=True)
+
+
+def chains(actions: Sequence[Action]) -> list[list[Action]]:
+    """Each action with the events that tell of it."""
+    found: list[list[Action]] = []
+    for action in actions:
+        if isinstance(action, EmitEvent) and found:
+            found[-1].append(action)
+        else:
+            found.append([action])
+    return found
+
+
+def tell(key: Key, action: Action) -> None:
+    """A line for each write but statuses and events; names only."""
+    if not isinstance(action, QUESTIONS + REMARKS):
+        # Not `secret`: the log drops what is called so.
+        about = {"object": getattr(action, "secret", None), "revision": getattr(action, "revision", None)}
+        named = {name: value for name, value in about.items() if value is not None}
+        log.info(type(action).__name__, namespace=key.namespace, keyset=key.keyset, **named)

@@ -80,8 +80,8 @@ class Lease:
         except Conflict:
             self._version = ""
             return False
-        except ApiError as error:
-            log.warning("lease not reached", verb=error.verb, told=error.told)
+        except (ApiError, TimeoutError) as error:
+            log.warning("lease not reached", told=str(error) or type(error).__name__)
             return False
 
     async def _take(self) -> bool:

@@ -12,7 +12,7 @@ import re
 from sluice import logs
 
 # base64 of `slk_`, at each of its three alignments within a longer text.
-ENCODED_KEY = re.compile(r"(?:c2xrX|NsA|zbGtf|bGtf)[A-Za-z0-9+/=]{20,}")
+ENCODED_KEY = re.compile(r"(?:c2xrX|Nsa1|zbGtf)[A-Za-z0-9+/=]{20,}")
 LIBRARIES = ("kopf", "aiohttp", "asyncio")
 QUIET = {"aiohttp.access": logging.WARNING, "kopf.objects": logging.WARNING}
 

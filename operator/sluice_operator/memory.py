@@ -20,6 +20,9 @@ class Memory:
     heard: what each Pod answered last and when, by the monotonic clock; None: it did not
     proved: digests of staged keys that each Pod accepted
     ready, seen_ready: Pods that Kubernetes ever called Ready, and whose readiness the operator saw itself
+    published_at: when a key set was written last, by the monotonic clock
+    revoking: revisions that were written to revoke something and that not every Pod has yet
+    enforcement: why the target could not be wired
     """
 
     def __init__(self) -> None:
@@ -30,6 +33,7 @@ class Memory:
         self.seen_ready: set[str] = set()
         self.last_used: dict[str, datetime] = {}
         self.published_at = float("-inf")
+        self.revoking: set[str] = set()
         self.enforcement: str | None = None
 
     def know(self, document: keys.KeySetDocument) -> None:

@@ -19,10 +19,12 @@ RECONCILE_SECONDS = Histogram(
 )
 QUEUE_DEPTH = Gauge(f"{PREFIX}_queue_depth", "KeySets that should be looked at now", registry=REGISTRY)
 LEADER = Gauge(f"{PREFIX}_leader", "1: this process holds the Lease", registry=REGISTRY)
-ROTATIONS = Counter(f"{PREFIX}_rotations_total", "Versions handed out, first ones apart", ["reason"], registry=REGISTRY)
+ROTATIONS = Counter(
+    f"{PREFIX}_rotations_total", "Versions handed out, first or in place of another", ["reason"], registry=REGISTRY
+)
 ROTATION_SECONDS = Histogram(
     f"{PREFIX}_rotation_duration_seconds",
-    "From when a version was made to the end of a step: accepted by every worker, handed out",
+    "From when a version was made to the end of a step; Activated: handed out",
     ["step"],
     registry=REGISTRY,
     buckets=QUICK,

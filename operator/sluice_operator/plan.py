@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sluice import keys
@@ -54,11 +54,14 @@ from sluice_operator.steps import Scene
 from sluice_operator.times import Clock
 from sluice_operator.world import World
 
+# So long after an ApiKey its KeySet may come: both are applied together, or made by bootstrap, which makes it last.
+TOGETHER = timedelta(seconds=10)
+
 
 def plan(seen: World, clock: Clock) -> Plan:
     """The actions that lead from `seen` to what its KeySet and ApiKeys ask for; none when it is as it should be."""
     if seen.keyset is None:
-        return Plan(tuple(orphans(seen, clock)), None)
+        return Plan(tuple(orphans(seen, clock)), next_orphan(seen, clock))
     ledgers = read_all(seen)
     wanted = entries.wanted(seen, seen.keyset.spec, ledgers, clock)
     room = entries.room(wanted)
@@ -76,9 +79,16 @@ def plan(seen: World, clock: Clock) -> Plan:
 
 
 def orphans(seen: World, clock: Clock) -> Iterator[Action]:
-    """Of keys whose KeySet does not exist nothing is touched."""
+    """Of keys whose KeySet does not exist nothing is touched; that is told when it does not come soon."""
     for key in seen.keys:
-        yield from set_status(names.API_KEY, key.name, key.status, status.without_keyset(key, clock))
+        if clock.earliest >= key.metadata.creation_timestamp + TOGETHER:
+            yield from set_status(names.API_KEY, key.name, key.status, status.without_keyset(key, clock))
+
+
+def next_orphan(seen: World, clock: Clock) -> datetime | None:
+    """When the first of the keys that have no KeySet yet is told so."""
+    dates = (key.metadata.creation_timestamp + TOGETHER for key in seen.keys)
+    return min((date for date in dates if date > clock.earliest), default=None)
 
 
 def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, room: int) -> list[Scene]:

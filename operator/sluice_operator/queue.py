@@ -73,10 +73,11 @@ class Queue:
     async def changed(self, key: Key, seconds: float) -> bool:
         """Wait until `key`, which is being worked on, is due again, at most `seconds`; whether it is."""
         end = self._monotonic() + seconds
-        while (left := end - self._monotonic()) > 0:
-            if self._due.get(key, float("inf")) <= self._monotonic():
-                return True
+        while not self.is_due(key) and (left := end - self._monotonic()) > 0:
             await self._wait(min(left, max(0.0, self._due.get(key, float("inf")) - self._monotonic())))
+        return self.is_due(key)
+
+    def is_due(self, key: Key) -> bool:
         return self._due.get(key, float("inf")) <= self._monotonic()
 
     async def _wait(self, seconds: float | None) -> None:

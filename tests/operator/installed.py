@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.cluster import release
 from tests.cluster.kube import Document, Namespace
-from tests.cluster.release import CHART, merged, of_image
+from tests.cluster.release import merged, of_image
 
+CHART = release.CHART
 SECONDS = 300
 # Nothing that pulls an image: for what is asked of the API server only.
 NO_IMAGE: Document = {"image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Never"}}

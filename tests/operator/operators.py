@@ -42,6 +42,7 @@ class Operator:
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0
 
     @property
     def log(self) -> Path:
@@ -57,6 +58,7 @@ class Operator:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Operator:
+        self._began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*sandbox.entering(run.here(), "net"), sys.executable, "-m", "sluice_operator"],
@@ -87,10 +89,11 @@ class Operator:
         return self._process.wait(20)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Its log since the first start."""
+        """Its log since it was started last."""
         if not self.log.exists():
             return []
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        text = self.log.read_bytes()[self._began :].decode()
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
 
     def told(self, event: str) -> bool:
         return any(line.get("event") == event for line in self.lines())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import ssl
 import sys
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from aiohttp import web
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
 # The Lease is written all the time, and events tell of what was done.
 UNCOUNTED = ("/leases", "/events")
-HOP = ("host", "connection", "transfer-encoding", "content-length", "keep-alive", "content-encoding")
+HOP = ("host", "connection", "transfer-encoding", "content-length", "keep-alive")
 FOREVER = 3600
 
 
@@ -86,6 +87,8 @@ def kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 async def serve(kubeconfig: Path, socket: Path) -> None:
+    # Those who were killed do not read what is sent to them.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     cluster = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     proxy = Proxy(cluster["server"], ssl.create_default_context(cadata=authority))

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 from tests.cluster.kube import Cluster, Document, Namespace, kind
@@ -106,14 +107,16 @@ class Stand:
     def answers(self, key: str) -> list[int]:
         """What each Pod says to it, twice: it has two workers."""
         urls = [f"http://{ip}:8080/api/v1/whoami" for ip in self.addresses()] * 2
-        return [status(url, key) for url in urls]
+        return statuses(urls, key) if urls else []
 
 
-def status(url: str, key: str) -> int:
-    """curl, for it has to be run in the sandbox's network."""
-    command = [*sandbox.entering(run.here(), "net"), "curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}"]
-    done = subprocess.run([*command, "-H", "@-", url], input=f"X-API-Key: {key}", capture_output=True, text=True, check=False)
-    return int(done.stdout or 0)
+def statuses(urls: Sequence[str], key: str) -> list[int]:
+    """Of each of `urls`, asked with `key`; 0: no answer. By curl, for it has to be run in the sandbox's network."""
+    quiet = [word for url in urls for word in ("--output", "/dev/null", url)]
+    words = ["curl", "-s", "-m", "5", "--no-keepalive", "-w", r"%{http_code}\n", "-H", "@-", *quiet]
+    command = [*sandbox.entering(run.here(), "net"), *words]
+    done = subprocess.run(command, input=f"X-API-Key: {key}\nConnection: close", capture_output=True, text=True, check=False)
+    return [int(line) for line in done.stdout.split()]
 
 
 def install_crds(cluster: Cluster) -> None:

@@ -103,6 +103,6 @@ def test_a_new_process_has_nothing_to_do(stand_: Stand, start: Start, proxy: Pro
     operator.stop()
     proxy.tell("reset")
     operator.start()
-    until(lambda: len([line for line in operator.lines() if line.get("event") == "leading"]) == 2, 30, "it leads again")
+    operator.leads()
     until(lambda: 'reconcile_total{result="ok"} 1' in operator.ask("/metrics"), 20, "it looked")
     assert proxy.writes == []  # what Pods tell of last uses is no reason either: only the operator used the key

@@ -6,6 +6,7 @@ Order matters here: what is destroyed at the end is what every other test looks 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from tests.platform.emulator.process import Emulator
 from tests.platform.runs import Failed, Run, worked
 
 TERRAFORM = Part("terraform", "install Terraform 1.11 or later (developer.hashicorp.com/terraform/install)", in_ci=False)
-PROVIDER = "the provider hashicorp/aws can not be had here ({}); name a folder that mirrors it in TERRAFORM_MIRROR"
+PROVIDER = "no mirror of the provider hashicorp/aws here, and no registry; to get it: name a mirror's folder in TERRAFORM_MIRROR"
+# Terraform's own words.
+UNAVAILABLE = ("Failed to query available provider packages", "Failed to install provider")
+HERE = Path(__file__).parent
 LAST = "test_end.py"
 # The first test to ask for the environment waits for it.
 SLOW = 900
@@ -25,9 +29,9 @@ SLOW = 900
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name == LAST)
+    items.sort(key=lambda item: item.path == HERE / LAST)
     for item in items:
-        if "empty" in getattr(item, "fixturenames", ()):
+        if HERE in item.path.parents and "empty" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(SLOW))
 
 
@@ -47,14 +51,20 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield opened
 
 
-def initialize(opened: Account, environment: str = "dev") -> None:
-    """Only that the provider is not there is a reason to skip."""
+@contextmanager
+def provider_needed() -> Iterator[None]:
+    """Skips where the provider can not be had; any other failure is one."""
     try:
-        opened.terraform.init(environment)
+        yield
     except Failed as failed:
-        if "Failed to query available provider packages" in str(failed) or "Failed to install provider" in str(failed):
-            pytest.skip(PROVIDER.format("neither a mirror nor a registry"))
+        if any(words in str(failed) for words in UNAVAILABLE):
+            pytest.skip(PROVIDER)
         raise
+
+
+def initialize(opened: Account, environment: str = "dev") -> None:
+    with provider_needed():
+        opened.terraform.init(environment)
 
 
 @dataclass(frozen=True)

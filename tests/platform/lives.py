@@ -5,6 +5,7 @@ The short form is test_cycle.py; `python -m tests.platform.soak` lives them all.
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import msgspec
 from tests.platform import sweep
 from tests.platform.account import STATE_BUCKET, Account
 from tests.platform.emulator.process import ACCOUNT, REGION
+from tests.platform.iam.policy import Decision, Document, Principal, Request, decide
 from tests.platform.runs import Failed, Run, Told, collected, worked
 from tests.platform.terraform import NONE, Variables
 
@@ -170,7 +172,22 @@ def bootstrap(account: Account, told: Told) -> Iterator[Step]:
     plan = root.plan(None, given)
     must_hold(plan.code == 0, f"the plan afterwards is not empty: {plan.changes}{plan.errors}")
     must_hold(root.output("state_bucket") == STATE_BUCKET, "the bucket that envs/*.s3.tfbackend name")
+    guarded(json.loads(account.aws.client("s3").get_bucket_policy(Bucket=STATE_BUCKET)["Policy"]))
     yield Step.of("bootstrap", run)
+
+
+def guarded(policy: Document) -> None:
+    """States can not be deleted, locks can, and nothing goes without TLS."""
+    admin, bucket = Principal("AWS", f"arn:aws:iam::{ACCOUNT}:role/admin"), f"arn:aws:s3:::{STATE_BUCKET}"
+    for action, name, tls, denied in (
+        ("s3:DeleteObject", "dev/terraform.tfstate", "true", True),
+        ("s3:DeleteObjectVersion", "dev/terraform.tfstate", "true", True),
+        ("s3:DeleteObject", "dev/terraform.tfstate.tflock", "true", False),
+        ("s3:PutObject", "dev/terraform.tfstate", "true", False),
+        ("s3:GetObject", "dev/terraform.tfstate", "false", True),
+    ):
+        asked = Request(action, f"{bucket}/{name}", admin, {"aws:SecureTransport": tls})
+        must_hold((decide([policy], asked) is Decision.DENIED) is denied, f"{action} {name} with TLS {tls}")
 
 
 def empty(account: Account) -> None:

@@ -30,7 +30,8 @@ from tests.platform.terraform import FOLDER
 
 REPORT = FOLDER / "docs" / "proof.md"
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-platform"
-RUNS = {"terraform test": "tests", "terraform test, refused samples": "tests/soak"}
+# Where what every run of CI does is, and every rule's refused sample.
+RUNS, SAMPLES = "tests", "tests/soak"
 HEAD = ("environment", "step", "seconds", "made", "changed", "replaced", "deleted")
 
 
@@ -63,10 +64,10 @@ def heard(tell: Tell) -> Told:
     return hear
 
 
-def trials(directory: str, tell: Tell) -> list[Step]:
-    """The runs of a folder of `terraform test`."""
+def trials(directory: str, file: str | None, tell: Tell) -> list[Step]:
+    """The runs of a folder of `terraform test`, or of one file in it."""
     with account.folder() as work, account.opened(work) as opened:
-        tested = opened.terraform.test(directory, heard(tell))
+        tested = opened.terraform.test(directory, heard(tell), file)
     if tested.errors or tested.failed or not tested.passed:
         raise Failed("\n".join(tested.errors) or "no run passed")
     return [Step(f"{tested.passed} runs passed, {tested.failed} failed", tested.seconds)]
@@ -75,8 +76,9 @@ def trials(directory: str, tell: Tell) -> list[Step]:
 def parts() -> dict[str, Part]:
     """By name, in their order."""
     found: dict[str, Part] = {name: partial(live, life) for name, life in lives.LIVES.items()}
-    for name, directory in RUNS.items():
-        found[name] = partial(trials, directory)
+    found["terraform test"] = partial(trials, RUNS, None)
+    for file in sorted((FOLDER / SAMPLES).glob("*.tftest.hcl")):
+        found[f"terraform test, samples of {file.name.removesuffix('.tftest.hcl')}"] = partial(trials, SAMPLES, file.name)
     return found
 
 

@@ -90,8 +90,8 @@ class Terraform:
         """The address of everything in the state."""
         return must(self.run("state", "list")).split()
 
-    def test(self, directory: str = "tests", told: Told | None = None) -> Verdict:
-        """Every run of a folder. Modules that only its runs name are installed first."""
+    def test(self, directory: str = "tests", told: Told | None = None, only: str | None = None) -> Verdict:
+        """Every run of a folder, or of one file in it. Modules that only its runs name are installed first."""
         must(self.run("init", "-backend=false", "-input=false", "-no-color", f"-test-directory={directory}"))
         verdict = Verdict()
 
@@ -100,7 +100,8 @@ class Terraform:
             if told is not None:
                 told(message)
 
-        run = collected(self._open("test", "-json", f"-test-directory={directory}"), hear)
+        chosen = [f"-filter={directory}/{only}"] if only else []
+        run = collected(self._open("test", "-json", f"-test-directory={directory}", *chosen), hear)
         verdict.seconds = run.seconds
         verdict.errors += run.errors
         return verdict

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from tests.platform import canonical, mirror, runs
+from tests.platform.emulator.process import Emulator
 from tests.platform.runs import Change, Run, Verdict
 
 PLACE = "registry.example.org/hashicorp/aws"
@@ -106,3 +108,11 @@ def test_code_is_read_with_its_inner_blocks() -> None:
     assert (one.attribute("type"), one.attribute("default")) == ("object({ name = string })", None)
     assert [rule.text("error_message") for rule in one.inner("validation")] == ["one must be."]
     assert (resource.labels, resource.name) == (("aws_vpc", "this"), "this")
+
+
+def test_the_emulator_ends_with_whoever_started_it() -> None:
+    with Emulator() as emulator:
+        kms = emulator.client("kms")
+        assert kms.list_keys()["Keys"] == []
+    with pytest.raises(EndpointConnectionError):
+        emulator.client("kms").list_keys()

@@ -110,17 +110,23 @@ def test_no_variable_is_without_use() -> None:
             assert len(re.findall(rf"\bvar\.{one.name}\b", text)) > inside, f"{folder.name}: {one.name}"
 
 
-def refused() -> Counter[str]:
+def refused(root: Path) -> Counter[str]:
     """How many runs of `terraform test` expect the refusal of each variable, rule and check."""
-    runs = [one for file in (FOLDER / "tests").rglob("*.tftest.hcl") for one in canonical.of_file(file) if one.kind == "run"]
+    runs = [one for file in (root / "tests").rglob("*.tftest.hcl") for one in canonical.of_file(file) if one.kind == "run"]
     expected = [one.attribute("expect_failures") or "" for one in runs]
     return Counter(name for text in expected for name in re.findall(r"[\w.]+\w", text))
 
 
-def test_every_rule_has_a_refused_sample() -> None:
-    found = refused()
-    rules = {one.name: len(one.inner("validation")) for one in canonical.of_kind("variable")}
+@pytest.mark.parametrize("root", ROOTS, ids=lambda path: path.name)
+def test_every_rule_has_a_refused_sample(root: Path) -> None:
+    found = refused(root)
+    rules = {one.name: len(one.inner("validation")) for one in canonical.of_kind("variable", root)}
+    assert sum(rules.values()) >= 4
     assert {name: number for name, number in rules.items() if found[f"var.{name}"] < number} == {}
+
+
+def test_what_is_chosen_once_and_what_is_warned_of_has_a_sample_too() -> None:
+    found = refused(FOLDER)
     (preconditions,) = (one for one in canonical.of_kind("resource") if one.labels == ("terraform_data", "rules"))
     assert found["terraform_data.rules"] >= preconditions.body.count("precondition {")
     assert {one.name for one in canonical.of_kind("check") if not found[f"check.{one.name}"]} == UNTRIED

@@ -1,8 +1,14 @@
-"""`python -m tests.platform.emulator`: moto with our patches on a free port of loopback, which is the first line it prints."""
+"""`python -m tests.platform.emulator`: moto with our patches on a free port of loopback, which is the first line it prints.
+
+It ends with its standard input, so that it never outlives whoever started it, however that ended.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from tests.platform.emulator import ec2, rds
@@ -14,11 +20,17 @@ PATCHES = (access, addons, associations, clusters, ec2, nodegroups, rds, routes,
 
 
 def main() -> None:
+    threading.Thread(target=end_with_input, daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
     print(server.server_port, flush=True)
     server.serve_forever()
+
+
+def end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ class Emulator:
         # Without them moto knows no `arn:aws:iam::aws:policy/...`; it reads the variable when it is imported.
         environment = {"PATH": os.environ["PATH"], "MOTO_IAM_LOAD_MANAGED_POLICIES": "true", "AWS_DEFAULT_REGION": REGION}
         command = [sys.executable, "-m", "tests.platform.emulator"]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
         assert self._process.stdout is not None
         port = self._process.stdout.readline().strip()
         assert port, "the emulator ended before it told its port"
@@ -38,10 +39,8 @@ class Emulator:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            # Ends the server by the end of its input, and closes the pipes.
+            self._process.communicate(timeout=30)
 
     @property
     def environment(self) -> dict[str, str]:

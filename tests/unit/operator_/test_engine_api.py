@@ -8,6 +8,7 @@ import pytest
 from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice_operator.api import AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused, Unavailable
+from sluice_operator.refusals import SECONDS, Refusals
 from sluice_operator.resources import KEY_SETS, SECRETS
 
 SPACE = "space"
@@ -102,6 +103,16 @@ def test_a_refusal_is_remembered_until_the_same_call_works() -> None:
         assert api.refusals.told(SPACE) == ()
 
     run(work)
+
+
+def test_a_refusal_of_what_is_not_tried_any_more_is_forgotten() -> None:
+    now = [0.0]
+    refusals = Refusals(lambda: now[0])
+    refusals.note(SPACE, "patch", "pods", "no")
+    now[0] = SECONDS
+    assert refusals.told(SPACE) == ("patch pods",)
+    now[0] += 1
+    assert refusals.told(SPACE) == ()
 
 
 def test_kinds_are_those_of_our_group() -> None:

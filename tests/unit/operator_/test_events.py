@@ -12,6 +12,7 @@ from tests.unit.operator_.story import DAY, HOUR, Story, running
 
 from sluice import keys
 from sluice_operator import actions, events, reasons
+from sluice_operator.plan import TOGETHER
 
 SOURCES = sorted((ROOT / "operator/sluice_operator").glob("*.py"))
 
@@ -74,10 +75,13 @@ def test_an_expiry_is_a_warning_when_it_comes() -> None:
     assert told(story) == [("ApiKey", "alpha", "Warning", "Expired")]
 
 
-def test_a_missing_key_set_is_told_once() -> None:
+def test_a_missing_key_set_is_told_once_when_it_does_not_come_soon() -> None:
     story = Story()
     story.keyset = None
     story.apply("alpha")
+    assert told(story) == []
+    assert story.plan().next_deadline == story.now + TOGETHER
+    story.now += TOGETHER
     assert told(story) == [("ApiKey", "alpha", "Warning", "KeySetNotFound")]
 
 

@@ -10,6 +10,7 @@ from tests.unit.operator_.story import DAY, HOUR, MINUTE, PUBLISHED, SECOND, Sto
 
 from sluice import keys
 from sluice_operator import actions, names, rotation
+from sluice_operator.plan import TOGETHER
 from sluice_operator.world import wanted_names
 
 
@@ -384,6 +385,7 @@ def test_without_its_key_set_a_key_is_told_so_and_left_alone() -> None:
     story = running()
     before = dict(story.secrets)
     story.keyset = None
+    story.now += TOGETHER
     story.run()
     assert story.secrets == before
     assert story.condition("Ready") == ("False", "KeySetNotFound")

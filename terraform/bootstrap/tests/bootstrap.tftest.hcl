@@ -1,0 +1,100 @@
+# The root that is applied once per account, with a mocked AWS.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+variables {
+  region     = "eu-central-1"
+  account_id = "123456789012"
+}
+
+run "the_bucket_is_named_after_product_and_account" {
+  command = plan
+
+  assert {
+    condition     = aws_s3_bucket.state.bucket == "sluice-state-123456789012"
+    error_message = "The backend files of envs/ name this bucket."
+  }
+}
+
+run "states_are_kept_encrypted_and_from_the_public" {
+  command = plan
+
+  assert {
+    condition     = aws_s3_bucket_versioning.state.versioning_configuration[0].status == "Enabled"
+    error_message = "A lost state can be brought back."
+  }
+
+  assert {
+    condition     = aws_kms_key.state.enable_key_rotation
+    error_message = "The key is rotated."
+  }
+}
+
+run "somebody_else_s_identity_provider_is_left_alone" {
+  command = plan
+
+  variables {
+    github_oidc_provider = false
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 0
+    error_message = "An account has one provider for an issuer."
+  }
+}
+
+run "a_project_with_capitals_is_refused" {
+  command = plan
+
+  variables {
+    project = "Sluice"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "a_region_of_another_form_is_refused" {
+  command = plan
+
+  variables {
+    region = "europe"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "an_account_of_11_digits_is_refused" {
+  command = plan
+
+  variables {
+    account_id = "12345678901"
+  }
+
+  expect_failures = [var.account_id]
+}
+
+run "a_history_of_29_days_is_refused" {
+  command = plan
+
+  variables {
+    state_history_days = 29
+  }
+
+  expect_failures = [var.state_history_days]
+}
+
+run "a_history_of_30_days_is_taken" {
+  command = plan
+
+  variables {
+    state_history_days = 30
+  }
+}

@@ -1,0 +1,104 @@
+"""The objects of the chart's ConfigMap are made once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import yaml
+from tests.unit.operator_.apiserver import ApiServer, run
+
+from sluice_operator import bootstrap
+from sluice_operator.api import Api, Forbidden
+from sluice_operator.bootstrap import BadDocument
+from sluice_operator.resources import CONFIG_MAPS, KEY_SETS, Raw
+
+SPACE, NAME = "space", "first"
+
+
+def document(kind: str, name: str, **spec: object) -> str:
+    metadata = {"name": name, "labels": {"from": "chart"}, "namespace": "elsewhere"}
+    return str(yaml.safe_dump({"apiVersion": "sluice.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}))
+
+
+DATA = {
+    "keyset.yaml": document("KeySet", "main", environment="test"),
+    "admin.yaml": document("ApiKey", "admin", keySetRef={"name": "main"}),
+    "other.yaml": document("ApiKey", "other", keySetRef={"name": "not-here"}),
+}
+
+
+async def prepared(api: Api, data: Raw) -> None:
+    await api.create(CONFIG_MAPS, SPACE, {"metadata": {"name": NAME}, "data": data})
+
+
+def test_apikeys_come_first_and_their_keyset_last() -> None:
+    async def work(server: ApiServer, api: Api) -> list[str]:
+        await prepared(api, DATA)
+        server.calls.clear()
+        await bootstrap.make(api, SPACE, NAME)
+        return server.writes()
+
+    base = "POST /apis/sluice.dev/v1alpha1/namespaces/space"
+    assert run(work) == [f"{base}/apikeys", f"{base}/keysets"]
+
+
+def test_objects_are_in_our_namespace_with_their_labels() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await prepared(api, DATA)
+        await bootstrap.make(api, SPACE, NAME)
+        made = server.objects["/apis/sluice.dev/v1alpha1/namespaces/space/apikeys/admin"]
+        assert (made["kind"], made["metadata"]["labels"]) == ("ApiKey", {"from": "chart"})
+
+    run(work)
+
+
+def test_an_apikey_that_was_deleted_never_comes_back() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await prepared(api, DATA)
+        await bootstrap.make(api, SPACE, NAME)
+        del server.objects["/apis/sluice.dev/v1alpha1/namespaces/space/apikeys/admin"]
+        server.calls.clear()
+        await bootstrap.make(api, SPACE, NAME)
+        assert server.writes() == []
+
+    run(work)
+
+
+def test_what_was_cut_short_is_gone_on_with() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await prepared(api, DATA)
+        server.faults["POST", "keysets"] = 403
+        with pytest.raises(Forbidden):
+            await bootstrap.make(api, SPACE, NAME)
+        server.faults.clear()
+        await bootstrap.make(api, SPACE, NAME)
+        assert len((await api.list(KEY_SETS, SPACE)).items) == 1
+
+    run(work)
+
+
+def test_a_missing_configmap_is_no_reason_to_go_on_asking() -> None:
+    run(lambda _server, api: asyncio.wait_for(bootstrap.keep_trying(api, SPACE, NAME), 5))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "just text",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nspec: {}",
+        "apiVersion: sluice.dev/v1alpha1\nkind: Secret\nmetadata: {name: a}\nspec: {}",
+        "apiVersion: sluice.dev/v1alpha1\nkind: ApiKey\nmetadata: {}\nspec: {}",
+        "apiVersion: sluice.dev/v1alpha1\nkind: ApiKey\nmetadata: {name: a}",
+    ],
+)
+def test_nothing_is_made_of_documents_that_are_none(text: str) -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await prepared(api, {**DATA, "z.yaml": text})
+        server.calls.clear()
+        with pytest.raises(BadDocument, match=r"z\.yaml"):
+            await bootstrap.make(api, SPACE, NAME)
+        assert server.writes() == []
+
+    run(work)

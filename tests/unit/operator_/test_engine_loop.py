@@ -1,0 +1,300 @@
+"""The engine at work on a small API server and one Pod that verifies keys, all in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from tests.unit.operator_.apiserver import ApiServer, run
+
+from sluice import keys
+from sluice_operator import names
+from sluice_operator.api import Api
+from sluice_operator.asking import Asker
+from sluice_operator.cache import Cache
+from sluice_operator.doing import Doer
+from sluice_operator.enforce import Enforcer
+from sluice_operator.engine import PUBLISH_SECONDS, Engine
+from sluice_operator.hearing import Hearing
+from sluice_operator.observe import Observer
+from sluice_operator.queue import Key, Queue
+from sluice_operator.resources import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, Raw, Resource
+from sluice_operator.sync import Sync
+
+SPACE = "space"
+KEY = Key(SPACE, "main")
+
+
+class Service:
+    """A Pod that has loaded `document`; late: it has not got the one that is published."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self.late = False
+        self.deaf = False
+
+    def document(self) -> keys.KeySetDocument:
+        data = self._server.objects[secret("main-published")]["data"]["keyset.json"]
+        return keys.parse_document(base64.b64decode(data))
+
+    async def keyset(self, _request: web.Request) -> web.Response:
+        if self.deaf:
+            return web.json_response({}, status=500)
+        revision = "another" if self.late else self.document().revision
+        return web.json_response(
+            {"revision": revision, "workers": 2, "loaded": 2, "lastUsed": {"alpha/1": "2026-03-01T12:00:00Z"}}
+        )
+
+    async def whoami(self, request: web.Request) -> web.Response:
+        digest = keys.digest(request.headers["X-API-Key"])
+        found = next((entry for entry in self.document().entries if entry.digest == digest), None)
+        if found is None:
+            return web.json_response({}, status=401)
+        return web.json_response({"data": {"key_id": found.key_id, "version": found.version, "owner": found.owner}})
+
+    async def readiness(self, _request: web.Request) -> web.Response:
+        return web.json_response({})
+
+
+class Bench:
+    """An engine without watches: `look` lists everything and makes the KeySet due."""
+
+    def __init__(self, server: ApiServer, api: Api) -> None:
+        self.server = server
+        self.api = api
+        self.queue = Queue()
+        self.cache = Cache()
+        self.asker = Asker()
+        self.observer = Observer(api, self.cache, self.asker)
+        self.sync = Sync(api, self.cache, self.queue, self.observer, Hearing(), [SPACE])
+        self.leads = True
+        doer = Doer(api, self.cache, self.asker, self.observer, "one")
+        enforcer = Enforcer(api, self.cache, allowed=False)
+        self.engine = Engine(api, self.cache, self.queue, self.observer, doer, enforcer, lambda: self.leads)
+
+    async def make(self, resource: Resource, name: str, **parts: Any) -> Raw:
+        """`parts`: of the object; labels and owners go into its metadata."""
+        metadata = {"name": name, **parts.pop("metadata", {})}
+        return await self.api.create(resource, SPACE, {"metadata": metadata, **parts})
+
+    async def look(self) -> None:
+        assert await self.sync._all()
+        self.sync.everything()
+
+    async def until(self, happened: Callable[[], Any], seconds: float = 20) -> None:
+        give_up = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < give_up
+            await asyncio.sleep(0.01)
+
+    def secret(self, name: str) -> Raw | None:
+        return self.server.objects.get(secret(name))
+
+    def events(self) -> set[str]:
+        """The reasons."""
+        return {each["reason"] for path, each in self.server.objects.items() if "/events/" in path}
+
+    def condition(self, resource: Resource, name: str, type_: str) -> tuple[str, str]:
+        status = self.server.objects[resource.path(SPACE, name)].get("status", {})
+        return next(((c["status"], c["reason"]) for c in status.get("conditions", []) if c["type"] == type_), ("", ""))
+
+
+def secret(name: str) -> str:
+    return f"/api/v1/namespaces/{SPACE}/secrets/{name}"
+
+
+def with_bench(work: Callable[[Bench, Service], Awaitable[None]]) -> None:
+    """`work` with a target of one Pod, a KeySet and ApiKey alpha, and an engine that runs."""
+
+    async def whole(server: ApiServer, api: Api) -> None:
+        bench, service = Bench(server, api), Service(server)
+        application = web.Application()
+        views = {"/keyset": service.keyset, "/api/v1/whoami": service.whoami, "/readiness": service.readiness}
+        for path, view in views.items():
+            application.router.add_get(path, view)
+        async with TestServer(application) as pod:
+            await furnish(bench, int(pod.port or 0))
+            running = asyncio.create_task(bench.engine.work())
+            try:
+                await work(bench, service)
+            finally:
+                running.cancel()
+                await bench.asker.close()
+
+    run(whole)
+
+
+async def furnish(bench: Bench, port: int) -> None:
+    target = {"name": "web", "adminPort": port, "servicePort": port}
+    await bench.make(KEY_SETS, "main", spec={"environment": "test", "target": target})
+    await bench.make(API_KEYS, "alpha", spec={"keySetRef": {"name": "main"}, "owner": "tests", "scopes": ["ingest"]})
+    web_ = await bench.make(DEPLOYMENTS, "web", spec={"replicas": 1})
+    owner = {"kind": "Deployment", "name": "web", "uid": web_["metadata"]["uid"]}
+    replicas = await bench.make(REPLICA_SETS, "web-1", metadata={"ownerReferences": [owner]})
+    owner = {"kind": "ReplicaSet", "name": "web-1", "uid": replicas["metadata"]["uid"]}
+    ready = {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    await bench.make(PODS, "web-1-a", metadata={"ownerReferences": [owner]}, spec={"nodeName": "n"}, status=ready)
+
+
+def test_a_key_is_made_published_proved_and_handed_out() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"))
+        version, client = bench.secret("alpha-v1"), bench.secret("alpha")
+        assert version is not None
+        assert client is not None
+        assert client["data"] == version["data"]
+        assert (version["immutable"], version["type"], client["type"]) == (True, names.KEY_TYPE, names.KEY_TYPE)
+        assert [entry.key_id for entry in service.document().entries] == ["alpha"]
+        pod = bench.server.objects[PODS.path(SPACE, "web-1-a")]
+        assert pod["metadata"]["annotations"] == {names.POD_REVISION: service.document().revision}
+
+    with_bench(work)
+
+
+def test_when_all_is_well_nothing_is_written() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.look()
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Ready") == ("True", "Published"))
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"))
+        await asyncio.sleep(0.5)
+        bench.server.calls.clear()
+        await bench.look()
+        await asyncio.sleep(0.5)
+        assert bench.server.writes() == []
+
+    with_bench(work)
+
+
+def test_a_pod_that_has_not_got_the_key_set_holds_the_key_back() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        service.late = True
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready")[1] == "Converging")
+        await asyncio.sleep(0.5)
+        assert bench.secret("alpha") is None
+        service.late = False
+        await bench.until(lambda: bench.secret("alpha"))
+
+    with_bench(work)
+
+
+def test_a_pod_that_does_not_answer_holds_the_key_back() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        service.deaf = True
+        await bench.look()
+        await bench.until(lambda: bench.secret("main-published"))
+        await asyncio.sleep(0.5)
+        assert bench.secret("alpha") is None
+
+    with_bench(work)
+
+
+def test_a_refused_call_is_told_and_what_else_there_is_goes_on() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        bench.server.faults["PATCH", "/pods/"] = 403
+        await bench.look()
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "Forbidden"))
+        await bench.until(lambda: bench.secret("alpha"))
+
+    with_bench(work)
+
+
+def test_what_was_refused_is_not_told_as_done() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        bench.server.faults["POST", "/secrets"] = 403
+        await bench.look()
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "Forbidden"))
+        assert not {"VersionStaged", "KeySetPublished"} & bench.events()
+        bench.server.faults.clear()
+        await bench.until(lambda: {"VersionStaged", "KeySetPublished", "VersionActivated"} <= bench.events())
+
+    with_bench(work)
+
+
+def test_what_can_not_be_looked_at_is_told_too() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        bench.server.faults["GET", "/replicasets"] = 403
+        await bench.look()
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "Forbidden"))
+        assert bench.secret("alpha") is None
+
+    with_bench(work)
+
+
+def test_an_api_server_that_comes_back_is_gone_on_with() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        bench.server.faults["POST", "/secrets"] = 503
+        await bench.look()
+        await asyncio.sleep(0.5)
+        assert bench.secret("alpha-v1") is None
+        bench.server.faults.clear()
+        await bench.until(lambda: bench.secret("alpha"))
+
+    with_bench(work)
+
+
+def test_who_leads_no_more_writes_nothing() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        bench.leads = False
+        bench.server.calls.clear()
+        await bench.look()
+        await asyncio.sleep(0.5)
+        assert bench.server.writes() == []
+
+    with_bench(work)
+
+
+def test_many_changes_are_published_together_and_at_most_once_a_second() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        await bench.look()
+        await bench.until(lambda: bench.secret("alpha"))
+        await asyncio.sleep(PUBLISH_SECONDS)
+        began = time.monotonic()
+        bench.server.calls.clear()
+        for number in range(12):
+            spec = {"keySetRef": {"name": "main"}, "owner": "tests", "scopes": ["ingest"]}
+            await bench.make(API_KEYS, f"many-{number}", spec=spec)
+            await bench.look()
+            await asyncio.sleep(0.1)
+        await bench.until(lambda: len(service.document().entries) == 13)
+        published = bench.server.calls.count(("PATCH", secret("main-published")))
+        assert 1 <= published <= 1 + (time.monotonic() - began) / PUBLISH_SECONDS
+
+    with_bench(work)
+
+
+def test_a_version_secret_that_another_process_made_is_taken_as_it_is() -> None:
+    """As after a crash before the answer came: no second key is drawn for the same version."""
+
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.look()
+        await bench.until(
+            lambda: names.ACTIVATED_AT in ((bench.secret("alpha-v1") or {}).get("metadata", {}).get("annotations", {}))
+        )
+        made = bench.secret("alpha-v1")
+        fresh = Bench(bench.server, bench.api)
+        running = asyncio.create_task(fresh.engine.work())
+        await fresh.look()
+        await asyncio.sleep(0.5)
+        running.cancel()
+        await fresh.asker.close()
+        assert bench.secret("alpha-v1") == made
+        assert bench.secret("alpha-v2") is None
+
+    with_bench(work)
+
+
+def test_a_broken_apikey_is_told_and_the_others_go_on() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.make(API_KEYS, "broken", spec={"keySetRef": {"name": "main"}, "owner": "", "scopes": []})
+        await bench.look()
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "InvalidApiKey"))
+        await bench.until(lambda: bench.secret("alpha"))
+
+    with_bench(work)
