@@ -14,15 +14,15 @@ from tests.integration.waiting import until
 Action = Callable[[], object]
 
 PLANNED = ("workers recycled", "upgraded", "rolled back", "restarted", "scaled 2-5-2", "pod deleted", "pod evicted")
-# gunicorn's words for a worker that has had MAX_REQUESTS.
-RECYCLED = "Autorestarting worker"
+# What a worker says that has had MAX_REQUESTS, and what it says when no client counts on a connection to it any more.
+LEAVING, GONE = "worker.to_be_replaced", "worker.replaced"
 WORKERS = 4
 
 
-def planned(release: Release, second_image: str) -> dict[str, Action]:
-    """In this order; at the end the release is as it was."""
+def planned(release: Release, second_image: str, recycled: str = LEAVING) -> dict[str, Action]:
+    """In this order; at the end the release is as it was. `recycled`: what workers have to say before the first is over."""
     actions: tuple[Action, ...] = (
-        lambda: recycle(release),
+        lambda: recycle(release, recycled),
         lambda: release.upgrade(second_image),
         release.rollback,
         release.restart,
@@ -38,9 +38,9 @@ def scale(release: Release, *replicas: int) -> None:
         release.scale(each)
 
 
-def recycle(release: Release) -> None:
-    """Wait until some workers were replaced."""
-    until(lambda: release.log().count(RECYCLED) >= WORKERS, 120, "workers are replaced")
+def recycle(release: Release, recycled: str) -> None:
+    """Wait until some workers have said so. Ingress controllers keep connections that they do not use: GONE takes a minute."""
+    until(lambda: release.log().count(recycled) >= WORKERS, 300, f"workers say {recycled}")
 
 
 def kill(release: Release, reaper: Reaper) -> None:

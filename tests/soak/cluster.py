@@ -143,7 +143,7 @@ RETRYING = {name: (*options, "--retry") for name, options in CROWD.items()}
 def planned(place: Place) -> Aftermath:
     second = bed.load(place.cluster, bed.TWO)
     with place.under_load(**CROWD) as under:
-        for name, event in events.planned(under.release, second).items():
+        for name, event in events.planned(under.release, second, events.GONE).items():
             under.happen(name, event)
             under.release.settle()
     return under.aftermath

@@ -25,6 +25,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import msgspec
+import structlog
 from gunicorn import util
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import NoMoreData, ParseException
@@ -35,6 +36,8 @@ from structlog.contextvars import clear_contextvars
 
 from sluice import errors
 from sluice.board import Board
+
+log = structlog.get_logger()
 
 # What one recv() asks for: each gives the GIL away, and with busy threads beside it is a while until it comes back.
 RECV_BYTES = 64 << 10
@@ -301,6 +304,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     board: Board | None = None
     header_timeout: float = 10.0
+    alive: bool
     max_requests: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -320,8 +324,13 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
     def notify(self) -> None:
         """Called by the main loop after each event, and once a second."""
         super().notify()
-        if (self.leaving and not (self._kept or self.keepalived_conns)) or time.monotonic() > self._leaves_at:
+        if self.alive and self.leaving and self._is_free():
+            log.info("worker.replaced")
             self.alive = False
+
+    def _is_free(self) -> bool:
+        """Whether no client counts on a connection, or none that does can any more."""
+        return not (self._kept or self.keepalived_conns) or time.monotonic() > self._leaves_at
 
     def init_process(self) -> None:
         Process.worker = self
@@ -368,6 +377,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         if self.nr + 1 >= self._enough and not self.leaving:
             # Whoever says nothing for so long finds the connection closed anyway.
             self._leaves_at = time.monotonic() + self.cfg.keepalive + 1
+            log.info("worker.to_be_replaced", requests=self._enough, within_seconds=self.cfg.keepalive + 1)
         if self.leaving or (self.board is not None and self.board.draining):
             # No room for idle connections is what makes gunicorn say `Connection: close`; the application's own it drops.
             self.max_keepalived = -1
