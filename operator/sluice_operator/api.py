@@ -79,6 +79,10 @@ ERRORS: Mapping[int, type[ApiError]] = {
 }
 
 
+# Refused until somebody who is told of it mends it: other calls may still be done.
+PASSED_OVER = (Forbidden, Refused)
+
+
 class Listing(Struct, frozen=True):
     """The objects of a kind in a namespace as they were at `resource_version`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from sluice_operator import wiring
-from sluice_operator.api import Api, Conflict
+from sluice_operator.api import PASSED_OVER, Api, Conflict
 from sluice_operator.cache import Cache
 from sluice_operator.memory import Memory
 from sluice_operator.model import KeySet
@@ -53,6 +53,8 @@ class Enforcer:
             return "FieldConflict"
         try:
             raw = await self._api.apply(DEPLOYMENTS, key.namespace, deployment.metadata.name, patch)
+        except PASSED_OVER:
+            return "EnforceDisabled"
         except Conflict as error:
             self._contested.add(seen)
             log.warning("field conflict", namespace=key.namespace, deployment=deployment.metadata.name, told=error.told)

@@ -15,8 +15,17 @@ import structlog
 from msgspec import Struct
 
 from sluice_operator import keyset_status, metrics
-from sluice_operator.actions import Action, AnnotatePods, AwaitConvergence, EmitEvent, ProbeWhoami, PublishKeySet, SetStatus
-from sluice_operator.api import Api, ApiError, Conflict, Forbidden, Refused
+from sluice_operator.actions import (
+    Action,
+    ActivateClient,
+    AnnotatePods,
+    AwaitConvergence,
+    EmitEvent,
+    ProbeWhoami,
+    PublishKeySet,
+    SetStatus,
+)
+from sluice_operator.api import PASSED_OVER, Api, ApiError, Conflict
 from sluice_operator.cache import Cache
 from sluice_operator.doing import Doer
 from sluice_operator.enforce import Enforcer
@@ -25,7 +34,7 @@ from sluice_operator.model import KeySet
 from sluice_operator.observe import Observer, UnreadableKeySet
 from sluice_operator.plan import plan
 from sluice_operator.queue import Key, Queue
-from sluice_operator.resources import KEY_SETS
+from sluice_operator.resources import KEY_SETS, PODS
 
 # A KeySet is looked at this often when nothing happens: Pods are asked when keys were last used.
 REGULAR_SECONDS = 60.0
@@ -42,8 +51,6 @@ AT_ONCE = 8
 LONGEST_SECONDS = 0.5
 REMARKS = (SetStatus, EmitEvent)
 QUESTIONS = (AwaitConvergence, ProbeWhoami)
-# Refused for good, or for now by somebody who will be told: others may still be done.
-PASSED_OVER = (Forbidden, Refused)
 
 log = structlog.get_logger()
 
@@ -119,6 +126,8 @@ class Engine:
         clock = self._api.clock()
         # In a thread: a thousand keys take a while, and the Lease and the probes do not wait.
         found = await asyncio.to_thread(plan, world, clock)
+        if world.keyset is not None and any(type(each) is ActivateClient for each in found.actions):
+            await self._surely(key, world.keyset)
         actions = self._now(key, found.actions)
         outcome = await self._do(key, actions)
         if world.keyset is None:
@@ -132,6 +141,11 @@ class Engine:
             self._queue.succeeded(key)
         await self._follow(key, outcome.done, found.delay(clock), world.keyset)
         return "refused" if outcome.refused else "ok"
+
+    async def _surely(self, key: Key, keyset: KeySet) -> None:
+        """Before a key is handed out: raises Conflict when there is a Pod that was not asked."""
+        if await self._observer.pods_again(key, keyset):
+            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
 
     async def _do(self, key: Key, actions: tuple[Action, ...]) -> Outcome:
         """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.

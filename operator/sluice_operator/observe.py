@@ -16,7 +16,7 @@ from sluice_operator.memory import Memory
 from sluice_operator.model import ApiKey, KeySet
 from sluice_operator.queue import Key
 from sluice_operator.reading import PodFacts, Unreadable, secret
-from sluice_operator.resources import REPLICA_SETS, SECRETS
+from sluice_operator.resources import PODS, REPLICA_SETS, SECRETS
 from sluice_operator.world import Pod, Published, Secret, Target, World
 
 # How old a Pod's answer may be: while a key rotates, and otherwise.
@@ -81,6 +81,7 @@ class Observer:
     """Looks at one KeySet at a time, with what `memories` holds of it."""
 
     def __init__(self, api: Api, cache: Cache, asker: Asker, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
         self._cache = cache
         self._asker = asker
         self._refusals = api.refusals
@@ -145,6 +146,13 @@ class Observer:
         """Those of the target. Raises ApiError."""
         deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
         return [] if deployment is None else await self._pods_of(key.namespace, deployment.metadata.uid)
+
+    async def pods_again(self, key: Key, keyset: KeySet) -> bool:
+        """List the Pods; whether the target has others than were seen: a watch may be silent and nobody knows yet."""
+        before = {pod.metadata.uid for pod in await self.pods(key, keyset)}
+        listing = await self._api.list(PODS, key.namespace)
+        self._cache.replace(PODS, key.namespace, listing.items, listing.resource_version)
+        return before != {pod.metadata.uid for pod in await self.pods(key, keyset)}
 
     async def ask(self, key: Key, keyset: KeySet, pods: Iterable[PodFacts], seconds: float) -> None:
         """Ask those of `pods` for `/keyset` that were not asked for so many seconds."""

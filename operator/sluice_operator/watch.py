@@ -23,6 +23,39 @@ RECONNECT_SECONDS = 1.0
 INACTIVITY_SECONDS = 75.0
 # kopf keeps a task for every object that it just saw.
 IDLE_SECONDS = 0.1
+EMPTY: Any = {}
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Of no object anything is known. kopf would copy each one that it sees, and keep it in an annotation: a Secret, too."""
+
+    def build(self, **_: Any) -> Any:
+        return EMPTY
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class NoProgress(kopf.ProgressStorage):
+    """No handler has any progress."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 def options() -> kopf.OperatorSettings:
@@ -41,8 +74,8 @@ def options() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = IDLE_SECONDS
     chosen.queueing.exit_timeout = 0.5
     chosen.persistence.finalizer = f"{names.GROUP}/never-set"
-    chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
-    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP, key="last-seen")
+    chosen.persistence.progress_storage = NoProgress()
+    chosen.persistence.diffbase_storage = NoDiffs()
     for resource, selector in SELECTORS.items():
         chosen.watching.label_selectors[selector_of(resource)] = selector
     return chosen

@@ -74,6 +74,7 @@ EXTRA: list[tuple[str, Values]] = [
         {"extraEnv": [{"name": "TZ", "value": "UTC"}], "networkPolicy": {"extraEgress": [{"ports": [{"port": 3128}]}]}},
     ),
     ("embedded", {"database": {"persistence": {"retain": False, "storageClassName": "fast"}}}),
+    (PLAIN, {"monitoring": {"serviceMonitor": {"enabled": True}, "dashboard": {"enabled": True}}}),
     ("http-route", {"httpRoute": {"annotations": {"example.org/owner": "platform"}}}),
     ("rds-iam", {"database": {"owner": {"secretArn": "", "url": {"existingSecret": "owner"}}}}),
 ]

@@ -22,6 +22,9 @@ from tests.integration.keysets import KeysetFile
 from tests.integration.service import KEY, running
 
 from sluice_operator import metrics as operator
+from sluice_operator.cache import Cache
+from sluice_operator.gauges import Gauges
+from sluice_operator.hearing import Hearing
 
 # What is not ours: Prometheus' own, and kube-state-metrics (docs/metrics/workload of its repository; all of them stable).
 FOREIGN = {
@@ -34,15 +37,6 @@ FOREIGN = {
 }
 # What Prometheus adds to each series that it scrapes from a pod behind a ServiceMonitor.
 TARGET = {"namespace", "job", "pod", "service", "container", "endpoint", "instance"}
-# What the operator reads off its cache at each scrape (gauges.py).
-GAUGES = {
-    "watch_last_event_age_seconds": {"namespace", "resource"},
-    "key_expiry_timestamp_seconds": {"namespace", "name"},
-    "key_next_rotation_timestamp_seconds": {"namespace", "name"},
-    "key_versions_live": {"namespace", "keyset"},
-    "keyset_lagging_pods": {"namespace", "keyset"},
-    "condition": {"kind", "namespace", "name", "type", "reason"},
-}
 PARTS_OF = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 # The last version of the dashboards' format before Grafana's next API.
 SCHEMA_VERSION = 42
@@ -136,11 +130,13 @@ def test_every_metric_and_label_is_one_that_a_running_service_tells(exposition: 
 
 def of_the_operator() -> dict[str, dict[str, set[str]]]:
     """What its registry and its gauges tell; a label that a scrape brings itself is renamed, as Prometheus does it."""
-    known = {f"{operator.PREFIX}_{name}": labels for name, labels in GAUGES.items()}
+    known: dict[str, set[str]] = {}
     for one in vars(operator).values():
         if isinstance(one, prometheus.MetricWrapperBase):
             (family,) = one.describe()
             known |= {family.name + part: {*one._labelnames, "le"} for part in PARTS_OF[family.type]}
+    for gauge in Gauges(Cache(), Hearing(), (), (), leads=lambda: True).collect():
+        known[gauge.name] = set(gauge._labelnames)
     return {name: {label: set() for label in TARGET | {exported(each) for each in labels}} for name, labels in known.items()}
 
 

@@ -68,6 +68,14 @@ def test_kubectl_understands_every_line_of_the_pages(program: Path, tmp_path: Pa
     assert [line for line in lines if "127.0.0.1:1 was refused" not in shell(line, program, tmp_path)] == []
 
 
+def test_kubectl_understands_every_line_of_the_operator_s_guide(program: Path, tmp_path: Path) -> None:
+    """But for an apply, whose file the reader writes."""
+    text = (ROOT / "docs" / "operator.md").read_text(encoding="utf-8")
+    lines = [line for line in commands(text) if line.startswith("kubectl ") and " apply " not in line]
+    assert len(lines) > 10
+    assert [line for line in lines if "127.0.0.1:1 was refused" not in shell(line, program, tmp_path)] == []
+
+
 def of_the_operator() -> list[str]:
     """Pages of alerts on the operator and what it looks after; tests/operator runs their lines on a cluster."""
     groups = [group for group in rule_spec()["groups"] if group["name"].startswith(f"{alerts.NAME}-operator.")]

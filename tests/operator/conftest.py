@@ -54,6 +54,7 @@ def the_stand(cluster: Cluster, image: str, postgresql: PostgreSQL) -> Iterator[
         operator = Operator(space, "first", LEASE_NAME="first").start().leads()
         target.ready()
         operator.stop()
+        operator.remove()
         made = Stand(space, target)
         yield made
         made.reader.close()
@@ -81,7 +82,7 @@ def start(the_stand: Stand) -> Iterator[Start]:
 
     yield one
     for operator in started:
-        operator.kill()
+        operator.remove()
 
 
 @pytest.fixture

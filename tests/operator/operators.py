@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,12 @@ class Operator:
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
+
+    def remove(self) -> None:
+        """End it and take its folder away; the end of its log is shown with a test that failed."""
+        self.kill()
+        print(self.log.read_text()[-3000:] if self.log.exists() else "no log")
+        shutil.rmtree(self.folder)
 
     def stop(self) -> int:
         """As Kubernetes does; its exit code."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -101,3 +102,4 @@ class Proxy:
     def stop(self) -> None:
         self._process.kill()
         self._process.communicate(timeout=10)
+        shutil.rmtree(self._socket.parent)

@@ -57,10 +57,10 @@ def test_a_deployment_that_opted_in_is_wired_by_one_rollout(stand_: Stand, start
     assert {"name": "KEYSET_FILE", "value": "/etc/sluice/keyset/keyset.json"} in app["env"]
     assert [(each["name"], each["mountPath"]) for each in app["volumeMounts"]] == [("sluice-keyset", "/etc/sluice/keyset")]
     assert len({app[probe]["httpGet"]["path"] for probe in PROBES}) == 2
-    stand_.until_condition(name, "ProbesWired", "Findings", 60, "keyset")
-    stand_.space.kubectl("annotate", "keyset", name, "looked=again")
-    stand_.space.apply(shop(name, {**OPT_IN, "changed": "by-its-owner"}))
-    until(lambda: stand_.condition(name, "Converged", "keyset")[0], what="it was looked at again")
+    stand_.until_condition(name, "ProbesWired", "NotProven", 60, "keyset")  # it has no Pods that could be asked
+    stand_.space.kubectl("label", "deployment", name, "changed=by-its-owner")
+    stand_.patch("keyset", name, {"spec": {"maxKeys": 7}})
+    until(lambda: stand_.reader.get("keyset", name)["status"]["observedGeneration"] == 2, 60, "it was looked at again")
     assert generation(stand_, name) == 2
 
 

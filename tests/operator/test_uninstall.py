@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
+import secrets
 import time
 from collections.abc import Iterator
 
 import pytest
 from tests.cluster.kube import Cluster, Namespace, Refused
+from tests.cluster.release import QUICK
 from tests.integration.waiting import until
 from tests.operator.installed import EMBEDDED, install, kinds, running
 
 pytestmark = pytest.mark.timeout(900)
 OURS = {"apikeys.sluice.dev", "keysets.sluice.dev"}
 MOST_SECONDS = 60
+# A pod serves on for 25 s by default, and a namespace's controller looks again only after half of its termination grace.
+BRIEF = {"timing": QUICK["timing"], "probes": QUICK["probes"]}
 
 
 @pytest.fixture
 def space(cluster: Cluster, image: str) -> Iterator[Namespace]:
-    with contextlib.ExitStack() as stack:
-        space = stack.enter_context(cluster.namespace("uninstall"))
-        install(space, running(image), EMBEDDED, wait=True)
+    """Tests delete it themselves."""
+    space = Namespace(cluster, f"sluice-uninstall-{secrets.token_hex(3)}")
+    cluster.kubectl("create", "namespace", space.name)
+    try:
+        install(space, running(image), EMBEDDED, BRIEF, wait=True)
         space.wait("apikey/sluice-admin", "condition=Ready")
         yield space
-        stack.pop_all()
+    finally:
         cluster.kubectl("delete", "namespace", space.name, "--ignore-not-found", "--wait=false")
 
 

@@ -81,12 +81,17 @@ def parsed(line: str) -> dict[str, Any]:
     return message
 
 
+def completed(message: dict[str, Any]) -> bool:
+    """Whether it tells that a resource was made, changed or deleted; data that was read is told of likewise."""
+    return bool(message["type"] == "apply_complete" and message["hook"]["action"] != "read")
+
+
 def keep(run: Run, message: dict[str, Any]) -> None:
     match message["type"]:
         case "planned_change":
             change = message["change"]
             run.changes.append(Change(change["resource"]["addr"], change["resource"]["resource_type"], change["action"]))
-        case "apply_complete":
+        case "apply_complete" if completed(message):
             run.completed.append(message["hook"]["resource"]["addr"])
         case "diagnostic":
             diagnostic = message["diagnostic"]

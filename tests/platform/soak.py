@@ -24,7 +24,7 @@ from tests import docs
 from tests.conftest import ROOT
 from tests.platform import account, lives
 from tests.platform.lives import Life, Step
-from tests.platform.runs import Failed, Told
+from tests.platform.runs import Failed, Told, completed
 from tests.platform.tables import table
 from tests.platform.terraform import FOLDER
 
@@ -56,7 +56,7 @@ def heard(tell: Tell) -> Told:
     """Tells what Terraform has just made or destroyed."""
 
     def hear(message: dict[str, Any]) -> None:
-        if message["type"] == "apply_complete":
+        if completed(message):
             tell(message["hook"]["resource"]["addr"])
         elif run := message.get("test_run"):
             tell(run["run"])

@@ -83,6 +83,10 @@ class Terraform:
     def destroy(self, environment: str | None, changes: Variables = NONE, told: Told | None = None) -> Run:
         return collected(self._start("destroy", environment, changes, "-auto-approve"), told)
 
+    def adopt(self, environment: str, address: str, name: str) -> None:
+        """Put into the state what is there already."""
+        must(self.run("import", "-input=false", "-no-color", *self._given(environment, NONE), address, name))
+
     def output(self, name: str) -> Any:
         return json.loads(must(self.run("output", "-json", name)))
 
@@ -107,11 +111,13 @@ class Terraform:
         return verdict
 
     def _start(self, command: str, environment: str | None, changes: Variables, *options: str) -> subprocess.Popen[str]:
-        # A file, for on the command line a null would be a word.
+        return self._open(command, "-json", "-input=false", *options, *self._given(environment, changes))
+
+    def _given(self, environment: str | None, changes: Variables) -> list[str]:
+        """Variables go by a file: on the command line a null would be a word."""
         file = next(self._files)
         file.write_text(json.dumps({**self.overrides, **changes}), encoding="utf-8")
-        given = [f"-var-file=envs/{environment}.tfvars"] if environment else []
-        return self._open(command, "-json", "-input=false", *options, *given, f"-var-file={file}")
+        return [*([f"-var-file=envs/{environment}.tfvars"] if environment else []), f"-var-file={file}"]
 
     def _open(self, *arguments: str) -> subprocess.Popen[str]:
         pipe, out = subprocess.PIPE, subprocess.STDOUT

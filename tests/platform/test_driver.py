@@ -63,7 +63,8 @@ def test_planned_changes_and_what_is_done_are_told() -> None:
     resource = {"addr": "module.network.aws_vpc.this", "resource_type": "aws_vpc"}
     run = heard(
         {"type": "planned_change", "change": {"resource": resource, "action": "create"}},
-        {"type": "apply_complete", "hook": {"resource": resource}},
+        {"type": "apply_complete", "hook": {"resource": resource, "action": "create"}},
+        {"type": "apply_complete", "hook": {"resource": resource, "action": "read"}},
     )
     assert run.changes == [Change("module.network.aws_vpc.this", "aws_vpc", "create")]
     assert (run.completed, run.actions("create"), run.actions("delete")) == (["module.network.aws_vpc.this"], {"aws_vpc"}, set())

@@ -27,7 +27,7 @@ def assumed(principal: Principal) -> Asking:
 
 # Each asks for the role `push`, and is wrong in one way.
 FORGED: dict[str, Asking] = {
-    "another repository of the owner": github(f"{'repo:acme/other'}:environment:dev-push", "23"),
+    "another repository of the owner": github("repo:acme/other:environment:dev-push", "23"),
     "a fork": github("repo:mallory/sluice:environment:dev-push", "99"),
     "the name after it was given up and taken by somebody else": github(f"{OLD}:environment:dev-push", "99"),
     "the new form with another owner's id": github("repo:acme@12/sluice@22:environment:dev-push"),
@@ -114,7 +114,7 @@ FORGED_PODS: dict[str, Asking] = {
     "another ServiceAccount": pod("sluice", "sluice2"),
     "another cluster of the account": RIGHT_POD.but(eks_cluster_arn=f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/other"),
     "a cluster of that name elsewhere": RIGHT_POD.but(eks_cluster_arn=f"arn:aws:eks:us-east-1:{ACCOUNT}:cluster/sluice-dev"),
-    "another account": RIGHT_POD.but(SourceAccount="999999999999", **{"aws:SourceAccount": "999999999999"}),
+    "another account": RIGHT_POD.but(SourceAccount="999999999999"),
     "no cluster": RIGHT_POD.but(eks_cluster_arn=None),
     "no namespace": RIGHT_POD.but(kubernetes_namespace=None),
     "no ServiceAccount": RIGHT_POD.but(kubernetes_service_account=None),

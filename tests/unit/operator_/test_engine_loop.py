@@ -195,12 +195,40 @@ def test_a_pod_that_does_not_answer_holds_the_key_back() -> None:
     with_bench(work)
 
 
+def test_a_pod_that_no_watch_told_of_holds_the_key_back() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        service.late = True
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready")[1] == "Converging")
+        first = bench.server.objects[PODS.path(SPACE, "web-1-a")]
+        metadata = {"ownerReferences": first["metadata"]["ownerReferences"]}
+        status = {**first["status"], "podIP": "127.0.0.2"}  # nobody answers there
+        await bench.make(PODS, "web-1-b", metadata=metadata, spec={"nodeName": "n"}, status=status)
+        service.late = False
+        await bench.until(lambda: any(pod.metadata.name == "web-1-b" for pod in bench.cache.pods(SPACE)))
+        await asyncio.sleep(0.5)
+        assert bench.secret("alpha") is None
+
+    with_bench(work)
+
+
 def test_a_refused_call_is_told_and_what_else_there_is_goes_on() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         bench.server.faults["PATCH", "/pods/"] = 403
         await bench.look()
         await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "Forbidden"))
         await bench.until(lambda: bench.secret("alpha"))
+
+    with_bench(work)
+
+
+def test_what_is_only_for_the_audit_holds_no_key_back() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        bench.server.faults["GET", "/poddisruptionbudgets"] = 403
+        await bench.look()
+        await bench.until(lambda: bench.secret("alpha"))
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "ProbesWired") == ("Unknown", "NotAudited"))
+        assert bench.condition(KEY_SETS, "main", "Degraded") == ("True", "Forbidden")
 
     with_bench(work)
 

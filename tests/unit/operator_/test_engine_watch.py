@@ -7,8 +7,10 @@ import asyncio
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import kopf
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -29,6 +31,12 @@ def test_kopf_writes_nothing_and_looks_at_no_other_namespace() -> None:
     assert (options.posting.enabled, options.posting.loggers) == (False, False)
     assert (options.scanning.disabled, options.peering.standalone) == (True, True)
     assert options.persistence.finalizer.startswith("sluice.dev/")
+    secret: Any = {"metadata": {"name": "alpha"}, "data": {"key": "canary"}}
+    patch: Any = kopf.Patch()
+    handler: Any = "any"
+    options.persistence.diffbase_storage.store(body=secret, patch=patch, essence=secret)
+    options.persistence.progress_storage.store(key=handler, record={}, body=secret, patch=patch)
+    assert (options.persistence.diffbase_storage.build(body=secret), dict(patch)) == ({}, {})
 
 
 def test_there_are_handlers_of_events_only() -> None:
