@@ -60,7 +60,7 @@ class Cluster:
         try:
             yield Namespace(self, name)
         finally:
-            self.kubectl("delete", "namespace", name, "--wait=false")
+            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
     def _run(self, command: Sequence[str], stdin: str | None, seconds: float) -> str:
         done = subprocess.run(

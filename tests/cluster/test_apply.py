@@ -73,13 +73,14 @@ def test_a_second_apply_changes_nothing(quiet: Namespace, name: str, way: str) -
 def live(space: Namespace, text: str) -> list[Document]:
     """The objects as they are, without what controllers say of them; with the time at which the last apply changed one."""
     found: list[Document] = json.loads(space.kubectl("get", "--filename=-", "--output=json", stdin=text))["items"]
+    scaled = {each["metadata"]["name"] for each in documents(text) if "replicas" not in each.get("spec", {})}
     for document in found:
         document.pop("status", None)
         metadata = document["metadata"]
-        # A status has a part in them, and an autoscaler in the number of pods, which is then not in the render.
+        # A status has a part in them, and an autoscaler in the number of pods, which is then not in what was rendered.
         del metadata["resourceVersion"]
         metadata.pop("generation", None)
-        if "replicas:" not in text:
+        if metadata["name"] in scaled:
             document.get("spec", {}).pop("replicas", None)
         metadata["managedFields"] = [each for each in metadata.get("managedFields", []) if each["manager"] == MANAGER]
     return found
