@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 CLUSTER ?= tests/image tests/cluster
-SOAK ?= chaos image cluster
+SOAK ?= chaos image cluster operator platform
 UPGRADE ?=
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -68,6 +68,7 @@ lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
 	@$(COMPILE) --extra aws --extra embedded --extra fast --extra operator -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
+	@printf '%s\n' 'parliament>=1.6.4' 'setuptools<81' | $(RESOLVE) - -o tests/platform/parliament.txt
 
 clean: ## remove the environment and caches; data under .sluice stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

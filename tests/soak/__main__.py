@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests import docs
 from tests.conftest import ROOT
 from tests.operator import soak as operator
+from tests.platform import soak as platform
 from tests.soak import chaos, cluster, load
 from tests.soak.chaos import Arena, Books, Kill, Run
 
@@ -118,6 +119,7 @@ def build_twice() -> None:
 
 main.add_command(cluster.main)
 main.add_command(operator.main)
+main.add_command(platform.main, "platform")
 
 if __name__ == "__main__":
     main()
