@@ -1,7 +1,7 @@
 """The API key and the published key set: the contract between the operator and the service.
 
-Pure: the clock and the randomness are parameters, nothing here does I/O. The operator imports this and nothing else
-of sluice.
+Pure: the clock and the randomness are parameters, nothing here does I/O. The operator imports this and,
+for the look of its log lines, sluice.logs.
 
 A key reads `slk_<environment>_<43 base62><6 base62>`: 256 random bits, then the CRC-32 of all before it, so that a
 mistyped or cut key is told apart from an unknown one, and a scanner can tell a leaked one from noise. Only
