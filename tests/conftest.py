@@ -6,6 +6,7 @@ missing part that our CI installs (requirements/dev.txt, .ci/run) is a failure: 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections import defaultdict
@@ -15,8 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import structlog
 
-from sluice import settings
+from sluice import logs, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # Names that libraries under us read by themselves.
@@ -46,6 +48,18 @@ PARTS = {
     "git clone": Part(f"{ROOT}/.git", "clone the repository instead of unpacking an archive", in_ci=True),
     "package manager log": Part("/var/log/dpkg.log", "run the tests on Debian or Ubuntu", in_ci=False),
 }
+
+
+@pytest.fixture
+def logging_put_back() -> Iterator[None]:
+    """The test may configure the process's logging: all is as before afterwards, not with a stream that is closed by then."""
+    before, level = structlog.get_config(), logging.getLogger().level
+    yield
+    structlog.configure(**before)
+    root = logging.getLogger()
+    root.setLevel(level)
+    for handler in [handler for handler in root.handlers if isinstance(handler, logs.Lines)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

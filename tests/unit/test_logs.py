@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,18 +19,11 @@ KEY = keys.mint("prod", lambda length: bytes(range(length)))
 
 
 @pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """What is logged from info on, with the process's own configuration put back afterwards."""
-    before = structlog.get_config()
-    level = logging.getLogger().level
+def lines(logging_put_back: None) -> io.StringIO:
+    """What is logged from info on."""
     stream = io.StringIO()
     logs.configure("info", stream)
-    yield stream
-    structlog.configure(**before)
-    root = logging.getLogger()
-    root.setLevel(level)
-    for handler in [handler for handler in root.handlers if isinstance(handler, logs.Lines)]:
-        root.removeHandler(handler)
+    return stream
 
 
 def last(lines: io.StringIO) -> dict[str, Any]:

@@ -98,7 +98,7 @@ async def pieces(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-def test_no_line_of_a_library_has_a_key_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_line_of_a_library_has_a_key_in_it(capsys: pytest.CaptureFixture[str], logging_put_back: None) -> None:
     logs.configure("debug")
     canary = "c2xrX3Rlc3RfMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"
     logging.getLogger("kopf.clients").warning("Ignoring an unsupported event: %r", {"data": {"key": canary}})
