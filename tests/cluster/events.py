@@ -39,8 +39,9 @@ def scale(release: Release, *replicas: int) -> None:
 
 
 def recycle(release: Release, recycled: str) -> None:
-    """Wait until some workers have said so. Ingress controllers keep connections that they do not use: GONE takes a minute."""
-    until(lambda: release.log().count(recycled) >= WORKERS, 300, f"workers say {recycled}")
+    """Wait until some more workers have said so. GONE takes a minute: ingress controllers keep connections unused."""
+    before = release.log().count(recycled)
+    until(lambda: release.log().count(recycled) >= before + WORKERS, 300, f"workers say {recycled}")
 
 
 def kill(release: Release, reaper: Reaper) -> None:

@@ -28,7 +28,7 @@ def planned(release: Release, traefik: Traefik, image: str, second_image: str) -
     """What all planned events in a row left behind."""
     crowd = {
         "service": direct(release, "--rate=60", "--connections=20", "--blind"),
-        "fresh": direct(release, "--rate=20", "--connections=10", "--fresh"),
+        "fresh": direct(release, "--rate=25", "--connections=10", "--fresh"),
         "ingress": routed(traefik, HOST, "--rate=30", "--connections=20", "--body=batch"),
     }
     with siege(release, image, crowd) as under:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.kube import Cluster, Document, Namespace, Refused, kind
+from tests.operator import stand
 from tests.operator_samples import check
 
 pytestmark = pytest.mark.timeout(600)
@@ -40,6 +41,19 @@ def test_the_api_server_finds_nothing_to_say_against_a_schema(cluster: Cluster, 
     crd = json.loads(cluster.kubectl("get", "crd", f"{name}.sluice.dev", "--output=json"))
     found = {each["type"]: each["status"] for each in crd["status"]["conditions"]}
     assert found == {"NamesAccepted": "True", "Established": "True"}
+
+
+@pytest.mark.parametrize("name", ["apikeys", "keysets"])
+def test_a_second_apply_of_a_kind_changes_nothing(cluster: Cluster, name: str) -> None:
+    def version() -> str:
+        return cluster.kubectl(
+            "get", "crd", f"{name}.sluice.dev", "--output=jsonpath={.metadata.generation}/{.metadata.resourceVersion}"
+        )
+
+    stand.install_crds(cluster)
+    before = version()
+    stand.install_crds(cluster)
+    assert version() == before
 
 
 KEY = kind(
