@@ -1,8 +1,9 @@
 # PYTHON makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer versions.
-# CLUSTER names the tests that `test-cluster` runs, SOAK the parts of `soak`.
+# CLUSTER and OPERATOR name the tests that `test-cluster` and `test-operator` run, SOAK the parts of `soak`.
 PYTHON ?= python3
 ARGS ?=
 CLUSTER ?= tests/image tests/cluster
+OPERATOR ?= tests/operator
 SOAK ?= chaos image cluster operator platform
 UPGRADE ?=
 SHELL := /bin/sh
@@ -31,7 +32,7 @@ test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a rea
 	@$(BIN)/python -m pytest -q -m 'not slow' $(CLUSTER) $(ARGS)
 
 test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that node, with faults
-	@$(BIN)/python -m pytest -q -m 'not slow' tests/operator $(ARGS)
+	@$(BIN)/python -m pytest -q -m 'not slow' $(OPERATOR) $(ARGS)
 
 test-terraform: .venv/.dev ## apply and destroy the platform on an emulated AWS (needs terraform and its aws provider)
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/platform $(ARGS)
