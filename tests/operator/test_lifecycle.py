@@ -60,11 +60,11 @@ def test_a_suspended_key_is_refused_and_comes_back_as_it_was(stand_: Stand, oper
 
 
 def test_a_key_that_expires_is_refused_and_told(stand_: Stand, operator: Operator) -> None:
-    name = stand_.key(expiresAt=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 8)))
+    name = stand_.key(expiresAt=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 20)))
     stand_.active(name)
     key = stand_.plaintext(name)
     assert set(stand_.answers(key)) == {200}
-    stand_.until_condition(name, "Ready", "Expired")
+    stand_.until_condition(name, "Ready", "Expired", 60)
     assert set(stand_.answers(key)) == {401}
 
 
