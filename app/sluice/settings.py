@@ -320,7 +320,7 @@ def contradictions(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterato
     given = [name for name in ("DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD") if env.get(name)]
     if given and not values.get("db_host") and not values.get("database_url"):
         yield f"{given[0]} is set without DB_HOST; set DB_HOST, or DATABASE_URL instead of all DB_*"
-    ports = values.get("port", 8080), values.get("admin_port", 8081)
+    ports = chosen(values, "PORT"), chosen(values, "ADMIN_PORT")
     if ports[0] == ports[1] != 0:
         yield "PORT and ADMIN_PORT are the same; probes and metrics need a port of their own"
     # A body is counted at the size it may grow to: one larger than the room would never be let in.

@@ -6,6 +6,7 @@ So the KeySet's existence is the mark that it was done, and an ApiKey that someb
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,8 +28,7 @@ class BadDocument(ValueError):
 
 async def keep_trying(api: Api, namespace: str, configmap: str) -> None:
     """Until it is done, or can not be."""
-    tries = 0
-    while True:
+    for seconds in itertools.chain(RETRY_SECONDS, itertools.repeat(RETRY_SECONDS[-1])):
         try:
             await make(api, namespace, configmap)
             return
@@ -37,8 +37,7 @@ async def keep_trying(api: Api, namespace: str, configmap: str) -> None:
             return
         except ApiError as error:
             log.warning("bootstrap waits", configmap=configmap, told=str(error))
-        await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
-        tries += 1
+        await asyncio.sleep(seconds)
 
 
 async def make(api: Api, namespace: str, configmap: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import secrets
 from datetime import datetime
 from functools import singledispatchmethod
@@ -54,10 +55,8 @@ class Doer:
             plain = keys.mint(action.environment)
             data = key_data(plain)
             marks = replace(marks, annotations={**marks.annotations, names.DIGEST: keys.digest(plain)})
-        try:
+        with contextlib.suppress(AlreadyExists):
             await self._create(key, action.secret, names.KEY_TYPE, data, marks, action.immutable)
-        except AlreadyExists:
-            self._observer.unseen.forget(key.namespace, action.secret)
 
     @do.register
     async def _(self, action: actions.RestoreVersion, key: Key) -> None:
@@ -167,10 +166,8 @@ class Doer:
         body = {"metadata": {"name": name, **written(marks)}, "type": kind, "data": data, "immutable": immutable}
         try:
             raw = await self._api.create(SECRETS, key.namespace, body)
-        except AlreadyExists:
+        finally:
             self._observer.unseen.forget(key.namespace, name)
-            raise
-        self._observer.unseen.forget(key.namespace, name)
         self._cache.put(SECRETS, raw, ours=True)
 
     async def _patch(self, key: Key, name: str, precondition: str, body: Raw) -> None:

@@ -128,8 +128,7 @@ class Engine:
         found = await asyncio.to_thread(plan, world, clock)
         if world.keyset is not None and any(type(each) is ActivateClient for each in found.actions):
             await self._surely(key, world.keyset)
-        actions = self._now(key, found.actions)
-        outcome = await self._do(key, actions)
+        outcome = await self._do(key, self._now(key, chains(found.actions)))
         if world.keyset is None:
             self._observer.memories.pop(key, None)
         if self._stuck(key, outcome.done):
@@ -147,12 +146,11 @@ class Engine:
         if await self._observer.pods_again(key, keyset):
             raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
 
-    async def _do(self, key: Key, actions: tuple[Action, ...]) -> Outcome:
+    async def _do(self, key: Key, whole: Sequence[Sequence[Action]]) -> Outcome:
         """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.
 
         Raises what makes the rest pointless: Conflict, Unavailable.
         """
-        whole = chains(actions)
         first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
         outcomes = [await self._chain(key, chain) for chain in whole[:first]]
         room, failed, end = asyncio.Semaphore(AT_ONCE), asyncio.Event(), self._monotonic() + LONGEST_SECONDS
@@ -187,17 +185,18 @@ class Engine:
             tell(key, action)
         return Outcome(tuple(chain))
 
-    def _now(self, key: Key, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    def _now(self, key: Key, whole: list[list[Action]]) -> list[list[Action]]:
         """Without a publish that comes less than PUBLISH_SECONDS after the last: it is due then."""
-        if not any(isinstance(each, PublishKeySet) for each in actions):
-            return actions
+        others = [chain for chain in whole if not isinstance(chain[0], PublishKeySet)]
+        if len(others) == len(whole):
+            return whole
         memory, now = self._observer.memory(key), self._monotonic()
         left = memory.published_at + PUBLISH_SECONDS - now
         if left <= 0:
             memory.published_at = now
-            return actions
+            return whole
         self._queue.add(key, left)
-        return tuple(itertools.chain(*(chain for chain in chains(actions) if not isinstance(chain[0], PublishKeySet))))
+        return others
 
     def _stuck(self, key: Key, actions: tuple[Action, ...]) -> bool:
         """Whether the same was done the last time, so that it had no effect."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Set
 from datetime import datetime
 
 from sluice import keys
@@ -59,7 +59,7 @@ class Memory:
     def prove(self, uid: str, digest: str) -> None:
         self.proved.setdefault(uid, set()).add(digest)
 
-    def keep(self, pods: Iterable[str], published: Mapping[str, object]) -> None:
+    def keep(self, pods: Iterable[str], published: Set[str]) -> None:
         """Forget other Pods, and when other versions than `published` (`keyId/version`) were used."""
         live = set(pods)
         self.heard = {uid: value for uid, value in self.heard.items() if uid in live}

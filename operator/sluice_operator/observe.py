@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC
 
+from msgspec.structs import replace
+
 from sluice_operator import lints, names, world
 from sluice_operator.api import Api, NotFound
 from sluice_operator.asking import Asker
@@ -126,13 +128,10 @@ class Observer:
         if seen.published is not None and seen.published.authentic and seen.published.document is not None:
             memory.know(seen.published.document)
         memory.ready |= {pod.metadata.uid for pod in facts if pod.ready}
-        memory.keep([pod.metadata.uid for pod in facts], {f"{entry.key_id}/{entry.version}": 1 for entry in world.entries(seen)})
-        return World(
-            keyset=keyset,
-            keys=seen.keys,
-            unreadable=seen.unreadable,
+        memory.keep([pod.metadata.uid for pod in facts], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
+        return replace(
+            seen,
             secrets=secrets,
-            published=seen.published,
             known=dict(memory.known),
             target=Target(lints.wanted_replicas(deployment.raw)) if deployment is not None else None,
             pods=tuple(pod_of(facts_of, memory) for facts_of in facts),

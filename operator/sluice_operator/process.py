@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Coroutine
 from functools import partial
@@ -90,8 +91,7 @@ class Process:
 
     async def _known(self) -> None:
         """Wait until the API server answers and has our kinds."""
-        tries = 0
-        while True:
+        for seconds in itertools.chain(WAIT_SECONDS, itertools.repeat(WAIT_SECONDS[-1])):
             try:
                 missing = set(OF_KIND) - await self.api.kinds()
                 if not missing:
@@ -99,8 +99,7 @@ class Process:
                 log.error("kinds not installed", missing=sorted(missing))
             except ApiError as error:
                 log.warning("api server not reached", told=error.told)
-            await asyncio.sleep(WAIT_SECONDS[min(tries, len(WAIT_SECONDS) - 1)])
-            tries += 1
+            await asyncio.sleep(seconds)
 
     def _engine(self) -> Engine:
         doer = Doer(self.api, self.cache, self.asker, self.observer, self._settings.pod_name)
