@@ -10,8 +10,8 @@ from threading import Event
 
 import pytest
 from tests.integration.scrape import scrape, unaccounted
-from tests.soak import chaos, load
-from tests.soak.__main__ import keep, resumed
+from tests.soak import chaos, kept, load
+from tests.soak.__main__ import resumed
 from tests.soak.chaos import Arena, Books, Kill, Run
 from tests.soak.load import Client
 
@@ -59,7 +59,7 @@ def test_the_books_find_what_is_lost_doubled_or_of_nobody() -> None:
 
 def test_a_run_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
     run = Run(seed=1, total=5, kills=[Kill("worker", 0.1)], positions={"c": 7})
-    keep(tmp_path, run)
+    kept.keep(tmp_path, run)
     assert resumed(tmp_path, Run(seed=1, total=5)) == run
     assert resumed(tmp_path, Run(seed=2, total=5)) == Run(seed=2, total=5)
     assert list(tmp_path.iterdir()) == []

@@ -32,6 +32,7 @@ from tests.operator.operators import Operator
 from tests.operator.processes import Clients, Proxy
 from tests.operator.stand import KEYSET, Stand
 from tests.operator.target import Target
+from tests.soak import kept
 from tools.cluster import run as cluster_run
 
 REPORT = ROOT / "docs" / "reliability.md"
@@ -238,7 +239,7 @@ def main(only: tuple[str, ...], folder: Path, write: bool) -> None:
 
     Needs what tests/operator needs.
     """
-    run = resumed(folder)
+    run = kept.found(folder, Run) or Run()
     for name in only:
         run.figures.pop(name, None)
     work(run, [name for name in only or PARTS if name not in run.figures], folder)
@@ -256,12 +257,6 @@ def main(only: tuple[str, ...], folder: Path, write: bool) -> None:
     shutil.rmtree(folder)
 
 
-def resumed(folder: Path) -> Run:
-    folder.mkdir(parents=True, exist_ok=True)
-    state = folder / "run.json"
-    return msgspec.json.decode(state.read_bytes(), type=Run) if state.is_file() else Run()
-
-
 def work(run: Run, left: list[str], folder: Path) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress, contextlib.ExitStack() as stack:
@@ -275,5 +270,5 @@ def work(run: Run, left: list[str], folder: Path) -> None:
             progress.update(task, description=f"{name:8}")
             run.figures[name] = PARTS[name](at)
             at.clear()
-            (folder / "run.json").write_bytes(msgspec.json.encode(run))
+            kept.keep(folder, run)
             progress.advance(task)

@@ -27,6 +27,7 @@ from tests.platform.lives import Life, Step
 from tests.platform.runs import Failed, Told, completed
 from tests.platform.tables import table
 from tests.platform.terraform import FOLDER
+from tests.soak import kept
 
 REPORT = FOLDER / "docs" / "proof.md"
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-platform"
@@ -97,7 +98,7 @@ def main(at_most: int | None, only: tuple[str, ...], folder: Path, write: bool) 
     run = Run(now()) if only else resumed(folder)
     left = {name: part for name, part in parts().items() if name in only or (not only and name not in run.results)}
     try:
-        work(run, dict(list(left.items())[:at_most]), (lambda: None) if only else lambda: keep(folder, run))
+        work(run, dict(list(left.items())[:at_most]), (lambda: None) if only else lambda: kept.keep(folder, run))
     except (Failed, account.NoTerraform) as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(report(run)))
@@ -117,17 +118,7 @@ def now() -> str:
 
 def resumed(folder: Path) -> Run:
     """The run that `folder` keeps, else a new one."""
-    state = folder / "run.json"
-    if state.is_file():
-        return msgspec.json.decode(state.read_bytes(), type=Run)
-    folder.mkdir(parents=True, exist_ok=True)
-    return Run(now())
-
-
-def keep(folder: Path, run: Run) -> None:
-    new = folder / "run.new"
-    new.write_bytes(msgspec.json.encode(run))
-    new.replace(folder / "run.json")
+    return kept.found(folder, Run) or Run(now())
 
 
 def work(run: Run, todo: dict[str, Part], keep: Callable[[], None]) -> None:

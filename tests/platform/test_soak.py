@@ -13,6 +13,7 @@ from tests.platform.lives import Step
 from tests.platform.runs import Failed
 from tests.platform.soak import Run
 from tests.platform.terraform import FOLDER
+from tests.soak import kept
 
 STEP = Step("first apply", 101.4, made=99, replaced=1)
 
@@ -20,7 +21,7 @@ STEP = Step("first apply", 101.4, made=99, replaced=1)
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     run = soak.resumed(tmp_path / "new")
     run.results["interrupted"] = [STEP]
-    soak.keep(tmp_path / "new", run)
+    kept.keep(tmp_path / "new", run)
     assert soak.resumed(tmp_path / "new") == run
 
 

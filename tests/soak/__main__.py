@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import msgspec
 import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,7 +17,7 @@ from tests import docs
 from tests.conftest import ROOT
 from tests.operator import soak as operator
 from tests.platform import soak as platform
-from tests.soak import chaos, cluster, load
+from tests.soak import chaos, cluster, kept, load
 from tests.soak.chaos import Arena, Books, Kill, Run
 
 REPORT = ROOT / "docs" / "reliability.md"
@@ -46,7 +45,7 @@ def kill_parts(kills: int, at_most: int | None, seed: int, folder: Path, write: 
     """
     run = resumed(folder, Run(seed=seed, total=kills))
     with chaos.arena(folder, run) as arena:
-        fought(arena, run.plan()[len(run.kills) :][:at_most], lambda: keep(folder, run))
+        fought(arena, run.plan()[len(run.kills) :][:at_most], lambda: kept.keep(folder, run))
         books = arena.books()
         found = [*books.missing, *books.doubled, *books.strangers, *load.failures(arena.clients)]
     text = "\n".join(report(run, books))
@@ -63,20 +62,12 @@ def kill_parts(kills: int, at_most: int | None, seed: int, folder: Path, write: 
 
 def resumed(folder: Path, run: Run) -> Run:
     """The run that `folder` keeps when it has the same seed and length, else `run` in an empty folder."""
-    state = folder / "run.json"
-    if state.is_file():
-        kept = msgspec.json.decode(state.read_bytes(), type=Run)
-        if (kept.seed, kept.total) == (run.seed, run.total):
-            return kept
+    before = kept.found(folder, Run)
+    if before is not None and (before.seed, before.total) == (run.seed, run.total):
+        return before
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return run
-
-
-def keep(folder: Path, run: Run) -> None:
-    new = folder / "run.new"
-    new.write_bytes(msgspec.json.encode(run))
-    new.replace(folder / "run.json")
 
 
 def fought(arena: Arena, parts: list[str], keep: Callable[[], None]) -> None:

@@ -28,6 +28,7 @@ from tests.cluster.reaper import PRIVILEGED, Reaper
 from tests.cluster.release import Release, through
 from tests.cluster.siege import Aftermath, Siege, direct, routed, siege
 from tests.conftest import ROOT
+from tests.soak import kept
 
 REPORT = ROOT / "docs" / "reliability.md"
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-cluster"
@@ -209,7 +210,7 @@ def main(rounds: int, at_most: int | None, folder: Path, write: bool) -> None:
     try:
         with contextlib.ExitStack() as stack:
             place = Place(stack.enter_context(bed.any_cluster()), stack)
-            work(place, run, dict(list(left.items())[:at_most]), lambda: keep(folder, run))
+            work(place, run, dict(list(left.items())[:at_most]), lambda: kept.keep(folder, run))
     except bed.Missing as missing:
         raise click.ClickException(str(missing)) from missing
     if len(run.results) < len(parts(rounds)):
@@ -227,20 +228,12 @@ def main(rounds: int, at_most: int | None, folder: Path, write: bool) -> None:
 
 def resumed(folder: Path, rounds: int) -> Run:
     """The run that `folder` keeps when it has as many rounds, else a new one."""
-    state = folder / "run.json"
-    if state.is_file():
-        kept = msgspec.json.decode(state.read_bytes(), type=Run)
-        if kept.rounds == rounds:
-            return kept
+    run = kept.found(folder, Run)
+    if run is not None and run.rounds == rounds:
+        return run
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return Run(rounds)
-
-
-def keep(folder: Path, run: Run) -> None:
-    new = folder / "run.new"
-    new.write_bytes(msgspec.json.encode(run))
-    new.replace(folder / "run.json")
 
 
 def work(place: Place, run: Run, todo: dict[str, Part], keep: Callable[[], None]) -> None:
