@@ -129,7 +129,8 @@ def test_keyset_tells_the_revision_that_every_worker_has_loaded(database: Databa
     key = keyset.add("web", version=3)
     first = keyset.publish()
     with running(database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service:
-        assert admin(service, "/keyset")[1].items() >= {"revision": first, "workers": 2, "loaded": 2, "entries": 1}.items()
+        both = {"revision": first, "workers": 2, "loaded": 2, "entries": 1}
+        until(lambda: admin(service, "/keyset")[1].items() >= both.items(), 10, "the second worker reports too")
         slow = until(service.workers)[0]
         slow.suspend()
         keyset.add("second")
