@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from tests.cluster.certificates import Authority
+from tests.certificates import Authority
 from tests.cluster.kube import (
     CONTAINER_SECURITY,
     POD_SECURITY,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.cluster.certificates import Authority
+from tests.certificates import Authority
 from tests.image.container import Container, running
 from tools import images
 from tools.images import Image
@@ -36,10 +36,12 @@ class Database:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test comes first builds: with empty caches on a busy machine that takes minutes."""
+    """Whichever test comes first builds: with empty caches on a busy machine that takes minutes. All in one process, that
+    makes the database's files once."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.xdist_group("image"))
 
 
 @pytest.fixture(scope="session", autouse=True)
