@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from tests.cluster import builds
+from tests.cluster import builds, sharing
 from tests.cluster.database import PostgreSQL
 from tests.cluster.ingress import Traefik
 from tests.cluster.kube import Cluster
@@ -60,13 +61,12 @@ def our_own() -> Iterator[Cluster]:
     if reason is not None:
         raise Missing("a Kubernetes cluster", reason)
     here = run.here()
-    was_up = sandbox.state(here) == "ready"
-    subprocess.run([*TOOL, "up"], check=True, cwd=folders.ROOT)
-    try:
+    with sharing.shared(here.folder / "users", partial(sandbox.keeper, here), partial(tool, "up"), partial(tool, "down")):
         yield Cluster(str(here.kubeconfig), [*TOOL, "load"])
-    finally:
-        if not was_up:
-            subprocess.run([*TOOL, "down"], check=True, cwd=folders.ROOT)
+
+
+def tool(word: str) -> None:
+    subprocess.run([*TOOL, word], check=True, cwd=folders.ROOT)
 
 
 def load(cluster: Cluster, name: str) -> str:
