@@ -21,8 +21,8 @@ from tools.cluster.progress import Step
 from tools.cluster.run import Run
 
 PAUSE = 0.05
-# A machine with much else to do ends hundreds of processes slowly.
-SECONDS = 90
+# On a busy machine the files of a node that was used for an hour take more than half a minute to remove.
+SECONDS = 180
 KEEPER_LOG = "keeper"
 
 
