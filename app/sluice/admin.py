@@ -37,7 +37,8 @@ JSON, PROBLEM = "application/json", "application/problem+json"
 class KeysetState(msgspec.Struct, frozen=True, rename="camel"):
     """`revision`: what every worker has loaded, null while they differ or one has none. `loaded`: workers that have one.
 
-    `entries` and `loaded_at` (the last worker's) belong to `revision`. `last_used`: by `keyId/version`, over all workers.
+    `entries` and `loaded_at` (the last worker's) belong to `revision`. `last_used`, `last_refused`: by `keyId/version`,
+    over all workers; of keys that the set has, whatever else was presented.
     """
 
     revision: str | None
@@ -46,9 +47,10 @@ class KeysetState(msgspec.Struct, frozen=True, rename="camel"):
     entries: int
     loaded_at: str | None
     last_used: dict[str, str]
+    last_refused: dict[str, str]
 
 
-def keyset_state(reports: Sequence[WorkerReport], last_used: dict[str, str]) -> KeysetState:
+def keyset_state(reports: Sequence[WorkerReport], last_used: dict[str, str], last_refused: dict[str, str]) -> KeysetState:
     revisions = {report.revision for report in reports}
     agreed = revisions.pop() if len(revisions) == 1 else None
     return KeysetState(
@@ -58,6 +60,7 @@ def keyset_state(reports: Sequence[WorkerReport], last_used: dict[str, str]) -> 
         entries=min((report.entries for report in reports), default=0),
         loaded_at=max((report.loaded_at for report in reports if report.loaded_at), default=None) if agreed else None,
         last_used=last_used,
+        last_refused=last_refused,
     )
 
 
@@ -151,7 +154,7 @@ class Admin:
 
     def _keyset_state(self) -> KeysetState:
         reports = self._workers.reports()
-        return keyset_state(reports, self._workers.last_used(reports))
+        return keyset_state(reports, self._workers.last_used(reports), self._workers.last_refused(reports))
 
     def _uptime(self) -> str:
         return f"{int(self._clock() - self._started)}s"

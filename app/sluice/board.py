@@ -49,7 +49,7 @@ BEAT = 1.0
 class WorkerReport(msgspec.Struct, frozen=True):
     """What a worker tells once a second. `beat`: time.monotonic(), the same clock in every process of a machine.
 
-    `loaded`: every source of keys was read at least once. `last_used`: RFC 3339 by `keyId/version`.
+    `loaded`: every source of keys was read at least once. `last_used`, `last_refused`: RFC 3339 by `keyId/version`.
     """
 
     pid: int
@@ -59,6 +59,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     entries: int = 0
     loaded_at: str | None = None
     last_used: dict[str, str] = {}
+    last_refused: dict[str, str] = {}
 
 
 class Board:
@@ -135,12 +136,13 @@ def exists(pid: int) -> bool:
 
 
 class Workers:
-    """The parent's view of its workers. It remembers when keys were used by workers that are gone."""
+    """The parent's view of its workers. It remembers when keys were used, or refused, by workers that are gone."""
 
     def __init__(self, board: Board, exists: Callable[[int], bool] = exists) -> None:
         self._board = board
         self._exists = exists
-        self._past: dict[str, str] = {}
+        self._used: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         # The monitor sweeps while requests to the admin port read.
         self._lock = threading.Lock()
 
@@ -150,12 +152,16 @@ class Workers:
             found = self._board.reports()
             for report in found:
                 if not self._exists(report.pid):
-                    self._past = newest([self._past, report.last_used])
+                    self._used = newest([self._used, report.last_used])
+                    self._refused = newest([self._refused, report.last_refused])
                     self._board.forget(report.pid)
             return [report for report in found if self._exists(report.pid)]
 
     def last_used(self, reports: Sequence[WorkerReport]) -> dict[str, str]:
-        return newest([self._past, *(report.last_used for report in reports)])
+        return newest([self._used, *(report.last_used for report in reports)])
+
+    def last_refused(self, reports: Sequence[WorkerReport]) -> dict[str, str]:
+        return newest([self._refused, *(report.last_refused for report in reports)])
 
 
 def newest(uses: Iterable[dict[str, str]]) -> dict[str, str]:
@@ -193,9 +199,17 @@ class Heart:
 
     def _report(self) -> None:
         keys = self._keys
-        loaded_at = keyring.rfc3339(keys.loaded_at) if keys.loaded_at else None
         self._board.report(
-            WorkerReport(os.getpid(), time.monotonic(), keys.loaded, keys.revision, keys.entries, loaded_at, keys.last_used())
+            WorkerReport(
+                pid=os.getpid(),
+                beat=time.monotonic(),
+                loaded=keys.loaded,
+                revision=keys.revision,
+                entries=keys.entries,
+                loaded_at=keyring.rfc3339(keys.loaded_at) if keys.loaded_at else None,
+                last_used=keys.last_used(),
+                last_refused=keys.last_refused(),
+            )
         )
 
     def _run(self) -> None:

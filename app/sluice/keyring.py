@@ -36,12 +36,13 @@ DETAILS = {
 
 
 class Use:
-    """When a key version was last accepted. Shared by the old and the new set, so that a swap forgets no use."""
+    """When a key version was last accepted, and last refused. Shared by the old and the new set: a swap forgets neither."""
 
-    __slots__ = ("at",)
+    __slots__ = ("at", "refused_at")
 
     def __init__(self) -> None:
         self.at: datetime | None = None
+        self.refused_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Keyring:
         now = self._clock()
         reason = keys.refusal(slot.entry, now)
         if reason is not None:
+            slot.use.refused_at = now
             raise errors.Unauthorized(DETAILS[reason], reason=reason)
         slot.use.at = now
         return slot.entry
@@ -129,8 +131,11 @@ class Keyring:
 
     def last_used(self) -> dict[str, str]:
         """When each `keyId/version` of the set was last accepted by this worker, RFC 3339 to the second."""
-        used = ((slot.entry, slot.use.at) for slot in self._set.slots.values())
-        return {name_of(entry): rfc3339(at) for entry, at in used if at is not None}
+        return dated((slot.entry, slot.use.at) for slot in self._set.slots.values())
+
+    def last_refused(self) -> dict[str, str]:
+        """When each was last refused: only who has a key of the set can cause that, so there are as many as it has entries."""
+        return dated((slot.entry, slot.use.refused_at) for slot in self._set.slots.values())
 
     def _unknown(self) -> errors.ApiError:
         if self.loaded:
@@ -178,6 +183,10 @@ def plain_entry(key: str) -> keys.KeyEntry:
 def slots_of(entries: Iterable[keys.KeyEntry], uses: Mapping[str, Use]) -> dict[str, Slot]:
     """By digest, a later entry in the place of an earlier one; a key version that was there before keeps its Use."""
     return {entry.digest: Slot(entry, uses.get(name_of(entry)) or Use()) for entry in entries}
+
+
+def dated(uses: Iterable[tuple[keys.KeyEntry, datetime | None]]) -> dict[str, str]:
+    return {name_of(entry): rfc3339(at) for entry, at in uses if at is not None}
 
 
 def name_of(entry: keys.KeyEntry) -> str:

@@ -28,6 +28,7 @@ class StageVersion(Struct, frozen=True, kw_only=True):
     """Make a version Secret. The only place where randomness is drawn: `keys.mint(environment)`, its digest into DIGEST.
 
     `digest` given (Provided): no data; the annotation holds it. `environment` is then not used. AlreadyExists is a success.
+    `since`: when the reason for it came about, if that is known; for metrics only, as every `since` and `reason` here.
     """
 
     secret: str
@@ -35,6 +36,7 @@ class StageVersion(Struct, frozen=True, kw_only=True):
     digest: str | None
     immutable: bool
     marks: Marks
+    since: datetime | None = None
 
 
 class RestoreVersion(Struct, frozen=True, kw_only=True):
@@ -48,11 +50,12 @@ class RestoreVersion(Struct, frozen=True, kw_only=True):
 
 
 class AdoptVersion(Struct, frozen=True, kw_only=True):
-    """Give a version Secret its labels, annotations and owner (again)."""
+    """Give a version Secret its labels, annotations and owner (again). `reason`: why it is handed out by that (Provided)."""
 
     secret: str
     marks: Marks
     precondition: str
+    reason: str | None = None
 
 
 class PublishKeySet(Struct, frozen=True, kw_only=True):
@@ -101,6 +104,7 @@ class ActivateClient(Struct, frozen=True, kw_only=True):
     digest: str
     marks: Marks
     precondition: str | None
+    reason: str | None = None
 
 
 class RepairClient(ActivateClient, frozen=True, kw_only=True):
@@ -122,10 +126,11 @@ class DropPlaintext(Struct, frozen=True):
 
 
 class RetireVersion(Struct, frozen=True):
-    """Delete a version Secret."""
+    """Delete a version Secret. `since`: when it was due by the clock."""
 
     secret: str
     precondition: str
+    since: datetime | None = None
 
 
 class SetStatus(Struct, frozen=True):
@@ -165,10 +170,14 @@ Action = (
 
 
 class Plan(Struct, frozen=True):
-    """`next_deadline`: when the same world would give another plan, by the earlier of the two clocks; None: never."""
+    """`next_deadline`: when the same world would give another plan, by the earlier of the two clocks; None: never.
+
+    `foreign`: Secrets of others that keys wait for. No watch tells when one goes.
+    """
 
     actions: tuple[Action, ...]
     next_deadline: datetime | None
+    foreign: frozenset[str] = frozenset()
 
     def delay(self, clock: Clock) -> timedelta | None:
         """How long nothing has to be done, if nothing changes."""

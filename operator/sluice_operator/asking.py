@@ -24,12 +24,13 @@ MAX_BYTES = 4 << 20
 
 
 class KeysetAnswer(Struct, frozen=True, rename="camel"):
-    """`GET /keyset`, as the service and the recipe in docs/operator.md answer it."""
+    """`GET /keyset`, as the service and the recipe in docs/operator.md answer it. All but `revision` may be left out."""
 
     revision: str | None
     workers: int = 1
     loaded: int = 1
     last_used: dict[str, str] = field(default_factory=dict)
+    last_refused: dict[str, str] = field(default_factory=dict)
 
 
 class Identity(Struct, frozen=True):
@@ -42,10 +43,11 @@ class WhoamiAnswer(Struct, frozen=True):
 
 
 class Heard(Struct, frozen=True):
-    """A Pod's answer. `last_used`: by `keyId/version`."""
+    """A Pod's answer. `last_used`, `last_refused`: by `keyId/version`."""
 
     report: Report
     last_used: Mapping[str, datetime]
+    last_refused: Mapping[str, datetime]
 
 
 class Asker:
@@ -59,9 +61,8 @@ class Asker:
             answer = msgspec.json.decode(body or b"", type=KeysetAnswer)
         except msgspec.DecodeError:
             return None
-        dates = {name: reading.moment(text) for name, text in answer.last_used.items()}
-        used = {name: date for name, date in dates.items() if date is not None}
-        return Heard(Report(answer.revision, answer.workers, answer.loaded), used)
+        report = Report(answer.revision, answer.workers, answer.loaded)
+        return Heard(report, dates(answer.last_used), dates(answer.last_refused))
 
     async def whoami(self, ip: str, target: TargetReference, key: str) -> Identity | None:
         """Whom the Pod takes the owner of `key` for; None: it does not accept it."""
@@ -94,6 +95,12 @@ class Asker:
                 return await read_all(answer.content)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
+
+
+def dates(told: Mapping[str, str]) -> dict[str, datetime]:
+    """Those that are dates."""
+    read = {name: reading.moment(text) for name, text in told.items()}
+    return {name: date for name, date in read.items() if date is not None}
 
 
 async def read_all(content: aiohttp.StreamReader) -> bytes | None:

@@ -25,7 +25,7 @@ from sluice_operator.observe import Observer, is_up
 from sluice_operator.queue import Key
 from sluice_operator.reading import PodFacts, plaintext
 from sluice_operator.resources import EVENTS, OF_KIND, PODS, SECRETS, Raw
-from sluice_operator.world import Published
+from sluice_operator.world import Published, Secret
 
 COMPONENT = "sluice-operator"
 AT_ONCE = 10
@@ -57,6 +57,7 @@ class Doer:
             marks = replace(marks, annotations={**marks.annotations, names.DIGEST: keys.digest(plain)})
         with contextlib.suppress(AlreadyExists):
             await self._create(key, action.secret, names.KEY_TYPE, data, marks, action.immutable)
+            metrics.took("Staged", action.since, self._api.clock().server)
 
     @do.register
     async def _(self, action: actions.RestoreVersion, key: Key) -> None:
@@ -67,6 +68,7 @@ class Doer:
     @do.register
     async def _(self, action: actions.AdoptVersion, key: Key) -> None:
         await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks)})
+        self._handed_out(key, action.secret, action.reason)
 
     @do.register
     async def _(self, action: actions.PublishKeySet, key: Key) -> None:
@@ -78,7 +80,9 @@ class Doer:
             await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
         document, memory = keys.parse_document(action.document), self._observer.memory(key)
         memory.know(document)
+        memory.converging = action.revision
         if isinstance(before, Published):
+            self._published(key, document, before)
             if revoked(document) - revoked(before.document):
                 memory.revoking = {action.revision}
             if not before.authentic:
@@ -104,11 +108,7 @@ class Doer:
     @do.register
     async def _(self, action: actions.ActivateClient, key: Key) -> None:
         await self._hand_out(action, key)
-        made = self._cache.secret(key.namespace, action.source)
-        if made is not None:
-            passed = self._api.clock().server - made.metadata.creation_timestamp
-            metrics.ROTATION_SECONDS.labels("Activated").observe(max(0.0, passed.total_seconds()))
-        metrics.ROTATIONS.labels("First" if action.precondition is None else "Rotated").inc()
+        self._handed_out(key, action.source, action.reason)
 
     @do.register
     async def _(self, action: actions.RepairClient, key: Key) -> None:
@@ -120,6 +120,8 @@ class Doer:
         await self._api.delete(SECRETS, key.namespace, action.secret, action.precondition)
         self._cache.remove(SECRETS, key.namespace, action.secret)
         self._observer.unseen.forget(key.namespace, action.secret)
+        if isinstance(action, actions.RetireVersion):
+            metrics.took("Retired", action.since, self._api.clock().server)
 
     @do.register
     async def _(self, action: actions.DropPlaintext, key: Key) -> None:
@@ -151,6 +153,23 @@ class Doer:
             await self._create(key, action.secret, names.KEY_TYPE, data, action.marks)
         else:
             await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
+
+    def _published(self, key: Key, document: keys.KeySetDocument, before: Published) -> None:
+        """Measure the staged versions that `document` has and `before` had not."""
+        old = {entry.digest for entry in before.document.entries} if before.document is not None else set()
+        now, memory = self._api.clock().server, self._observer.memory(key)
+        for entry in document.entries:
+            made = self._cache.secret(key.namespace, names.version_secret(entry.key_id, entry.version))
+            if entry.digest not in old and isinstance(made, Secret) and made.note(names.ACTIVATED_AT) is None:
+                memory.staged[made.name] = made.metadata.creation_timestamp
+                metrics.took("Published", made.metadata.creation_timestamp, now)
+
+    def _handed_out(self, key: Key, version: str, reason: str | None) -> None:
+        """Count a version that was handed out, and when it had been made. No reason: it was not, or not now."""
+        made = self._cache.secret(key.namespace, version)
+        if reason is not None:
+            metrics.ROTATIONS.labels(reason).inc()
+            metrics.took("Activated", made.metadata.creation_timestamp if made is not None else None, self._api.clock().server)
 
     async def _plaintext(self, key: Key, name: str, digest: str) -> str:
         """The key in a Secret, when it has that digest; raises Conflict when it has not."""

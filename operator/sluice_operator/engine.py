@@ -9,11 +9,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 import structlog
 from msgspec import Struct
 
+from sluice import keys
 from sluice_operator import keyset_status, metrics
 from sluice_operator.actions import (
     Action,
@@ -21,6 +21,7 @@ from sluice_operator.actions import (
     AnnotatePods,
     AwaitConvergence,
     EmitEvent,
+    Plan,
     ProbeWhoami,
     PublishKeySet,
     SetStatus,
@@ -35,6 +36,8 @@ from sluice_operator.observe import Observer, UnreadableKeySet
 from sluice_operator.plan import plan
 from sluice_operator.queue import Key, Queue
 from sluice_operator.resources import KEY_SETS, PODS
+from sluice_operator.times import Clock
+from sluice_operator.world import World
 
 # A KeySet is looked at this often when nothing happens: Pods are asked when keys were last used.
 REGULAR_SECONDS = 60.0
@@ -126,6 +129,8 @@ class Engine:
         clock = self._api.clock()
         # In a thread: a thousand keys take a while, and the Lease and the probes do not wait.
         found = await asyncio.to_thread(plan, world, clock)
+        self._measure(self._observer.memory(key), world, found.actions)
+        delay = self._delay(key, found, clock)
         if world.keyset is not None and any(type(each) is ActivateClient for each in found.actions):
             await self._surely(key, world.keyset)
         outcome = await self._do(key, self._now(key, chains(found.actions)))
@@ -138,7 +143,7 @@ class Engine:
             self._queue.failed(key)
         else:
             self._queue.succeeded(key)
-        await self._follow(key, outcome.done, found.delay(clock), world.keyset)
+        await self._follow(key, outcome.done, delay, world.keyset)
         return "refused" if outcome.refused else "ok"
 
     async def _surely(self, key: Key, keyset: KeySet) -> None:
@@ -205,7 +210,14 @@ class Engine:
         self._last[key] = writes
         return again
 
-    async def _follow(self, key: Key, actions: Sequence[Action], delay: timedelta | None, keyset: KeySet | None) -> None:
+    def _delay(self, key: Key, found: Plan, clock: Clock) -> float | None:
+        """In how many seconds time alone, or what nobody tells of, may change the plan; None: never."""
+        deadline = found.delay(clock)
+        foreign = self._observer.memory(key).wait_for(found.foreign, self._monotonic())
+        delays = (deadline.total_seconds() if deadline is not None else None, foreign)
+        return min((each for each in delays if each is not None), default=None)
+
+    async def _follow(self, key: Key, actions: Sequence[Action], delay: float | None, keyset: KeySet | None) -> None:
         """When to look again: at once when something was done, else when something can have changed."""
         awaited = next((each for each in actions if isinstance(each, AwaitConvergence)), None)
         if any(not isinstance(each, QUESTIONS + REMARKS) for each in actions):
@@ -216,8 +228,7 @@ class Engine:
         elif any(isinstance(each, ProbeWhoami) for each in actions):
             self._queue.add(key, 0.0 if self._proved(key, actions) else UNPROVED_SECONDS)
         elif keyset is not None or delay is not None:
-            wait = REGULAR_SECONDS if delay is None else delay.total_seconds()
-            self._queue.add(key, min(REGULAR_SECONDS, wait))
+            self._queue.add(key, REGULAR_SECONDS if delay is None else min(REGULAR_SECONDS, delay))
 
     def _proved(self, key: Key, actions: Sequence[Action]) -> bool:
         """Whether a Pod accepted a key that it was asked with."""
@@ -236,16 +247,30 @@ class Engine:
             memory = self._observer.memory(key)
             heard = [memory.report(pod.metadata.uid) for pod in pods]
             if all(each is not None and each.report.revision == awaited.revision for each in heard):
-                self._measure(memory, awaited)
                 return
 
-    def _measure(self, memory: Memory, awaited: AwaitConvergence) -> None:
-        """Every Pod has the revision now."""
-        passed = max(0.0, (self._api.clock().server - awaited.since).total_seconds())
+    def _measure(self, memory: Memory, world: World, actions: Sequence[Action]) -> None:
+        """Once for each revision: when every Pod has it. A target without Pods has nothing to measure."""
+        document = world.published.document if world.published is not None else None
+        waiting = any(isinstance(each, PublishKeySet | AwaitConvergence) for each in actions)
+        if waiting or document is None or memory.converging != document.revision:
+            return
+        if any(pod.report is not None for pod in world.pods):
+            self._converged(memory, document)
+        elif world.pods:
+            return
+        memory.converging = None
+        memory.staged.clear()
+        memory.revoking.clear()
+
+    def _converged(self, memory: Memory, document: keys.KeySetDocument) -> None:
+        now = self._api.clock().server
+        passed = max(0.0, (now - document.generated_at).total_seconds())
         metrics.CONVERGE_SECONDS.observe(passed)
-        if awaited.revision in memory.revoking:
-            memory.revoking.clear()
+        if document.revision in memory.revoking:
             metrics.REVOCATION_SECONDS.observe(passed)
+        for made in memory.staged.values():
+            metrics.took("Converged", made, now)
 
     async def _tell_blind(self, key: Key) -> None:
         """What can not be looked at can not be planned; that it can not is told all the same."""

@@ -25,6 +25,7 @@ GOOD = {
     "Degraded": "False",
     "Expiring": "False",
     "PreviousInUse": "False",
+    "Refused": "False",
 }
 
 

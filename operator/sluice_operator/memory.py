@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
 
 from sluice import keys
@@ -11,6 +11,8 @@ from sluice_operator.asking import Heard
 
 # More revisions than a Pod can be behind, and few enough to cost nothing.
 REVISIONS = 32
+# A Secret that is in the way is looked at so soon, then each time after twice as long.
+FIRST_LOOK_SECONDS = 2.0
 
 
 class Memory:
@@ -19,9 +21,13 @@ class Memory:
     known: the digests of each revision that was published
     heard: what each Pod answered last and when, by the monotonic clock; None: it did not
     proved: digests of staged keys that each Pod accepted
+    last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
     ready, seen_ready: Pods that Kubernetes ever called Ready, and whose readiness the operator saw itself
     published_at: when a key set was written last, by the monotonic clock
+    converging: the revision that was written last, until every Pod has it
+    staged: when each version Secret was made that came into the key set since then
     revoking: revisions that were written to revoke something and that not every Pod has yet
+    foreign, foreign_since: the Secrets of others that keys wait for, and since when these, by the monotonic clock
     enforcement: why the target could not be wired
     """
 
@@ -32,8 +38,13 @@ class Memory:
         self.ready: set[str] = set()
         self.seen_ready: set[str] = set()
         self.last_used: dict[str, datetime] = {}
+        self.last_refused: dict[str, datetime] = {}
         self.published_at = float("-inf")
+        self.converging: str | None = None
+        self.staged: dict[str, datetime] = {}
         self.revoking: set[str] = set()
+        self.foreign: frozenset[str] = frozenset()
+        self.foreign_since = 0.0
         self.enforcement: str | None = None
 
     def know(self, document: keys.KeySetDocument) -> None:
@@ -45,9 +56,9 @@ class Memory:
 
     def hear(self, uid: str, heard: Heard | None, now: float) -> None:
         self.heard[uid] = (now, heard)
-        for name, date in (heard.last_used if heard is not None else {}).items():
-            if name not in self.last_used or date > self.last_used[name]:
-                self.last_used[name] = date
+        if heard is not None:
+            keep_latest(self.last_used, heard.last_used)
+            keep_latest(self.last_refused, heard.last_refused)
 
     def report(self, uid: str) -> Heard | None:
         return self.heard[uid][1] if uid in self.heard else None
@@ -59,11 +70,24 @@ class Memory:
     def prove(self, uid: str, digest: str) -> None:
         self.proved.setdefault(uid, set()).add(digest)
 
+    def wait_for(self, foreign: frozenset[str], now: float) -> float | None:
+        """In how many seconds to look whether one of `foreign` is gone: the longer they are there, the later; None: none is."""
+        if foreign != self.foreign:
+            self.foreign, self.foreign_since = foreign, now
+        return max(FIRST_LOOK_SECONDS, now - self.foreign_since) if foreign else None
+
     def keep(self, pods: Iterable[str], published: Set[str]) -> None:
-        """Forget other Pods, and when other versions than `published` (`keyId/version`) were used."""
+        """Forget other Pods, and all of other versions than `published` (`keyId/version`)."""
         live = set(pods)
         self.heard = {uid: value for uid, value in self.heard.items() if uid in live}
         self.proved = {uid: value for uid, value in self.proved.items() if uid in live}
         self.ready &= live
         self.seen_ready &= live
         self.last_used = {name: date for name, date in self.last_used.items() if name in published}
+        self.last_refused = {name: date for name, date in self.last_refused.items() if name in published}
+
+
+def keep_latest(dates: dict[str, datetime], heard: Mapping[str, datetime]) -> None:
+    for name, date in heard.items():
+        if name not in dates or date > dates[name]:
+            dates[name] = date

@@ -5,7 +5,14 @@ Labels are verbs, resources, reasons of closed lists and names that operators ga
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Literal, get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from sluice_operator import rotation
+
+Step = Literal["Staged", "Published", "Converged", "Activated", "Retired"]
 
 REGISTRY = CollectorRegistry()
 PREFIX = "sluice_operator"
@@ -24,7 +31,7 @@ ROTATIONS = Counter(
 )
 ROTATION_SECONDS = Histogram(
     f"{PREFIX}_rotation_duration_seconds",
-    "From when a version was made to the end of a step; Activated: handed out",
+    "Of one version: Staged from its reason, Published, Converged and Activated from when it was made, Retired from its end",
     ["step"],
     registry=REGISTRY,
     buckets=QUICK,
@@ -42,3 +49,20 @@ REVOCATION_SECONDS = Histogram(
     buckets=QUICK,
 )
 REPAIRS = Counter(f"{PREFIX}_drift_repairs_total", "Objects that were brought back", ["kind"], registry=REGISTRY)
+
+
+def begin() -> None:
+    """Every series is there from the start: what appears at 1 has not increased."""
+    for reason in (*rotation.URGENCY, rotation.WITHDRAWN):
+        ROTATIONS.labels(reason)
+    for step in get_args(Step):
+        ROTATION_SECONDS.labels(step)
+
+
+begin()
+
+
+def took(step: Step, since: datetime | None, now: datetime) -> None:
+    """A step of a rotation ended; None: nobody knows when it began."""
+    if since is not None:
+        ROTATION_SECONDS.labels(step).observe(max(0.0, (now - since).total_seconds()))

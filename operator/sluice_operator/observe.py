@@ -136,6 +136,7 @@ class Observer:
             target=Target(lints.wanted_replicas(deployment.raw)) if deployment is not None else None,
             pods=tuple(pod_of(facts_of, memory) for facts_of in facts),
             last_used=dict(memory.last_used),
+            last_refused=dict(memory.last_refused),
             findings=await self.audit.findings(key.namespace, keyset, deployment),
             refused=self._refusals.told(key.namespace),
             enforcement=memory.enforcement,

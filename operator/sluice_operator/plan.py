@@ -75,7 +75,7 @@ def plan(seen: World, clock: Clock) -> Plan:
         *(action for scene in scenes for action in status_of_key(scene)),
         *status_of_keyset(seen.keyset, keyset_status.of_keyset(seen.keyset, seen, ledgers, clock, not publish, room)),
     ]
-    return Plan(tuple(actions), next_deadline(seen, scenes, clock))
+    return Plan(tuple(actions), next_deadline(seen, scenes, clock), foreign(seen, ledgers))
 
 
 def orphans(seen: World, clock: Clock) -> Iterator[Action]:
@@ -198,6 +198,12 @@ def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetim
     return min((date for date in dates if date > clock.earliest), default=None)
 
 
+def foreign(seen: World, ledgers: Iterable[Ledger]) -> frozenset[str]:
+    """The names of Secrets that somebody else has and that are needed."""
+    published = {seen.published.metadata.name} if seen.published is not None and not seen.published.ours else set()
+    return frozenset(name for ledger in ledgers for name in ledger.foreign) | published
+
+
 def dates_of_key(scene: Scene) -> Iterator[datetime]:
     key = scene.ledger.key
     yield from (date for date, _ in status.upcoming(scene))
@@ -207,5 +213,6 @@ def dates_of_key(scene: Scene) -> Iterator[datetime]:
             yield overlap.decision(key, version) or version.ends_at
     if key.spec.expires_at is not None:
         yield from (key.spec.expires_at - before for before, _ in status.NOTICES)
+    yield from (forgotten for _, forgotten in status.refusals(scene))
     if (late := status.late_since(scene)) is not None:
         yield late

@@ -32,6 +32,9 @@ CONDITIONS: dict[str, str] = {
     # PreviousInUse
     "Used": "version {} was used within the last half overlap; take its successor from the client Secret",
     "NotUsed": "no superseded version is in use",
+    # Refused
+    "StillSent": "version {} was refused within the last 10 minutes: somebody goes on sending it",
+    "NotSent": "no version of the key set was refused within the last 10 minutes",
     # Expiring
     "Within30Days": "the key expires within 30 days",
     "Within7Days": "the key expires within 7 days",
@@ -96,6 +99,7 @@ WARNINGS = {
     "PlaintextLost",
     "ScopesNotAllowed",
     "SecretNotOwned",
+    "StillSent",
     "TargetNotFound",
     "Used",
     "Within1Day",

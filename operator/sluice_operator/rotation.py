@@ -12,6 +12,8 @@ from sluice_operator.model import ApiKey
 from sluice_operator.times import Clock
 
 Reason = Literal["First", "Lost", "Digest", "Requested", "Due"]
+# Of a version that is handed out although what it was made for was taken back since.
+WITHDRAWN = "Withdrawn"
 # What goes first when not all may go at once.
 URGENCY: dict[Reason, int] = {"First": 0, "Lost": 1, "Digest": 2, "Requested": 3, "Due": 4}
 # Keys that were made together do not rotate together: up to this part of the period earlier, never later.
@@ -20,9 +22,12 @@ SPREAD = 0.1
 
 def reason(ledger: Ledger, clock: Clock) -> Reason | None:
     """Why `ledger.key` needs a new version now; None: it does not, or one is on its way."""
+    return None if ledger.staged is not None else why(ledger, clock)
+
+
+def why(ledger: Ledger, clock: Clock) -> Reason | None:
+    """Why its active version needs a successor, be there one already or not."""
     active, key = ledger.active, ledger.key
-    if ledger.staged is not None:
-        return None
     if active is None:
         return "First"
     if lost(ledger):
@@ -33,6 +38,14 @@ def reason(ledger: Ledger, clock: Clock) -> Reason | None:
         return "Requested"
     date = due(key, active)
     return "Due" if date is not None and clock.earliest >= date else None
+
+
+def since(ledger: Ledger, clock: Clock) -> datetime | None:
+    """When that came about, where a date tells: when the ApiKey was made, or when its rotation was due."""
+    reason, active = why(ledger, clock), ledger.active
+    if reason == "First":
+        return ledger.key.metadata.creation_timestamp
+    return due(ledger.key, active) if reason == "Due" and active is not None else None
 
 
 def lost(ledger: Ledger) -> bool:

@@ -19,6 +19,8 @@ from sluice_operator.times import Clock
 USE_STEP = timedelta(hours=1)
 # The operator asks each Pod with a key before it hands the key out, and notes when that was in whole seconds of another clock.
 PROOF = timedelta(seconds=10)
+# So long after the last refusal Refused stays true: who sends a key that has ended can have it written twice in that time.
+REMEMBERED = timedelta(minutes=10)
 NOTICES = ((timedelta(days=1), "Within1Day"), (timedelta(days=7), "Within7Days"), (timedelta(days=30), "Within30Days"))
 
 
@@ -86,7 +88,15 @@ def upcoming(scene: Scene) -> list[tuple[datetime, str]]:
 
 
 def of_conditions(scene: Scene) -> list[Condition]:
-    return [ready(scene), published(scene), rotating(scene), previous_in_use(scene), expiring(scene), degraded(scene)]
+    return [
+        ready(scene),
+        published(scene),
+        rotating(scene),
+        previous_in_use(scene),
+        refused(scene),
+        expiring(scene),
+        degraded(scene),
+    ]
 
 
 def condition(kind: str, status: Any, reason: str, *about: str) -> Condition:
@@ -162,6 +172,20 @@ def previous_in_use(scene: Scene) -> Condition:
         if version.ends_at is not None and used is not None and used > version.ends_at - key.spec.rotation.overlap / 2:
             return condition("PreviousInUse", "True", "Used", str(version.number))
     return condition("PreviousInUse", "False", "NotUsed")
+
+
+def refused(scene: Scene) -> Condition:
+    """Whether a version that the key set has, and does not accept (now), is sent all the same."""
+    sent = sorted(number for number, forgotten in refusals(scene) if scene.clock.earliest < forgotten)
+    if sent:
+        return condition("Refused", "True", "StillSent", *map(str, sent))
+    return condition("Refused", "False", "NotSent")
+
+
+def refusals(scene: Scene) -> list[tuple[int, datetime]]:
+    """The versions of the key that were refused, and when that is no longer told."""
+    found = ((name.rpartition("/"), at) for name, at in scene.world.last_refused.items())
+    return [(int(number), at + REMEMBERED) for (key, _, number), at in found if key == scene.ledger.key.name]
 
 
 def expiring(scene: Scene) -> Condition:

@@ -97,10 +97,16 @@ def activation(scene: Scene, version: Version) -> datetime | None:
 
 def is_over(scene: Scene, version: Version) -> bool:
     """Whether a superseded version has left the key set."""
+    date = over_date(scene, version)
+    return date is not None and scene.clock.earliest >= date
+
+
+def over_date(scene: Scene, version: Version) -> datetime | None:
+    """When a superseded version leaves the key set."""
     if version.role != "superseded" or version.ends_at is None:
-        return False
+        return None
     ends_at = overlap.end(scene.ledger, version, scene.world, scene.clock)
-    return scene.clock.earliest >= overlap.removal(scene.ledger.key, ends_at)
+    return overlap.removal(scene.ledger.key, ends_at)
 
 
 def is_broken(scene: Scene, version: Version) -> bool:
@@ -138,12 +144,16 @@ def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoa
     staged, key = scene.ledger.staged, scene.ledger.key
     if staged is None or staged.secret is None or blocked(scene) is not None:
         return
-    digest = staged.digest or ""
+    digest, reason = staged.digest or "", rotation.why(scene.ledger, scene.clock) or rotation.WITHDRAWN
     if staged.plaintext and (pods := unproved(scene, staged)):
         yield ProbeWhoami(staged.secret.name, digest, key.name, staged.number, pods)
     elif key.client_secret is None:
-        wanted = marks.record(key, staged, scene.clock.latest, None)
-        yield AdoptVersion(secret=staged.secret.name, marks=wanted, precondition=staged.secret.metadata.resource_version)
+        yield AdoptVersion(
+            secret=staged.secret.name,
+            marks=marks.record(key, staged, scene.clock.latest, None),
+            precondition=staged.secret.metadata.resource_version,
+            reason=reason,
+        )
     else:
         client = scene.ledger.client
         yield ActivateClient(
@@ -152,6 +162,7 @@ def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoa
             digest=digest,
             marks=marks.client(key, staged, scene.clock.latest),
             precondition=client.metadata.resource_version if client else None,
+            reason=reason,
         )
 
 
@@ -187,6 +198,7 @@ def stage(scene: Scene) -> Iterator[StageVersion]:
         digest=digest,
         immutable=is_immutable(scene),
         marks=marks.staged(key, digest),
+        since=rotation.since(ledger, scene.clock),
     )
 
 
@@ -240,7 +252,7 @@ def removals(scene: Scene) -> Iterator[RemoveClient | RetireVersion]:
     for version in scene.ledger.versions:
         gone = version.role == "stray" or key.spec.revoked or is_over(scene, version)
         if gone and version.secret is not None and version.digest not in scene.entries:
-            yield RetireVersion(version.secret.name, version.secret.metadata.resource_version)
+            yield RetireVersion(version.secret.name, version.secret.metadata.resource_version, over_date(scene, version))
 
 
 def is_known(scene: Scene) -> bool:

@@ -102,6 +102,7 @@ class World(Struct, frozen=True, kw_only=True):
     keyset: None when no such KeySet exists; `keys` then only get a status
     unreadable: names of ApiKeys that are no ApiKey by our rules; what is published of them stays as it is
     last_used: when `keyId/version` was last accepted, over all Pods and as far back as the engine knows
+    last_refused: when one that is published was last presented and refused
     findings: what the lints say of the target; None: not looked at yet
     refused: calls that the API server refuses for good, each as `create secrets`
     enforcement: why Enforce could not wire the target, as a reason; None: it could, or was not asked to
@@ -116,6 +117,7 @@ class World(Struct, frozen=True, kw_only=True):
     target: Target | None = None
     pods: tuple[Pod, ...] = ()
     last_used: Mapping[str, datetime] = field(default_factory=dict)
+    last_refused: Mapping[str, datetime] = field(default_factory=dict)
     findings: tuple[Finding, ...] | None = None
     refused: tuple[str, ...] = ()
     enforcement: str | None = None

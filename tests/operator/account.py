@@ -1,34 +1,39 @@
-"""The operator's own account: exactly the rights that it is said to use, and a kubeconfig for a process outside of a Pod."""
+"""The operator's own account: the rights that the chart gives it, and a kubeconfig for a process outside of a Pod."""
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
+from tests.chart.manifests import of_kind, only, parse
+from tests.chart.render import NAMESPACE, template
 from tests.cluster.kube import Document, Namespace, kind
+from tests.operator.installed import EMBEDDED, NO_IMAGE
 
 NAME = "sluice-operator"
-RIGHTS: tuple[tuple[str, str, str], ...] = (
-    ("sluice.dev", "apikeys keysets", "list watch create"),
-    ("sluice.dev", "apikeys/status keysets/status", "patch"),
-    ("", "secrets", "get list watch create patch delete"),
-    ("", "pods", "list watch patch"),
-    ("", "events", "create"),
-    ("", "configmaps", "get"),
-    ("apps", "deployments", "list watch patch"),
-    ("apps", "replicasets", "list"),
-    ("policy", "poddisruptionbudgets", "list"),
-    ("coordination.k8s.io", "leases", "get create patch"),
-)
+ALLOWED: Document = {**NO_IMAGE, **EMBEDDED, "operator": {"enforce": True}}
+
+
+@cache
+def rendered() -> tuple[Document, ...]:
+    """The rules of the chart's Role where the release is, with all that a value can add to them."""
+    text = template(ALLOWED, arguments=("--show-only", "templates/operator/rights.yaml"))
+    found: Document = only(of_kind(parse(text), "Role"), "Role")
+    assert found["metadata"]["namespace"] == NAMESPACE
+    return tuple(found["rules"])
 
 
 def rules(*without: str) -> list[Document]:
-    """`without`: rights that are left out, each as `verb resource`."""
+    """Those of the chart, for any Lease: each test has one of its own. `without`: rights to leave out, as `verb resource`."""
     made = []
-    for group, resources, verbs in RIGHTS:
-        for resource in resources.split():
-            allowed = [verb for verb in verbs.split() if f"{verb} {resource}" not in without]
-            made.append({"apiGroups": [group], "resources": [resource], "verbs": allowed})
+    for rule in rendered():
+        for resource in rule["resources"]:
+            verbs = [verb for verb in rule["verbs"] if f"{verb} {resource}" not in without]
+            made.append({**rule, "resources": [resource], "verbs": verbs})
+    for rule in made:
+        if rule["resources"] == ["leases"]:
+            rule.pop("resourceNames", None)
     return made
 
 

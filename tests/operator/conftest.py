@@ -8,27 +8,47 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.cluster import bed
 from tests.cluster.conftest import lacking, told
 from tests.cluster.database import PostgreSQL
 from tests.cluster.kube import Cluster
-from tests.operator import account, stand
+from tests.operator import account, stand, whole
+from tests.operator.calls import Recorder
 from tests.operator.operators import Operator
 from tests.operator.processes import Proxy
 from tests.operator.stand import Stand
 from tests.operator.target import Target
+from tools.cluster import run
 
 Start = Callable[..., Operator]
+LAST = Path(__file__).with_name("test_calls.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back at all calls of a run comes last."""
+    items.sort(key=lambda item: item.path == LAST)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    whole.leave_out(items)
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def recorder() -> Recorder:
+    """Of the calls since the cluster was there."""
+    return Recorder(run.here().audit_log)
+
+
+@pytest.fixture(scope="session")
+def cluster(recorder: Recorder) -> Iterator[Cluster]:
     if os.environ.get("KUBECONFIG"):
         lacking("the network of the Pods", "unset KUBECONFIG: the node of `python -m tools.cluster up` is used then")
     with told(), bed.any_cluster() as cluster:
         stand.install_crds(cluster)
+        recorder.begin()
         yield cluster
 
 

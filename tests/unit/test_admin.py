@@ -10,12 +10,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
+from sluice import errors, keys
 from sluice.admin import Admin, KeysetMetrics, is_alive, keyset_state
-from sluice.board import Board, WorkerReport, Workers
+from sluice.board import Board, Heart, WorkerReport, Workers
+from sluice.keyring import Keyring
 from sluice.metrics import Archive
 from sluice.settings import Settings
+
+# Above every pid that Linux gives out.
+NOBODY = 1 << 30
 
 
 def report(pid: int = 1, beat: float = 0.0, revision: str | None = "r1", at: str | None = "2026-01-01T00:00:00Z") -> WorkerReport:
@@ -27,14 +33,16 @@ def report(pid: int = 1, beat: float = 0.0, revision: str | None = "r1", at: str
     [(["r1", "r1"], "r1", 2), (["r1", "r2"], None, 2), (["r1", None], None, 1), ([None], None, 0), ([], None, 0)],
 )
 def test_a_revision_is_told_only_when_every_worker_has_it(revisions: list[str | None], agreed: str | None, loaded: int) -> None:
-    state = keyset_state([report(pid, revision=revision) for pid, revision in enumerate(revisions)], {})
+    state = keyset_state([report(pid, revision=revision) for pid, revision in enumerate(revisions)], {}, {})
     assert (state.revision, state.workers, state.loaded) == (agreed, len(revisions), loaded)
 
 
 def test_the_key_set_reads_as_the_operator_expects_it() -> None:
     reports = [report(1), report(2, at="2026-01-01T00:00:05Z")]
-    told = msgspec.json.decode(msgspec.json.encode(keyset_state(reports, {"a/1": "2026-01-02T00:00:00Z"})))
-    rest = {"loadedAt": "2026-01-01T00:00:05Z", "lastUsed": {"a/1": "2026-01-02T00:00:00Z"}}
+    state = keyset_state(reports, {"a/2": "2026-01-02T00:00:00Z"}, {"a/1": "2026-01-03T00:00:00Z"})
+    told = msgspec.json.decode(msgspec.json.encode(state))
+    dates = {"lastUsed": {"a/2": "2026-01-02T00:00:00Z"}, "lastRefused": {"a/1": "2026-01-03T00:00:00Z"}}
+    rest = {"loadedAt": "2026-01-01T00:00:05Z", **dates}
     assert told == {"revision": "r1", "workers": 2, "loaded": 2, "entries": 3, **rest}
 
 
@@ -48,7 +56,7 @@ def test_one_heart_that_beats_is_life_and_a_start_may_take_as_long(beats: list[f
 
 def test_the_key_sets_metrics_tell_revision_age_and_workers() -> None:
     registry = CollectorRegistry()
-    registry.register(KeysetMetrics(keyset_state([report()], {}), datetime(2026, 1, 1, 0, 1, tzinfo=UTC)))
+    registry.register(KeysetMetrics(keyset_state([report()], {}, {}), datetime(2026, 1, 1, 0, 1, tzinfo=UTC)))
     text = generate_latest(registry).decode()
     assert 'sluice_keyset_revision_info{revision="r1"} 1.0' in text
     assert "sluice_keyset_age_seconds 60.0" in text
@@ -96,3 +104,56 @@ def test_health_has_seed_001s_fields(client: Client) -> None:
 
 def test_head_has_the_status_and_no_body(client: Client) -> None:
     assert client.get("/liveness", "HEAD") == ("200 OK", None)
+
+
+# Refusals of keys that the set has
+
+ENDED, OTHER = keys.mint("test"), keys.mint("test")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def ring(folder: Path, *entries: keys.KeyEntry) -> Keyring:
+    """What a worker accepts at NOW."""
+    (folder / "keyset.json").write_bytes(keys.publish(entries, NOW))
+    ring = Keyring((), folder / "keyset.json", lambda: NOW)
+    ring.poll()
+    return ring
+
+
+def ended() -> keys.KeyEntry:
+    return keys.KeyEntry(
+        digest=keys.digest(ENDED), key_id="shop", version=3, owner="tests", scopes=frozenset({"ingest"}), not_after=NOW
+    )
+
+
+def present(ring: Keyring, *presented: str) -> None:
+    """Each is refused."""
+    for key in presented:
+        with pytest.raises(errors.Unauthorized):
+            ring.verify(key)
+
+
+def test_a_version_that_is_refused_is_told_and_what_strangers_send_is_not(client: Client, tmp_path: Path) -> None:
+    worker = ring(tmp_path, ended())
+    present(worker, ENDED, OTHER, "nonsense")
+    Heart(client.board, worker).beat()
+    told = client.get("/keyset")[1]
+    assert (told["lastRefused"], told["lastUsed"]) == ({"shop/3": "2026-01-01T00:00:00Z"}, {})
+
+
+def test_a_new_set_remembers_the_refusals_of_what_stays_and_forgets_the_rest(tmp_path: Path) -> None:
+    gone = keys.KeyEntry(digest=keys.digest(OTHER), key_id="gone", owner="tests", scopes=frozenset({"read"}), state="suspended")
+    worker = ring(tmp_path, ended(), gone)
+    present(worker, ENDED, OTHER)
+    assert set(worker.last_refused()) == {"shop/3", "gone/1"}
+    (tmp_path / "keyset.json").write_bytes(keys.publish([ended()], NOW))
+    worker.poll()
+    assert set(worker.last_refused()) == {"shop/3"}
+
+
+def test_a_refusal_outlives_the_worker_that_refused(client: Client) -> None:
+    gone = replace(report(NOBODY), last_refused={"shop/3": "2026-01-02T00:00:00Z"})
+    client.board.report(gone)
+    client.board.report(replace(report(os.getpid()), last_refused={"shop/3": "2026-01-01T00:00:00Z"}))
+    for _ in range(2):
+        assert client.get("/keyset")[1]["lastRefused"] == {"shop/3": "2026-01-02T00:00:00Z"}

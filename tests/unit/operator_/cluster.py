@@ -105,6 +105,7 @@ class Cluster:
         self.secrets: dict[str, Stored] = {}
         self.pods: dict[str, PodState] = {}
         self.used: dict[str, datetime] = {}
+        self.refused: dict[str, datetime] = {}
         self.replicas = 0
         self.target: Target | None = Target(0)
         self.plaintexts: dict[str, str] = {}
@@ -245,6 +246,7 @@ class Cluster:
             target=self.target and Target(self.replicas),
             pods=tuple(seen_pod(pod, operator) for pod in self.pods.values()),
             last_used=dict(self.used),
+            last_refused=dict(self.refused),
         )
 
     def clock(self, operator: Operator) -> Clock:

@@ -146,6 +146,10 @@ class Story(Cluster):
         assert found is not None
         return next((each["status"], each["reason"]) for each in found.status["conditions"] if each["type"] == kind)
 
+    def refuse(self, version: int, name: str = "alpha") -> None:
+        """A Pod refuses a version now."""
+        self.refused[f"{name}/{version}"] = self.now
+
     def use(self, version: int, name: str = "alpha") -> None:
         """A client's request is accepted now."""
         self.used[f"{name}/{version}"] = self.now

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice import keys
-from sluice_operator import names
+from sluice_operator import names, times
 from sluice_operator.api import Api
 from sluice_operator.asking import Asker
 from sluice_operator.cache import Cache
@@ -23,7 +23,7 @@ from sluice_operator.engine import PUBLISH_SECONDS, Engine
 from sluice_operator.hearing import Hearing
 from sluice_operator.observe import Observer
 from sluice_operator.queue import Key, Queue
-from sluice_operator.resources import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, Raw, Resource
+from sluice_operator.resources import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Raw, Resource
 from sluice_operator.sync import Sync
 
 SPACE = "space"
@@ -37,6 +37,7 @@ class Service:
         self._server = server
         self.late = False
         self.deaf = False
+        self.refused: dict[str, str] | None = None  # None: a service that does not tell yet
 
     def document(self) -> keys.KeySetDocument:
         data = self._server.objects[secret("main-published")]["data"]["keyset.json"]
@@ -46,9 +47,8 @@ class Service:
         if self.deaf:
             return web.json_response({}, status=500)
         revision = "another" if self.late else self.document().revision
-        return web.json_response(
-            {"revision": revision, "workers": 2, "loaded": 2, "lastUsed": {"alpha/1": "2026-03-01T12:00:00Z"}}
-        )
+        told = {"revision": revision, "workers": 2, "loaded": 2, "lastUsed": {"alpha/1": "2026-03-01T12:00:00Z"}}
+        return web.json_response(told if self.refused is None else {**told, "lastRefused": self.refused})
 
     async def whoami(self, request: web.Request) -> web.Response:
         digest = keys.digest(request.headers["X-API-Key"])
@@ -167,6 +167,55 @@ def test_when_all_is_well_nothing_is_written() -> None:
         await bench.look()
         await asyncio.sleep(0.5)
         assert bench.server.writes() == []
+
+    with_bench(work)
+
+
+def test_a_refused_version_that_a_pod_tells_of_becomes_a_condition_and_nothing_else() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Refused") == ("False", "NotSent"))
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Ready") == ("True", "Published"))
+        await asyncio.sleep(0.5)
+        bench.server.calls.clear()
+        now = times.stamp(bench.api.clock().here)
+        service.refused = {"alpha/1": now, "alpha/9": now, "beta/1": now, "nonsense": now, "alpha/2": "nonsense"}
+        bench.observer.memory(KEY).heard.clear()
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Refused") == ("True", "StillSent"))
+        await bench.until(lambda: "StillSent" in bench.events())
+        await asyncio.sleep(0.5)
+        status = f"{API_KEYS.path(SPACE, 'alpha')}/status"
+        assert [each.split()[1] for each in bench.server.writes() if "/events" not in each] == [status]
+        assert bench.observer.memory(KEY).last_refused.keys() == {"alpha/1"}, "of versions that are published"
+
+    with_bench(work)
+
+
+def test_a_key_whose_name_is_taken_goes_on_seconds_after_the_name_is_free() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        assert await bench.sync._all()
+        await bench.make(SECRETS, "alpha", type="Opaque", data={"password": "dGhlaXJz"})
+        bench.sync.everything()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("False", "SecretNotOwned"))
+        await asyncio.sleep(1)
+        del bench.server.objects[secret("alpha")]  # no watch tells: it has no label of ours
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"), 10)
+
+    with_bench(work)
+
+
+def test_of_a_key_set_that_is_gone_nothing_is_remembered() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.look()
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Ready") == ("True", "Published"))
+        assert KEY in bench.observer.memories
+        await asyncio.sleep(0.5)
+        del bench.server.objects[KEY_SETS.path(SPACE, "main")]
+        await bench.look()
+        await bench.until(lambda: KEY not in bench.observer.memories)
+        await asyncio.sleep(0.5)
+        assert KEY not in bench.observer.memories
 
     with_bench(work)
 

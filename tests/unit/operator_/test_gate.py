@@ -140,6 +140,16 @@ def test_a_pod_without_a_node_is_not_waited_for() -> None:
     story.run()
     assert handed_out(story)
     assert unscheduled.annotation is None
+    assert gate.unacknowledged(story.look(story.operator)) == ()
+
+
+def test_a_pod_that_finished_is_not_asked_again() -> None:
+    story = running(pods=2)
+    story.pod.finished = True
+    story.rotate()
+    story.run()
+    assert story.pod.report() is None
+    assert gate.unacknowledged(story.look(story.operator)) == ()
 
 
 def test_without_a_target_nothing_is_handed_out_and_all_is_published() -> None:
@@ -308,3 +318,17 @@ def test_a_target_without_pods_is_told_after_five_minutes() -> None:
     story.now += 5 * MINUTE
     story.run()
     assert story.condition("Degraded") == ("True", "NotAcknowledged")
+
+
+def test_the_plan_knows_when_a_late_pod_is_waited_for_no_more_and_when_that_is_told() -> None:
+    story = running(2)
+    story.pod.held = True
+    story.apply("alpha", owner="other")
+    story.stall()
+    published = story.now
+    assert story.plan().next_deadline == published + gate.DELIVERY
+    story.now += gate.DELIVERY
+    assert story.plan().next_deadline == published + gate.PATIENCE
+    story.pod.held = False
+    story.run()
+    assert story.plan().next_deadline is None

@@ -149,6 +149,15 @@ def test_a_new_request_waits_until_the_old_version_is_gone() -> None:
     assert [version.number for version in story.ledger().versions] == [2, 3], "three requests, and the last two are one rotation"
 
 
+def test_a_third_version_waits_also_while_the_key_set_is_lost() -> None:
+    story = running()
+    story.rotate()
+    story.run()
+    story.lose(PUBLISHED)
+    story.rotate(value="again")
+    assert "StageVersion" not in story.kinds()
+
+
 def test_one_request_is_one_rotation_however_often_it_is_looked_at() -> None:
     story = running(rotation={"retirePolicy": "Retire"})
     story.rotate()
@@ -231,6 +240,19 @@ def test_a_late_rotation_is_caught_up_once() -> None:
     story.now += timedelta(days=100)
     story.run()
     assert story.ledger().highest == 2
+
+
+def test_of_keys_that_are_as_urgent_none_goes_first_for_its_age_or_name() -> None:
+    story = Story(maxConcurrentRotations=1)
+    for number in range(5):
+        story.apply(f"key-{number}")
+    story.run()
+    for name in story.keys:
+        story.rotate(name)
+    by_digest = sorted(story.keys, key=story.digest)
+    [staged] = [action for action in story.writes() if isinstance(action, actions.StageVersion)]
+    assert staged.secret == f"{by_digest[0]}-v2"
+    assert by_digest[0] != "key-0", "or the test could not tell"
 
 
 def test_no_more_keys_rotate_at_once_than_the_key_set_allows() -> None:
@@ -419,3 +441,10 @@ def test_an_overlap_starts_with_the_later_clock() -> None:
     story.rotate()
     story.run()
     assert story.entries()["alpha", 1].not_after == story.now + HOUR + DAY
+
+
+def test_what_is_published_is_known_by_its_revision() -> None:
+    story = Story()
+    [published] = [action for action in story.writes() if isinstance(action, actions.PublishKeySet)]
+    assert keys.parse_document(published.document).revision == published.revision
+    assert published.marks.annotations == {names.REVISION: published.revision}

@@ -107,7 +107,7 @@ def test_a_timeout_that_is_not_below_its_period_is_found(fields: Object, wrong: 
 )
 def test_a_liveness_that_gives_up_before_readiness_is_found(liveness: Object, wrong: bool) -> None:
     live = {"httpGet": {"path": "/liveness", "port": 8081}, "timeoutSeconds": 1, **liveness}
-    assert reasons(deployment(container(livenessProbe=live))) == (["LivenessTighter"] if wrong else [])
+    assert found(deployment(container(livenessProbe=live))) == ([("LivenessTighter", "livenessProbe")] if wrong else [])
 
 
 def test_two_replicas_without_a_budget_are_found() -> None:
@@ -140,6 +140,19 @@ def test_one_replica_needs_no_budget() -> None:
 )
 def test_a_budget_that_lets_the_last_pod_go_is_found(spec: Object, wrong: bool) -> None:
     assert reasons(deployment(), budget(**spec)) == (["BudgetAllowsNone"] if wrong else [])
+
+
+@pytest.mark.parametrize("whole", [{}, {"spec": {}}, {"spec": {"template": {}}}, {"spec": {"template": {"metadata": {}}}}])
+def test_a_deployment_that_lacks_everything_is_judged_all_the_same(whole: Object) -> None:
+    assert not lints.covers(budget(), whole)
+    assert lints.unavailable(whole, 4) == 1
+    assert [each.reason for each in lints.lint(whole, [], SECRET)] == ["ContainerNotFound"]
+
+
+@pytest.mark.parametrize("pdb", [{}, {"spec": {}}, {"spec": {"selector": {}}}, {"spec": {"selector": {"matchLabels": {}}}}])
+def test_a_budget_that_says_nothing_covers_nobody_and_keeps_one(pdb: Object) -> None:
+    assert not lints.covers(pdb, deployment())
+    assert lints.evictable(pdb, 3) == 2
 
 
 def test_one_budget_that_holds_is_enough() -> None:

@@ -100,6 +100,21 @@ def test_secrets_of_a_revoked_key_that_come_back_are_removed() -> None:
     assert story.entries()["alpha", 1].state == "revoked"
 
 
+def test_a_revoked_version_that_comes_back_is_no_version_of_a_new_key_of_that_name() -> None:
+    story = running()
+    kept, old = story.secrets["alpha-v1"], story.digest("alpha")
+    story.apply("alpha", revoked=True)
+    story.run()
+    story.remove("alpha")
+    story.apply("alpha", revoked=False)
+    story.put("alpha-v1", kept)
+    story.run()
+    assert "alpha-v1" not in story.secrets
+    assert story.ledger().active is not None
+    assert story.digest("alpha") == story.digest("alpha-v2") != old
+    assert story.refusal(old) == "revoked"
+
+
 def test_a_revoked_key_whose_key_set_was_lost_stays_revoked() -> None:
     story = running()
     old = story.digest("alpha")
@@ -372,6 +387,10 @@ def test_room_is_counted_in_whole_versions(monkeypatch: pytest.MonkeyPatch) -> N
     assert sum(name.endswith("-v1") for name in story.secrets) == 3
 
 
+def test_a_version_has_room_or_it_has_none() -> None:
+    assert entries.room(()) == (entries.MAX_BYTES - len(b"[]")) // entries.ENTRY_BYTES
+
+
 def test_the_largest_document_still_fits_a_secret() -> None:
     assert entries.MAX_BYTES < 1 << 20
 
@@ -384,8 +403,22 @@ def test_a_secret_of_somebody_else_is_left_alone_and_told(taken: str) -> None:
     story.run()
     assert story.secrets[taken] == foreign(taken)
     assert story.condition("Ready") == ("False", "SecretNotOwned")
-    [ready] = [each for each in story.keys["alpha"].status["conditions"] if each["type"] == "Ready"]
-    assert taken in ready["message"]
+    assert story.plan().foreign == {taken}
+    told = {each["type"]: each["message"] for each in story.keys["alpha"].status["conditions"]}
+    for kind in ("Ready", "Degraded"):
+        assert told[kind].startswith(f"these Secrets belong to somebody else: {taken}; ")
+
+
+def test_a_secret_of_our_type_that_a_namesake_of_another_kind_owns_is_left_alone() -> None:
+    story = Story()
+    [owner] = foreign("alpha").metadata.owner_references
+    metadata = replace(foreign("alpha").metadata, owner_references=(replace(owner, name="alpha"),))
+    theirs = replace(foreign("alpha"), type=names.KEY_TYPE, metadata=metadata)
+    story.secrets["alpha"] = theirs
+    story.apply("alpha")
+    story.run()
+    assert story.secrets["alpha"] == theirs
+    assert story.condition("Ready") == ("False", "SecretNotOwned")
 
 
 def test_the_client_secret_of_a_deleted_key_is_not_taken_over() -> None:
@@ -435,6 +468,7 @@ def test_a_published_secret_of_another_type_is_left_alone_and_told() -> None:
         story.round()
     assert story.secrets[PUBLISHED] == foreign(PUBLISHED)
     assert story.condition("Degraded", "main") == ("True", "SecretNotOwned")
+    assert story.plan().foreign == {PUBLISHED}
     assert story.plaintext("alpha") is None
 
 

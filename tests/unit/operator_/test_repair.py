@@ -134,6 +134,8 @@ def test_a_lost_plaintext_is_replaced_and_the_lost_one_has_its_full_overlap() ->
     story.round()
     assert story.condition("Degraded") == ("True", "PlaintextLost")
     assert story.condition("Ready") == ("False", "PlaintextLost")
+    told = {each["type"]: each["message"] for each in story.keys["alpha"].status["conditions"]}
+    assert told["Ready"].startswith("the Secrets of version 1 are gone")
     story.run()
     assert story.digest("alpha") == story.digest("alpha-v2")
     assert story.entries()["alpha", 1].not_after == story.now + DAY
@@ -359,3 +361,29 @@ def test_a_secret_tells_its_notes() -> None:
     secret = running().look(Story().operator).secrets["alpha"]
     assert isinstance(secret, Secret)
     assert (secret.note(names.VERSION), secret.note("nothing")) == ("1", None)
+
+
+def test_a_version_is_known_as_handed_out_by_the_client_s_key_alone() -> None:
+    story = running()
+    story.stomp("alpha")
+    story.stomp("alpha-v1")
+    active = story.ledger().active
+    assert active is not None
+    assert (active.number, active.activated_at) == (1, None)
+    [adopted] = [each for each in story.writes() if isinstance(each, actions.AdoptVersion)]
+    assert adopted.marks.annotations[names.ACTIVATED_AT] == "2026-03-01T12:00:00Z", "from now on that is known again"
+    assert "ActivateClient" not in story.kinds()
+
+
+def test_a_version_whose_secrets_are_all_lost_is_the_active_one_until_its_successor_is_proved() -> None:
+    story = running()
+    story.rotate()
+    story.until(actions.ProbeWhoami)
+    story.lose("alpha", "alpha-v1")
+    ledger = story.ledger()
+    assert ledger.active is not None
+    assert ledger.staged is not None
+    assert (ledger.active.number, ledger.staged.number) == (1, 2)
+    story.run()
+    assert story.digest("alpha") == story.digest("alpha-v2")
+    assert story.entries()["alpha", 1].not_after == story.now + DAY

@@ -10,8 +10,10 @@ from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
 
 from sluice_operator import actions
+from sluice_operator import keyset_status as keyset_statuses
 from sluice_operator import status as statuses
 from sluice_operator.lints import Finding
+from sluice_operator.times import at
 
 
 def keyset_status(story: Story) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def test_a_key_that_is_fine_says_so() -> None:
         "Published": "True",
         "Rotating": "False",
         "PreviousInUse": "False",
+        "Refused": "False",
         "Expiring": "False",
         "Degraded": "False",
     }
@@ -185,7 +188,7 @@ def test_a_key_set_that_lags_says_who_is_waited_for() -> None:
     status = keyset_status(story)
     assert status["acknowledged"] == "1/2"
     assert status["laggingPods"] == [story.pod.name]
-    assert story.condition("Ready", "main") == ("False", "Lagging")
+    assert story.condition("Ready", "main") == story.condition("Converged", "main") == ("False", "Lagging")
     assert story.pod.name in status["conditions"][0]["message"]
 
 
@@ -258,3 +261,53 @@ def test_without_a_pod_nothing_is_proven() -> None:
     story.look_findings(())
     story.run()
     assert story.condition("ProbesWired", "main") == ("False", "NotProven")
+
+
+def look_with(story: Story, **fields: Any) -> None:
+    """From now on the engine tells this too."""
+    look = story.look
+    story.look = lambda operator: replace(look(operator), **fields)  # type: ignore[method-assign]
+
+
+def test_why_a_target_was_not_wired_is_told() -> None:
+    story = running()
+    look_with(story, enforcement="FieldConflict", findings=())
+    story.run()
+    assert story.condition("ProbesWired", "main") == ("False", "FieldConflict")
+
+
+def test_calls_that_are_refused_are_named() -> None:
+    story = running()
+    look_with(story, refused=("create secrets", "patch pods"))
+    story.run()
+    assert story.condition("Degraded", "main") == ("True", "Forbidden")
+    [message] = [each["message"] for each in keyset_status(story)["conditions"] if each["type"] == "Degraded"]
+    assert message.endswith(": create secrets, patch pods")
+
+
+def test_a_key_set_that_can_not_be_looked_at_keeps_its_status_and_says_so() -> None:
+    story = running()
+    assert story.keyset is not None
+    before, clock = story.keyset.status, at(story.now + HOUR)
+    written = keyset_statuses.blind(story.keyset, ["list pods", "get secrets"], clock)
+    assert {**written, "conditions": None} == {**before, "conditions": None}
+    *others, degraded = written["conditions"]
+    assert others == [each for each in before["conditions"] if each["type"] != "Degraded"]
+    assert degraded == {
+        "type": "Degraded",
+        "status": "True",
+        "reason": "Forbidden",
+        "message": degraded["message"],
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-03-01T13:00:00Z",
+    }
+    assert degraded["message"].endswith(": list pods, get secrets")
+    again = replace(story.keyset, status=written)
+    assert keyset_statuses.blind(again, ["list pods", "get secrets"], at(clock.here + HOUR)) == written
+
+
+def test_a_new_key_set_that_can_not_be_looked_at_says_so() -> None:
+    story = Story()
+    assert story.keyset is not None
+    [degraded] = keyset_statuses.blind(story.keyset, ["list pods"], at(story.now))["conditions"]
+    assert (degraded["type"], degraded["status"], degraded["reason"]) == ("Degraded", "True", "Forbidden")

@@ -28,7 +28,7 @@ def test_a_duration_is_read_and_shown(text: str, length: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["", "1d", "1.5h", "30m1h", "h", " 1h", "-1h", "1h ", "1234567h"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a duration"):
+    with pytest.raises(ValueError, match=r"^not a duration: .* 1h30m$"):
         times.duration(text)
 
 
@@ -49,7 +49,7 @@ def test_a_stamp_is_read_back() -> None:
     assert times.read_stamp("2026-03-01T12:00:00Z") == NOON
 
 
-@pytest.mark.parametrize("text", [None, "", "nonsense", "2026-03-01", "2026-03-01T12:00:00+00:00"])
+@pytest.mark.parametrize("text", [None, "", "nonsense", "2026-03-01", "2026-03-01T12:00:00+00:00", "2026-13-01T12:00:00Z"])
 def test_what_is_no_stamp_is_nothing(text: str | None) -> None:
     assert times.read_stamp(text) is None
 

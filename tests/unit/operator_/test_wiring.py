@@ -67,7 +67,8 @@ def test_the_three_probes_are_distinct_and_patient_in_this_order() -> None:
     startup, readiness, liveness = (held[name] for name in lints.PROBES)
     assert readiness["httpGet"] == {"path": "/readiness", "port": 8081, "scheme": "HTTP"}
     assert startup["httpGet"] == liveness["httpGet"] == {"path": "/liveness", "port": 8081, "scheme": "HTTP"}
-    assert lints.budget(readiness) < lints.budget(liveness) < lints.budget(startup)
+    assert (lints.budget(startup), lints.budget(readiness), lints.budget(liveness)) == (120, 6, 60)
+    assert [probe["periodSeconds"] for probe in (startup, readiness, liveness)] == [2, 2, 10]
     assert {probe["timeoutSeconds"] for probe in (startup, readiness, liveness)} == {1}
     assert {probe["successThreshold"] for probe in (startup, readiness, liveness)} == {1}
 
