@@ -35,7 +35,7 @@ test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a rea
 test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that node, with faults
 	@$(BIN)/python -m pytest -q -m 'not slow' $(OPERATOR) $(ARGS)
 
-test-terraform: .venv/.dev ## apply and destroy the platform on an emulated AWS (needs terraform and its aws provider)
+test-terraform: .venv/.dev .venv/.go ## apply and destroy the platform on an emulated AWS (needs terraform and its aws provider)
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/platform $(ARGS)
 
 cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-from tests.platform import sweep
+import psutil
+from tests.platform import adoption, sweep
 from tests.platform.account import STATE_BUCKET, Account
 from tests.platform.emulator.process import ACCOUNT, REGION
 from tests.platform.iam.policy import Decision, Document, Principal, Request, decide
@@ -35,10 +38,12 @@ DAYS: dict[str, dict[str, Any]] = {
 }
 RELEASED = {"destroy_protection": False, "database_deletion_protection": False}
 PRIVATE = {"compute_mode": "auto", "node_groups": {}, "nat_mode": "none", "workload_identity": "irsa"}
-# The provider's words: what it was creating with its name, why not, and its address.
-TWICE = re.compile(r"\((?P<name>[^)]+)\):.*AlreadyExists.* \((?P<address>module\.[^()]+)\)$", re.DOTALL)
+# Terraform's words: the lock's id.
+LOCK = re.compile(r"^\s*ID:\s+(\S+)", re.MULTILINE)
 # Of what dev has.
 HALF, WHOLE = 40, 100
+# What depends on what exists is tried only when that is taken over.
+ROUNDS = 4
 
 
 class Step(msgspec.Struct):
@@ -55,6 +60,11 @@ class Step(msgspec.Struct):
     def of(cls, name: str, run: Run) -> Step:
         count = Counter(change.action for change in run.changes)
         return cls(name, run.seconds, count["create"], count["update"], count["replace"], count["delete"])
+
+    @classmethod
+    def done(cls, name: str, run: Run) -> Step:
+        """Of a run that did not do all that it planned: what it did."""
+        return cls(name, run.seconds, run.done["create"], run.done["update"], 0, run.done["delete"])
 
 
 Life = Callable[[Account, Told], Iterator[Step]]
@@ -128,36 +138,91 @@ def private(account: Account, told: Told) -> Iterator[Step]:
 
 
 def interrupted(account: Account, told: Told) -> Iterator[Step]:
-    """A stopped job: Terraform gets SIGTERM half-way, and goes on with the next apply."""
+    """A job that is stopped half-way (SIGTERM), goes on, and is killed (SIGKILL): docs/runbooks/interrupted.md."""
     account.terraform.init("dev")
+    yield stopped(account, told)
+    yield killed(account, told)
+    yield locked(account)
+    yield from taken_over(account, told)
+    yield destroyed(account, told, "dev")
+
+
+def stopped(account: Account, told: Told) -> Step:
     process = account.terraform.start_apply("dev")
     made = 0
 
-    def count(message: dict[str, Any]) -> None:
+    def stop(message: dict[str, Any]) -> None:
         nonlocal made
         told(message)
         made += completed(message)
         if made == HALF and completed(message):
             process.send_signal(signal.SIGTERM)
 
-    run = collected(process, count)
+    run = collected(process, stop)
     must_hold(run.code != 0 and HALF <= len(run.completed) < WHOLE, "the apply was not interrupted half-way")
-    yield Step("apply, stopped half-way", run.seconds, made=len(run.completed))
-    yield take_over(account, told)
-    yield applied(account, told, "dev", "once more")
-    yield destroyed(account, told, "dev")
+    return Step("apply, stopped half-way", run.seconds, made=len(run.completed))
 
 
-def take_over(account: Account, told: Told) -> Step:
-    """What was being made in the moment of the signal may exist and be in no state: docs/runbooks/first-apply.md, step 3."""
-    run = account.terraform.apply("dev", told=told)
-    for error in run.errors:
-        found = TWICE.search(error)
-        must_hold(found is not None, error)
-        if found is not None:
-            account.terraform.adopt("dev", found["address"], found["name"])
-    must_hold(len(run.completed) < WHOLE - HALF // 2, "the apply began anew")
-    return Step.of("the same apply again", run)
+def killed(account: Account, told: Told) -> Step:
+    """When the database is there, and with it what needs it begins."""
+    process = account.terraform.start_apply("dev")
+
+    def kill(message: dict[str, Any]) -> None:
+        told(message)
+        if completed(message) and message["hook"]["resource"]["addr"].startswith("module.identity.module.workload"):
+            killed_at_once(process)
+
+    run = collected(process, kill)
+    must_hold(run.code == -signal.SIGKILL, "the apply was not killed")
+    return Step.done("the same apply, killed", run)
+
+
+def killed_at_once(process: subprocess.Popen[str]) -> None:
+    """With its provider, or that would go on for a while."""
+    terraform = psutil.Process(process.pid)
+    for one in (terraform, *terraform.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
+def locked(account: Account) -> Step:
+    """Nobody was there to take the lock away."""
+    run = account.terraform.apply("dev")
+    found = LOCK.search("".join(run.errors))
+    must_hold(found is not None, f"there is no lock: {run.errors}")
+    if found is not None:
+        account.terraform.unlock(found[1])
+    return Step("apply, refused by the lock", run.seconds)
+
+
+def taken_over(account: Account, told: Told) -> Iterator[Step]:
+    """What was being made in the moment of a signal may exist and be in no state: the next apply tells, and is given it."""
+    exist: dict[str, str] = {}
+    before = precious(account)
+    for _ in range(ROUNDS):
+        run = account.terraform.apply("dev", told=told)
+        must_hold(before.items() <= precious(account).items(), f"something of {before} is another one now")
+        must_hold(len(run.completed) < WHOLE - HALF // 2, "the apply began anew")
+        yield Step.done(f"the same apply, given {len(exist)} that exist" if exist else "the same apply again", run)
+        if not run.errors:
+            break
+        exist |= dict(found_existing(account, error) for error in run.errors)
+        account.terraform.adopt(exist)
+    stable(account, "dev", NONE)
+    unknown = adoption.strangers(account.aws, account.terraform.shown())
+    must_hold(not unknown, f"made twice, or not taken over: {unknown}")
+
+
+def precious(account: Account) -> dict[str, str]:
+    """Ids by address of what was finished."""
+    return {one["address"]: one["values"]["id"] for one in account.terraform.finished() if one["type"] in PRECIOUS}
+
+
+def found_existing(account: Account, error: str) -> tuple[str, str]:
+    found = adoption.existing(account.aws, error)
+    if found is None:
+        raise Failed(error)
+    return found
 
 
 def two_writers(account: Account, told: Told) -> Iterator[Step]:

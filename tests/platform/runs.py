@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ class Change:
 
 @dataclass
 class Run:
-    """One command: its exit code, its planned changes, its errors and how long it took."""
+    """One command: its exit code, its planned changes, its errors and how long it took; `done`: how often it did which action."""
 
     code: int
     seconds: float
@@ -35,6 +36,7 @@ class Run:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     completed: list[str] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
 
     @property
     def surprises(self) -> list[str]:
@@ -93,6 +95,7 @@ def keep(run: Run, message: dict[str, Any]) -> None:
             run.changes.append(Change(change["resource"]["addr"], change["resource"]["resource_type"], change["action"]))
         case "apply_complete" if completed(message):
             run.completed.append(message["hook"]["resource"]["addr"])
+            run.done[message["hook"]["action"]] += 1
         case "diagnostic":
             diagnostic = message["diagnostic"]
             text = f"{diagnostic['summary']}: {diagnostic.get('detail', '')} ({diagnostic.get('address', '')})"

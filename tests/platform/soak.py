@@ -37,10 +37,11 @@ HEAD = ("environment", "step", "seconds", "made", "changed", "replaced", "delete
 
 
 class Run(msgspec.Struct):
-    """`results`: the steps of a part by its name. `began`: ISO 8601."""
+    """`results`: the steps of a part by its name. `began`: ISO 8601. `commits`: of the code that parts were run with."""
 
     began: str
     results: dict[str, list[Step]] = {}
+    commits: list[str] = []
 
 
 Tell = Callable[[str], None]
@@ -101,15 +102,16 @@ def main(at_most: int | None, only: tuple[str, ...], folder: Path, write: bool) 
         work(run, dict(list(left.items())[:at_most]), (lambda: None) if only else lambda: kept.keep(folder, run))
     except (Failed, account.NoTerraform) as error:
         raise click.ClickException(str(error)) from error
-    click.echo("\n".join(report(run)))
+    text = "\n".join(report(run))
+    click.echo(text)
     if only:
         return
-    if len(run.results) < len(parts()):
-        click.echo(f"{len(run.results)} of {len(parts())} parts; the same command goes on")
-        return
     if write:
-        docs.put(REPORT, "platform", "\n".join(report(run)))
-    shutil.rmtree(folder)
+        docs.put(REPORT, "platform", text)
+    if missing(run):
+        click.echo("the same command goes on")
+    else:
+        shutil.rmtree(folder)
 
 
 def now() -> str:
@@ -126,6 +128,7 @@ def work(run: Run, todo: dict[str, Part], keep: Callable[[], None]) -> None:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("begins", total=len(run.results) + len(todo), completed=len(run.results))
         for name, part in todo.items():
+            run.commits = list(dict.fromkeys([*run.commits, commit()]))
             run.results[name] = part(partial(describe, progress, task, name))
             keep()
             progress.advance(task)
@@ -137,7 +140,20 @@ def describe(progress: Progress, task: TaskID, part: str, words: str) -> None:
 
 def report(run: Run) -> list[str]:
     rows = [(name, *cells(step)) for name, steps in run.results.items() for step in steps]
-    return [header(run), "", table(HEAD, rows)]
+    left = [f"Not run yet: {'; '.join(missing(run))}.", ""] if missing(run) else []
+    return [header(run), "", *left, table(HEAD, rows)]
+
+
+def missing(run: Run) -> list[str]:
+    return [name for name in parts() if name not in run.results]
+
+
+def commit() -> str:
+    """Of this code; with a word when it is not what was committed."""
+    git = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True)
+    found = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
+    changed = git(["git", "status", "--porcelain", "--", "terraform", ":!terraform/docs", "tests/platform"]).stdout
+    return f"{found or 'unknown'}{' with changes' if changed else ''}"
 
 
 def cells(step: Step) -> tuple[str, ...]:
@@ -147,11 +163,11 @@ def cells(step: Step) -> tuple[str, ...]:
 
 def header(run: Run) -> str:
     command = " ".join(["python -m tests.platform.soak", *sys.argv[1:]])
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    commits = ", then ".join(run.commits) or commit()
     told = subprocess.run([str(account.program()), "version", "-json"], capture_output=True, text=True, check=True).stdout
     version = msgspec.json.decode(told)["terraform_version"]
     began = datetime.fromisoformat(run.began)
-    return f"{began:%Y-%m-%d %H:%M} UTC, commit {commit or 'unknown'}, Terraform {version}, {os.cpu_count()} cores, `{command}`:"
+    return f"{began:%Y-%m-%d %H:%M} UTC, commit {commits}, Terraform {version}, {os.cpu_count()} cores, `{command}`:"
 
 
 if __name__ == "__main__":

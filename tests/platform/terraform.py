@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ class Terraform:
     def __init__(
         self, program: Path, work: Path, settings: Mapping[str, str], overrides: Variables = NONE, root: str = "."
     ) -> None:
-        copy = shutil.copytree(FOLDER, work / "terraform", ignore=LEFT_OUT, dirs_exist_ok=True)
-        self.folder = copy / root
+        self.folder = shutil.copytree(FOLDER, work / "terraform", ignore=LEFT_OUT, dirs_exist_ok=True) / root
         self.overrides = dict(overrides)
         self._program, self._work, self._settings = program, work, dict(settings)
         self._files = (work / f"changes-{number}.tfvars.json" for number in itertools.count(1))
@@ -42,6 +42,12 @@ class Terraform:
     def at(self, root: str) -> Terraform:
         """Another root of the code, in a copy of its own, without the overrides."""
         return Terraform(self._program, Path(tempfile.mkdtemp(dir=self._work)), self._settings, root=root)
+
+    def under(self, **settings: str) -> Terraform:
+        """The same folder, with more variables of the environment."""
+        other = copy.copy(self)
+        other._settings = {**self._settings, **settings}
+        return other
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -74,18 +80,22 @@ class Terraform:
         """Its code is 0 for no change, 1 for an error, 2 for changes."""
         return collected(self._start("plan", environment, changes, "-detailed-exitcode"))
 
-    def planned_outputs(self, environment: str) -> dict[str, Any]:
-        """The outputs of a plan, as far as they are known before anything is made."""
-        worked(collected(self._start("plan", environment, NONE, "-out=plan.tfplan")))
+    def planned(self, environment: str) -> tuple[Run, dict[str, Any]]:
+        """A plan, and its outputs as far as they are known before anything is made."""
+        run = worked(collected(self._start("plan", environment, NONE, "-out=plan.tfplan")))
         shown = json.loads(must(self.run("show", "-json", "plan.tfplan")))
-        return {name: output.get("value") for name, output in shown["planned_values"]["outputs"].items()}
+        return run, {name: output.get("value") for name, output in shown["planned_values"]["outputs"].items()}
 
     def destroy(self, environment: str | None, changes: Variables = NONE, told: Told | None = None) -> Run:
         return collected(self._start("destroy", environment, changes, "-auto-approve"), told)
 
-    def adopt(self, environment: str, address: str, name: str) -> None:
-        """Put into the state what is there already."""
-        must(self.run("import", "-input=false", "-no-color", *self._given(environment, NONE), address, name))
+    def adopt(self, exist: Mapping[str, str]) -> None:
+        """Let the next apply take over what is there already: ids by address."""
+        blocks = [f'import {{\n  to = {address}\n  id = "{key}"\n}}\n' for address, key in exist.items()]
+        (self.folder / "imports.tf").write_text("\n".join(blocks), encoding="utf-8")
+
+    def unlock(self, lock: str) -> None:
+        must(self.run("force-unlock", "-force", lock))
 
     def output(self, name: str) -> Any:
         return json.loads(must(self.run("output", "-json", name)))
@@ -93,6 +103,15 @@ class Terraform:
     def state(self) -> list[str]:
         """The address of everything in the state."""
         return must(self.run("state", "list")).split()
+
+    def shown(self) -> str:
+        """The state as `terraform show -json` tells it."""
+        return must(self.run("show", "-json"))
+
+    def finished(self) -> list[dict[str, Any]]:
+        """The resources in the state but those that the next apply makes anew or deletes."""
+        root = json.loads(self.shown()).get("values", {}).get("root_module", {})
+        return [one for one in resources(root) if not one.get("tainted") and "deposed_key" not in one]
 
     def test(self, directory: str = "tests", told: Told | None = None, only: str | None = None) -> Verdict:
         """Every run of a folder, or of one file in it. Modules that only its runs name are installed first."""
@@ -125,3 +144,10 @@ class Terraform:
 
     def _line(self, *arguments: str) -> list[str]:
         return [str(self._program), f"-chdir={self.folder}", *arguments]
+
+
+def resources(module: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of a module and of those in it."""
+    yield from module.get("resources", [])
+    for child in module.get("child_modules", []):
+        yield from resources(child)

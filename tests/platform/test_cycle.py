@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.platform import adoption
 from tests.platform.conftest import Dev
 from tests.platform.runs import worked
 from tests.platform.terraform import FOLDER
@@ -21,6 +22,12 @@ def test_the_lock_file_is_as_it_was_committed(dev: Dev) -> None:
 def test_a_second_plan_is_empty(dev: Dev) -> None:
     plan = dev.account.terraform.plan("dev")
     assert (plan.code, plan.changes, plan.errors) == (0, [], [])
+
+
+def test_everything_with_our_tags_is_in_the_state(dev: Dev) -> None:
+    """So what has them and is not is left from an interrupted apply: docs/runbooks/interrupted.md."""
+    assert adoption.strangers(dev.account.aws, dev.account.terraform.shown()) == []
+    assert len(adoption.strangers(dev.account.aws, "{}")) > 20
 
 
 def test_a_new_version_of_kubernetes_replaces_nothing_and_is_stable(dev: Dev) -> None:

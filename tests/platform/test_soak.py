@@ -33,9 +33,17 @@ def test_every_part_is_a_life_or_a_folder_of_runs() -> None:
 
 def test_the_report_names_date_and_command_and_has_a_row_for_each_step() -> None:
     require("terraform", TERRAFORM)
-    head, _, *lines = soak.report(Run("2026-11-21T17:00+00:00", {"dev": [STEP]}))
-    assert head.startswith("2026-11-21 17:00 UTC, commit ")
-    assert lines[0].splitlines()[-1] == "| dev | first apply | 101 | 99 |  | 1 |  |"
+    head, _, *lines = soak.report(Run("2026-11-21T17:00+00:00", {"dev": [STEP]}, ["1a", "2b"]))
+    assert head.startswith("2026-11-21 17:00 UTC, commit 1a, then 2b, Terraform ")
+    assert lines[-1].splitlines()[-1] == "| dev | first apply | 101 | 99 |  | 1 |  |"
+
+
+def test_the_report_says_what_was_not_run() -> None:
+    require("terraform", TERRAFORM)
+    run = Run("2026-11-21T17:00+00:00", {name: [STEP] for name in soak.parts()})
+    assert "Not run" not in "\n".join(soak.report(run))
+    del run.results["interrupted"], run.results["bootstrap"]
+    assert "Not run yet: interrupted; bootstrap." in soak.report(run)
 
 
 def test_a_life_that_does_not_hold_ends_with_words() -> None:

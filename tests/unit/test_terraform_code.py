@@ -19,7 +19,7 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 # The platforms that work on it: CI, and people's machines.
 PLATFORMS = 3
 LEGACY = re.compile(r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|dynamodb_table|ForAllValues")
-# No run can be late, or in another workspace.
+# Tried in tests/platform/test_plans.py: no run of `terraform test` can be late, or in another workspace.
 UNTRIED = {"kubernetes_is_supported", "workspace_is_default"}
 
 
