@@ -20,6 +20,8 @@ RECYCLING = {"config": {"maxRequests": 500}}
 GROUPS = {"test_sandbox": "image", "test_controls": "siege", "test_outage": "siege", "test_zero_downtime": "siege"}
 
 
+# Before xdist reads the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Three processes, one node: most of the time each waits. Each has a database of its own, so that one may be stopped."""
     for item in items:

@@ -35,6 +35,8 @@ class Database:
         return self.container.run(*psql).stdout.strip()
 
 
+# Before xdist reads the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whichever test comes first builds: with empty caches on a busy machine that takes minutes. All in one process, that
     makes the database's files once."""

@@ -83,4 +83,5 @@ def keep_newest(folder: Path, count: int) -> None:
     """Remove all but the `count` folders in `folder` that were used last."""
     entries = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)[count:]:
-        shutil.rmtree(entry)
+        # Another build may be removing it too.
+        shutil.rmtree(entry, ignore_errors=True)
