@@ -27,10 +27,10 @@ run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C 
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
 	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' $(ARGS)
 
-# Three processes, each with its group of tests (tests/cluster/conftest.py): most of the time they wait for pods.
+# Two processes that share the node (tests/cluster/sharing.py): most of the time they wait for pods.
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
 	@$(BIN)/python -m pytest -q --numprocesses 2 -m slow tests/chart $(ARGS)
-	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadgroup -m 'not slow' $(CLUSTER) $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' $(CLUSTER) $(ARGS)
 
 test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that node, with faults
 	@$(BIN)/python -m pytest -q -m 'not slow' $(OPERATOR) $(ARGS)

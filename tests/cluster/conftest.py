@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.cluster import bed
@@ -16,17 +15,6 @@ from tests.cluster.release import QUICK, Release, through
 
 # Workers are replaced all the time while a test sends requests.
 RECYCLING = {"config": {"maxRequests": 500}}
-# The processes of `make test-cluster`: each about as long as the others. `image` has the tests of the image too.
-GROUPS = {"test_sandbox": "image", "test_controls": "siege", "test_outage": "siege", "test_zero_downtime": "siege"}
-
-
-# Before xdist reads the marks.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Three processes, one node: most of the time each waits. Each has a database of its own, so that one may be stopped."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, "node")))
 
 
 def lacking(part: str, get: str) -> None:

@@ -35,15 +35,11 @@ class Database:
         return self.container.run(*psql).stdout.strip()
 
 
-# Before xdist reads the marks.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test comes first builds: with empty caches on a busy machine that takes minutes. All in one process, that
-    makes the database's files once."""
+    """Whichever test comes first builds: with empty caches on a busy machine that takes minutes."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(900))
-            item.add_marker(pytest.mark.xdist_group("image"))
 
 
 @pytest.fixture(scope="session", autouse=True)
