@@ -369,7 +369,7 @@ def test_probes_and_key_set_answer_on_the_admin_port(service: Service) -> None:
     assert service.get(f"{service.admin}/readiness") == (200, {"ready": True, "message": "ready"})
     assert [service.probe(path) for path in ("/liveness", "/health")] == [200, 200]
     keyset = until(lambda: (found := service.get(f"{service.admin}/keyset")[1])["workers"] == 2 and found)
-    nothing = {"revision": None, "loadedAt": None, "lastUsed": {}, "lastRefused": {}}
+    nothing: dict[str, object] = {"revision": None, "loadedAt": None, "lastUsed": {}, "lastRefused": {}}
     assert keyset == {"workers": 2, "loaded": 2, "entries": 1, **nothing}
 
 
