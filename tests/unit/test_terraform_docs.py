@@ -12,7 +12,7 @@ from tests.platform import canonical, tables
 from tests.platform.terraform import FOLDER
 
 DOCS = FOLDER / "docs"
-RUNBOOKS = ("destroy", "first-apply", "restore", "rotate", "upgrade-kubernetes", "upgrade-rds")
+RUNBOOKS = ("destroy", "first-apply", "interrupted", "restore", "rotate", "upgrade-kubernetes", "upgrade-rds")
 MODULES = [FOLDER, FOLDER / "bootstrap", *sorted((FOLDER / "modules").iterdir())]
 DATE = r"20\d\d-\d\d-\d\d"
 
