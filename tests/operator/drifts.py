@@ -76,11 +76,12 @@ def repaired(stand: Stand, hand: Hand, drift: Drift) -> Figure:
 
 
 def essence(secret: Document) -> Document:
-    """What of it is ours."""
+    """What of it is ours, and can be made again: of a revoked key that is gone nobody else knows."""
     metadata, data = secret.get("metadata", {}), secret.get("data", {})
     published = data.get("keyset.json")
+    entries = json.loads(base64.b64decode(published))["entries"] if published else []
     return {
-        "data": json.loads(base64.b64decode(published))["entries"] if published else data,
+        "data": [entry for entry in entries if entry["state"] != "revoked"] if published else data,
         "labels": metadata.get("labels"),
         "owners": [owner["uid"] for owner in metadata.get("ownerReferences", [])],
     }
