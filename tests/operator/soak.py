@@ -160,12 +160,13 @@ def judged(crowd: list[tuple[str, Clients]], faults: Faults) -> list[Figure]:
     highest = {name: max(clients.versions) for name, clients in crowd}
     versions = sum(highest.values())
     rejected = answers["401"] + answers["403"]
-    broken = sum(count for answer, count in answers.items() if not answer.isdigit())
+    others = sorted(answers.keys() - {"200", "401", "403"})
+    broken = ", ".join(f"{answers[answer]:,} x {answer}" for answer in others)
     injected = ", ".join(f"{count} x {name}" for name, count in sorted(faults.count.items()))
     return [
         Figure(
             f"requests of valid keys during {versions:,} versions of {len(highest)} keys",
-            f"{answers.total():,}: {answers['200']:,} accepted, {rejected} rejected, {broken} broken off by what was injected",
+            f"{answers.total():,}: {answers['200']:,} accepted, {rejected} rejected, not answered: {broken or 'none'}",
             f"0 rejected of >= {REQUESTS:,}",
             rejected == 0 and answers["200"] >= REQUESTS,
         ),
