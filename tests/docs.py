@@ -86,9 +86,14 @@ def quoted(cell: str) -> list[str]:
 def header(module: str) -> str:
     """Above figures: when, what and where they were measured, and the command: `module` as it was started."""
     command = " ".join([f"python -m {module}", *sys.argv[1:]])
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    place = f"commit {commit or 'unknown'}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    place = f"commit {commit()}, Python {platform.python_version()}, {os.cpu_count()} cores"
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {place}, `{command}`:"
+
+
+def commit() -> str:
+    """Of this code; "unknown" outside of a repository."""
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return told.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

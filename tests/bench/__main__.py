@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -20,6 +15,7 @@ import psycopg
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from tests import docs
 from tests.bench import load, rows, servers
 from tests.bench.load import Rate
 
@@ -266,7 +262,7 @@ def show(found: list[Line]) -> None:
 def record(found: list[Line]) -> None:
     """Put the table between the marks of docs/performance.md."""
     lines = [
-        machine_line(),
+        docs.header("tests.bench"),
         "",
         f"| {' | '.join(HEAD)} |",
         "|" + "---|" * len(HEAD),
@@ -275,17 +271,6 @@ def record(found: list[Line]) -> None:
     before, _, rest = REPORT.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     REPORT.write_text("\n".join([before + BEGIN, *lines, END + after]), encoding="utf-8")
-
-
-def machine_line() -> str:
-    command = " ".join(["python -m tests.bench", *sys.argv[1:]])
-    python = f"Python {platform.python_version()}"
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}, {python}, {os.cpu_count()} cores, `{command}`:"
-
-
-def commit() -> str:
-    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=servers.ROOT)
-    return told.stdout.strip() or "unknown"
 
 
 main(prog_name="python -m tests.bench")

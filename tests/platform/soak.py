@@ -150,10 +150,9 @@ def missing(run: Run) -> list[str]:
 
 def commit() -> str:
     """Of this code; with a word when it is not what was committed."""
-    git = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True)
-    found = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
-    changed = git(["git", "status", "--porcelain", "--", "terraform", ":!terraform/docs", "tests/platform"]).stdout
-    return f"{found or 'unknown'}{' with changes' if changed else ''}"
+    words = ["git", "status", "--porcelain", "--", "terraform", ":!terraform/docs", "tests/platform"]
+    changed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout
+    return f"{docs.commit()}{' with changes' if changed else ''}"
 
 
 def cells(step: Step) -> tuple[str, ...]:
