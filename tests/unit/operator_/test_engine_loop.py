@@ -86,6 +86,14 @@ class Bench:
         assert await self.sync._all()
         self.sync.everything()
 
+    async def settle(self) -> None:
+        """Until all is handed out and told; what was called for it is forgotten."""
+        await self.look()
+        await self.until(lambda: self.condition(KEY_SETS, "main", "Ready") == ("True", "Published"))
+        await self.until(lambda: self.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"))
+        await asyncio.sleep(0.5)
+        self.server.calls.clear()
+
     async def until(self, happened: Callable[[], Any], seconds: float = 20) -> None:
         give_up = time.monotonic() + seconds
         while not happened():
@@ -159,11 +167,7 @@ def test_a_key_is_made_published_proved_and_handed_out() -> None:
 
 def test_when_all_is_well_nothing_is_written() -> None:
     async def work(bench: Bench, _service: Service) -> None:
-        await bench.look()
-        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Ready") == ("True", "Published"))
-        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"))
-        await asyncio.sleep(0.5)
-        bench.server.calls.clear()
+        await bench.settle()
         await bench.look()
         await asyncio.sleep(0.5)
         assert bench.server.writes() == []
@@ -173,11 +177,8 @@ def test_when_all_is_well_nothing_is_written() -> None:
 
 def test_a_refused_version_that_a_pod_tells_of_becomes_a_condition_and_nothing_else() -> None:
     async def work(bench: Bench, service: Service) -> None:
-        await bench.look()
-        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Refused") == ("False", "NotSent"))
-        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Ready") == ("True", "Published"))
-        await asyncio.sleep(0.5)
-        bench.server.calls.clear()
+        await bench.settle()
+        assert bench.condition(API_KEYS, "alpha", "Refused") == ("False", "NotSent")
         now = times.stamp(bench.api.clock().here)
         service.refused = {"alpha/1": now, "alpha/9": now, "beta/1": now, "nonsense": now, "alpha/2": "nonsense"}
         bench.observer.memory(KEY).heard.clear()
