@@ -12,18 +12,20 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import bed
+from tests.cluster import conftest as on_cluster
 from tests.cluster.conftest import lacking, told
 from tests.cluster.database import PostgreSQL
 from tests.cluster.kube import Cluster
-from tests.operator import account, stand, whole
+from tests.operator import stand, whole
 from tests.operator.calls import Recorder
 from tests.operator.operators import Operator
 from tests.operator.processes import Proxy
 from tests.operator.stand import Stand
-from tests.operator.target import Target
 from tools.cluster import run
 
 Start = Callable[..., Operator]
+# Its fixtures, on the cluster of this folder.
+image, postgresql = on_cluster.image, on_cluster.postgresql
 LAST = Path(__file__).with_name("test_calls.py")
 
 
@@ -53,31 +55,9 @@ def cluster(recorder: Recorder) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def image(cluster: Cluster) -> str:
-    with told():
-        return bed.load(cluster, bed.ONE)
-
-
-@pytest.fixture(scope="session")
-def postgresql(cluster: Cluster) -> Iterator[PostgreSQL]:
-    with told(), bed.a_database(cluster) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def the_stand(cluster: Cluster, image: str, postgresql: PostgreSQL) -> Iterator[Stand]:
-    """Its Pods have a key set, without any key in it."""
-    with cluster.namespace("operator") as space:
-        account.create(space)
-        target = Target(space, postgresql.database(space.name), image)
-        space.apply(stand.key_set())
-        operator = Operator(space, "first", LEASE_NAME="first").start().leads()
-        target.ready()
-        operator.stop()
-        operator.remove()
-        made = Stand(space, target)
+    with stand.standing(cluster, image, postgresql) as made:
         yield made
-        made.reader.close()
 
 
 @pytest.fixture

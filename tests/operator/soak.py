@@ -24,14 +24,13 @@ from tests.cluster import bed
 from tests.cluster.kube import Refused
 from tests.conftest import ROOT
 from tests.integration.waiting import until, without_error
-from tests.operator import account, drifts, stand
+from tests.operator import drifts, stand
 from tests.operator.faults import Faults
 from tests.operator.figures import Figure, most, seconds, table
 from tests.operator.hand import Hand
 from tests.operator.operators import Operator
 from tests.operator.processes import Clients, Proxy
 from tests.operator.stand import KEYSET, Stand
-from tests.operator.target import Target
 from tests.soak import kept
 from tools.cluster import run as cluster_run
 
@@ -69,15 +68,10 @@ class Place:
 
 @contextlib.contextmanager
 def place() -> Iterator[Place]:
-    with bed.any_cluster() as cluster, bed.a_database(cluster) as postgresql, cluster.namespace("operator") as space:
+    with bed.any_cluster() as cluster, bed.a_database(cluster) as postgresql:
         stand.install_crds(cluster)
-        account.create(space)
-        target = Target(space, postgresql.database(space.name), bed.load(cluster, bed.ONE))
-        space.apply(stand.key_set())
-        first = Operator(space, "first", LEASE_NAME="first").start().leads()
-        target.ready()
-        first.stop()
-        yield Place(Stand(space, target))
+        with stand.standing(cluster, bed.load(cluster, bed.ONE), postgresql) as made:
+            yield Place(made)
 
 
 def created(at: Place) -> list[Figure]:

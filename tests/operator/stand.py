@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import secrets
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tests.cluster.database import PostgreSQL
 from tests.cluster.kube import Cluster, Document, Namespace, kind
 from tests.conftest import ROOT
 from tests.integration.waiting import until
+from tests.operator import account
+from tests.operator.operators import Operator
 from tests.operator.reader import Reader
 from tests.operator.target import NAME, Target
 from tools.cluster import run, sandbox
@@ -128,3 +132,19 @@ def install_crds(cluster: Cluster) -> None:
 
 def key_set(name: str = KEYSET, **spec: Any) -> Document:
     return kind(API_VERSION, "KeySet", name, spec={"environment": "test", "target": {"name": "web"}, **spec})
+
+
+@contextlib.contextmanager
+def standing(cluster: Cluster, image: str, postgresql: PostgreSQL) -> Iterator[Stand]:
+    """A new one. Its Pods have a key set, without any key in it."""
+    with cluster.namespace("operator") as space:
+        account.create(space)
+        target = Target(space, postgresql.database(space.name), image)
+        space.apply(key_set())
+        operator = Operator(space, "first", LEASE_NAME="first").start().leads()
+        target.ready()
+        operator.stop()
+        operator.remove()
+        made = Stand(space, target)
+        yield made
+        made.reader.close()
