@@ -89,7 +89,7 @@ def run(
     stop_while_starting()
     key = key_file(settings)
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(embedded.owned(settings.data_dir)) if settings.embedded else None
+        server = stack.enter_context(embedded.owned(settings.data_dir, settings.data_dir_wait)) if settings.embedded else None
         if migrate is not None:
             migrate(server.owner if server is not None else of_owner(settings))
         folder = stack.enter_context(run_dir(settings.run_dir))

@@ -209,6 +209,12 @@ class Settings:
         0,
         "how long `serve` and `migrate` wait for a file that a `_FILE` variable names: a Secret may come after its Pod",
     )
+    data_dir_wait: int = setting(
+        "DATA_DIR_WAIT_SECONDS",
+        whole(0, 3600),
+        0,
+        "how long `serve` waits for another process to let go of `DATA_DIR`: a Pod that was deleted may end after its successor began",
+    )
     log_level: str = setting("LOG_LEVEL", one_of(*LEVELS), "info", "`debug` logs every request")
     run_dir: Path | None = setting(
         "SLUICE_RUN_DIR", Path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"

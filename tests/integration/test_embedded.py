@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +43,17 @@ def initialised() -> Iterator[Path]:
         yield data_dir
 
 
+@contextlib.contextmanager
+def other_owner(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that owns it."""
+    command = [sys.executable, "-c", OWNER, str(data_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "app")}) as owner:
+        assert owner.stdout is not None
+        assert b"owned\n" in owner.stdout
+        yield owner
+        owner.kill()
+
+
 def answers(server: embedded.Server) -> bool:
     try:
         with psycopg.connect(**server.owner()) as connection:
@@ -71,6 +84,23 @@ def test_a_second_owner_is_refused_and_told_how_to_go_on(initialised: Path) -> N
         assert embedded.found(initialised) is not None
 
 
+def test_an_owner_with_patience_goes_on_when_the_one_before_ends(initialised: Path) -> None:
+    with other_owner(initialised) as owner:
+        threading.Timer(1, owner.kill).start()
+        with embedded.owned(initialised, patience=60) as server:
+            assert owner.poll() is not None
+            assert answers(server)
+
+
+def test_an_owner_whose_patience_is_over_is_refused(initialised: Path) -> None:
+    with (
+        embedded.owned(initialised),
+        pytest.raises(errors.SettingsError, match="in use by another process"),
+        embedded.owned(initialised, patience=0.1),
+    ):
+        pass
+
+
 def test_others_use_it_without_ending_it(initialised: Path) -> None:
     with embedded.owned(initialised) as server:
         with embedded.running(initialised) as same:
@@ -99,14 +129,7 @@ def revived(server: embedded.Owned) -> bool:
 
 
 def test_a_server_whose_owner_was_killed_is_taken_over_and_stopped(initialised: Path) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(initialised)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "app")},
-    )
-    with owner:
-        assert owner.stdout is not None
-        assert b"owned\n" in owner.stdout
+    with other_owner(initialised) as owner:
         owner.kill()
     left = pid_of(initialised)
     with embedded.owned(initialised) as server:

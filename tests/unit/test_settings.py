@@ -73,6 +73,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "STORAGE_TYPE": ("PostgreSQL", "postgresql"),
     "RETENTION_DAYS": ("30", 30),
     "SECRET_WAIT_SECONDS": ("60", 60),
+    "DATA_DIR_WAIT_SECONDS": ("60", 60),
     "LOG_LEVEL": ("DEBUG", "debug"),
     "SLUICE_RUN_DIR": ("/run/sluice", Path("/run/sluice")),
 }

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 # A server that was killed under load replays its log before it lets anyone in.
 START_SECONDS = 120.0
+LOCK_SECONDS = 0.5
 OWNER, SERVICE, DATABASE = "postgres", "sluice_app", "postgres"
 
 
@@ -82,12 +83,13 @@ class Owned(Server):
 
 
 @contextlib.contextmanager
-def owned(data_dir: Path) -> Iterator[Owned]:
+def owned(data_dir: Path, patience: float = 0) -> Iterator[Owned]:
     """The server of `data_dir`, for this process to look after; stopped at the end.
 
-    Raises SettingsError when another process owns it or the extra is not installed, StoreUnavailable when it does not start.
+    Raises SettingsError when another process owns it for more than `patience` seconds or the extra is not installed,
+    StoreUnavailable when it does not start.
     """
-    with locked(data_dir) as mine:
+    with locked(data_dir, patience) as mine:
         if not mine:
             mend = "end that, or set DATA_DIR to another folder"
             raise errors.SettingsError([f"DATA_DIR {data_dir} is in use by another process; {mend}"])
@@ -126,16 +128,29 @@ def found(data_dir: Path) -> Server | None:
 
 
 @contextlib.contextmanager
-def locked(data_dir: Path) -> Iterator[bool]:
-    """Whether this process got the lock of `data_dir`. Children do not inherit it."""
+def locked(data_dir: Path, patience: float = 0) -> Iterator[bool]:
+    """Whether this process got the lock of `data_dir`, within `patience` seconds. Children do not inherit it."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (data_dir / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        give_up = time.monotonic() + patience
+        mine = take(file)
+        if not mine and patience:
+            log.info(
+                "embedded.in_use", data_dir=str(data_dir), seconds_left=patience, mend="it goes on when the other process ends"
+            )
+        while not mine and time.monotonic() < give_up:
+            time.sleep(LOCK_SECONDS)
+            mine = take(file)
+        yield mine
+
+
+def take(file: IO[str]) -> bool:
+    """Whether its lock is this process's now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def server_of(data_dir: Path) -> PostgresServer:

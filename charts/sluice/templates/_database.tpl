@@ -23,6 +23,8 @@ Takes a list: root, component.
 {{- $login := include "sluice.login" . | fromYaml }}
 {{- if $its.embedded }}
 DATA_DIR: /var/lib/sluice
+{{- /* A pod that is deleted has its successor at once, which waits for its end. */}}
+DATA_DIR_WAIT_SECONDS: {{ int (index . 0).Values.timing.terminationGracePeriodSeconds | quote }}
 {{- else if dig "url" "existingSecret" "" $login }}
 DATABASE_URL_FILE: /etc/sluice/database/url
 {{- else }}

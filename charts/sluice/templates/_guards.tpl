@@ -117,8 +117,9 @@ preStop + drain + graceful timeout < termination grace; keep-alive > the load ba
 {{- end }}
 {{- with $.Values.probes.startup }}
 {{- $budget := mul (int .periodSeconds) (int .failureThreshold) }}
-{{- if ge (add $wait 10) $budget }}
-- timing.secretWaitSeconds {{ $wait }} + 10 to start < probes.startup.periodSeconds {{ int .periodSeconds }} x probes.startup.failureThreshold {{ int .failureThreshold }} = {{ $budget }} does not hold: a pod that waits for a Secret would be killed; raise probes.startup.failureThreshold
+{{- $data := ternary $grace 0 $.Values.database.embedded }}
+{{- if ge (add $wait $data 10) $budget }}
+- timing.secretWaitSeconds {{ $wait }}{{ if $data }} + timing.terminationGracePeriodSeconds {{ $data }} of the pod before{{ end }} + 10 to start < probes.startup.periodSeconds {{ int .periodSeconds }} x probes.startup.failureThreshold {{ int .failureThreshold }} = {{ $budget }} does not hold: a pod that waits would be killed; raise probes.startup.failureThreshold
 {{- end }}
 {{- $ready := add $budget (int $.Values.rollout.minReadySeconds) }}
 {{- $progress := int $.Values.rollout.progressDeadlineSeconds }}
