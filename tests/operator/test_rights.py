@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 
 KEY, KEYSET = "sluice.dev/api-key", "sluice.dev/keyset"
 REVISION = "sluice.dev/keyset-revision"
+DRY = "?dryRun=All"
 OPTED_IN = {"sluice.dev/enforce": "true"}
 
 
@@ -36,8 +37,18 @@ def space(cluster: Cluster) -> Iterator[Namespace]:
 @pytest.fixture(scope="module")
 def caller(space: Namespace) -> Iterator[Caller]:
     with Caller(space) as caller:
-        until(lambda: caller.delete("secrets", "passwords")[0] == DENIED, 30, "the policies are in force")
+        until(lambda: all_denied(caller), 60, "the policies are in force")
         yield caller
+
+
+def all_denied(caller: Caller) -> bool:
+    """Whether each policy refuses something; nothing is changed by asking."""
+    statuses = (
+        caller.create(f"secrets{DRY}", typed("foreign", "Opaque"))[0],
+        caller.patch("pods", "bystander", {"metadata": {"labels": {"more": "x"}}}, query=DRY)[0],
+        caller.patch("apps/deployments", "web", {"spec": {"paused": True}}, query=DRY)[0],
+    )
+    return set(statuses) == {DENIED}
 
 
 def pod(name: str, **metadata: Any) -> Document:
