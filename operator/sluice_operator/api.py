@@ -125,6 +125,11 @@ class Api:
             if not more:
                 return Listing(items, version)
 
+    async def glance(self, resource: Resource, namespace: str, selector: str = "") -> None:
+        """List one object at the most: raises Forbidden where more would be refused, too."""
+        query = {"limit": "1"} | ({"labelSelector": selector} if selector else {})
+        await self._call("list", resource, "GET", resource.path(namespace), query)
+
     async def create(self, resource: Resource, namespace: str, body: Raw) -> Raw:
         """Raises AlreadyExists."""
         whole = {"apiVersion": resource.api_version, "kind": resource.kind, **body}

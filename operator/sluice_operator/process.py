@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from sluice_operator import bootstrap, connection, health, metrics, watch
+from sluice_operator import bootstrap, connection, health, metrics, reach, watch
 from sluice_operator.api import Api, ApiError
 from sluice_operator.asking import Asker
 from sluice_operator.cache import Cache, keysets_of
@@ -76,7 +76,8 @@ class Process:
 
     async def _work(self) -> None:
         await self._known()
-        self._start(watch.run(self._settings, self.cache, self.hearing, self._listen), "watches")
+        await self._reach()
+        self._start(watch.run(self._settings, self.sync.namespaces, self.cache, self.hearing, self._listen), "watches")
         await self.sync.first()
         log.info("cache complete")
         await self.lease.acquire()
@@ -100,6 +101,13 @@ class Process:
             except ApiError as error:
                 log.warning("api server not reached", told=error.told)
             await asyncio.sleep(seconds)
+
+    async def _reach(self) -> None:
+        """Settle which namespaces this process works in."""
+        wanted = self._settings.watch_namespaces
+        self.sync.namespaces = await reach.wait(self.api, wanted)
+        if len(wanted) > 1:
+            self._start(reach.changed(self.api, wanted, self.sync.namespaces), "other namespaces can be read")
 
     def _engine(self) -> Engine:
         doer = Doer(self.api, self.cache, self.asker, self.observer, self._settings.pod_name)

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Sync:
-    """`done`: whether the cache was ever complete."""
+    """`done`: whether the cache was ever complete. `namespaces`: all at first, then those that can be read (reach.py)."""
 
     def __init__(
         self, api: Api, cache: Cache, queue: Queue, observer: Observer, hearing: Hearing, namespaces: Iterable[str]
@@ -36,14 +36,14 @@ class Sync:
         self._queue = queue
         self._observer = observer
         self._hearing = hearing
-        self._namespaces = tuple(namespaces)
+        self.namespaces = tuple(namespaces)
         self._wanted = asyncio.Event()
         self.done = False
         hearing.relisted = self._wanted.set
 
     def paths(self) -> list[tuple[str, str, str]]:
         """Of everything that is watched: namespace, resource, path."""
-        return [(space, each.plural, each.path(space)) for space in self._namespaces for each in WATCHED]
+        return [(space, each.plural, each.path(space)) for space in self.namespaces for each in WATCHED]
 
     def deaf(self) -> list[str]:
         """What no watch was ever open for."""
@@ -74,7 +74,7 @@ class Sync:
 
     def everything(self) -> None:
         """Every KeySet, and every name of one that an ApiKey asks for, is due."""
-        for space in self._namespaces:
+        for space in self.namespaces:
             found = {each.name for each in self._cache.key_sets(space)}
             found |= {each.spec.key_set_ref.name for each in self._cache.api_keys(space) if isinstance(each, ApiKey)}
             for name in found:
@@ -83,7 +83,7 @@ class Sync:
     async def _all(self) -> bool:
         """Whether all could be listed."""
         try:
-            for space in self._namespaces:
+            for space in self.namespaces:
                 for resource in WATCHED:
                     listing = await self._api.list(resource, space, SELECTORS.get(resource, ""))
                     self._cache.replace(resource, space, listing.items, listing.resource_version)

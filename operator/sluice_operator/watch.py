@@ -6,7 +6,7 @@ Handlers only hand over what they are given: an error in one would be lost. All 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kopf
@@ -111,8 +111,8 @@ def handler(resource: Resource, cache: Cache) -> Callable[..., Any]:
     return seen
 
 
-async def run(settings: Settings, cache: Cache, hearing: Hearing, started: Callable[[], None]) -> None:
-    """Watch until cancelled, or until a watch can not go on: then this raises or returns, and the process ends.
+async def run(settings: Settings, namespaces: Iterable[str], cache: Cache, hearing: Hearing, started: Callable[[], None]) -> None:
+    """Watch `namespaces` until cancelled, or until a watch can not go on: then this raises or returns, and the process ends.
 
     `started` is called once kopf has taken the signals of the process for itself.
     """
@@ -121,7 +121,7 @@ async def run(settings: Settings, cache: Cache, hearing: Hearing, started: Calla
         registry=registry(settings, cache, hearing),
         settings=options(),
         standalone=True,
-        namespaces=list(settings.watch_namespaces),
+        namespaces=list(namespaces),
     )
     started()
     await kopf.run_tasks(tasks, ignored=ours)

@@ -42,11 +42,17 @@ def role(*without: str) -> Document:
 
 
 def create(space: Namespace) -> None:
+    space.apply(kind("v1", "ServiceAccount", NAME))
+    admit(space, space)
+
+
+def admit(space: Namespace, home: Namespace) -> None:
+    """Give the account of `home` its rights in `space`."""
     binding = {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
-        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": space.name}],
+        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": home.name}],
     }
-    space.apply(kind("v1", "ServiceAccount", NAME), role(), kind("rbac.authorization.k8s.io/v1", "RoleBinding", NAME, **binding))
+    space.apply(role(), kind("rbac.authorization.k8s.io/v1", "RoleBinding", NAME, **binding))
 
 
 def kubeconfig(space: Namespace, server: Document, path: Path) -> None:

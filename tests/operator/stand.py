@@ -14,21 +14,22 @@ from tests.cluster.database import PostgreSQL
 from tests.cluster.kube import Cluster, Document, Namespace, kind
 from tests.conftest import ROOT
 from tests.integration.waiting import until
-from tests.operator import account
+from tests.operator import account, target
 from tests.operator.operators import Operator
 from tests.operator.reader import Reader
-from tests.operator.target import NAME, Target
 from tools.cluster import run, sandbox
 
 API_VERSION = "sluice.dev/v1alpha1"
 KEYSET = "main"
+NEVER_PULLED = "sluice.invalid/none:0"
+KINDS = ("apikeys.sluice.dev", "keysets.sluice.dev")
 CRDS = ROOT / "charts" / "sluice" / "files" / "crds"
 
 
 class Stand:
     """`target` is shared by all tests of a run: leave it as it was."""
 
-    def __init__(self, space: Namespace, target: Target) -> None:
+    def __init__(self, space: Namespace, target: target.Target) -> None:
         self.space = space
         self.target = target
         self.reader = Reader(run.here().kubeconfig, space.name)
@@ -103,7 +104,7 @@ class Stand:
 
     def addresses(self) -> list[str]:
         """Of the target's Pods that are not on their way out."""
-        pods = [pod for pod in self.reader.all("pod") if pod["metadata"].get("labels", {}).get("app") == NAME]
+        pods = [pod for pod in self.reader.all("pod") if pod["metadata"].get("labels", {}).get("app") == target.NAME]
         return [
             pod["status"]["podIP"] for pod in pods if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("podIP")
         ]
@@ -139,12 +140,28 @@ def standing(cluster: Cluster, image: str, postgresql: PostgreSQL) -> Iterator[S
     """A new one. Its Pods have a key set, without any key in it."""
     with cluster.namespace("operator") as space:
         account.create(space)
-        target = Target(space, postgresql.database(space.name), image)
+        verifier = target.Target(space, postgresql.database(space.name), image)
         space.apply(key_set())
         operator = Operator(space, "first", LEASE_NAME="first").start().leads()
-        target.ready()
+        verifier.ready()
         operator.stop()
         operator.remove()
-        made = Stand(space, target)
+        made = Stand(space, verifier)
         yield made
         made.reader.close()
+
+
+@contextlib.contextmanager
+def beside(first: Stand) -> Iterator[Stand]:
+    """A namespace for the same operator, with a KeySet whose target has no Pods."""
+    with first.space.cluster.namespace("other") as space:
+        account.admit(space, first.space)
+        furnish(space)
+        made = Stand(space, first.target)
+        yield made
+        made.reader.close()
+
+
+def furnish(space: Namespace) -> None:
+    """A KeySet with a target that wants no Pods: all that it has acknowledge whatever is published."""
+    space.apply(target.deployment(NEVER_PULLED, KEYSET, replicas=0), key_set())

@@ -14,7 +14,7 @@ import pytest
 from tests.chart.test_runbooks import commands, of_the_operator, pages
 from tests.cluster.kube import Cluster, Namespace, Refused, kind
 from tests.integration.waiting import until
-from tests.operator import installed
+from tests.operator import installed, stand
 from tests.operator.caller import DENIED, Caller
 from tests.operator.installed import EMBEDDED, SECOND, SECONDS, install, running
 from tools import kubectl as programs
@@ -35,10 +35,17 @@ def first(cluster: Cluster, image: str) -> Iterator[Namespace]:
 
 
 @pytest.fixture(scope="module")
-def second(first: Namespace, image: str) -> Iterator[Namespace]:
+def shop(cluster: Cluster) -> Iterator[Namespace]:
+    """Without a release: the operator of the second looks after it."""
+    with cluster.namespace("shop") as space:
+        yield space
+
+
+@pytest.fixture(scope="module")
+def second(first: Namespace, shop: Namespace, image: str) -> Iterator[Namespace]:
     """Another one, which shares the kinds and the policies with the first."""
     with first.cluster.namespace("second") as space:
-        install(space, running(image), EMBEDDED, KEY, SECOND, wait=True)
+        install(space, running(image), EMBEDDED, KEY, SECOND, {"operator": {"watchNamespaces": [shop.name]}}, wait=True)
         yield space
         space.helm("uninstall", "sluice")
 
@@ -105,6 +112,15 @@ def test_the_policies_of_the_first_bound_the_operator_of_the_second(second: Name
     assert (status, "only write Secrets of the types" in words) == (DENIED, True)
 
 
+def test_keys_of_a_namespace_that_a_value_names_are_looked_after(second: Namespace, shop: Namespace) -> None:
+    stand.furnish(shop)
+    spec = {"keySetRef": {"name": stand.KEYSET}, "owner": "shop", "scopes": ["ingest"]}
+    shop.apply(kind(stand.API_VERSION, "ApiKey", "shop", spec=spec))
+    shop.wait("apikey/shop", "condition=Ready")
+    assert second.name != shop.name
+    assert keys.checksum_ok(base64.b64decode(shop.get("secret", "shop")["data"]["key"]).decode())
+
+
 @pytest.mark.parametrize("alert", of_the_operator())
 def test_every_line_of_a_runbook_runs(first: Namespace, alert: str, tmp_path: Path) -> None:
     """On a key of its own, which some lines end."""
@@ -112,6 +128,8 @@ def test_every_line_of_a_runbook_runs(first: Namespace, alert: str, tmp_path: Pa
     spec = {"keySetRef": {"name": "sluice"}, "owner": "runbooks", "scopes": ["read"]}
     first.apply(kind("sluice.dev/v1alpha1", "ApiKey", key, spec=spec))
     first.wait(f"apikey/{key}", "condition=Ready")
+    # The page before may have restarted it.
+    rolled_out(first)
     lines = [line for line in commands(pages()[alert]) if line.startswith("kubectl ")]
     assert lines
     assert [told for line in lines if (told := shell(first, line, KEY=key, HOME=str(tmp_path)))] == []
@@ -133,9 +151,14 @@ def test_a_first_key_that_was_deleted_does_not_come_back(first: Namespace) -> No
     handed_out(first)
     first.kubectl("delete", "apikey", "sluice-admin")
     first.kubectl("rollout", "restart", "deployment/sluice-operator")
-    first.kubectl("rollout", "status", "deployment/sluice-operator", f"--timeout={SECONDS}s", seconds=SECONDS + 10)
+    rolled_out(first)
     until(lambda: gone(first), 60, "its Secrets are gone")
     assert "sluice-admin" not in [each["metadata"]["name"] for each in first.get("apikeys")]
+
+
+def rolled_out(space: Namespace) -> None:
+    """Until the operator is, and no Pod of it is on its way."""
+    space.kubectl("rollout", "status", "deployment/sluice-operator", f"--timeout={SECONDS}s", seconds=SECONDS + 10)
 
 
 def gone(space: Namespace) -> bool:
