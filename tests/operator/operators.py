@@ -22,9 +22,14 @@ SECONDS = 60
 
 
 class Operator:
-    """`server`: where the API server is, as the `cluster` of a kubeconfig; else it is asked directly."""
+    """`server`: where the API server is, as the `cluster` of a kubeconfig; else it is asked directly.
 
-    def __init__(self, space: Namespace, name: str = "one", server: Document | None = None, **settings: str) -> None:
+    `ahead`: seconds by which its clock is ahead of all others.
+    """
+
+    def __init__(
+        self, space: Namespace, name: str = "one", server: Document | None = None, ahead: int = 0, **settings: str
+    ) -> None:
         self.space = space
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-operator-"))
         self.name = name
@@ -39,9 +44,10 @@ class Operator:
             "PORT": "0",
             "LOG_LEVEL": "info",
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(str(folders.ROOT / name) for name in ("app", "operator")),
+            "PYTHONPATH": os.pathsep.join(str(folders.ROOT / name) for name in ("app", "operator", ".")),
             **settings,
         }
+        self._module = ["tests.operator.shifted", str(ahead)] if ahead else ["sluice_operator"]
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0
 
@@ -62,7 +68,7 @@ class Operator:
         self._began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*sandbox.entering(run.here(), "net"), sys.executable, "-m", "sluice_operator"],
+                [*sandbox.entering(run.here(), "net"), sys.executable, "-m", *self._module],
                 env=self._environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -82,6 +88,11 @@ class Operator:
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
+
+    def put_clock(self) -> None:
+        """Of one with `ahead`: by so much once more, while it runs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
 
     def remove(self) -> None:
         """End it and take its folder away; the end of its log is shown with a test that failed."""
