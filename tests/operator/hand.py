@@ -7,9 +7,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-import httpx
 from tests.cluster.kube import Document, kind
-from tests.operator.reader import PLACES, credentials, document
+from tests.operator.reader import PLACES, client, document
 from tests.operator.stand import API_VERSION, KEYSET
 
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -19,9 +18,7 @@ class Hand:
     """An admin's, in one namespace."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
-        config = json.loads(kubeconfig.read_text())
-        server = config["clusters"][0]["cluster"]["server"]
-        self._client = httpx.Client(base_url=server, verify=credentials(config), timeout=30)
+        self._client = client(kubeconfig, seconds=30)
         self._namespace = namespace
 
     def key(self, name: str, **spec: Any) -> None:

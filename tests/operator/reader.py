@@ -25,9 +25,7 @@ class Reader:
     """`kubeconfig`: an admin's, with certificates in it, as the cluster of this repository writes it."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
-        config = json.loads(kubeconfig.read_text())
-        server = config["clusters"][0]["cluster"]["server"]
-        self._client = httpx.Client(base_url=server, verify=credentials(config), timeout=10)
+        self._client = client(kubeconfig, seconds=10)
         self._namespace = namespace
 
     def get(self, what: str, name: str) -> Document:
@@ -41,6 +39,13 @@ class Reader:
 
     def close(self) -> None:
         self._client.close()
+
+
+def client(kubeconfig: Path, seconds: float) -> httpx.Client:
+    """Of its first cluster, as its first user."""
+    config = json.loads(kubeconfig.read_text())
+    server = config["clusters"][0]["cluster"]["server"]
+    return httpx.Client(base_url=server, verify=credentials(config), timeout=seconds)
 
 
 def document(answer: httpx.Response) -> Document:

@@ -10,9 +10,8 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import httpx
@@ -24,15 +23,14 @@ from tests.cluster import bed
 from tests.cluster.kube import Refused
 from tests.conftest import ROOT
 from tests.integration.waiting import until, without_error
-from tests.operator import drifts, stand
+from tests.operator import drifts, trials
 from tests.operator.faults import Faults
 from tests.operator.figures import Figure, most, seconds, table
-from tests.operator.hand import Hand
 from tests.operator.operators import Operator
+from tests.operator.place import Place, place
 from tests.operator.processes import Clients, Proxy
-from tests.operator.stand import KEYSET, Stand
+from tests.operator.stand import KEYSET
 from tests.soak import kept
-from tools.cluster import run as cluster_run
 
 REPORT = ROOT / "docs" / "reliability.md"
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-operator"
@@ -41,37 +39,6 @@ CREATED, REVOKED = 60, 30
 REQUESTS, RATE, ROTATED, ROUNDS = 200_000, 90, 4, 8
 KEYS, STILL_SECONDS = 1_000, 600
 MIB = 1 << 20
-
-
-class Place:
-    """A stand with what acts on it. Its operator, if any, is `operator`."""
-
-    def __init__(self, stand: Stand) -> None:
-        self.stand = stand
-        self.hand = Hand(cluster_run.here().kubeconfig, stand.space.name)
-        self.operators: list[Operator] = []
-
-    def operator(self, **more: Any) -> Operator:
-        """One that leads."""
-        made = Operator(self.stand.space, "soak", **more)
-        self.operators.append(made)
-        return made.start().leads()
-
-    def clear(self) -> None:
-        """Without operators and keys."""
-        for operator in self.operators:
-            operator.kill()
-        self.hand.delete_all("apikey")
-        until(lambda: not self.stand.reader.all("apikey"), 120, "the keys are gone")
-        until(lambda: len(self.stand.secrets()) <= 1, 300, "their Secrets are gone")
-
-
-@contextlib.contextmanager
-def place() -> Iterator[Place]:
-    with bed.any_cluster() as cluster, bed.a_database(cluster) as postgresql:
-        stand.install_crds(cluster)
-        with stand.standing(cluster, bed.load(cluster, bed.ONE), postgresql) as made:
-            yield Place(made)
 
 
 def created(at: Place) -> list[Figure]:
@@ -227,6 +194,12 @@ PARTS: dict[str, Callable[[Place], list[Figure]]] = {
     "created": created,
     "revoked": revoked,
     "drifted": drifted,
+    "hindered": trials.hindered,
+    "skewed": trials.skewed,
+    "crashed": trials.crashed,
+    "doubled": trials.doubled,
+    "renewed": trials.renewed,
+    "forsaken": trials.forsaken,
     "rotated": rotated,
     "many": many,
 }

@@ -9,59 +9,27 @@ from tests.cluster import bed
 from tests.cluster.kube import Refused
 from tests.conftest import ROOT
 from tests.integration.waiting import until, without_error
+from tests.operator import crashes
 from tests.operator.conftest import Start
 from tests.operator.processes import Proxy, clients
 from tests.operator.stand import Stand
-
-HOWS = ("before", "after", "drop")
-
-
-def rotation(stand_: Stand, name: str) -> None:
-    """Until one is over but for the overlap."""
-    stand_.rotate(name)
-    stand_.active(name, 2, 60)
-    until(lambda: stand_.condition(name, "Rotating") == ("True", "Overlap"), 60, "it overlaps")
-    stand_.settled()
-
-
-def judge(stand_: Stand, name: str) -> None:
-    """One rotation for one request: two versions, never a third, and the client has the second."""
-    found = stand_.secrets()
-    assert sorted(secret for secret in found if secret.startswith(name)) == [name, f"{name}-v1", f"{name}-v2"]
-    assert stand_.plaintext(name) == stand_.plaintext(f"{name}-v2")
-    assert [(entry["version"], entry["state"]) for entry in stand_.of_key(name)] == [(1, "active"), (2, "active")]
-    for secret in (f"{name}-v1", f"{name}-v2"):
-        assert set(stand_.answers(stand_.plaintext(secret))) == {200}
 
 
 @pytest.mark.timeout(600)
 def test_killed_at_any_write_of_a_rotation_it_ends_the_same(stand_: Stand, start: Start, proxy: Proxy) -> None:
     """Each write once: lost before it is done, or its answer lost, by the operator's end or on the way."""
     operator = start(server=proxy.server).leads()
-    golden = stand_.key()
-    stand_.active(golden)
-    stand_.settled()
-    proxy.tell("reset")
-    rotation(stand_, golden)
-    writes = proxy.writes
-    assert len(writes) > 8
-    names = [stand_.key() for _ in writes]
+    writes = crashes.writes_of_a_rotation(stand_, proxy)
+    assert writes > 8
+    names = [stand_.key() for _ in range(writes)]
     for name in names:
         stand_.active(name, seconds=60)
     for number, name in enumerate(names, start=1):
-        how = HOWS[number % 3]
-        proxy.arm(number, how)
-        stand_.rotate(name)
-        until(lambda: proxy.fired, 30, f"write {number} of {len(writes)} is lost ({how})")
-        if how != "drop":
-            operator.kill()
-            operator.start()
-        stand_.active(name, 2, 60)
-        until(lambda name=name: stand_.condition(name, "Rotating") == ("True", "Overlap"), 60, "it overlaps")  # type: ignore[misc]
+        crashes.lose(stand_, operator, proxy, name, number, crashes.HOWS[number % 3])
     proxy.tell("reset")
     stand_.settled()
     for name in names:
-        judge(stand_, name)
+        crashes.judge(stand_, name)
 
 
 @pytest.mark.timeout(300)
@@ -81,7 +49,7 @@ def test_two_operators_at_once_do_what_one_does(stand_: Stand, start: Start) -> 
     assert first.running
     assert second.running
     for name in names:
-        judge(stand_, name)
+        crashes.judge(stand_, name)
 
 
 @pytest.mark.timeout(300)

@@ -6,9 +6,9 @@ import base64
 import json
 
 import pytest
-from tests.cluster.kube import Document, kind
+from tests.cluster.kube import kind
 from tests.integration.waiting import until
-from tests.operator import account
+from tests.operator.hindrances import HINDRANCES, Hindrance
 from tests.operator.operators import Operator
 from tests.operator.stand import KEYSET, Stand
 
@@ -91,25 +91,11 @@ def test_somebody_elses_secret_is_left_alone_and_told(stand_: Stand, operator: O
     stand_.active(name)
 
 
-def test_a_missing_right_is_told_and_mended_without_help(stand_: Stand, key: str) -> None:
-    stand_.space.apply(account.role("create secrets"))
-    try:
+@pytest.mark.parametrize("hindrance", HINDRANCES.values(), ids=["right", "quota"])
+def test_what_keeps_it_from_its_work_is_told_and_made_up_for_without_help(stand_: Stand, key: str, hindrance: Hindrance) -> None:
+    assert stand_.status(key)
+    with hindrance(stand_.space):
         name = stand_.key()
         stand_.until_condition(KEYSET, "Degraded", "Forbidden", 30, "keyset")
-    finally:
-        stand_.space.apply(account.role())
     stand_.active(name, seconds=60)
     stand_.until_condition(KEYSET, "Degraded", "AsExpected", 60, "keyset")
-
-
-def test_a_quota_that_is_used_up_is_told(stand_: Stand, key: str) -> None:
-    count = len(stand_.space.get("secrets"))
-    quota: Document = kind("v1", "ResourceQuota", "full", spec={"hard": {"count/secrets": str(count)}})
-    stand_.space.apply(quota)
-    try:
-        until(lambda: stand_.space.get("resourcequota", "full").get("status", {}).get("used"), 30, "the quota counts")
-        name = stand_.key()
-        stand_.until_condition(KEYSET, "Degraded", "Forbidden", 30, "keyset")
-    finally:
-        stand_.space.kubectl("delete", "resourcequota", "full")
-    stand_.active(name, seconds=60)

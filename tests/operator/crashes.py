@@ -1,0 +1,49 @@
+"""A rotation that loses one of its writes: before it is done, or its answer, by the operator's end or on the way."""
+
+from __future__ import annotations
+
+from tests.integration.waiting import until
+from tests.operator.operators import Operator
+from tests.operator.processes import Proxy
+from tests.operator.stand import Stand
+
+HOWS = ("before", "after", "drop")
+
+
+def writes_of_a_rotation(stand: Stand, proxy: Proxy) -> int:
+    """How many writes one has, of a key that nothing happens to."""
+    golden = stand.key()
+    stand.active(golden)
+    stand.settled()
+    proxy.tell("reset")
+    stand.rotate(golden)
+    rotated(stand, golden)
+    stand.settled()
+    return len(proxy.writes)
+
+
+def lose(stand: Stand, operator: Operator, proxy: Proxy, name: str, number: int, how: str) -> None:
+    """Rotate `name`; its write `number` is lost, and what was begun is gone on with."""
+    proxy.arm(number, how)
+    stand.rotate(name)
+    until(lambda: proxy.fired, 30, f"write {number} is lost ({how})")
+    if how != "drop":
+        operator.kill()
+        operator.start()
+    rotated(stand, name)
+
+
+def rotated(stand: Stand, name: str) -> None:
+    """Until its rotation is over but for the overlap."""
+    stand.active(name, 2, 60)
+    until(lambda: stand.condition(name, "Rotating") == ("True", "Overlap"), 60, "it overlaps")
+
+
+def judge(stand: Stand, name: str) -> None:
+    """One rotation for one request: two versions, never a third, and the client has the second."""
+    found = stand.secrets()
+    assert sorted(secret for secret in found if secret.startswith(name)) == [name, f"{name}-v1", f"{name}-v2"]
+    assert stand.plaintext(name) == stand.plaintext(f"{name}-v2")
+    assert [(entry["version"], entry["state"]) for entry in stand.of_key(name)] == [(1, "active"), (2, "active")]
+    for secret in (f"{name}-v1", f"{name}-v2"):
+        assert set(stand.answers(stand.plaintext(secret))) == {200}
