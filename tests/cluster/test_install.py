@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tests.cluster import clients
 from tests.cluster.ingress import Traefik
@@ -118,20 +120,35 @@ EMBEDDED = {
 }
 
 
-def test_a_trial_with_an_embedded_database_keeps_its_volume_and_its_events(
-    cluster: Cluster, release: Release, image: str
-) -> None:
-    """Through uninstall and install."""
+@pytest.fixture(scope="module")
+def trial(cluster: Cluster, release: Release, image: str) -> Iterator[Release]:
+    """With a database in its one pod, and one event."""
     with cluster.namespace("embedded") as space:
         trial = Release(space, release.database, QUICK)
         trial.values = merged(trial.values, EMBEDDED)
         trial.install(image)
         assert "the event is read back" in trial.test()
-        claims = space.kubectl("get", "persistentvolumeclaims", "--output=name").split()
-        trial.uninstall()
-        assert space.kubectl("get", "persistentvolumeclaims", "--output=name").split() == claims != []
-        trial.upgrade(image)
-        assert events_of(trial) == 1
+        yield trial
+
+
+def test_the_successor_of_a_deleted_pod_waits_for_the_database_of_a_trial(trial: Release) -> None:
+    """It begins while the one before still drains."""
+    before = name_of(trial.pods()[0])
+    trial.space.kubectl("delete", "pod", before, "--wait=false")
+    until(lambda: [pod for pod in trial.pods() if name_of(pod) != before and ready(pod)], 90, "the next one is ready")
+    (after,) = trial.pods()
+    assert [each["restartCount"] for each in after["status"]["containerStatuses"]] == [0]
+    assert "embedded.in_use" in trial.space.logs(name_of(after))
+    assert events_of(trial) == 1
+
+
+def test_a_trial_with_an_embedded_database_keeps_its_volume_and_its_events(trial: Release, image: str) -> None:
+    """Through uninstall and install."""
+    claims = trial.space.kubectl("get", "persistentvolumeclaims", "--output=name").split()
+    trial.uninstall()
+    assert trial.space.kubectl("get", "persistentvolumeclaims", "--output=name").split() == claims != []
+    trial.upgrade(image)
+    assert events_of(trial) == 1
 
 
 COUNT = """
