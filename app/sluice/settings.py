@@ -1,7 +1,4 @@
-"""The only reader of the environment. Everything else is handed a `Settings`.
-
-A variable `NAME` that holds a secret may also be given as `NAME_FILE`, a path whose content is the value.
-"""
+"""The only reader of the service's environment. Everything else is handed a `Settings`."""
 
 from __future__ import annotations
 
@@ -9,32 +6,19 @@ import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sluice import errors
-
-Parser = Callable[[str], Any]
+from sluice import errors, variables
+from sluice.variables import LOG_LEVELS, Parser, one_of, read_all, setting, switch, whole
 
 CORES = os.cpu_count() or 1
-LEVELS = ("debug", "info", "warning", "error")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 ANONYMOUS_CHOICES = ("/", "/log")
 LINK = re.compile(r"(tcp|udp|sctp)://")
-
-
-def whole(low: int, high: int) -> Parser:
-    """A parser of whole numbers from `low` to `high`, both included."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"-?\d{1,18}", text) or not low <= int(text) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
 
 
 def seconds(low: float, high: float) -> Parser:
@@ -46,24 +30,6 @@ def seconds(low: float, high: float) -> Parser:
         return float(text)
 
     return parse
-
-
-def one_of(*choices: str) -> Parser:
-    """A parser that takes one of `choices` in any case."""
-
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return text.lower()
-
-    return parse
-
-
-def switch(text: str) -> bool:
-    """true or false; anything else is refused, so that a typing error never means false."""
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError("must be true or false")
-    return text.lower() in ("true", "1")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -83,12 +49,6 @@ def postgresql_url(text: str) -> str:
     if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must be a postgresql:// URL")
     return text
-
-
-def setting(name: str, parse: Parser, default: Any, doc: str, *, secret: bool = False, shown: str | None = None) -> Any:
-    """A dataclass field that is read from variable `name`; `doc` and `shown` (the default in words) make README's table."""
-    meta = {"name": name, "parse": parse, "doc": doc, "secret": secret, "shown": shown}
-    return field(default=default, metadata=meta, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,9 +173,9 @@ class Settings:
         "DATA_DIR_WAIT_SECONDS",
         whole(0, 3600),
         0,
-        "how long `serve` waits for another process to let go of `DATA_DIR`: a Pod that was deleted may end after its successor began",
+        "how long `serve` waits for another process to let go of `DATA_DIR`: a deleted Pod ends after its successor began",
     )
-    log_level: str = setting("LOG_LEVEL", one_of(*LEVELS), "info", "`debug` logs every request")
+    log_level: str = setting("LOG_LEVEL", one_of(*LOG_LEVELS), "info", "`debug` logs every request")
     run_dir: Path | None = setting(
         "SLUICE_RUN_DIR", Path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"
     )
@@ -225,7 +185,7 @@ class Settings:
         """Read and check all of `env`; raises SettingsError with every problem at once."""
         env = without_links(env)
         problems = list(misspelt(env))
-        values = dict(read_all(env, problems))
+        values = dict(read_all(cls, env, problems))
         if not problems:
             problems.extend(contradictions(values, env))
         if problems:
@@ -252,7 +212,7 @@ class Settings:
 
 def known() -> dict[str, Field[Any]]:
     """Every variable of ours by name."""
-    return {f.metadata["name"]: f for f in fields(Settings)}
+    return variables.known(Settings)
 
 
 def without_links(env: Mapping[str, str]) -> dict[str, str]:
@@ -272,32 +232,6 @@ def misspelt(env: Mapping[str, str]) -> Iterator[str]:
         near = difflib.get_close_matches(name, long_names, n=1, cutoff=0.86)
         if near and not name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")):
             yield f"{name} is not a setting; did you mean {near[0]}?"
-
-
-def read_all(env: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, Any]]:
-    for name, spec in known().items():
-        try:
-            text = text_of(name, spec, env)
-            if text is not None:
-                yield spec.name, spec.metadata["parse"](text)
-            elif spec.default is MISSING:  # pragma: no cover - no setting is required today
-                raise ValueError("must be set")
-        except ValueError as error:
-            problems.append(f"{name} {error}")
-
-
-def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
-    """The text of one setting, by value or (secrets) by file; None when it is absent or empty."""
-    path = env.get(f"{name}_FILE") if spec.metadata["secret"] else None
-    if path and env.get(name):
-        raise ValueError(f"and {name}_FILE are both set; keep one")
-    if not path:
-        return env.get(name) or None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError) as error:
-        # Not the path: whoever takes the one variable for the other puts the secret there.
-        raise ValueError(f"can not be read from the file that {name}_FILE names: {type(error).__name__}") from error
 
 
 def absent_files(env: Mapping[str, str]) -> tuple[str, ...]:

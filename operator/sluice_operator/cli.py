@@ -8,8 +8,9 @@ import sys
 import click
 
 from sluice import __version__
+from sluice.errors import SettingsError
 from sluice_operator import logs
-from sluice_operator.settings import Settings, SettingsError, known
+from sluice_operator.settings import Settings, known
 
 
 class BadSettings(click.ClickException):

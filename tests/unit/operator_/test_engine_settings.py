@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from sluice.errors import SettingsError
 from sluice_operator.cli import main
-from sluice_operator.settings import Settings, SettingsError, known
+from sluice_operator.settings import Settings, known
 
 NEEDED = {"WATCH_NAMESPACES": "sluice", "POD_NAMESPACE": "sluice", "POD_NAME": "sluice-operator-0"}
 
