@@ -14,8 +14,11 @@ from sluice_operator.model import KeySet
 from sluice_operator.reading import DeploymentFacts, PodFacts
 from sluice_operator.resources import BUDGETS, Raw
 
-# PodDisruptionBudgets are not watched.
+# PodDisruptionBudgets are not watched: a right that is missing for the audit must hold no key back.
 BUDGET_SECONDS = 60.0
+# One that is missed may have been made a moment ago, with its Deployment.
+MISSED_SECONDS = 2.0
+MISSED = ("NoDisruptionBudget", "BudgetAllowsNone")
 
 
 class Audit:
@@ -29,11 +32,17 @@ class Audit:
         """None: there is nothing to look at, or it may not be looked at, which is told elsewhere. Raises ApiError."""
         if deployment is None:
             return None
-        try:
-            budgets = await self._all_budgets(namespace)
-        except PASSED_OVER:
-            return None
-        return tuple(lints.lint(deployment.raw, budgets, names.published_secret(keyset.name), keyset.spec.probes.container))
+        found: tuple[Finding, ...] = ()
+        for seconds in (BUDGET_SECONDS, MISSED_SECONDS):
+            try:
+                budgets = await self._all_budgets(namespace, seconds)
+            except PASSED_OVER:
+                return None
+            secret, container = names.published_secret(keyset.name), keyset.spec.probes.container
+            found = tuple(lints.lint(deployment.raw, budgets, secret, container))
+            if not any(each.reason in MISSED for each in found):
+                break
+        return found
 
     async def prove(self, namespace: str, keyset: KeySet, pods: Sequence[PodFacts], memory: Memory) -> None:
         """Ask the readiness of each Pod that Kubernetes calls Ready and that was not seen to be."""
@@ -42,9 +51,10 @@ class Audit:
         answers = await asyncio.gather(*(self._asker.ready(pod.ip or "", port, path) for pod in asked))
         memory.seen_ready |= {pod.metadata.uid for pod, ready in zip(asked, answers, strict=True) if ready}
 
-    async def _all_budgets(self, namespace: str) -> list[Raw]:
+    async def _all_budgets(self, namespace: str, seconds: float) -> list[Raw]:
+        """As they were so many seconds ago at the longest."""
         at, budgets = self._budgets.get(namespace, (float("-inf"), []))
-        if self._monotonic() - at >= BUDGET_SECONDS:
+        if self._monotonic() - at >= seconds:
             budgets = (await self._api.list(BUDGETS, namespace)).items
             self._budgets[namespace] = (self._monotonic(), budgets)
         return budgets

@@ -40,9 +40,9 @@ async def changed(api: Api, namespaces: Sequence[str], read: Sequence[str]) -> N
     What is open stays open: no watch of a namespace that is gone tells of it. Seen twice in a row, for an API server that starts
     refuses everything for a moment.
     """
-    before = tuple(read)
+    before, pause = tuple(read), EVERY_SECONDS
     while True:
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(pause)
         try:
             now = await readable(api, namespaces)
         except ApiError as error:
@@ -50,7 +50,7 @@ async def changed(api: Api, namespaces: Sequence[str], read: Sequence[str]) -> N
             continue
         if now and now == before != tuple(read):
             return
-        before = now
+        before, pause = now, EVERY_SECONDS if now in ((), tuple(read)) else RETRY_SECONDS
 
 
 async def readable(api: Api, namespaces: Sequence[str]) -> tuple[str, ...]:

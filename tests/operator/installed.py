@@ -15,6 +15,8 @@ SECONDS = 300
 NO_IMAGE: Document = {"image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Never"}}
 # The least that runs, and nothing beside it.
 EMBEDDED: Document = {"database": {"embedded": True}, "resources": {"requests": {"cpu": "50m", "memory": "192Mi"}}}
+# A pod serves on for 25 s by default, and a namespace's controller looks again only after half of its termination grace.
+BRIEF: Document = {"timing": release.QUICK["timing"], "probes": release.QUICK["probes"]}
 # What every release but the first of a cluster is told.
 SECOND: Document = {"crds": {"install": False}, "clusterPolicies": {"install": False}}
 

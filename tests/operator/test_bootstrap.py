@@ -16,7 +16,7 @@ from tests.cluster.kube import Cluster, Namespace, Refused, kind
 from tests.integration.waiting import until
 from tests.operator import installed, stand
 from tests.operator.caller import DENIED, Caller
-from tests.operator.installed import EMBEDDED, SECOND, SECONDS, install, running
+from tests.operator.installed import BRIEF, EMBEDDED, SECOND, SECONDS, install, running
 from tools import kubectl as programs
 
 from sluice import keys
@@ -29,7 +29,7 @@ KEY = {"tests": {"keySecret": {"name": "sluice-admin"}}}
 def first(cluster: Cluster, image: str) -> Iterator[Namespace]:
     """The first release of the cluster, with no value for its keys but the defaults."""
     with cluster.namespace("first") as space:
-        install(space, running(image), EMBEDDED, KEY, wait=True)
+        install(space, running(image), EMBEDDED, BRIEF, KEY, wait=True)
         yield space
         space.helm("uninstall", "sluice")
 
@@ -45,7 +45,7 @@ def shop(cluster: Cluster) -> Iterator[Namespace]:
 def second(first: Namespace, shop: Namespace, image: str) -> Iterator[Namespace]:
     """Another one, which shares the kinds and the policies with the first."""
     with first.cluster.namespace("second") as space:
-        install(space, running(image), EMBEDDED, KEY, SECOND, {"operator": {"watchNamespaces": [shop.name]}}, wait=True)
+        install(space, running(image), EMBEDDED, BRIEF, KEY, SECOND, {"operator": {"watchNamespaces": [shop.name]}}, wait=True)
         yield space
         space.helm("uninstall", "sluice")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cluster.kube import Cluster, Document, Namespace, Refused, kind
+from tests.cluster.kube import Cluster, Document, Namespace, kind
 from tests.operator import stand
+from tests.operator.hand import Hand
 from tests.operator_samples import check
+from tools.cluster import run
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -21,16 +24,19 @@ def space(cluster: Cluster) -> Iterator[Namespace]:
         yield space
 
 
-def test_the_api_server_takes_and_refuses_what_the_samples_say(space: Namespace) -> None:
+@pytest.fixture
+def hand(space: Namespace) -> Iterator[Hand]:
+    with contextlib.closing(Hand(run.here().kubeconfig, space.name)) as hand:
+        yield hand
+
+
+def test_the_api_server_takes_and_refuses_what_the_samples_say(hand: Hand) -> None:
+
     def apply(body: dict[str, Any]) -> str:
-        try:
-            space.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(body))
-        except Refused as refused:
-            return str(refused)
-        return ""
+        return hand.apply(body["kind"].lower(), body)
 
     def remove(body: dict[str, Any]) -> None:
-        space.kubectl("delete", body["kind"].lower(), body["metadata"]["name"], "--ignore-not-found")
+        hand.delete(body["kind"].lower(), body["metadata"]["name"])
 
     assert list(check.faults(apply, remove)) == []
 

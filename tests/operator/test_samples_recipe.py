@@ -23,7 +23,7 @@ from tests import docs
 from tests.cluster.kube import CONTAINER_SECURITY, POD_SECURITY, Cluster, Document, Namespace, config_map
 from tests.conftest import ROOT
 from tests.integration.waiting import until
-from tests.operator.installed import EMBEDDED, install, running
+from tests.operator.installed import BRIEF, EMBEDDED, install, running
 
 from sluice import keys
 
@@ -158,7 +158,7 @@ def client_told(client: httpx.Client) -> tuple[int, int]:
 @pytest.fixture(scope="module")
 def space(cluster: Cluster, image: str) -> Iterator[Namespace]:
     with cluster.namespace("recipe") as space:
-        install(space, running(image), EMBEDDED, {"operator": {"enforce": True}}, wait=True)
+        install(space, running(image), EMBEDDED, BRIEF, {"operator": {"enforce": True}}, wait=True)
         yield space
         space.helm("uninstall", "sluice")
 

@@ -5,31 +5,41 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.cluster.kube import Cluster, Namespace, Refused
-from tests.cluster.release import QUICK
+from tests.cluster.kube import Cluster, Document, Namespace, Refused
 from tests.integration.waiting import until
-from tests.operator.installed import EMBEDDED, install, kinds, running
+from tests.operator.installed import BRIEF, EMBEDDED, SECOND, install, kinds, running
 
 pytestmark = pytest.mark.timeout(900)
 OURS = {"apikeys.sluice.dev", "keysets.sluice.dev"}
 MOST_SECONDS = 60
-# A pod serves on for 25 s by default, and a namespace's controller looks again only after half of its termination grace.
-BRIEF = {"timing": QUICK["timing"], "probes": QUICK["probes"]}
+
+
+@pytest.fixture(scope="module")
+def spaces(cluster: Cluster, image: str) -> Iterator[list[Namespace]]:
+    """With a release each; tests delete them themselves. Made at the same time, for most of it is waiting."""
+    made = [Namespace(cluster, f"sluice-uninstall-{secrets.token_hex(3)}") for _ in range(3)]
+    values = [{}, SECOND, SECOND]
+    try:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda space, more: release(space, image, more), made, values))
+        yield list(made)
+    finally:
+        cluster.kubectl("delete", "namespace", *(space.name for space in made), "--ignore-not-found", "--wait=false")
+
+
+def release(space: Namespace, image: str, values: Document) -> None:
+    space.cluster.kubectl("create", "namespace", space.name)
+    install(space, running(image), EMBEDDED, BRIEF, values, wait=True)
+    space.wait("apikey/sluice-admin", "condition=Ready")
 
 
 @pytest.fixture
-def space(cluster: Cluster, image: str) -> Iterator[Namespace]:
-    """Tests delete it themselves."""
-    space = Namespace(cluster, f"sluice-uninstall-{secrets.token_hex(3)}")
-    cluster.kubectl("create", "namespace", space.name)
-    try:
-        install(space, running(image), EMBEDDED, BRIEF, wait=True)
-        space.wait("apikey/sluice-admin", "condition=Ready")
-        yield space
-    finally:
-        cluster.kubectl("delete", "namespace", space.name, "--ignore-not-found", "--wait=false")
+def space(spaces: list[Namespace]) -> Namespace:
+    """One that no test had yet; the first test gets the one whose release made the kinds."""
+    return spaces.pop(0)
 
 
 def test_helm_uninstall_ends_and_leaves_the_kinds_and_the_keys(space: Namespace) -> None:
