@@ -216,7 +216,7 @@ class Run(msgspec.Struct):
 )
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/reliability.md.")
 def main(only: tuple[str, ...], folder: Path, write: bool) -> None:
-    """Rotate, revoke and repair keys on a real node while all of it fails now and then. About 45 minutes on two cores.
+    """Rotate, revoke and repair keys on a real node while all of it fails now and then. About 35 minutes on two cores.
 
     Needs what tests/operator needs.
     """
