@@ -22,7 +22,6 @@ from tests.bench.load import Rate
 from sluice.stores.embedded import Owned
 
 REPORT = servers.ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 CLIENTS = 4
 COLUMNS = """event_id, id, "timestamp", event_type, event_name, properties, device_info, user_id, session_id, app_version,
 source, sequence_number, priority, key_id, fingerprint, content, created_at, processed_at"""
@@ -268,9 +267,7 @@ def record(found: list[Line]) -> None:
         "|" + "---|" * len(HEAD),
         *(f"| {' | '.join(cells(line))} |" for line in found),
     ]
-    before, _, rest = REPORT.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text("\n".join([before + BEGIN, *lines, END + after]), encoding="utf-8")
+    docs.put(REPORT, "bench", "\n".join(lines))
 
 
 main(prog_name="python -m tests.bench")
