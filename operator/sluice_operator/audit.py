@@ -32,16 +32,12 @@ class Audit:
         """None: there is nothing to look at, or it may not be looked at, which is told elsewhere. Raises ApiError."""
         if deployment is None:
             return None
-        found: tuple[Finding, ...] = ()
-        for seconds in (BUDGET_SECONDS, MISSED_SECONDS):
-            try:
-                budgets = await self._all_budgets(namespace, seconds)
-            except PASSED_OVER:
-                return None
-            secret, container = names.published_secret(keyset.name), keyset.spec.probes.container
-            found = tuple(lints.lint(deployment.raw, budgets, secret, container))
-            if not any(each.reason in MISSED for each in found):
-                break
+        try:
+            found = await self._lint(namespace, keyset, deployment, BUDGET_SECONDS)
+            if any(each.reason in MISSED for each in found):
+                found = await self._lint(namespace, keyset, deployment, MISSED_SECONDS)
+        except PASSED_OVER:
+            return None
         return found
 
     async def prove(self, namespace: str, keyset: KeySet, pods: Sequence[PodFacts], memory: Memory) -> None:
@@ -51,8 +47,12 @@ class Audit:
         answers = await asyncio.gather(*(self._asker.ready(pod.ip or "", port, path) for pod in asked))
         memory.seen_ready |= {pod.metadata.uid for pod, ready in zip(asked, answers, strict=True) if ready}
 
+    async def _lint(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts, seconds: float) -> tuple[Finding, ...]:
+        """With disruption budgets as they were so many seconds ago at the longest."""
+        budgets = await self._all_budgets(namespace, seconds)
+        return tuple(lints.lint(deployment.raw, budgets, names.published_secret(keyset.name), keyset.spec.probes.container))
+
     async def _all_budgets(self, namespace: str, seconds: float) -> list[Raw]:
-        """As they were so many seconds ago at the longest."""
         at, budgets = self._budgets.get(namespace, (float("-inf"), []))
         if self._monotonic() - at >= seconds:
             budgets = (await self._api.list(BUDGETS, namespace)).items
