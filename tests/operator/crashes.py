@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tests.integration.waiting import until
 from tests.operator.operators import Operator
 from tests.operator.processes import Proxy
@@ -37,6 +39,15 @@ def rotated(stand: Stand, name: str) -> None:
     """Until its rotation is over but for the overlap."""
     stand.active(name, 2, 60)
     until(lambda: stand.condition(name, "Rotating") == ("True", "Overlap"), 60, "it overlaps")
+
+
+def rotate_all(stand: Stand, names: Sequence[str]) -> None:
+    """At once, until every Pod has what came of it."""
+    for name in names:
+        stand.rotate(name)
+    for name in names:
+        rotated(stand, name)
+    stand.settled()
 
 
 def judge(stand: Stand, name: str) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.cluster.kube import Document
 from tests.integration.waiting import until
-from tests.operator.figures import Figure, most
+from tests.operator.figures import Figure, bounded, timed
 from tests.operator.hand import Hand
 from tests.operator.stand import KEYSET, Stand
 
@@ -70,9 +69,10 @@ def repaired(stand: Stand, hand: Hand, drift: Drift) -> Figure:
     secret = drift.secret.format(name)
     before = essence(stand.reader.get("secret", secret))
     drift.act(hand, secret)
-    began = time.monotonic()
-    until(lambda: essence(stand.reader.get("secret", secret)) == before, 60, f"{drift.what}: it is as it was")
-    return most(f"{drift.what}: repaired", time.monotonic() - began, BOUND_SECONDS, "s", "{:.1f}".format)
+    taken = timed(
+        lambda: until(lambda: essence(stand.reader.get("secret", secret)) == before, 60, f"{drift.what}: it is as it was")
+    )
+    return bounded(f"{drift.what}: repaired", taken, BOUND_SECONDS)
 
 
 def essence(secret: Document) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -32,6 +33,18 @@ def at(times: Sequence[float], quantile: float) -> float:
 def most(what: str, seen: float, bound: float, unit: str, show: Callable[[float], str] = "{:,.0f}".format) -> Figure:
     """A number that should be `bound` at the most."""
     return Figure(what, f"{show(seen)} {unit}".strip(), f"<= {show(bound)} {unit}".strip(), seen <= bound)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that `work` took."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def bounded(what: str, taken: float, bound: float | None = None) -> Figure:
+    """Seconds, with a promise or without."""
+    return Figure(what, f"{taken:.1f} s") if bound is None else most(what, taken, bound, "s", "{:.1f}".format)
 
 
 def table(figures: Iterable[Figure]) -> list[str]:

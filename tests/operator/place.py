@@ -16,7 +16,7 @@ from tools.cluster import run
 
 
 class Place:
-    """A stand with what acts on it. Its operator, if any, is `operator`."""
+    """`operators`: those that were started here, also those that ended."""
 
     def __init__(self, stand: Stand) -> None:
         self.stand = stand

@@ -155,11 +155,16 @@ def standing(cluster: Cluster, image: str, postgresql: PostgreSQL) -> Iterator[S
 def beside(first: Stand) -> Iterator[Stand]:
     """A namespace for the same operator, with a KeySet whose target has no Pods."""
     with first.space.cluster.namespace("other") as space:
-        account.admit(space, first.space)
-        furnish(space)
+        prepare(space, first.space)
         made = Stand(space, first.target)
         yield made
         made.reader.close()
+
+
+def prepare(space: Namespace, home: Namespace) -> None:
+    """What `beside` needs of a namespace. `home`: where the operator's account is."""
+    account.admit(space, home)
+    furnish(space)
 
 
 def furnish(space: Namespace) -> None:

@@ -40,11 +40,7 @@ def test_two_operators_at_once_do_what_one_does(stand_: Stand, start: Start) -> 
     for name in names:
         stand_.active(name, seconds=60)
     with clients(stand_.space.name, names[0], stand_.target.url) as under:
-        for name in names:
-            stand_.rotate(name)
-        for name in names:
-            stand_.active(name, 2, 60)
-        stand_.settled()
+        crashes.rotate_all(stand_, names)
     assert set(under.answers) == {"200"}
     assert first.running
     assert second.running

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.integration.waiting import until
-from tests.operator import account, stand
+from tests.operator import stand
 from tests.operator.conftest import Start
 from tests.operator.operators import Operator
 from tests.operator.stand import Stand
@@ -49,8 +49,7 @@ def test_a_namespace_that_goes_takes_nothing_from_the_others_and_may_come_back(
     assert [line["namespace"] for line in both.lines() if line["event"] == "namespace left out"] == [other.space.name]
     stand_.active(stand_.key())
     cluster.kubectl("create", "namespace", other.space.name)
-    account.admit(other.space, stand_.space)
-    stand.furnish(other.space)
+    stand.prepare(other.space, stand_.space)
     other.key("back")
     until(lambda: not both.running, 60, "it ends to take the namespace in")
     both.start().leads()

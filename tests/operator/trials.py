@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
-import time
-from collections.abc import Callable
 
 from tests.cluster.kube import Document
 from tests.integration.waiting import until
-from tests.operator import account, crashes, stand
-from tests.operator.figures import Figure, most
+from tests.operator import crashes, stand
+from tests.operator.figures import Figure, bounded, timed
 from tests.operator.hindrances import HINDRANCES
 from tests.operator.place import Place
 from tests.operator.processes import Proxy
@@ -18,7 +16,7 @@ from tests.operator.stand import KEYSET
 
 TOLD_SECONDS, MADE_SECONDS, NOTICED_SECONDS, GONE_SECONDS = 10, 3, 30, 60
 HOUR = 3600
-TWICE = 10
+KEYS = 10
 
 
 def hindered(at: Place) -> list[Figure]:
@@ -88,18 +86,14 @@ def crashed(at: Place) -> list[Figure]:
 def doubled(at: Place) -> list[Figure]:
     """Two operators that both think they lead."""
     operators = [at.operator(LEASE_NAME=name) for name in ("one", "two")]
-    names = [at.stand.key() for _ in range(TWICE)]
+    names = [at.stand.key() for _ in range(KEYS)]
     for name in names:
         at.stand.active(name, seconds=60)
-    for name in names:
-        at.stand.rotate(name)
-    for name in names:
-        crashes.rotated(at.stand, name)
-    at.stand.settled()
+    crashes.rotate_all(at.stand, names)
     for name in names:
         crashes.judge(at.stand, name)
     assert all(operator.running for operator in operators)
-    return [Figure(f"two operators at once rotate {TWICE} keys", "one rotation each, no third version", "the same")]
+    return [Figure(f"two operators at once rotate {KEYS} keys", "one rotation each, no third version", "the same")]
 
 
 def renewed(at: Place) -> list[Figure]:
@@ -130,7 +124,7 @@ def forsaken(at: Place) -> list[Figure]:
     """One of two namespaces is deleted with its keys, and comes back."""
     with stand.beside(at.stand) as other:
         operator = at.operator(WATCH_NAMESPACES=f"{at.stand.space.name},{other.space.name}")
-        for _ in range(TWICE):
+        for _ in range(KEYS):
             other.active(other.key())
         cluster = at.stand.space.cluster
         gone = timed(lambda: cluster.kubectl("delete", "namespace", other.space.name, f"--timeout={GONE_SECONDS}s"))
@@ -138,27 +132,14 @@ def forsaken(at: Place) -> list[Figure]:
         led = timed(lambda: operator.start().leads())
         at.stand.active(at.stand.key())
         cluster.kubectl("create", "namespace", other.space.name)
-        account.admit(other.space, at.stand.space)
-        stand.furnish(other.space)
+        stand.prepare(other.space, at.stand.space)
         name = other.key()
         taken = timed(lambda: until(lambda: not operator.running, GONE_SECONDS, "it takes the namespace in"))
         operator.start().leads()
         other.active(name)
     return [
-        bounded(f"one of two namespaces deleted with {TWICE} keys: it is gone", gone, GONE_SECONDS),
+        bounded(f"one of two namespaces deleted with {KEYS} keys: it is gone", gone, GONE_SECONDS),
         bounded("until the operator noticed, and ended", ended, NOTICED_SECONDS),
         bounded("and until a new process led, in the namespaces that are left", led),
         bounded("the namespace and its Role are back: noticed, so that a new process takes it in", taken, NOTICED_SECONDS),
     ]
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that it took."""
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
-
-
-def bounded(what: str, taken: float, bound: float | None = None) -> Figure:
-    """Seconds, with a promise or without."""
-    return Figure(what, f"{taken:.1f} s") if bound is None else most(what, taken, bound, "s", "{:.1f}".format)
