@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
 from tests.integration import postgres
 from tests.integration.conftest import OpenStore, ready
+from tests.integration.door import door
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.sample import NOW, row, rows
 from tests.integration.waiting import until, without_error
 
 from sluice import errors
 from sluice.filters import Filter
-from sluice.stores import Answer, Claim
+from sluice.stores import Answer, Claim, connections
 from sluice.stores.postgresql import PostgresqlStore
 
 # Generous beside the promised 0.25 s: the machine of the tests has other work too.
@@ -161,6 +163,34 @@ def test_sessions_ended_one_by_one_are_never_seen_by_a_caller(database: Database
             stop.set()
     assert sum(ended) == 20
     assert database.count() == sum(sender.result() for sender in senders) > 20
+
+
+def test_a_session_ended_while_it_logs_in_is_tried_again_at_once(database: Database, open_store: OpenStore) -> None:
+    # The pool's own second try would come a second later, and until then the database would be told as away.
+    with door(database.login()["port"], closed=3) as way:
+        store = open_store(lambda: {**database.login(), "port": way.port}, 1)
+        assert {outcome.status for outcome in store.insert(rows(2), NOW)} == {"created"}
+        assert (database.count(), way.came) == (2, 4)
+
+
+def test_a_server_that_ends_every_login_is_told_as_away(database: Database, open_store: OpenStore) -> None:
+    with door(database.login()["port"], closed=1_000) as way:
+        store = open_store(lambda: {**database.login(), "port": way.port})
+        reason, seconds = refused(lambda: store.insert(rows(1), NOW))
+    assert (reason, seconds < QUICK) == ("database_unreachable", True)
+
+
+def test_an_ended_session_does_not_say_that_the_database_is_away(database: Database, open_store: OpenStore) -> None:
+    def slow() -> dict[str, Any]:
+        # Three times as long as a caller without hope would wait.
+        time.sleep(3 * connections.SLICE)
+        return database.login()
+
+    store = ready(open_store(slow, 1))
+    for number in range(3):
+        assert database.terminate() == 1
+        assert {outcome.status for outcome in store.insert([row(f"a{number}")], NOW)} == {"created"}
+    assert database.count() == 3
 
 
 def test_every_session_ended_at_once_is_not_seen_by_a_caller(database: Database, open_store: OpenStore) -> None:

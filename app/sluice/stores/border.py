@@ -37,6 +37,8 @@ SAID = {
     "database_read_only": "session is read-only|hot standby mode",
     "tls_refused": "certificate|SSL error: (?!unexpected eof)|SSL was required",
 }
+# A login that the server, or a proxy before it, took and then ended.
+ENDED = re.compile("closed the connection unexpectedly|terminating connection|reset by peer", re.IGNORECASE)
 
 
 class Repeats:
@@ -83,6 +85,11 @@ def is_lost(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
         error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
     )
+
+
+def was_ended(error: psycopg.Error) -> bool:
+    """Whether a connection that could not be made was ended by the other side, which therefore is there."""
+    return ENDED.search(str(error)) is not None
 
 
 def reason_of(error: psycopg.Error) -> str:

@@ -24,6 +24,9 @@ Connection = psycopg.Connection[TupleRow]
 
 # A request learns within a quarter of a second that the database is away: one slice, and the pool has nothing to hope for.
 SLICE = 0.1
+# A server that ends a login is there, and may take the next; the pool would come back after a second. A failover's or a
+# proxy's good-bye is over in a few hundredths.
+LOGINS, PAUSE = 5, 0.02
 
 
 class ToldConnection(Connection):
@@ -31,13 +34,17 @@ class ToldConnection(Connection):
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
-        """`told`, among the parameters, is called with a word of border.reason_of."""
+        """`told`, among the parameters, is called with a word of border.reason_of when no try is left."""
         told = parameters.pop("told")
-        try:
-            return super().connect(conninfo, **parameters)
-        except psycopg.Error as error:
-            told(border.reason_of(error))
-            raise
+        for left in reversed(range(LOGINS)):
+            try:
+                return super().connect(conninfo, **parameters)
+            except psycopg.Error as error:
+                if not (left and border.was_ended(error)):
+                    told(border.reason_of(error))
+                    raise
+            time.sleep(PAUSE)
+        raise AssertionError
 
 
 class Connections:
@@ -91,8 +98,7 @@ class Connections:
                 if isinstance(error, border.DEMOTED):
                     # After a failover it would stay with the old primary for its lifetime; a new one finds the new primary.
                     connection.close()
-                if connection.closed:
-                    self._away(border.reason_of(error))
+                # One lost session does not say that the database is away: the pool is making the next, and that tells.
                 raise border.ours(error) from error
         self.away = None
         return done
@@ -120,7 +126,7 @@ class Connections:
             try:
                 return self._pool.getconn(timeout=SLICE)
             except PoolTimeout:
-                # Away is told by a failure, never by waiting: a connection may just be changing hands, used by nobody.
+                # Away is told by a connection that could not be made, never by waiting: one may just be changing hands.
                 if (self.away and self._busy == 0) or time.monotonic() > give_up:
                     raise errors.StoreUnavailable(self.away or "database_busy") from None
             except PoolClosed:
