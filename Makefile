@@ -32,8 +32,9 @@ test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a rea
 	@$(BIN)/python -m pytest -q --numprocesses 2 -m slow tests/chart $(ARGS)
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' $(CLUSTER) $(ARGS)
 
+# Two processes again: tests/operator/halves.py says which tests may run side by side.
 test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that node, with faults
-	@$(BIN)/python -m pytest -q -m 'not slow' $(OPERATOR) $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(OPERATOR) $(ARGS)
 
 test-terraform: .venv/.dev .venv/.go ## apply and destroy the platform on an emulated AWS (needs terraform and its aws provider)
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/platform $(ARGS)

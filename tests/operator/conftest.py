@@ -5,10 +5,11 @@ The operator is a process of this machine and asks Pods by their addresses: thes
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import IO
 
 import pytest
 from tests.cluster import bed
@@ -16,7 +17,7 @@ from tests.cluster import conftest as on_cluster
 from tests.cluster.conftest import lacking, told
 from tests.cluster.database import PostgreSQL
 from tests.cluster.kube import Cluster
-from tests.operator import stand, whole
+from tests.operator import halves, stand, whole
 from tests.operator.calls import Recorder
 from tests.operator.operators import Operator
 from tests.operator.processes import Proxy
@@ -26,12 +27,15 @@ from tools.cluster import run
 Start = Callable[..., Operator]
 # Its fixtures, on the cluster of this folder.
 image, postgresql = on_cluster.image, on_cluster.postgresql
-LAST = Path(__file__).with_name("test_calls.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks back at all calls of a run comes last."""
-    items.sort(key=lambda item: item.path == LAST)
+    items.sort(key=lambda item: halves.order(item.path.name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> halves.Halves:
+    return halves.Halves(config, log)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -45,7 +49,17 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture(scope="session")
-def cluster(recorder: Recorder) -> Iterator[Cluster]:
+def users() -> Iterator[IO[str]]:
+    """Locked by each process of tests from before it uses the cluster until after that."""
+    folder = run.here().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "tests").open("a") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        yield users
+
+
+@pytest.fixture(scope="session")
+def cluster(recorder: Recorder, users: IO[str]) -> Iterator[Cluster]:
     if os.environ.get("KUBECONFIG"):
         lacking("the network of the Pods", "unset KUBECONFIG: the node of `python -m tools.cluster up` is used then")
     with told(), bed.any_cluster() as cluster:
@@ -89,6 +103,13 @@ def start(the_stand: Stand) -> Iterator[Start]:
 def operator(start: Start) -> Operator:
     """One that leads."""
     return start().leads()
+
+
+@pytest.fixture
+def alone(cluster: Cluster, users: IO[str]) -> Cluster:
+    """The cluster, once every other process of tests has ended. Not of the session: what is of it is made while others go on."""
+    fcntl.flock(users, fcntl.LOCK_EX)
+    return cluster
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The rights of the chart's Role are those that operators used in this run: conftest.py puts this file last.
+"""The rights of the chart's Role are those that operators used in this run: halves.py puts this file last.
 
 The calls that count are those of all operators, in Pods and beside them, of every test that ran before.
 """
@@ -10,7 +10,7 @@ from tests.operator import account
 from tests.operator.calls import Recorder, granted, used
 from tests.operator.whole import why_not_whole
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("alone")]
 
 
 def test_the_operator_asks_for_nothing_that_the_chart_does_not_allow(recorder: Recorder) -> None:

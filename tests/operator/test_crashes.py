@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
-from tests.cluster import bed
-from tests.cluster.kube import Refused
-from tests.conftest import ROOT
-from tests.integration.waiting import until, without_error
+from tests.integration.waiting import until
 from tests.operator import crashes
 from tests.operator.conftest import Start
 from tests.operator.processes import Proxy, clients
@@ -75,17 +70,3 @@ def test_a_new_process_has_nothing_to_do(stand_: Stand, start: Start, proxy: Pro
     operator.leads()
     until(lambda: 'reconcile_total{result="ok"} 1' in operator.ask("/metrics"), 20, "it looked")
     assert proxy.writes == []  # what Pods tell of last uses is no reason either: only the operator used the key
-
-
-@pytest.mark.timeout(300)
-def test_an_api_server_that_restarts_stops_neither_clients_nor_rotations(stand_: Stand, start: Start) -> None:
-    operator = start().leads()
-    name = stand_.key()
-    stand_.active(name)
-    with clients(stand_.space.name, name, stand_.target.url) as under:
-        subprocess.run([*bed.TOOL, "restart", "kube-apiserver"], check=True, cwd=ROOT)
-        without_error(lambda: stand_.rotate(name), Refused, seconds=60)
-        if not operator.running:
-            operator.start()  # as the kubelet does with one that lost its Lease meanwhile
-        stand_.active(name, 2, 90)
-    assert set(under.answers) == {"200"}

@@ -18,7 +18,7 @@ def leave_out(items: list[pytest.Item]) -> None:
 
 
 def why_not_whole(request: pytest.FixtureRequest) -> str | None:
-    """What is missing; None: every test of this folder ran, and passed."""
+    """What is missing; None: every test of this folder ran, and passed, as far as this process of several knows."""
     files = {item.path for item in request.session.items}
     missing = sorted(path.name for path in HERE.glob("test_*.py") if path not in files)
     if missing or any("::" in word for word in request.config.args):

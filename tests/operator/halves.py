@@ -1,0 +1,28 @@
+"""The suite in parts that two processes can run side by side: each part has what belongs to the whole cluster for itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xdist.scheduler import LoadScopeScheduling
+
+# They install the chart, and with it the kinds and policies of all namespaces.
+RELEASES = ("test_bootstrap.py", "test_rights.py", "test_samples.py", "test_samples_recipe.py", "test_uninstall.py")
+# They restart the API server, or look back at all calls: in this order, when all else is over (conftest.alone).
+LAST = ("test_restart.py", "test_calls.py")
+
+
+def part(file: str) -> str:
+    """Of `file`, the name of one with tests."""
+    return "last" if file in LAST else "releases" if file in RELEASES else "processes"
+
+
+def order(file: str) -> int:
+    return LAST.index(file) + 1 if file in LAST else 0
+
+
+class Halves(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a process of xdist a whole part."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return part(Path(nodeid.split("::", 1)[0]).name)
