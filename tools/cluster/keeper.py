@@ -57,7 +57,7 @@ def keep(run: Run) -> None:
     port = prepare(run)
     with child(*SANDBOX, *INIT, sys.executable, "-m", "tools.cluster.supervisor", str(run.folder)) as sandbox:
         signal.signal(signal.SIGTERM, lambda *_: sandbox.kill())
-        with child("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork", f"UNIX-CONNECT:{run.api_socket}"):
+        with child("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,nodelay,fork", f"UNIX-CONNECT:{run.api_socket}"):
             sandbox.wait()
 
 
