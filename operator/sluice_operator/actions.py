@@ -72,7 +72,7 @@ class AnnotatePods(Struct, frozen=True):
     """Set POD_REVISION on each of `pods`, so that the kubelet delivers the key set at once."""
 
     pods: tuple[str, ...]
-    revision: str
+    edition: str
 
 
 class AwaitConvergence(Struct, frozen=True):

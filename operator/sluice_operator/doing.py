@@ -90,7 +90,7 @@ class Doer:
 
     @do.register
     async def _(self, action: actions.AnnotatePods, key: Key) -> None:
-        await asyncio.gather(*(self._annotate(key, pod, action.revision) for pod in action.pods))
+        await asyncio.gather(*(self._annotate(key, pod, action.edition) for pod in action.pods))
 
     @do.register
     async def _(self, action: actions.AwaitConvergence, key: Key) -> None:
@@ -200,8 +200,8 @@ class Doer:
         if names.LABEL_KEYSET in (raw["metadata"].get("labels") or {}):
             self._cache.put(SECRETS, raw, ours=True)
 
-    async def _annotate(self, key: Key, pod: str, revision: str) -> None:
-        patch = {"metadata": {"annotations": {names.POD_REVISION: revision}}}
+    async def _annotate(self, key: Key, pod: str, edition: str) -> None:
+        patch = {"metadata": {"annotations": {names.POD_REVISION: edition}}}
         async with self._room:
             try:
                 self._cache.put(PODS, await self._api.merge(PODS, key.namespace, pod, patch), ours=True)

@@ -246,7 +246,7 @@ class Engine:
             await self._observer.ask(key, keyset, pods, 0.0)
             memory = self._observer.memory(key)
             heard = [memory.report(pod.metadata.uid) for pod in pods]
-            if all(each is not None and each.report.revision == awaited.revision for each in heard):
+            if all(each is not None and each.possible == {awaited.revision} for each in heard):
                 return
 
     def _measure(self, memory: Memory, world: World, actions: Sequence[Action]) -> None:
@@ -302,6 +302,6 @@ def tell(key: Key, action: Action) -> None:
     """A line for each write but statuses and events; names only."""
     if not isinstance(action, QUESTIONS + REMARKS):
         # Not `secret`: the log drops what is called so.
-        about = {"object": getattr(action, "secret", None), "revision": getattr(action, "revision", None)}
-        named = {name: value for name, value in about.items() if value is not None}
+        about = {"object": "secret", "revision": "revision", "edition": "edition"}
+        named = {name: getattr(action, field) for name, field in about.items() if getattr(action, field, None) is not None}
         log.info(type(action).__name__, namespace=key.namespace, keyset=key.keyset, **named)

@@ -24,16 +24,18 @@ Accepts = Callable[[Report], bool]
 
 
 def has_revision(world: World) -> Accepts:
-    """Whether a Pod reports the revision that is published now."""
+    """Whether a Pod has the revision that is published now: an answer from before another one was published does not say so."""
     published = world.published
     revision = published.document.revision if published is not None and published.document is not None else None
-    return lambda report: revision is not None and report.revision == revision
+    return lambda report: revision is not None and report.possible == {revision}
 
 
 def has_digest(world: World, digest: str) -> Accepts:
-    """Whether a Pod reports a revision that `digest`, which is published now, is in: this one or one that is still known."""
-    current = has_revision(world)
-    return lambda report: current(report) or digest in world.known.get(report.revision or "", ())
+    """Whether a Pod has a revision that `digest`, which is published now, is in: this one or one that is still known."""
+    published = world.published
+    current = published.document.revision if published is not None and published.document is not None else None
+    having = {revision for revision, digests in world.known.items() if digest in digests} | ({current} if current else set())
+    return lambda report: report.possible <= having
 
 
 def lagging(world: World, clock: Clock, accepts: Accepts) -> tuple[Pod, ...]:
@@ -78,7 +80,11 @@ def unproved(pods: Iterable[Pod], digest: str) -> tuple[str, ...]:
     return tuple(pod.name for pod in pods if (pod.was_ready or pod.terminating) and not pod.finished and digest not in pod.proved)
 
 
-def to_annotate(pods: Iterable[Pod], revision: str) -> tuple[str, ...]:
-    """The Pods that have not got `revision` and were not poked for it yet."""
-    late = (pod for pod in pods if pod.started and not pod.finished and pod.revision != revision)
-    return tuple(pod.name for pod in late if pod.report is None or pod.report.revision != revision)
+def to_annotate(world: World) -> tuple[str, ...]:
+    """The Pods that were not poked yet for what is published now; not those that came up with it.
+
+    One that was poked for something else is, whatever it says: that may still be on its way to it.
+    """
+    edition, current = world.published.edition if world.published else None, has_revision(world)
+    unpoked = (pod for pod in world.pods if pod.started and not pod.finished and pod.edition != edition)
+    return tuple(pod.name for pod in unpoked if pod.edition is not None or pod.report is None or not current(pod.report))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from sluice import keys
 from sluice_operator.asking import Heard
+from sluice_operator.world import Published, Report
 
 # More revisions than a Pod can be behind, and few enough to cost nothing.
 REVISIONS = 32
@@ -19,7 +22,8 @@ class Memory:
     """Of one KeySet. Pods by their uid.
 
     known: the digests of each revision that was published
-    heard: what each Pod answered last and when, by the monotonic clock; None: it did not
+    turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
+    heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
     proved: digests of staged keys that each Pod accepted
     last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
     ready, seen_ready: Pods that Kubernetes ever called Ready, and whose readiness the operator saw itself
@@ -33,6 +37,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self.edition: str | None = None
+        self.turns: deque[tuple[float, str | None]] = deque(maxlen=REVISIONS)
         self.heard: dict[str, tuple[float, Heard | None]] = {}
         self.proved: dict[str, set[str]] = {}
         self.ready: set[str] = set()
@@ -60,8 +66,21 @@ class Memory:
             keep_latest(self.last_used, heard.last_used)
             keep_latest(self.last_refused, heard.last_refused)
 
-    def report(self, uid: str) -> Heard | None:
-        return self.heard[uid][1] if uid in self.heard else None
+    def turn(self, published: Published | None, now: float) -> None:
+        """Note what is published now: what Pods said before may be true no more."""
+        edition = published.edition if published is not None else None
+        if edition == self.edition and self.turns:
+            return
+        document = published.document if published is not None and published.authentic else None
+        self.edition = edition
+        self.turns.append((now, document.revision if document is not None else None))
+
+    def report(self, uid: str) -> Report | None:
+        """The last answer, with what was published since it was asked for; None also when too much was."""
+        asked, heard = self.heard.get(uid, (0.0, None))
+        if heard is None or (len(self.turns) == REVISIONS and asked < self.turns[0][0]):
+            return None
+        return replace(heard.report, later=frozenset(revision for since, revision in self.turns if since > asked))
 
     def age(self, uid: str, now: float) -> float:
         """Seconds since the Pod was asked."""

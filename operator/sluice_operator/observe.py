@@ -121,6 +121,7 @@ class Observer:
 
     async def _with_target(self, key: Key, keyset: KeySet, seen: World, secrets: dict[str, Secret]) -> World:
         memory, target = self.memory(key), keyset.spec.target
+        memory.turn(seen.published, self._monotonic())
         deployment = self._cache.deployment(key.namespace, target.name)
         facts = await self._pods_of(key.namespace, deployment.metadata.uid) if deployment is not None else []
         await self.ask(key, keyset, facts, FRESH_SECONDS if moving(secrets.values()) else USUAL_SECONDS)
@@ -160,7 +161,8 @@ class Observer:
         asked = [pod for pod in pods if is_up(pod) and memory.age(pod.metadata.uid, now) >= seconds]
         answers = await asyncio.gather(*(self._asker.keyset(pod.ip or "", keyset.spec.target) for pod in asked))
         for pod, heard in zip(asked, answers, strict=True):
-            memory.hear(pod.metadata.uid, heard, self._monotonic())
+            # Not when it answered: something may have been published in between.
+            memory.hear(pod.metadata.uid, heard, now)
 
     def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], frozenset[str]]:
         found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None]
@@ -223,18 +225,18 @@ def is_up(pod: PodFacts) -> bool:
 
 def pod_of(facts: PodFacts, memory: Memory) -> Pod:
     """What is not known for certain is taken for the worse: a Pod that ever passed its start-up may have been Ready."""
-    uid, heard = facts.metadata.uid, memory.report(facts.metadata.uid)
+    uid, report = facts.metadata.uid, memory.report(facts.metadata.uid)
     return Pod(
         name=facts.metadata.name,
         uid=uid,
         created=facts.metadata.creation_timestamp.astimezone(UTC),
         resource_version=facts.metadata.resource_version,
-        revision=facts.metadata.annotations.get(names.POD_REVISION),
+        edition=facts.metadata.annotations.get(names.POD_REVISION),
         started=facts.scheduled,
         was_ready=facts.ready or facts.up or uid in memory.ready,
         terminating=facts.metadata.deletion_timestamp is not None,
         finished=facts.finished,
-        report=heard.report if heard is not None and is_up(facts) else None,
+        report=report if is_up(facts) else None,
         proved=frozenset(memory.proved.get(uid, ())),
         ready_seen=uid in memory.seen_ready,
     )

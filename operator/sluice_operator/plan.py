@@ -137,11 +137,13 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], c
 
 def delivery(seen: World) -> Iterator[Action]:
     """The way of the key set that is published now to the Pods."""
-    document = seen.published.document if seen.published else None
-    if document is None:
+    published = seen.published
+    if published is None or published.document is None or published.edition is None:
         return
-    if pods := gate.to_annotate(seen.pods, document.revision):
-        yield AnnotatePods(pods, document.revision)
+    document = published.document
+    # What somebody else wrote is replaced, not delivered.
+    if published.authentic and (pods := gate.to_annotate(seen)):
+        yield AnnotatePods(pods, published.edition)
     if pods := gate.unacknowledged(seen):
         yield AwaitConvergence(document.revision, pods, document.generated_at)
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from sluice import keys
-from sluice_operator import names
+from sluice_operator import names, times
 from sluice_operator.lints import Finding
 from sluice_operator.model import ApiKey, KeySet, Metadata
 
@@ -56,13 +56,27 @@ class Published(Struct, frozen=True, kw_only=True):
     def ours(self) -> bool:
         return self.type == names.KEYSET_TYPE
 
+    @property
+    def edition(self) -> str | None:
+        """One publication. A key set that comes again after another has its old revision, and is delivered again."""
+        return f"{self.document.revision}@{times.stamp(self.document.generated_at)}" if self.document is not None else None
+
 
 class Report(Struct, frozen=True):
-    """What a Pod's `/keyset` answered. `revision` None: its workers differ, or have none."""
+    """What a Pod's `/keyset` answered. `revision` None: its workers differ, or have none.
+
+    later: the revisions that were published after it was asked, each of which it may have by now; None: one that nobody can tell
+    """
 
     revision: str | None
     workers: int = 1
     loaded: int = 1
+    later: frozenset[str | None] = frozenset()
+
+    @property
+    def possible(self) -> frozenset[str | None]:
+        """The revisions of which it has one now."""
+        return self.later | {self.revision}
 
 
 class Pod(Struct, frozen=True, kw_only=True):
@@ -80,7 +94,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     uid: str
     created: datetime
     resource_version: str = ""
-    revision: str | None = None  # the annotation
+    edition: str | None = None  # the annotation
     started: bool = True
     was_ready: bool = True
     terminating: bool = False

@@ -59,6 +59,18 @@ def test_a_suspended_key_is_refused_and_comes_back_as_it_was(stand_: Stand, oper
     assert stand_.plaintext(name) == key
 
 
+def test_a_key_set_that_comes_and_goes_reaches_every_pod_each_time(stand_: Stand, operator: Operator) -> None:
+    """Quicker than Pods are asked: what they said of the same key set before is not what they have."""
+    name = stand_.key()
+    stand_.active(name)
+    key = stand_.plaintext(name)
+    for _ in range(8):
+        for suspended, answer in ((True, 401), (False, 200)):
+            stand_.change(name, suspended=suspended)
+            until(lambda answer=answer: set(stand_.answers(key)) == {answer}, what=f"every Pod answers {answer}")  # type: ignore[misc]
+    stand_.settled()
+
+
 def test_a_key_that_expires_is_refused_and_told(stand_: Stand, operator: Operator) -> None:
     name = stand_.key(expiresAt=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 20)))
     stand_.active(name)

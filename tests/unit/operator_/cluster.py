@@ -7,6 +7,7 @@ late, lost, doubled or stopped at any moment, a hundred thousand times.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from msgspec.structs import replace
 
 from sluice import keys
 from sluice_operator import actions, names
+from sluice_operator.asking import Heard
+from sluice_operator.memory import Memory
 from sluice_operator.model import ApiKey, KeySet, Metadata, OwnerReference, parse
 from sluice_operator.plan import plan
 from sluice_operator.times import Clock
@@ -83,15 +86,26 @@ class PodState:
 
 @dataclass
 class Operator:
-    """One process: its clock may be wrong, its memory goes with it. `queue`: what is left of its plan."""
+    """One process: its clock may be wrong, its memory goes with it. `queue`: the rest of its plan; `asks`: Pods, at a look."""
 
     skew: timedelta = timedelta()
+    asks: bool = True
+    looks: int = 0
+    memory: Memory = field(default_factory=Memory)
     known: dict[str, frozenset[str]] = field(default_factory=dict)
     proved: set[tuple[str, str]] = field(default_factory=set)
     queue: list[actions.Action] = field(default_factory=list)
 
     def crash(self) -> None:
-        self.queue, self.known, self.proved = [], {}, set()
+        self.queue, self.known, self.proved, self.memory = [], {}, set(), Memory()
+
+    def listen(self, published: Published | None, pods: Iterable[PodState]) -> None:
+        """What the engine does at a look; a look is a unit of its time."""
+        self.looks += 1
+        self.memory.turn(published, self.looks)
+        for pod in pods if self.asks else ():
+            report = pod.report()
+            self.memory.hear(pod.uid, Heard(report, {}, {}) if report else None, self.looks)
 
 
 class Cluster:
@@ -236,12 +250,14 @@ class Cluster:
 
     def look(self, operator: Operator) -> World:
         """What an operator sees, its own memory included."""
-        published = self.secrets.get(names.published_secret("main"))
+        stored = self.secrets.get(names.published_secret("main"))
+        published = None if stored is None else seen_set(stored)
+        operator.listen(published, self.pods.values())
         return World(
             keyset=self.keyset,
             keys=tuple(self.keys.values()),
             secrets={name: seen(stored) for name, stored in self.secrets.items() if stored.type != names.KEYSET_TYPE},
-            published=None if published is None else seen_set(published),
+            published=published,
             known=dict(operator.known),
             target=self.target and Target(self.replicas),
             pods=tuple(seen_pod(pod, operator) for pod in self.pods.values()),
@@ -294,7 +310,7 @@ class Cluster:
     def do_AnnotatePods(self, operator: Operator, action: actions.AnnotatePods) -> None:  # noqa: N802
         for name in action.pods:
             if (pod := self.pods.get(name)) is not None:
-                pod.annotation = action.revision
+                pod.annotation = action.edition
 
     def do_AwaitConvergence(self, operator: Operator, action: actions.AwaitConvergence) -> None:  # noqa: N802
         """The next look asks again."""
@@ -376,12 +392,12 @@ def seen_pod(pod: PodState, operator: Operator) -> Pod:
         name=pod.name,
         uid=pod.uid,
         created=pod.created,
-        revision=pod.annotation,
+        edition=pod.annotation,
         started=pod.started,
         was_ready=pod.ready,
         terminating=pod.terminating,
         finished=pod.finished,
-        report=pod.report(),
+        report=None if pod.finished else operator.memory.report(pod.uid),
         proved=frozenset(digest for uid, digest in operator.proved if uid == pod.uid),
     )
 

@@ -37,16 +37,22 @@ class Service:
         self._server = server
         self.late = False
         self.deaf = False
+        self.stays: str | None = None  # the revision that it has, whatever is published
         self.refused: dict[str, str] | None = None  # None: a service that does not tell yet
 
     def document(self) -> keys.KeySetDocument:
         data = self._server.objects[secret("main-published")]["data"]["keyset.json"]
         return keys.parse_document(base64.b64decode(data))
 
+    def edition(self) -> str:
+        """Of what is published."""
+        document = self.document()
+        return f"{document.revision}@{times.stamp(document.generated_at)}"
+
     async def keyset(self, _request: web.Request) -> web.Response:
         if self.deaf:
             return web.json_response({}, status=500)
-        revision = "another" if self.late else self.document().revision
+        revision = self.stays or ("another" if self.late else self.document().revision)
         told = {"revision": revision, "workers": 2, "loaded": 2, "lastUsed": {"alpha/1": "2026-03-01T12:00:00Z"}}
         return web.json_response(told if self.refused is None else {**told, "lastRefused": self.refused})
 
@@ -160,7 +166,7 @@ def test_a_key_is_made_published_proved_and_handed_out() -> None:
         assert (version["immutable"], version["type"], client["type"]) == (True, names.KEY_TYPE, names.KEY_TYPE)
         assert [entry.key_id for entry in service.document().entries] == ["alpha"]
         pod = bench.server.objects[PODS.path(SPACE, "web-1-a")]
-        assert pod["metadata"]["annotations"] == {names.POD_REVISION: service.document().revision}
+        assert pod["metadata"]["annotations"] == {names.POD_REVISION: service.edition()}
 
     with_bench(work)
 
@@ -230,6 +236,27 @@ def test_a_pod_that_has_not_got_the_key_set_holds_the_key_back() -> None:
         assert bench.secret("alpha") is None
         service.late = False
         await bench.until(lambda: bench.secret("alpha"))
+
+    with_bench(work)
+
+
+def test_a_key_set_that_comes_again_is_delivered_again_whatever_a_pod_said_before() -> None:
+    """It may have said so before it got the one in between, or be on its way to that one."""
+
+    async def work(bench: Bench, service: Service) -> None:
+        def poked() -> str:
+            found: str = bench.server.objects[PODS.path(SPACE, "web-1-a")]["metadata"]["annotations"][names.POD_REVISION]
+            return found
+
+        await bench.settle()
+        first = service.document().revision
+        service.stays = first
+        for suspended in (True, False):
+            await asyncio.sleep(PUBLISH_SECONDS)
+            await bench.api.merge(API_KEYS, SPACE, "alpha", {"spec": {"suspended": suspended}})
+            await bench.look()
+            await bench.until(lambda suspended=suspended: (service.document().revision == first) is not suspended)  # type: ignore[misc]
+            await bench.until(lambda: poked() == service.edition())
 
     with_bench(work)
 

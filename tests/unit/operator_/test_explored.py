@@ -27,6 +27,7 @@ from tests.unit.operator_.cluster import (
     PodState,
     Stored,
     foreign,
+    seen_set,
     stomped,
 )
 
@@ -285,6 +286,12 @@ class Exploration(RuleBasedStateMachine):
         faults["clock"] += skew != 0
         self.operators[which].skew = timedelta(hours=skew)
 
+    @rule(which=st.sampled_from([0, 1]), asks=st.booleans())
+    def believe_old_answers(self, which: int, asks: bool) -> None:
+        """What Pods said once is all that a process knows until it asks them again."""
+        faults["old answers"] += not asks
+        self.operators[which].asks = asks
+
     # time and Pods
 
     @rule(length=st.sampled_from([1, 30, 300, 4 * 3600, 23 * 3600 + 1800, 25 * 3600, 25 * 3600, 32 * 24 * 3600]))
@@ -426,7 +433,7 @@ class Exploration(RuleBasedStateMachine):
         """Nothing befalls the world for a while: all is mended, delivered, and then still."""
         faults["settled"] += 1
         for operator in self.operators:
-            operator.queue = []
+            operator.queue, operator.asks = [], True
         self.bury()
         self.run_until_still(progress=False)
         self.check_document()
@@ -439,6 +446,7 @@ class Exploration(RuleBasedStateMachine):
         self.unsettled.clear()
         self.check_document()
         self.check_pods()
+        self.check_pokes()
         self.check_records()
         self.check_deliveries()
         self.check_rotations()
@@ -494,6 +502,12 @@ class Exploration(RuleBasedStateMachine):
                 for entry in document.entries:
                     if entry.digest in self.dead:
                         assert keys.refusal(entry, self.cluster.now) is not None, f"I2: {entry}"
+
+    def check_pokes(self) -> None:
+        """No Pod was left on its way to a key set that is not the published one."""
+        stored = self.cluster.secrets[PUBLISHED]
+        wanted = {None, seen_set(stored).edition}
+        assert {pod.annotation for pod in self.cluster.pods.values() if not pod.finished} <= wanted
 
     def check_records(self) -> None:
         """Of each version that is accepted there is a Secret that says so, with the key if clients mount it."""

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
 
+from sluice import keys
 from sluice_operator import actions, gate
 from sluice_operator.world import Report
 
@@ -292,7 +293,39 @@ def test_a_revision_that_is_not_known_any_more_proves_nothing() -> None:
     assert not accepts(Report(None))
     assert seen.published is not None
     assert seen.published.document is not None
-    assert accepts(Report(seen.published.document.revision))
+    current = seen.published.document.revision
+    assert accepts(Report(current))
+    assert accepts(Report("old", later=frozenset({current})))
+    assert not accepts(Report("old", later=frozenset({"other", current})))
+    assert not accepts(Report(current, later=frozenset({None, current})))
+
+
+def test_an_answer_from_before_another_publication_acknowledges_nothing() -> None:
+    story = running(1)
+    seen = story.look(story.operator)
+    assert seen.published is not None
+    assert seen.published.document is not None
+    current, accepts = seen.published.document.revision, gate.has_revision(seen)
+    assert accepts(Report(current))
+    assert accepts(Report(current, later=frozenset({current})))
+    assert not accepts(Report(current, later=frozenset({"between", current})))
+    assert not accepts(Report("between", later=frozenset({current})))
+
+
+def test_a_pod_that_was_poked_for_another_key_set_is_poked_again_whatever_it_says() -> None:
+    story = running(1)
+    story.pod.annotation = "another@2026-03-01T12:00:00Z"
+    [poke] = [action for action in story.plan().actions if isinstance(action, actions.AnnotatePods)]
+    assert poke.pods == (story.pod.name,)
+
+
+def test_what_somebody_else_published_is_not_delivered() -> None:
+    story = running(1)
+    stored = story.secrets["main-published"]
+    story.secrets["main-published"] = replace(stored, data={"keyset.json": keys.publish([], START)})
+    found = story.plan().actions
+    assert [action for action in found if isinstance(action, actions.PublishKeySet)]
+    assert not [action for action in found if isinstance(action, actions.AnnotatePods)]
 
 
 def test_a_late_convergence_is_told_after_five_minutes_and_still_waited_for() -> None:

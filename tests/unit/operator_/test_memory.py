@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from sluice import keys
+from sluice_operator import names
 from sluice_operator.asking import Heard
-from sluice_operator.memory import Memory
-from sluice_operator.world import Report
+from sluice_operator.memory import REVISIONS, Memory
+from sluice_operator.model import Metadata
+from sluice_operator.world import Published, Report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,6 +34,50 @@ def test_versions_that_left_the_key_set_are_forgotten() -> None:
     memory.hear("a", heard({"x/1": NOW, "x/2": NOW}, {"x/1": NOW, "x/2": NOW}), 1.0)
     memory.keep(["a"], {"x/2"})
     assert (memory.last_used, memory.last_refused) == ({"x/2": NOW}, {"x/2": NOW})
+
+
+def published(revision: str, minute: int = 0, by: str | None = None) -> Published:
+    """`by`: the revision that the operator noted, if it was another."""
+    document = keys.KeySetDocument(revision=revision, generated_at=NOW + timedelta(minutes=minute), entries=())
+    annotations = {names.REVISION: by or revision}
+    metadata = Metadata(name="main-published", creation_timestamp=NOW, annotations=annotations)
+    return Published(metadata=metadata, type=names.KEYSET_TYPE, document=document)
+
+
+def possible(memory: Memory) -> set[str | None] | None:
+    report = memory.report("a")
+    return set(report.possible) if report is not None else None
+
+
+def test_what_a_pod_said_before_something_was_published_may_be_true_no_more() -> None:
+    memory = Memory()
+    memory.turn(published("r"), 1.0)
+    memory.hear("a", heard({}, {}), 1.0)
+    assert possible(memory) == {"r"}
+    memory.turn(published("s", 1), 2.0)
+    memory.turn(published("r", 2), 3.0)
+    assert possible(memory) == {"r", "s"}
+    memory.hear("a", heard({}, {}), 4.0)
+    memory.turn(published("r", 2), 5.0)
+    assert possible(memory) == {"r"}
+
+
+@pytest.mark.parametrize("other", [None, published("forged", 1, by="r")], ids=["deleted", "forged"])
+def test_what_somebody_else_did_to_the_key_set_may_have_reached_a_pod(other: Published | None) -> None:
+    memory = Memory()
+    memory.turn(published("r"), 1.0)
+    memory.hear("a", heard({}, {}), 1.0)
+    memory.turn(other, 2.0)
+    assert possible(memory) == {"r", None}
+
+
+def test_an_answer_that_is_too_many_publications_old_is_none() -> None:
+    memory = Memory()
+    memory.hear("a", heard({}, {}), 0.5)
+    for number in range(REVISIONS):
+        assert possible(memory) is not None
+        memory.turn(published(f"r{number}", number), float(number + 1))
+    assert possible(memory) is None
 
 
 def looks(memory: Memory, foreign: frozenset[str], start: float, count: int) -> list[float]:
