@@ -112,14 +112,20 @@ class LocalServer(Server):
 
     def kill(self) -> None:
         """kill -9 of the postmaster and every process it has."""
+        self.freeze()
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """SIGSTOP to every process, the postmaster first: sockets stay open, nothing answers."""
-        for process in self.processes():
+        """SIGSTOP to every process: sockets stay open, nothing answers.
+
+        The postmaster first, or it would start one more: after a kill that one might wait for ever for a lock of the dead.
+        """
+        for postmaster in self.processes()[:1]:
+            postmaster.suspend()
+        for process in self.processes()[1:]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
 

@@ -120,6 +120,6 @@ def test_a_postmaster_that_is_killed_comes_back_and_the_service_with_it(
     service: Service, data_dir: Path, client: httpx.Client
 ) -> None:
     postgres_of(data_dir)[0].kill()
+    until(lambda: service.lines("embedded.died"), 20, "its end is told")
     until(lambda: client.post(INGEST, json={**EVENT, "event_id": "after"}).status_code == 201, 20, "an event is stored again")
-    assert service.lines("embedded.died")
     assert data_of(client.get("/api/v1/events/after"))["event_id"] == "after"
