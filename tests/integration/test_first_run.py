@@ -116,6 +116,26 @@ def test_a_second_service_on_one_folder_is_refused_and_told_how_to_go_on(data_di
     assert client.get("/api/v1/status").status_code == 200
 
 
+def test_a_session_that_outlives_a_killed_postmaster_keeps_no_server_from_starting(
+    service: Service, data_dir: Path, client: httpx.Client
+) -> None:
+    """Frozen here, as one is that waits for a lock of the dead: it holds the old server's shared memory."""
+    assert client.post(INGEST, json={**EVENT, "event_id": "before"}).status_code == 201
+    postmaster, *others = postgres_of(data_dir)
+    session = next(each for each in others if "sluice_app" in " ".join(each.cmdline()))
+    session.suspend()
+    postmaster.kill()
+    until(lambda: service.lines("embedded.died"), 20, "its end is told")
+    until(lambda: stored(client, "after"), 30, "an event is stored again")
+    assert not is_there(session)
+    assert data_of(client.get("/api/v1/events/before"))["event_id"] == "before"
+
+
+def stored(client: httpx.Client, event_id: str) -> bool:
+    """A request may wait for the frozen session until its deadline."""
+    return client.post(INGEST, json={**EVENT, "event_id": event_id}, timeout=30).status_code == 201
+
+
 def test_a_postmaster_that_is_killed_comes_back_and_the_service_with_it(
     service: Service, data_dir: Path, client: httpx.Client
 ) -> None:

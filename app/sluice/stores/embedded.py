@@ -195,9 +195,20 @@ def clear_stale(pgdata: Path) -> None:
     """Remove what a dead postmaster left, or pgserver takes a stranger with its number for the server."""
     lines = pid_file(pgdata)
     if lines and postmaster(pgdata) is None:
+        end_orphans(pgdata)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(int(lines[0]), os.WNOHANG)
         (pgdata / "postmaster.pid").unlink(missing_ok=True)
+
+
+def end_orphans(pgdata: Path) -> None:
+    """Kill sessions that outlived their postmaster: one may wait for ever for a lock of the dead, and no server can start."""
+    import psutil  # noqa: PLC0415 - comes with the extra `embedded`
+
+    for process in psutil.process_iter(["name", "cwd"]):
+        if process.info["cwd"] == str(pgdata) and process.info["name"].startswith("postgres"):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def is_ready(pgdata: Path) -> bool:
