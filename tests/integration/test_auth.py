@@ -219,22 +219,17 @@ def test_dates_begin_and_end_a_key_without_a_new_file(guarded: Service, keyset: 
 
 
 def test_a_bad_file_leaves_the_last_good_set(guarded: Service, known: dict[str, str], keyset: KeysetFile, mine: Mine) -> None:
-    for content in (b"{", b"", b'{"schema": 2}'):
+    before = warnings(guarded)
+    for number, content in enumerate((b"{", b"", b'{"schema": 2}'), 1):
         keyset.replace(content)
-        wait_for_warning(guarded)
+        until(lambda count=before + 2 * number: warnings(guarded) == count, PICKED_UP, "both workers have seen the file")  # type: ignore[misc]
     with guarded.client(known["good"]) as client:
         data_of(client.post(INGEST, json=mine.event()), 201)
     assert mine.names() == ["a"]
 
 
-def wait_for_warning(service: Service) -> None:
-    """Until both workers have warned of the file once more."""
-
-    def count() -> int:
-        return len(service.lines("key set not loaded, the last good one stays"))
-
-    before = count()
-    until(lambda: count() == before + 2, PICKED_UP, "both workers have seen the file")
+def warnings(service: Service) -> int:
+    return len(service.lines("key set not loaded, the last good one stays"))
 
 
 def test_anonymous_paths_are_open_and_nothing_else_is(database: Database) -> None:
