@@ -44,11 +44,6 @@ class Report:
         late = {"late": self.document["late"]} if self.document["late"] else {}
         return {**self.document["failed"], **late}
 
-    @property
-    def unsent(self) -> float:
-        """The share of sends that came too late: a busy machine delays some of them, a service that stalls many."""
-        return float(self.document["late"] / (self.document["late"] + self.document["sent"]))
-
     def acknowledged_numbers(self) -> Iterator[int]:
         """Of every event in an acknowledged request."""
         size = self.document["size"]

@@ -58,13 +58,8 @@ class Aftermath:
 
     @property
     def failed(self) -> dict[str, dict[str, int]]:
-        """By client, of those that have any: requests that were sent."""
+        """By client, of those that have any: requests that were sent. Whether sends come late is judged by the soak."""
         return {name: report.failed for name, report in self.reports.items() if report.failed}
-
-    @property
-    def unsent(self) -> float:
-        """The share of sends that came too late, of the client that had most."""
-        return max(report.unsent for report in self.reports.values())
 
     @property
     def mended(self) -> dict[str, dict[str, int]]:
