@@ -23,18 +23,22 @@ PATIENCE = timedelta(minutes=5)
 Accepts = Callable[[Report], bool]
 
 
+def current(world: World) -> str | None:
+    """The revision that is published now."""
+    document = world.published.document if world.published is not None else None
+    return document.revision if document is not None else None
+
+
 def has_revision(world: World) -> Accepts:
     """Whether a Pod has the revision that is published now: an answer from before another one was published does not say so."""
-    published = world.published
-    revision = published.document.revision if published is not None and published.document is not None else None
+    revision = current(world)
     return lambda report: revision is not None and report.possible == {revision}
 
 
 def has_digest(world: World, digest: str) -> Accepts:
     """Whether a Pod has a revision that `digest`, which is published now, is in: this one or one that is still known."""
-    published = world.published
-    current = published.document.revision if published is not None and published.document is not None else None
-    having = {revision for revision, digests in world.known.items() if digest in digests} | ({current} if current else set())
+    revision = current(world)
+    having = {known for known, digests in world.known.items() if digest in digests} | ({revision} if revision else set())
     return lambda report: report.possible <= having
 
 
@@ -54,9 +58,9 @@ def is_right(pod: Pod, clock: Clock, accepts: Accepts, published: datetime) -> b
 
 def unacknowledged(world: World) -> tuple[str, ...]:
     """The Pods to ask again: those that run and have not reported the revision."""
-    current = has_revision(world)
+    has_it = has_revision(world)
     pods = (pod for pod in world.pods if pod.started and not pod.finished)
-    return tuple(pod.name for pod in pods if pod.report is None or not current(pod.report))
+    return tuple(pod.name for pod in pods if pod.report is None or not has_it(pod.report))
 
 
 def dates(world: World) -> list[datetime]:
@@ -85,6 +89,6 @@ def to_annotate(world: World) -> tuple[str, ...]:
 
     One that was poked for something else is, whatever it says: that may still be on its way to it.
     """
-    edition, current = world.published.edition if world.published else None, has_revision(world)
+    edition, has_it = world.published.edition if world.published else None, has_revision(world)
     unpoked = (pod for pod in world.pods if pod.started and not pod.finished and pod.edition != edition)
-    return tuple(pod.name for pod in unpoked if pod.edition is not None or pod.report is None or not current(pod.report))
+    return tuple(pod.name for pod in unpoked if pod.edition is not None or pod.report is None or not has_it(pod.report))

@@ -141,5 +141,5 @@ def test_a_postmaster_that_is_killed_comes_back_and_the_service_with_it(
 ) -> None:
     postgres_of(data_dir)[0].kill()
     until(lambda: service.lines("embedded.died"), 20, "its end is told")
-    until(lambda: client.post(INGEST, json={**EVENT, "event_id": "after"}).status_code == 201, 20, "an event is stored again")
+    until(lambda: stored(client, "after"), 20, "an event is stored again")
     assert data_of(client.get("/api/v1/events/after"))["event_id"] == "after"
