@@ -92,12 +92,11 @@ class Operator:
     asks: bool = True
     looks: int = 0
     memory: Memory = field(default_factory=Memory)
-    known: dict[str, frozenset[str]] = field(default_factory=dict)
     proved: set[tuple[str, str]] = field(default_factory=set)
     queue: list[actions.Action] = field(default_factory=list)
 
     def crash(self) -> None:
-        self.queue, self.known, self.proved, self.memory = [], {}, set(), Memory()
+        self.queue, self.proved, self.memory = [], set(), Memory()
 
     def listen(self, published: Published | None, pods: Iterable[PodState]) -> None:
         """What the engine does at a look; a look is a unit of its time."""
@@ -258,7 +257,7 @@ class Cluster:
             keys=tuple(self.keys.values()),
             secrets={name: seen(stored) for name, stored in self.secrets.items() if stored.type != names.KEYSET_TYPE},
             published=published,
-            known=dict(operator.known),
+            known=dict(operator.memory.known),
             target=self.target and Target(self.replicas),
             pods=tuple(seen_pod(pod, operator) for pod in self.pods.values()),
             last_used=dict(self.used),
@@ -305,7 +304,7 @@ class Cluster:
         else:
             self.mark(action.secret, action.precondition, action.marks, data)
         self.written[action.revision] = document
-        operator.known[action.revision] = frozenset(entry.digest for entry in document.entries if entry.state == "active")
+        operator.memory.know(document)
 
     def do_AnnotatePods(self, operator: Operator, action: actions.AnnotatePods) -> None:  # noqa: N802
         for name in action.pods:
