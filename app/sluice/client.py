@@ -96,6 +96,7 @@ class Counts(msgspec.Struct):
     invalid: int
     failed: int
     results: list[Refusal]
+    queued: int = 0
 
 
 class Envelope(msgspec.Struct):

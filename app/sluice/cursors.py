@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from itsdangerous import BadData, URLSafeSerializer
 
-from sluice import errors
+from sluice.errors import InvalidCursor
 
 # All that a cursor of ours is written with: base64 readers skip other characters, and a changed text would pass.
 WRITTEN = re.compile(r"[A-Za-z0-9_.-]{1,2048}")
@@ -28,23 +28,19 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
     exact: bool
 
 
-class Foreign(errors.SluiceError):
-    """Not a cursor of ours, or one of other filters."""
-
-
 def encode(cursor: Cursor, secret: bytes, scope: str) -> str:
     """URL-safe text. `scope` names the filters and the order."""
     return str(serializer(secret, scope).dumps(msgspec.to_builtins(cursor)))
 
 
 def decode(text: str, secret: bytes, scope: str) -> Cursor:
-    """The cursor; raises Foreign when it was tampered with, or made for another database or other filters."""
+    """The cursor; raises InvalidCursor when it was tampered with, or made for another database or other filters."""
     if not WRITTEN.fullmatch(text):
-        raise Foreign
+        raise InvalidCursor
     try:
         return msgspec.convert(serializer(secret, scope).loads(text), Cursor)
     except (BadData, msgspec.ValidationError, ValueError) as error:
-        raise Foreign from error
+        raise InvalidCursor from error
 
 
 def serializer(secret: bytes, scope: str) -> URLSafeSerializer:

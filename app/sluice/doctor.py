@@ -13,7 +13,7 @@ import msgspec
 
 from sluice import keyring, keys
 from sluice.settings import Settings
-from sluice.stores import ServerFacts
+from sluice.stores.postgresql.inspection import ServerFacts
 
 Verdict = Literal["ok", "warning", "failed"]
 MIN_DISK = 1 << 30

@@ -2,11 +2,17 @@
 
     SluiceError
     |-- SettingsError            the start is refused; lists every mistake
-    |-- ApiError                 becomes an HTTP answer (RFC 9457, rendered by http/problems.py only)
+    |-- InvalidEvent             one event breaks a rule
+    |-- InvalidKeySet            a published key set breaks a rule
+    |-- InvalidCursor            not a cursor of ours, or one of other filters
+    |-- IncompleteBody           the client left before its body was complete
+    |-- ApiError                 becomes an HTTP response (RFC 9457, rendered by http/problems.py only)
     |   |-- BadRequest 400 .. ServiceUnavailable 503
     |-- StoreError               raised by stores only, never holds a driver's text
         |-- StoreUnavailable     away or too busy; the same call may work later
-        |-- RowsRefused          the store can not hold these rows; the same call never works
+        |-- RecordsRefused       the store cannot hold these records; the same call never works
+        |-- IdempotencyKeyInUse  another request with this Idempotency-Key is being worked on now
+        |-- IdempotencyKeyReused this Idempotency-Key was used for another request
 
 The stable code is `error` (seed 001's values where it has one), the finer cause is `reason`.
 """
@@ -14,7 +20,10 @@ The stable code is `error` (seed 001's values where it has one), the finer cause
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
+
+# How many characters of the client's own words an error repeats.
+MAX_DETAIL = 200
 
 
 class SluiceError(Exception):
@@ -22,11 +31,36 @@ class SluiceError(Exception):
 
 
 class SettingsError(SluiceError):
-    """The environment can not be used. `problems`: one sentence each, with its mend."""
+    """The environment can not be used. `problems`: one sentence each, with its fix."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class InvalidEvent(SluiceError):
+    """One event breaks a rule. `pointer` is relative to the event (RFC 6901); `event_id` is known when it could be read."""
+
+    def __init__(self, detail: str, *, pointer: str = "", reason: str = "invalid_value", event_id: str | None = None) -> None:
+        # The client's own words are cut, so that no response grows with the input.
+        super().__init__(detail[:MAX_DETAIL])
+        self.detail = detail[:MAX_DETAIL]
+        # A cut between the two characters of an escape would leave no JSON pointer.
+        self.pointer = pointer[:MAX_DETAIL].removesuffix("~")
+        self.reason = reason
+        self.event_id = event_id
+
+
+class InvalidKeySet(SluiceError):
+    """A key set, or an entry of one, breaks a rule. The text names place and fix, never a value of it."""
+
+
+class InvalidCursor(SluiceError):
+    """Not a cursor of ours, or one of other filters."""
+
+
+class IncompleteBody(SluiceError):
+    """The client left, or broke HTTP's framing, before its body was complete."""
 
 
 class StoreError(SluiceError):
@@ -42,18 +76,26 @@ class StoreUnavailable(StoreError):
         super().__init__(reason)
 
 
-class RowsRefused(StoreError):
-    """The store refuses the content of at least one row (a gap in our own checks, or it would have been refused earlier)."""
+class RecordsRefused(StoreError):
+    """The store refuses the content of at least one record (a gap in our own checks, or it would have been refused earlier)."""
+
+
+class IdempotencyKeyInUse(StoreError):
+    """Another request with the same Idempotency-Key is being worked on now."""
+
+
+class IdempotencyKeyReused(StoreError):
+    """This Idempotency-Key was used for another request."""
 
 
 class ApiError(SluiceError):
-    """An answer that is not a success.
+    """A response that is not a success.
 
     `errors`: `{"pointer": JSON pointer (RFC 6901), "detail": text}` each. `data`: extension members that count what was done.
     """
 
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal Server Error"
+    status: int = 500
+    title: str = "Internal Server Error"
     error: str = "internal_error"
 
     def __init__(
@@ -123,6 +165,10 @@ class TooManyRequests(ApiError):
 
 class InternalServerError(ApiError):
     status, title, error = 500, "Internal Server Error", "internal_error"
+
+
+class NotSupported(ApiError):
+    status, title, error = 501, "Not Implemented", "not_supported_by_store"
 
 
 class ServiceUnavailable(ApiError):

@@ -1,4 +1,4 @@
-"""The event: what a client may send, what makes two events the same, and the row that is stored.
+"""The event: what a client may send, what makes two events the same, and the record that a store gets.
 
 Pure: the clock is a parameter, nothing here does I/O.
 """
@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from sluice import errors, fingerprint
+from sluice import fingerprint
+from sluice.errors import InvalidEvent
 
 EventType = Literal["behavioral", "telemetry", "observability", "error", "performance", "log", "record"]
 Priority = Literal["normal", "high"]
@@ -29,8 +30,6 @@ MAX_AHEAD = timedelta(hours=24)
 MAX_DEPTH = 64
 # A client may write 0001-01-01T00:00+14:00, which is year 0 in UTC: PostgreSQL would store it and Python could not read it back.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
-# The client's own words in an error are cut here, so that no answer grows with the input.
-MAX_DETAIL = 200
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -50,12 +49,19 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
     priority: Priority | None = None
 
 
-class Row(msgspec.Struct, gc=False):
-    """What a store keeps of one event: `json` is the text of an object whose last brace is still missing."""
+class Record(msgspec.Struct, gc=False):
+    """A valid event on its way to a store.
 
+    `event`: the client's own fields. `canonical`: their canonical JSON, before any default is filled in. `digest`: the SHA-256 of
+    that in hex, by which a duplicate differs from a conflict. `fingerprint`: of errors only.
+    """
+
+    event: Event
     event_id: str
-    content: str
-    json: bytes
+    canonical: bytes
+    digest: str
+    key_id: str
+    fingerprint: str | None = None
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -65,54 +71,35 @@ class Rules(msgspec.Struct, frozen=True):
     retention_days: int | None = None
 
 
-class Invalid(errors.SluiceError):
-    """One event breaks a rule. `pointer` is relative to the event (RFC 6901); `event_id` is known when it could be read."""
-
-    def __init__(self, detail: str, *, pointer: str = "", reason: str = "invalid_value", event_id: str | None = None) -> None:
-        super().__init__(detail[:MAX_DETAIL])
-        self.detail = detail[:MAX_DETAIL]
-        # A cut between the two characters of an escape would leave no JSON pointer.
-        self.pointer = pointer[:MAX_DETAIL].removesuffix("~")
-        self.reason = reason
-        self.event_id = event_id
-
-
 encode_canonical = msgspec.json.Encoder(order="deterministic").encode
 decode_event = msgspec.json.Decoder(Event).decode
 
 
 def parse(data: bytes | msgspec.Raw) -> Event:
-    """One JSON object to an Event; raises Invalid. Duplicate names: the last one counts, as in PostgreSQL's jsonb."""
+    """One JSON object to an Event; raises InvalidEvent. Duplicate names: the last one counts, as in PostgreSQL's jsonb."""
     try:
         return decode_event(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain(error, event_id_of(data)) from error
 
 
-def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: Callable[[], str] | None = None) -> Row:
-    """The row of a well-formed event; raises Invalid for what only a look at its values can tell.
+def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: Callable[[], str] | None = None) -> Record:
+    """The record of a well-formed event; raises InvalidEvent for what only a look at its values can show.
 
-    `content` is the SHA-256 of the canonical JSON of the client's own fields before any default is filled in, so a retry without
-    a timestamp is the same content.
+    The digest is made before any default is filled in, so a retry without a timestamp is the same content.
     """
     try:
         canonical = encode_canonical(event)
     except RecursionError as error:  # the decoder stood one call less deep in the stack, and just came through
         raise too_deep(event) from error
     check(event, canonical, now, rules)
-    content = hashlib.sha256(canonical).hexdigest()
-    event_id, server_set = event.event_id, b""
-    if event_id is None:
-        event_id = (new_id or uuid7)()
-        server_set = b',"event_id":"%b"' % event_id.encode()
-    if event.event_type == "error":
-        server_set += b',"fingerprint":"%b"' % fingerprint.of(event.event_name, event.source, event.properties or {}).encode()
-    json = b'%b%b,"key_id":%b,"content":"%b"' % (canonical[:-1], server_set, encode_canonical(key_id), content.encode())
-    return Row(event_id, content, json)
+    event_id = event.event_id if event.event_id is not None else (new_id or uuid7)()
+    group = fingerprint.of(event.event_name, event.source, event.properties or {}) if event.event_type == "error" else None
+    return Record(event, event_id, canonical, hashlib.sha256(canonical).hexdigest(), key_id, group)
 
 
 def check(event: Event, canonical: bytes, now: datetime, rules: Rules) -> None:
-    """Raise Invalid when `event` breaks a rule that its type does not say."""
+    """Raise InvalidEvent when `event` breaks a rule that its type does not say."""
     if len(canonical) > rules.max_event_bytes:
         raise invalid(
             event,
@@ -124,7 +111,7 @@ def check(event: Event, canonical: bytes, now: datetime, rules: Rules) -> None:
         raise too_deep(event)
     # The escape also stands in the innocent text "\\u0000", so its absence proves, its presence only suspects.
     if b"\\u0000" in canonical and (where := nul_in(msgspec.to_builtins(event))) is not None:
-        raise invalid(event, "the character U+0000 can not be stored", pointer=where, reason="nul_character")
+        raise invalid(event, "the character U+0000 cannot be stored", pointer=where, reason="nul_character")
     if event.timestamp is not None:
         check_time(event, event.timestamp, now, rules)
 
@@ -132,16 +119,16 @@ def check(event: Event, canonical: bytes, now: datetime, rules: Rules) -> None:
 def check_time(event: Event, timestamp: datetime, now: datetime, rules: Rules) -> None:
     if timestamp > now + MAX_AHEAD:
         raise invalid(event, "the timestamp is more than 24 hours ahead", pointer="/timestamp", reason="too_far_ahead")
-    oldest = EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=min(rules.retention_days, 700_000)))
+    oldest = EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))
     if timestamp < oldest:
         raise invalid(event, "the timestamp is older than what is kept", pointer="/timestamp", reason="too_old")
 
 
-def invalid(event: Event, detail: str, *, pointer: str = "", reason: str) -> Invalid:
-    return Invalid(detail, pointer=pointer, reason=reason, event_id=event.event_id)
+def invalid(event: Event, detail: str, *, pointer: str = "", reason: str) -> InvalidEvent:
+    return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event.event_id)
 
 
-def too_deep(event: Event) -> Invalid:
+def too_deep(event: Event) -> InvalidEvent:
     return invalid(event, f"nested deeper than {MAX_DEPTH} levels", reason="too_deep")
 
 
@@ -187,26 +174,26 @@ AT = re.compile(r"^(.*) - at `(.*)`$", re.DOTALL)
 CHOICES = {"event_type": get_args(EventType), "priority": get_args(Priority)}
 
 
-def explain(error: Exception, event_id: str | None = None) -> Invalid:
+def explain(error: Exception, event_id: str | None = None) -> InvalidEvent:
     """What msgspec says, as a detail and a pointer."""
     text = str(error)
     if isinstance(error, RecursionError):
-        return Invalid(f"nested deeper than {MAX_DEPTH} levels", reason="too_deep", event_id=event_id)
+        return InvalidEvent(f"nested deeper than {MAX_DEPTH} levels", reason="too_deep", event_id=event_id)
     if isinstance(error, UnicodeDecodeError):
-        return Invalid("the text is not UTF-8", reason="not_utf8", event_id=event_id)
+        return InvalidEvent("the text is not UTF-8", reason="not_utf8", event_id=event_id)
     if match := MISSING.match(text):
-        return Invalid("this field is required", pointer=f"/{escaped(match[1])}", reason="missing_field", event_id=event_id)
+        return InvalidEvent("this field is required", pointer=f"/{escaped(match[1])}", reason="missing_field", event_id=event_id)
     if match := UNKNOWN.match(text):
         detail = "no such field; put values of your own under properties"
-        return Invalid(detail, pointer=f"/{escaped(match[1])}", reason="unknown_field", event_id=event_id)
+        return InvalidEvent(detail, pointer=f"/{escaped(match[1])}", reason="unknown_field", event_id=event_id)
     if match := NO_CHOICE.match(text):
         # msgspec repeats what the client sent, and does not tell what it may send.
         detail = f"must be one of {', '.join(CHOICES[match[1]])}"
-        return Invalid(detail, pointer=f"/{match[1]}", event_id=event_id)
+        return InvalidEvent(detail, pointer=f"/{match[1]}", event_id=event_id)
     match = AT.match(text)
     detail, pointer = (match[1], pointer_of(match[2])) if match else (text, "")
     reason = "invalid_value" if isinstance(error, msgspec.ValidationError) else "invalid_json"
-    return Invalid(detail, pointer=pointer, reason=reason, event_id=event_id)
+    return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event_id)
 
 
 def pointer_of(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, get_args
 
@@ -65,48 +65,47 @@ class Filter(msgspec.Struct, frozen=True):
         return (self.page - 1) * self.page_size
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """One query parameter that can not be used. `error` is the stable code."""
+class BadParameter(msgspec.Struct, frozen=True):
+    """One query parameter that cannot be used. `error` is the stable code."""
 
     parameter: str
     detail: str
     error: str = "validation_error"
 
 
-class Refused(errors.SluiceError):
-    """At least one parameter can not be used."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(problems[0].detail)
-        self.problems = problems
+def refusal(problems: Sequence[BadParameter]) -> errors.BadRequest:
+    """The error that names every bad parameter; its code is the first one's."""
+    first = problems[0]
+    details = [{"parameter": each.parameter, "detail": each.detail} for each in problems]
+    return errors.BadRequest(f"{first.parameter} {first.detail}", error=first.error, reason="query", errors=details)
 
 
 def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True, matched: bool = True) -> Filter:
-    """Query parameters to a Filter; raises Refused with every problem.
+    """Query parameters to a Filter; raises BadRequest with every problem.
 
     `paged` False: no page, cursor or sort (the export). `matched` False: no conditions (the newest events).
     """
-    problems: list[Problem] = []
+    problems: list[BadParameter] = []
     matches: list[Match] = []
     paging: dict[str, str] = {}
     for name, value in parameters:
         if paged and name in PAGING:
             if name in paging:
-                problems.append(Problem(name, "is given twice"))
+                problems.append(BadParameter(name, "is given twice"))
             paging[name] = value
             continue
         found = match(name, value) if matched else unknown(name)
-        (problems if isinstance(found, Problem) else matches).append(found)  # type: ignore[arg-type]
+        (problems if isinstance(found, BadParameter) else matches).append(found)  # type: ignore[arg-type]
     fields = page_fields(paging, problems)
     if problems:
-        raise Refused(problems)
+        raise refusal(problems)
     return Filter(matches=tuple(matches), **fields)
 
 
-def match(name: str, value: str) -> Match | Problem:
+def match(name: str, value: str) -> Match | BadParameter:
     """One condition, or what is wrong with it."""
     if "\0" in value or "\0" in name:
-        return Problem(name.replace("\0", "")[:64], "holds the character U+0000, which no event can hold")
+        return BadParameter(name.replace("\0", "")[:64], "holds the character U+0000, which no event can hold")
     if name == "provider_name":
         return Match("properties", "=", value, ("tags", "provider"))
     if name in TIMES:
@@ -114,13 +113,13 @@ def match(name: str, value: str) -> Match | Problem:
     if name in NUMBERS:
         return number_match(name, value)
     if name in CHOICES and value not in CHOICES[name]:
-        return Problem(name, f"must be one of {', '.join(CHOICES[name])}", f"invalid_{name}")
+        return BadParameter(name, f"must be one of {', '.join(CHOICES[name])}", f"invalid_{name}")
     if name in TEXTS or name in CHOICES:
         return Match(name, "=", value)
     return path_match(name, value)
 
 
-def time_match(name: str, value: str) -> Match | Problem:
+def time_match(name: str, value: str) -> Match | BadParameter:
     column, operator = TIMES[name]
     try:
         moment = msgspec.convert(value, events.Timestamp)
@@ -128,32 +127,32 @@ def time_match(name: str, value: str) -> Match | Problem:
         moment = events.EARLIEST.replace(year=1, day=1)
     if moment < events.EARLIEST:
         detail = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z (+ is %2B in a URL)"
-        return Problem(name, detail, f"invalid_{name}")
+        return BadParameter(name, detail, f"invalid_{name}")
     return Match(column, operator, moment)
 
 
-def number_match(name: str, value: str) -> Match | Problem:
+def number_match(name: str, value: str) -> Match | BadParameter:
     if not re.fullmatch(r"-?[0-9]{1,19}", value) or not -(2**63) <= int(value) < 2**63:
-        return Problem(name, "must be a whole number of 64 bits")
+        return BadParameter(name, "must be a whole number of 64 bits")
     return Match(name, "=", int(value))
 
 
-def path_match(name: str, value: str) -> Match | Problem:
+def path_match(name: str, value: str) -> Match | BadParameter:
     """`properties.tags.provider=x`: the text at that path."""
     column, _, path = name.partition(".")
     steps = tuple(path.split("."))
     if column not in DOCUMENTS or not path:
         return unknown(name)
     if len(steps) > MAX_PATH or not all(steps):
-        return Problem(name[:64], f"must be a path of 1 to {MAX_PATH} names joined by dots")
+        return BadParameter(name[:64], f"must be a path of 1 to {MAX_PATH} names joined by dots")
     return Match(column, "=", value, steps)
 
 
-def unknown(name: str) -> Problem:
-    return Problem(name[:64], "is not a parameter of this endpoint", "unknown_parameter")
+def unknown(name: str) -> BadParameter:
+    return BadParameter(name[:64], "is not a parameter of this endpoint", "unknown_parameter")
 
 
-def page_fields(paging: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:
+def page_fields(paging: Mapping[str, str], problems: list[BadParameter]) -> dict[str, Any]:
     readers: dict[str, tuple[str, Callable[[str], Any]]] = {
         "sort_by": ("sort_by", sort_column),
         "sort_order": ("descending", is_descending),
@@ -167,11 +166,11 @@ def page_fields(paging: Mapping[str, str], problems: list[Problem]) -> dict[str,
         try:
             fields[field] = read(text)
         except ValueError as error:
-            problems.append(Problem(name, str(error)))
+            problems.append(BadParameter(name, str(error)))
     if "cursor" in fields and "page" in fields:
-        problems.append(Problem("page", "can not stand beside a cursor, which says where the page begins"))
+        problems.append(BadParameter("page", "cannot stand beside a cursor, which says where the page begins"))
     if (fields.get("page", 1) - 1) * fields.get("page_size", 50) > MAX_OFFSET:
-        problems.append(Problem("page", f"skips more than {MAX_OFFSET} rows; follow next_cursor instead"))
+        problems.append(BadParameter("page", f"skips more than {MAX_OFFSET} rows; follow next_cursor instead"))
     return fields
 
 

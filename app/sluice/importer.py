@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from sluice import events
+from sluice import errors, events
 
 Format = Literal["ndjson", "json", "lines"]
 FORMATS: tuple[Format, ...] = ("ndjson", "json", "lines")
@@ -212,7 +212,7 @@ class Importer:
         try:
             event = self._of_line(piece) if format == "lines" else self._of_json(piece)
             json = self._ids.identified(event)
-        except events.Invalid as problem:
+        except errors.InvalidEvent as problem:
             return refused(number, problem.reason, problem.detail, piece)
         if len(json) > MAX_EVENT_BYTES:
             detail = f"the event has {len(json)} bytes; at most {MAX_EVENT_BYTES} are taken"
@@ -224,13 +224,13 @@ class Importer:
         return self._log("log_line", {"line": line}, timestamp_of(line, self._zone))
 
     def _of_json(self, piece: bytes) -> dict[str, Any]:
-        """An object that looks like an event stays as it is; any other becomes the properties of one. Raises events.Invalid."""
+        """An object that looks like an event stays as it is; any other becomes the properties of one. Raises InvalidEvent."""
         try:
             value = msgspec.json.decode(piece.decode("utf-8", ESCAPE_IN_JSON))
         except NOT_JSON as error:
             raise events.explain(error) from error
         if not isinstance(value, dict):
-            raise events.Invalid("not a JSON object", reason="not_an_object")
+            raise errors.InvalidEvent("not a JSON object", reason="not_an_object")
         if "event_type" in value and "event_name" in value:
             return value
         times = (timestamp_of(value[name], self._zone) for name in TIME_FIELDS if isinstance(value.get(name), str))
@@ -255,7 +255,7 @@ class Ids:
     def identified(self, event: dict[str, Any]) -> bytes:
         """The canonical JSON of `event` with an id; NUL characters, which no store can hold, become the text \\x00.
 
-        Raises events.Invalid for what has no JSON the service could read (nesting without end, numbers beyond 64 bits).
+        Raises errors.InvalidEvent for what has no JSON the service could read (nesting without end, numbers beyond 64 bits).
         """
         wants_id = event.get("event_id") is None
         if wants_id:
@@ -263,7 +263,7 @@ class Ids:
         try:
             json = encode(event)
         except (RecursionError, OverflowError, ValueError) as error:
-            raise events.Invalid(
+            raise errors.InvalidEvent(
                 str(error), reason="too_deep" if isinstance(error, RecursionError) else "invalid_value"
             ) from error
         if b"\\u0000" in json:

@@ -35,7 +35,7 @@ DETAILS = {
 }
 
 
-class Use:
+class KeyUsage:
     """When a key version was last accepted, and last refused. Shared by the old and the new set: a swap forgets neither."""
 
     __slots__ = ("at", "refused_at")
@@ -46,16 +46,16 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class KeyState:
     entry: keys.KeyEntry
-    use: Use
+    use: KeyUsage
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
     """All that changes when a document is loaded; `slots` by digest, never changed after it is made."""
 
-    slots: Mapping[str, Slot] = field(default_factory=dict)
+    slots: Mapping[str, KeyState] = field(default_factory=dict)
     revision: str | None = None
     loaded_at: datetime | None = None
 
@@ -155,7 +155,7 @@ class Keyring:
         log.info("key set loaded", revision=document.revision, entries=len(document.entries))
         return True
 
-    def _uses(self) -> dict[str, Use]:
+    def _uses(self) -> dict[str, KeyUsage]:
         return {name_of(slot.entry): slot.use for slot in self._set.slots.values()}
 
     def _keep(self, problem: str, content: str = "") -> None:
@@ -180,9 +180,9 @@ def plain_entry(key: str) -> keys.KeyEntry:
     return keys.KeyEntry(digest=digest, key_id=key_id, owner="environment", scopes=scopes)
 
 
-def slots_of(entries: Iterable[keys.KeyEntry], uses: Mapping[str, Use]) -> dict[str, Slot]:
-    """By digest, a later entry in the place of an earlier one; a key version that was there before keeps its Use."""
-    return {entry.digest: Slot(entry, uses.get(name_of(entry)) or Use()) for entry in entries}
+def slots_of(entries: Iterable[keys.KeyEntry], uses: Mapping[str, KeyUsage]) -> dict[str, KeyState]:
+    """By digest, a later entry in the place of an earlier one; a key version that was there before keeps its KeyUsage."""
+    return {entry.digest: KeyState(entry, uses.get(name_of(entry)) or KeyUsage()) for entry in entries}
 
 
 def dated(uses: Iterable[tuple[keys.KeyEntry, datetime | None]]) -> dict[str, str]:

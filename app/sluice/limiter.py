@@ -21,7 +21,7 @@ Kind = Literal["requests", "events"]
 WINDOW = 60
 
 
-class Verdict(msgspec.Struct, gc=False):
+class Allowance(msgspec.Struct, gc=False):
     """What the RateLimit header tells: the limit of the pod, what this worker still grants, seconds until it grants all again."""
 
     kind: Kind
@@ -76,11 +76,11 @@ class Limiter:
         # The storage itself: its strategies wrap it in a dozen calls, and this is asked twice a request.
         self._counters = Counters()
 
-    def request(self, entry: KeyEntry) -> Verdict | None:
+    def request(self, entry: KeyEntry) -> Allowance | None:
         """Count one request; raises TooManyRequests."""
         return self._hit("requests", entry, 1)
 
-    def events(self, entry: KeyEntry, count: int) -> Verdict | None:
+    def events(self, entry: KeyEntry, count: int) -> Allowance | None:
         """Count `count` events, all or none of them; raises TooManyRequests."""
         return self._hit("events", entry, count)
 
@@ -91,7 +91,7 @@ class Limiter:
         own = limits.requests_per_minute if kind == "requests" else limits.events_per_minute
         return self._defaults[kind] if own is None else own
 
-    def _hit(self, kind: Kind, entry: KeyEntry, cost: int) -> Verdict | None:
+    def _hit(self, kind: Kind, entry: KeyEntry, cost: int) -> Allowance | None:
         limit = self.limit_of(entry, kind)
         if limit == 0:
             return None
@@ -101,8 +101,8 @@ class Limiter:
         reset = max(1, math.ceil(self._counters.get_expiry(name) - time.time()))
         if spent > granted:
             self._counters.decr(name, cost)
-            raise refusal(Verdict(kind, limit, max(0, granted - spent + cost), reset), cost, granted)
-        return Verdict(kind, limit, granted - spent, reset)
+            raise refusal(Allowance(kind, limit, max(0, granted - spent + cost), reset), cost, granted)
+        return Allowance(kind, limit, granted - spent, reset)
 
 
 def share(limit: int, workers: int) -> int:
@@ -110,27 +110,27 @@ def share(limit: int, workers: int) -> int:
     return -(-limit // workers)
 
 
-def refusal(verdict: Verdict, cost: int, granted: int) -> TooMany:
+def refusal(allowance: Allowance, cost: int, granted: int) -> LimitExceeded:
     """429 with Retry-After, which agrees with RateLimit's `t`."""
-    detail = f"this key may send {verdict.limit} {verdict.kind} a minute"
+    detail = f"this key may send {allowance.limit} {allowance.kind} a minute"
     if cost > granted:
         detail += f"; {cost} at once are more than a worker ever grants ({granted}): send fewer at a time"
-    return TooMany(verdict, detail)
+    return LimitExceeded(allowance, detail)
 
 
-class TooMany(errors.TooManyRequests):
-    """The refusal, with the verdict that its headers tell."""
+class LimitExceeded(errors.TooManyRequests):
+    """The refusal, with the allowance that its headers tell."""
 
-    def __init__(self, verdict: Verdict, detail: str) -> None:
-        super().__init__(detail, reason=verdict.kind, headers={"Retry-After": str(verdict.reset)})
-        self.verdict = verdict
+    def __init__(self, allowance: Allowance, detail: str) -> None:
+        super().__init__(detail, reason=allowance.kind, headers={"Retry-After": str(allowance.reset)})
+        self.allowance = allowance
 
 
-def headers(verdicts: Collection[Verdict]) -> list[tuple[str, str]]:
+def headers(allowances: Collection[Allowance]) -> list[tuple[str, str]]:
     """RateLimit-Policy and RateLimit as draft-ietf-httpapi-ratelimit-headers-10 writes them; none without limits."""
-    if not verdicts:
+    if not allowances:
         return []
     return [
-        ("RateLimit-Policy", ", ".join([f'"{v.kind}";q={v.limit};w={WINDOW}' for v in verdicts])),
-        ("RateLimit", ", ".join([f'"{v.kind}";r={v.remaining};t={v.reset}' for v in verdicts])),
+        ("RateLimit-Policy", ", ".join([f'"{v.kind}";q={v.limit};w={WINDOW}' for v in allowances])),
+        ("RateLimit", ", ".join([f'"{v.kind}";r={v.remaining};t={v.reset}' for v in allowances])),
     ]

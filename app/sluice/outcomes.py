@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypedDict, get_args
 
 import msgspec
 
-from sluice import events
+from sluice.errors import InvalidEvent
 
-Status = Literal["created", "duplicate", "conflict", "invalid", "failed"]
-STATUSES: tuple[Status, ...] = ("created", "duplicate", "conflict", "invalid", "failed")
+Status = Literal["created", "duplicate", "conflict", "invalid", "failed", "queued"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
-class Outcome(msgspec.Struct, gc=False):
-    """One event's end. `id` is known for created and duplicate; `retryable` says whether the same event may work later."""
+class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
+    """What became of one event. `id` is known for created and duplicate; `retryable`: the same event may work later."""
 
     status: Status
     event_id: str | None = None
@@ -44,7 +44,7 @@ def conflict(event_id: str) -> Outcome:
     )
 
 
-def invalid(problem: events.Invalid) -> Outcome:
+def invalid(problem: InvalidEvent) -> Outcome:
     return Outcome(
         "invalid",
         problem.event_id,
@@ -56,13 +56,13 @@ def invalid(problem: events.Invalid) -> Outcome:
 
 
 def refused_by_store(event_id: str) -> Outcome:
-    """The database itself would not hold it: a gap in our checks, and to the client still an event that can not be stored."""
+    """The database itself would not hold it: a gap in our checks, and to the client still an event that cannot be stored."""
     return Outcome(
         "invalid",
         event_id,
         error="validation_error",
         reason="refused_by_store",
-        detail="the database can not hold this content",
+        detail="the database cannot hold this content",
     )
 
 
@@ -89,10 +89,17 @@ class Counts(TypedDict):
     conflict: int
     invalid: int
     failed: int
+    queued: int
 
 
 def count(outcomes: Iterable[Outcome]) -> Counts:
-    counts = Counts(created=0, duplicate=0, conflict=0, invalid=0, failed=0)
+    counts = Counts(created=0, duplicate=0, conflict=0, invalid=0, failed=0, queued=0)
     for outcome in outcomes:
         counts[outcome.status] += 1
     return counts
+
+
+def merged(found: Sequence[Outcome | None], of_records: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of all items in order: `of_records` fill the places that are still None."""
+    rest = iter(of_records)
+    return [outcome or next(rest) for outcome in found]

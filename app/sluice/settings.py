@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sluice import errors, variables
-from sluice.variables import LOG_LEVELS, Parser, one_of, read_all, setting, switch, whole
+from sluice import env, errors
+from sluice.env import LOG_LEVELS, Parser, one_of, read_all, setting, switch, whole
 
 CORES = os.cpu_count() or 1
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -212,7 +212,7 @@ class Settings:
 
 def known() -> dict[str, Field[Any]]:
     """Every variable of ours by name."""
-    return variables.known(Settings)
+    return env.known(Settings)
 
 
 def without_links(env: Mapping[str, str]) -> dict[str, str]:

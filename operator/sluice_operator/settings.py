@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass
 from typing import Any
 
-from sluice import variables
+from sluice import env
+from sluice.env import LOG_LEVELS, one_of, read_all, setting, switch, whole
 from sluice.errors import SettingsError
-from sluice.variables import LOG_LEVELS, one_of, read_all, setting, switch, whole
 
 # A DNS label (RFC 1123), as a namespace is called, and a DNS subdomain, as most objects are.
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -67,4 +67,4 @@ class Settings:
 
 def known() -> dict[str, Field[Any]]:
     """Every variable by name."""
-    return variables.known(Settings)
+    return env.known(Settings)

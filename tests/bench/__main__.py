@@ -19,7 +19,7 @@ from tests import docs
 from tests.bench import load, rows, servers
 from tests.bench.load import Rate
 
-from sluice.stores.embedded import Owned
+from sluice.stores.postgresql.embedded import Owned
 
 REPORT = servers.ROOT / "docs" / "performance.md"
 CLIENTS = 4

@@ -4,50 +4,54 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import msgspec
 from flask import Flask, Response, request
 
-from sluice.board import Board, Heart
-from sluice.events import Row
-from sluice.http.app import create_app
+from sluice.events import Record
+from sluice.http.app import Service, create_app
 from sluice.http.services import Services
+from sluice.ingest.sinks import DirectSink
 from sluice.outcomes import Outcome
+from sluice.server import worker
+from sluice.server.worker_state import Heartbeat, SharedState
 from sluice.settings import Settings
 
 
-def settings_and_board() -> tuple[Settings, Board]:
+def settings_and_board() -> tuple[Settings, SharedState]:
     settings = Settings.from_env(os.environ)
     if settings.run_dir is None:
         raise RuntimeError("start this by `python -m tests.bench`")
-    return settings, Board(settings.run_dir)
+    return settings, SharedState(settings.run_dir)
 
 
-def complete() -> Flask:
+def complete() -> Service:
     """The service as it is."""
-    settings, board = settings_and_board()
-    app = create_app(settings, board=board)
-    Heart(board, app.extensions["sluice"].keyring).start()
+    settings, shared = settings_and_board()
+    app = create_app(settings, shared=shared, stopping=worker.stopping)
+    Heartbeat(shared, app.parts.keyring).start()
     return app
 
 
 class OwnCommits:
-    """Stands where the committer does, and shares nothing."""
+    """Stands where the group commit does, and shares nothing."""
 
     def __init__(self, insert: Any) -> None:
         self._insert = insert
 
-    def submit(self, rows: Sequence[Row]) -> list[Outcome]:
-        found: list[Outcome] = self._insert(rows)
+    def submit(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        found: list[Outcome] = self._insert(records, at)
         return found
 
 
 def own_commits() -> Flask:
     """The service with a commit for each request."""
     app = complete()
-    parts: Services = app.extensions["sluice"]
-    parts.pipeline._committer = OwnCommits(parts.pipeline._insert)  # type: ignore[assignment]
+    parts: Services = app.parts
+    sink = cast(DirectSink, parts.pipeline.sink)
+    sink.group_commit = OwnCommits(sink.insert)  # type: ignore[assignment]
     return app
 
 

@@ -26,8 +26,8 @@ from rich.table import Table
 from tests.bench import apps, rows
 
 from sluice import events, keys, outcomes
-from sluice.events import Row
-from sluice.http.app import create_app
+from sluice.events import Record
+from sluice.http.app import Service, create_app
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
 
@@ -40,28 +40,28 @@ CALLS = 4_000
 class Nowhere:
     """A store that stores nothing and says it did."""
 
-    def insert(self, rows: Sequence[Row], _at: datetime) -> list[Outcome]:
-        return [outcomes.created(row.event_id, 1) for row in rows]
+    def insert(self, records: Sequence[Record], _at: datetime) -> list[Outcome]:
+        return [outcomes.created(record.event_id, 1) for record in records]
 
 
-def service(settings: Settings = SETTINGS) -> Flask:
+def service(settings: Settings = SETTINGS) -> Service:
     return create_app(settings, store=Nowhere())  # type: ignore[arg-type]
 
 
-def without_exporter() -> Flask:
+def without_exporter() -> Service:
     with mock.patch.object(PrometheusMetrics, "export_defaults"):
         return service()
 
 
-def without_counters() -> Flask:
+def without_counters() -> Service:
     app = service()
-    metrics = app.extensions["sluice"].metrics
+    metrics = app.parts.metrics
     for name in ("count", "auth", "rate_limited"):
         setattr(metrics, name, lambda *_args, **_counts: None)
     return app
 
 
-def without_limits() -> Flask:
+def without_limits() -> Service:
     return service(replace(SETTINGS, rate_limit_requests_per_minute=0, rate_limit_events_per_minute=0))
 
 
@@ -101,7 +101,7 @@ def of_app(app: Flask) -> float:
     return cost(lambda: call(app))
 
 
-def prepared() -> Row:
+def prepared() -> Record:
     return events.prepare(events.parse(BODY), now=datetime.now().astimezone(), key_id="bench", rules=events.Rules())
 
 
@@ -124,7 +124,7 @@ def main() -> None:
     Console().print(table)
 
 
-service_keyring = service().extensions["sluice"].keyring
+service_keyring = service().parts.keyring
 
 if __name__ == "__main__":
     main()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from sluice import serve
 from sluice.commands.serve import duties
+from sluice.server import supervisor
 from sluice.settings import Settings
 
-sys.exit(serve.run(Settings.from_env(os.environ), os.environ, duties=duties, app=sys.argv[1], tell=lambda _: None))
+sys.exit(supervisor.run(Settings.from_env(os.environ), os.environ, duties=duties, app=sys.argv[1], tell=lambda _: None))

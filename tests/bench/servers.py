@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 import psycopg
 
-from sluice.stores import embedded, migrate
-from sluice.stores.embedded import Owned
+from sluice.stores.postgresql import embedded, migrate
+from sluice.stores.postgresql.embedded import Owned
 
 ROOT = Path(__file__).parents[2]
 

@@ -25,7 +25,7 @@ from tests.integration import postgres
 from tests.integration.waiting import without_error
 
 from sluice import errors
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores.postgresql.store import PostgresqlStore
 
 TLS = Part("/usr/lib/postgresql", "apt-get install postgresql", in_ci=False)
 

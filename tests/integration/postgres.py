@@ -21,7 +21,7 @@ from platformdirs import RuntimeDirWarning
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.integration.waiting import until
 
-from sluice.stores import migrate
+from sluice.stores.postgresql import migrate
 
 TEMPLATE = "sluice_template"
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -179,6 +179,14 @@ class LocalServer(Server):
             self._process.wait(30)
 
 
+HOLD = """
+INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, priority, key_id, content,
+    created_at)
+VALUES (%s, 1, now(), 'log', 'held', '{}', '{}', 'normal', 'nobody', '', now())
+"""
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 class Database:
     """One database of a server.
 
@@ -218,6 +226,17 @@ class Database:
     def sessions(self) -> list[int]:
         """The process id of every session."""
         return [pid for (pid,) in self.execute(SESSIONS)]
+
+    @contextlib.contextmanager
+    def in_flight(self, event_id: str) -> Iterator[None]:
+        """A transaction that holds this event's id for as long as the block lasts: to store that event is to wait."""
+        with connect(self.owner_url) as connection, connection.transaction(force_rollback=True):
+            connection.execute(HOLD, [event_id])
+            yield
+
+    def waits(self) -> bool:
+        """Whether a session waits for a lock."""
+        return self.execute(WAITING) != [(0,)]
 
 
 def make_pristine(folder: Path, programs: Path | None = None) -> Path:

@@ -5,25 +5,27 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from sluice import events
-from sluice.events import Event, Row, Rules
+from sluice.events import Event, Record, Rules
 
 # Receipt time of every row that says no other.
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 
 
-def row(event_id: str | None = None, *, now: datetime = NOW, key_id: str = "test", **fields: Any) -> Row:
+def row(event_id: str | None = None, *, now: datetime = NOW, key_id: str = "test", **fields: Any) -> Record:
     """One event as a row; `fields` are those of events.Event."""
     given = {"event_type": "log", "event_name": "test", **fields}
     return events.prepare(Event(event_id=event_id, **given), now=now, key_id=key_id, rules=Rules(retention_days=None))
 
 
-def rows(count: int, prefix: str = "e", **fields: Any) -> list[Row]:
+def rows(count: int, prefix: str = "e", **fields: Any) -> list[Record]:
     """`count` events with the ids `<prefix>00000`, `<prefix>00001`, ..."""
     return [row(f"{prefix}{number:05}", **fields) for number in range(count)]
 
 
-def poisoned(event_id: str) -> Row:
+def poisoned(event_id: str) -> Record:
     """A row that our checks would never let through: PostgreSQL's jsonb can not hold U+0000."""
     good = row(event_id, properties={"text": "X"})
-    return Row(good.event_id, good.content, good.json.replace(b'"X"', b'"\\u0000"'))
+    return msgspec.structs.replace(good, canonical=good.canonical.replace(b'"X"', b'"\\u0000"'))

@@ -12,15 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
-from sluice import serve
-from sluice.board import Board, Heart
-from sluice.http import worker
+from sluice import errors
+from sluice.http.bodies import RequestBody
 from sluice.keyring import Keyring
 from sluice.metrics import Metrics
+from sluice.server import supervisor, worker
+from sluice.server.worker_state import Heartbeat, SharedState
 from sluice.settings import Settings
 
 Start = Callable[[str, list[tuple[str, str]]], object]
@@ -42,6 +43,10 @@ def answer(start: Start, status: int, data: object) -> Iterable[bytes]:
     return [body]
 
 
+def body_of(environ: Environ) -> RequestBody:
+    return cast(RequestBody, environ["wsgi.input"])
+
+
 def hello(_environ: Environ, start: Start) -> Iterable[bytes]:
     metrics.count("event", received=1, created=1)
     return answer(start, 200, {"pid": os.getpid(), "unread": unread[0]})
@@ -49,12 +54,12 @@ def hello(_environ: Environ, start: Start) -> Iterable[bytes]:
 
 def echo(environ: Environ, start: Start) -> Iterable[bytes]:
     """Size and digest of the body, or how it failed."""
-    worker.set_deadline(1)
+    body_of(environ).set_deadline(1)
     try:
-        body = b"".join(iter(lambda: worker.read_some(environ), b""))
+        body = b"".join(iter(body_of(environ).read_some, b""))
     except TimeoutError:
         return answer(start, 408, "deadline")
-    except worker.BrokenBody as error:
+    except errors.IncompleteBody as error:
         return answer(start, 400, str(error))
     return answer(start, 200, {"size": len(body), "digest": hashlib.sha256(body).hexdigest()})
 
@@ -64,13 +69,13 @@ def stream(environ: Environ, start: Start) -> Iterator[bytes]:
     start("200 -", [("Content-Type", "text/plain")])
     yield b"begin\n"
     while True:
-        if not worker.readable(environ, 0.2):
+        if not body_of(environ).readable(0.2):
             yield b"stopping\n" if worker.stopping() else b"silence\n"
             continue
-        worker.set_deadline(5)
+        body_of(environ).set_deadline(5)
         try:
-            piece = worker.read_some(environ)
-        except worker.BrokenBody:
+            piece = body_of(environ).read_some()
+        except errors.IncompleteBody:
             return
         yield piece + b"\n" if piece else b"end\n"
         if not piece:
@@ -78,7 +83,7 @@ def stream(environ: Environ, start: Start) -> Iterator[bytes]:
 
 
 def refuse(environ: Environ, start: Start) -> Iterable[bytes]:
-    worker.close_after(environ)
+    body_of(environ).close_connection()
     return answer(start, 413, "too large")
 
 
@@ -107,7 +112,7 @@ VIEWS: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
 
 settings = Settings.from_env(os.environ)
 if __name__ == "__main__":
-    duties = serve.Duties(check=lambda: None)
-    sys.exit(serve.run(settings, os.environ, duties=lambda _: duties, app="tests.integration.standin:app"))
+    duties = supervisor.Duties(check=lambda: None)
+    sys.exit(supervisor.run(settings, os.environ, duties=lambda _: duties, app="tests.integration.standin:app"))
 elif settings.run_dir is not None:
-    Heart(Board(settings.run_dir), Keyring(settings.api_keys, settings.keyset_file, lambda: datetime.now(UTC))).start()
+    Heartbeat(SharedState(settings.run_dir), Keyring(settings.api_keys, settings.keyset_file, lambda: datetime.now(UTC))).start()

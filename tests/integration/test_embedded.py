@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.integration.waiting import until
 
 from sluice import errors
-from sluice.stores import embedded
+from sluice.stores.postgresql import embedded
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.needs("embedded PostgreSQL")
 OWNER = """
 import sys, time
 from pathlib import Path
-from sluice.stores import embedded
+from sluice.stores.postgresql import embedded
 with embedded.owned(Path(sys.argv[1])):
     print("owned", flush=True)
     time.sleep(60)

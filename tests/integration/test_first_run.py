@@ -21,7 +21,7 @@ from tests.integration.service import Service, running
 from tests.integration.waiting import until
 
 from sluice import keys
-from sluice.stores import embedded
+from sluice.stores.postgresql import embedded
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 

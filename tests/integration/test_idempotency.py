@@ -69,18 +69,12 @@ def held_up(database: Database) -> Iterator[None]:
         yield
 
 
-def waiting_for_lock(database: Database) -> bool:
-    return database.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    ) != [(0,)]
-
-
 @PATHS
 def test_the_twin_of_a_request_in_flight_is_told_so(client: httpx.Client, mine: Mine, path: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         with held_up(mine.database):
             first = pool.submit(send, client, path, anonymous(mine), mine.id())
-            until(lambda: waiting_for_lock(mine.database), 4, "the first one is in flight")
+            until(lambda: mine.database.waits(), 4, "the first one is in flight")
             twin = send(client, path, anonymous(mine), mine.id())
         assert first.result().status_code == 201
     problem_of(twin, 409, "idempotency_key_in_use")

@@ -23,8 +23,8 @@ from tests.integration.waiting import until
 from sluice import errors
 from sluice.filters import Filter
 from sluice.settings import Settings
-from sluice.stores import inspection, login, migrate
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores.postgresql import inspection, login, migrate
+from sluice.stores.postgresql.store import PostgresqlStore
 
 HOST = "db.sluice.test"
 CANARY = "canary-7c1d"

@@ -16,10 +16,10 @@ from tests.integration.postgres import Database, LocalServer
 from tests.integration.sample import NOW, row, rows
 
 from sluice import errors
-from sluice.stores import inspection, migrate, postgresql
-from sluice.stores.postgresql import CAN_WAIT, PostgresqlStore, needed
+from sluice.stores.postgresql import inspection, migrate, store
+from sluice.stores.postgresql.store import CAN_WAIT, PostgresqlStore, needed
 
-NAMES = sorted(postgresql.migrations())
+NAMES = sorted(store.migrations())
 SCHEMA = """
 SELECT c.relkind::text, c.relname, c.relpersistence::text, c.relacl::text, pg_get_indexdef(c.oid) FROM pg_class c
 WHERE c.relnamespace = 'sluice'::regnamespace ORDER BY 1, 2

@@ -19,7 +19,7 @@ from tests.integration.service import KEY, Service, running
 
 from sluice.http.app import create_app
 from sluice.settings import Settings
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores.postgresql.store import PostgresqlStore
 
 pytest_plugins = ["tests.integration.services"]
 

@@ -22,8 +22,9 @@ from tests.integration.waiting import until, without_error
 
 from sluice import errors
 from sluice.filters import Filter
-from sluice.stores import Answer, Claim, connections
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores import Claim
+from sluice.stores.postgresql import connections
+from sluice.stores.postgresql.store import PostgresqlStore
 
 # Generous beside the promised 0.25 s: the machine of the tests has other work too.
 QUICK = 1.0
@@ -106,7 +107,7 @@ def test_every_method_tells_that_the_server_is_away(open_store: OpenStore, call:
         "figures": lambda: store.figures(NOW),
         "purge": lambda: store.purge(NOW, NOW, 1),
         "insert_all": lambda: store.insert_all(rows(1), NOW),
-        "insert_once": lambda: store.insert_once(claim, rows(1), NOW, atomic=False, render=lambda found: (201, b"")),
+        "insert_once": lambda: store.insert_once(claim, rows(1), [None], NOW, atomic=False),
     }
     reason, seconds = refused(calls[call])
     assert (reason, seconds < QUICK) == ("database_unreachable", True)
@@ -202,19 +203,23 @@ def test_every_session_ended_at_once_is_not_seen_by_a_caller(database: Database,
     assert database.count() == 320
 
 
-def test_a_claim_that_was_committed_when_its_session_ended_is_answered_once(store: PostgresqlStore, database: Database) -> None:
-    rendered: list[int] = []
+TERMINATE_ONCE = """
+CREATE SEQUENCE sluice.tries;
+GRANT ALL ON SEQUENCE sluice.tries TO PUBLIC;
+CREATE FUNCTION sluice.terminate_once() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF nextval('sluice.tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER terminate_once BEFORE INSERT ON sluice.idempotency_keys FOR EACH ROW EXECUTE FUNCTION sluice.terminate_once();
+"""
 
-    def render(found: list[object]) -> tuple[int, bytes]:
-        rendered.append(len(found))
-        if len(rendered) == 1:
-            assert database.terminate() >= 1
-        return 201, f"answer {len(rendered)}".encode()
 
-    claim = Claim("key", "order", b"request")
-    given = store.insert_once(claim, rows(2), NOW, atomic=False, render=render)  # type: ignore[arg-type]
-    assert given == Answer(201, b"answer 2")
-    assert database.count() == 2
+def test_a_claim_whose_session_ended_before_its_commit_is_stored_once(store: PostgresqlStore, database: Database) -> None:
+    database.execute(TERMINATE_ONCE)
+    kept = store.insert_once(Claim("key", "order", b"request"), rows(2), [None, None], NOW, atomic=False)
+    assert ([outcome.status for outcome in kept.outcomes], kept.replayed) == (["created", "created"], False)
+    assert (database.count(), database.execute("SELECT last_value FROM sluice.tries")) == (2, [(2,)])
 
 
 def test_a_frozen_server_costs_a_request_one_deadline(
@@ -245,20 +250,17 @@ def test_a_pool_that_is_all_in_use_is_busy_after_its_deadline(database: Database
     store = ready(open_store(database.login, 1, 0.5))
     begun, finish = threading.Event(), threading.Event()
 
-    def render(found: list[object]) -> tuple[int, bytes]:
+    def hold(_connection: object) -> bool:
         begun.set()
-        assert finish.wait(10)
-        return 201, b""
+        return finish.wait(10)
 
     with ThreadPoolExecutor(1) as pool:
-        holder = pool.submit(
-            store.insert_once, Claim("k", "i", b"r"), rows(1, "a"), NOW, atomic=False, render=render  # type: ignore[arg-type]
-        )  # fmt: skip
+        holder = pool.submit(store.connections.once, hold)
         assert begun.wait(10)
         reason, seconds = refused(lambda: store.insert(rows(1, "b"), NOW))
         finish.set()
-    assert (reason, 0.5 <= seconds < 3, holder.result()) == ("database_busy", True, Answer(201, b""))
-    assert database.ids() == ["a00000"]
+    assert (reason, 0.5 <= seconds < 3, holder.result()) == ("database_busy", True, True)
+    assert database.count() == 0
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])

@@ -21,18 +21,20 @@ from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database
 from tests.integration.sample import NOW, row, rows
 
-from sluice import cursors, filters
-from sluice.events import Row
+from sluice import errors, filters
+from sluice.events import Record
 from sluice.filters import Filter
-from sluice.stores import Page, migrate, postgresql, statements
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores import Page
+from sluice.stores.postgresql import migrate, statements
+from sluice.stores.postgresql import store as postgresql
+from sluice.stores.postgresql.store import PostgresqlStore
 
 MINUTE = timedelta(minutes=1)
 MANY = 50_000
 TYPES = ("log", "error", "telemetry")
 
 
-def mixed() -> list[Row]:
+def mixed() -> list[Record]:
     """24 events with nulls, empty texts, equal values and values whose order depends on the locale."""
     texts = (None, "", "a", "B", "b", "ä", "Z", "\U0001f600")
     return [
@@ -202,7 +204,7 @@ def test_a_cursor_of_another_database_is_foreign(store: PostgresqlStore, empty_d
     other = ready(open_store(empty_database.login))
     other.insert(rows(5), NOW)
     cursor = other.page(Filter(page_size=3)).next_cursor
-    with pytest.raises(cursors.Foreign):
+    with pytest.raises(errors.InvalidCursor):
         store.page(Filter(page_size=3, cursor=cursor))
 
 
@@ -213,7 +215,7 @@ def test_a_cursor_of_another_database_is_foreign(store: PostgresqlStore, empty_d
 )
 def test_a_cursor_of_another_question_is_foreign(filled: PostgresqlStore, other: Filter) -> None:
     cursor = filled.page(Filter(page_size=3)).next_cursor
-    with pytest.raises(cursors.Foreign):
+    with pytest.raises(errors.InvalidCursor):
         filled.page(msgspec.structs.replace(other, cursor=cursor))
 
 
@@ -221,7 +223,7 @@ def test_a_tampered_cursor_is_foreign(filled: PostgresqlStore) -> None:
     cursor = filled.page(Filter(page_size=3)).next_cursor or ""
     for place in range(0, len(cursor), 7):
         bent = cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :]
-        with pytest.raises(cursors.Foreign):
+        with pytest.raises(errors.InvalidCursor):
             filled.page(Filter(page_size=3, cursor=bent))
 
 

@@ -16,7 +16,7 @@ from tests import docs
 from tests.conftest import ROOT
 from tests.integration.service import running
 
-from sluice.stores import embedded
+from sluice.stores.postgresql import embedded
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 

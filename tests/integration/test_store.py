@@ -11,7 +11,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -23,11 +22,13 @@ from tests.integration.postgres import Database
 from tests.integration.sample import NOW, poisoned, row, rows
 from tests.integration.waiting import until
 
-from sluice import errors
-from sluice.events import Row
+from sluice import errors, outcomes
+from sluice.errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidEvent
+from sluice.events import Record
 from sluice.outcomes import Outcome
-from sluice.stores import Answer, Claim, InFlight, OtherRequest, postgresql, statements
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores import CLAIM_AGE, Claim, Kept
+from sluice.stores.postgresql import statements, store
+from sluice.stores.postgresql.store import PostgresqlStore
 
 CLAIM = Claim("key-a", "order-1", b"request one")
 OTHER_CONTENT: dict[str, Any] = {"user_id": "somebody else"}
@@ -37,14 +38,13 @@ def statuses(found: Sequence[Outcome]) -> list[str]:
     return [outcome.status for outcome in found]
 
 
-def render(found: list[Outcome]) -> tuple[int, bytes]:
-    """201 when all is well, else 422."""
-    fine = all(outcome.status in ("created", "duplicate") for outcome in found)
-    return 201 if fine else 422, json.dumps(statuses(found)).encode()
+def once(store: PostgresqlStore, claim: Claim, some: Sequence[Record], *, atomic: bool = False) -> Kept:
+    return store.insert_once(claim, some, [None] * len(some), NOW, atomic=atomic)
 
 
-def once(store: PostgresqlStore, claim: Claim, some: Sequence[Row], *, atomic: bool = False, render: Any = render) -> Answer:
-    return store.insert_once(claim, some, NOW, atomic=atomic, render=render)
+def told(kept: Kept) -> tuple[list[str], bool]:
+    """Statuses, and whether they were kept from a request before."""
+    return statuses(kept.outcomes), kept.replayed
 
 
 def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
@@ -229,24 +229,32 @@ def test_a_poisoned_twin_does_not_hinder_the_good_one(store: PostgresqlStore, da
     assert database.ids() == ["a", "b"]
 
 
-def test_a_claim_gets_the_same_answer_again(store: PostgresqlStore, database: Database) -> None:
+def test_a_claim_gets_the_same_outcomes_again(store: PostgresqlStore, database: Database) -> None:
     first = once(store, CLAIM, rows(2))
     again = once(store, CLAIM, rows(2))
-    assert first == Answer(201, b'["created", "created"]')
-    assert again == Answer(201, b'["created", "created"]', replayed=True)
+    assert told(first) == (["created", "created"], False)
+    assert (again.outcomes, again.replayed) == (first.outcomes, True)
     assert database.count() == 2
 
 
-def test_a_replay_stores_nothing_and_renders_nothing(store: PostgresqlStore, database: Database) -> None:
+def test_the_outcomes_of_items_that_are_no_records_are_kept_with_them(store: PostgresqlStore) -> None:
+    found = [None, outcomes.invalid(InvalidEvent("too long", pointer="/user_id", event_id="b")), None]
+    first = store.insert_once(CLAIM, [row("a"), row("c")], found, NOW, atomic=False)
+    again = store.insert_once(CLAIM, [row("a"), row("c")], found, NOW, atomic=False)
+    assert told(first) == (["created", "invalid", "created"], False)
+    assert (again.outcomes, again.replayed) == (first.outcomes, True)
+
+
+def test_a_replay_stores_nothing(store: PostgresqlStore, database: Database) -> None:
     once(store, CLAIM, [row("a")])
     database.execute("DELETE FROM sluice.events")
-    assert once(store, CLAIM, [row("a")], render=None).replayed
+    assert once(store, CLAIM, [row("a")]).replayed
     assert database.count() == 0
 
 
 def test_a_claim_for_another_request_is_refused(store: PostgresqlStore, database: Database) -> None:
     once(store, CLAIM, [row("a")])
-    with pytest.raises(OtherRequest):
+    with pytest.raises(IdempotencyKeyReused):
         once(store, Claim(CLAIM.key_id, CLAIM.idempotency_key, b"request two"), [row("b")])
     assert database.ids() == ["a"]
 
@@ -256,122 +264,131 @@ def test_a_claim_belongs_to_one_key_and_one_idempotency_key(
     store: PostgresqlStore, database: Database, names: tuple[str, str]
 ) -> None:
     once(store, CLAIM, [row("a")])
-    assert once(store, Claim(*names, b"x"), [row("b")]) == Answer(201, b'["created"]')
+    assert told(once(store, Claim(*names, b"x"), [row("b")])) == (["created"], False)
     assert database.ids() == ["a", "b"]
 
 
-def test_a_refused_answer_is_not_kept(store: PostgresqlStore, database: Database) -> None:
+def test_outcomes_are_not_kept_when_nothing_was_stored(store: PostgresqlStore, database: Database) -> None:
     store.insert([row("a")], NOW)
-    assert once(store, CLAIM, [row("a", **OTHER_CONTENT)]) == Answer(422, b'["conflict"]')
-    assert once(store, Claim(CLAIM.key_id, CLAIM.idempotency_key, b"mended"), [row("b")]) == Answer(201, b'["created"]')
+    assert told(once(store, CLAIM, [row("a", **OTHER_CONTENT)])) == (["conflict"], False)
+    assert told(once(store, Claim(CLAIM.key_id, CLAIM.idempotency_key, b"corrected"), [row("b")])) == (["created"], False)
     assert database.ids() == ["a", "b"]
 
 
 def test_an_atomic_claim_with_a_conflict_stores_nothing(store: PostgresqlStore, database: Database) -> None:
     store.insert([row("a")], NOW)
-    answer = once(store, CLAIM, [row("b"), row("a", **OTHER_CONTENT)], atomic=True)
-    assert answer == Answer(422, b'["failed", "conflict"]')
+    kept = once(store, CLAIM, [row("b"), row("a", **OTHER_CONTENT)], atomic=True)
+    assert told(kept) == (["failed", "conflict"], False)
     assert database.execute("SELECT count(*) FROM sluice.idempotency_keys") == [(0,)]
     assert database.ids() == ["a"]
 
 
-def test_an_answer_that_can_not_be_rendered_leaves_no_row(store: PostgresqlStore, database: Database) -> None:
-    with pytest.raises(ZeroDivisionError):
-        once(store, CLAIM, [row("a")], render=lambda found: 1 // 0)
-    assert database.count() == 0
-    assert not once(store, CLAIM, [row("a")]).replayed
-
-
 def test_a_claim_whose_row_the_database_refuses_is_answered(store: PostgresqlStore, database: Database) -> None:
-    assert once(store, CLAIM, [poisoned("a")]) == Answer(422, b'["invalid"]')
-    assert once(store, CLAIM, [row("a")]) == Answer(201, b'["created"]')
+    assert told(once(store, CLAIM, [poisoned("a")])) == (["invalid"], False)
+    assert told(once(store, CLAIM, [row("a")])) == (["created"], False)
     assert database.ids() == ["a"]
 
 
-@contextmanager
-def in_flight(store: PostgresqlStore, claim: Claim, some: Sequence[Row]) -> Any:
-    """A thread that is working on `claim` for as long as the block lasts."""
-    begun, finish = threading.Event(), threading.Event()
+def test_a_claim_ends_with_its_age_also_when_retention_is_behind(store: PostgresqlStore, database: Database) -> None:
+    once(store, CLAIM, [row("a")])
+    later = NOW + CLAIM_AGE
+    assert store.insert_once(CLAIM, [row("a")], [None], later - timedelta(seconds=1), atomic=False).replayed
+    assert told(store.insert_once(CLAIM, [row("a")], [None], later, atomic=False)) == (["duplicate"], False)
+    assert database.execute("SELECT created_at FROM sluice.idempotency_keys") == [(later,)]
 
-    def slow(found: list[Outcome]) -> tuple[int, bytes]:
-        begun.set()
-        assert finish.wait(10)
-        return render(found)
 
+BODIES_OF_THE_RELEASE_BEFORE = {
+    "one": (
+        b'{"success":true,"message":"event stored","data":{"event_id":"a","id":7,"status":"created"}}',
+        [("created", "a", 7)],
+    ),
+    "batch": (
+        b"""{"success": true, "message": "2 of 3 events stored", "data": {"total_received": 3, "created": 2,
+        "duplicate": 0, "conflict": 0, "invalid": 1, "failed": 0, "results": [{"index": 1, "event_id": "b", "status": "invalid",
+        "error": "validation_error", "reason": "missing_field", "pointer": "/event_name", "detail": "x", "retryable": false}]}}""",
+        [("created", None, None), ("invalid", "b", None), ("created", None, None)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), BODIES_OF_THE_RELEASE_BEFORE.values(), ids=BODIES_OF_THE_RELEASE_BEFORE)
+def test_what_the_release_before_kept_is_returned(
+    store: PostgresqlStore, database: Database, body: bytes, expected: list[tuple[str, str | None, int | None]]
+) -> None:
+    text = "INSERT INTO sluice.idempotency_keys VALUES (%s, %s, %s, 201, %s, %s)"
+    database.execute(text, [CLAIM.key_id, CLAIM.idempotency_key, CLAIM.request, body, NOW])
+    kept = once(store, CLAIM, rows(len(expected)))
+    assert [(outcome.status, outcome.event_id, outcome.id) for outcome in kept.outcomes] == expected
+    assert (kept.replayed, database.count()) == (True, 0)
+
+
+def test_the_release_before_answers_a_claim_of_this_one_with_send_again(store: PostgresqlStore, database: Database) -> None:
+    once(store, CLAIM, [row("a")])
+    ((status, body),) = database.execute("SELECT status, body FROM sluice.idempotency_keys")
+    assert (status, json.loads(bytes(body))["status"]) == (503, 503)
+
+
+def test_a_twin_of_a_claim_in_flight_is_refused(store: PostgresqlStore, database: Database) -> None:
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(once, store, claim, some, render=slow)
-        try:
-            assert begun.wait(10)
-            yield future
-        finally:
-            finish.set()
-
-
-def test_a_twin_of_a_claim_in_flight_is_told_so(store: PostgresqlStore, database: Database) -> None:
-    with in_flight(store, CLAIM, [row("a")]) as first:
-        with pytest.raises(InFlight):
-            once(store, CLAIM, [row("a")])
-        assert database.count() == 0
-    assert first.result(10) == Answer(201, b'["created"]')
+        with database.in_flight("a"):
+            first = pool.submit(once, store, CLAIM, [row("a")])
+            until(lambda: database.waits(), 4, "the first one is in flight")
+            with pytest.raises(IdempotencyKeyInUse):
+                once(store, CLAIM, [row("a")])
+        assert told(first.result(10)) == (["created"], False)
     assert once(store, CLAIM, [row("a")]).replayed
 
 
 def test_another_claim_does_not_wait_for_one_in_flight(store: PostgresqlStore, database: Database) -> None:
-    with in_flight(store, CLAIM, [row("a")]):
-        assert once(store, Claim("key-a", "order-2", b"x"), [row("b")]) == Answer(201, b'["created"]')
+    with ThreadPoolExecutor(1) as pool:
+        with database.in_flight("a"):
+            first = pool.submit(once, store, CLAIM, [row("a")])
+            until(lambda: database.waits(), 4, "the first one is in flight")
+            assert told(once(store, Claim("key-a", "order-2", b"x"), [row("b")])) == (["created"], False)
+        first.result(10)
     assert database.ids() == ["a", "b"]
 
 
 def test_32_twins_get_one_answer_and_store_one_row(database: Database, open_store: OpenStore) -> None:
     store = ready(open_store(database.login, 8))
-
-    def work(_number: int) -> Answer | None:
-        try:
-            return once(store, CLAIM, [row("a")])
-        except InFlight:
-            return None
-
-    answers = [answer for answer in at_once(32, work) if answer is not None]
-    assert sum(not answer.replayed for answer in answers) == 1
-    assert {answer.body for answer in answers} == {b'["created"]'}
+    kept = [one for one in at_once(32, lambda _: claimed(store)) if one is not None]
+    assert sum(not one.replayed for one in kept) == 1
+    assert {statuses(one.outcomes)[0] for one in kept} == {"created"}
     assert database.ids() == ["a"]
 
 
+def claimed(store: PostgresqlStore) -> Kept | None:
+    try:
+        return once(store, CLAIM, [row("a")])
+    except IdempotencyKeyInUse:
+        return None
+
+
 HOLDER = """
-import sys, time
+import sys
 from psycopg.conninfo import conninfo_to_dict
 from sluice.stores import Claim
-from sluice.stores.postgresql import PostgresqlStore
+from sluice.stores.postgresql.store import PostgresqlStore
 from tests.integration.conftest import ready
 from tests.integration.sample import NOW, row
 
-def render(found):
-    print("holding", flush=True)
-    time.sleep(60)
-
 store = ready(PostgresqlStore(lambda: conninfo_to_dict(sys.argv[1])))
-store.insert_once(Claim("key-a", "order-1", b"request one"), [row("a")], NOW, atomic=False, render=render)
+store.insert_once(Claim("key-a", "order-1", b"request one"), [row("a")], [None], NOW, atomic=False)
 """
 
 
 def test_a_process_that_dies_gives_its_claim_back(store: PostgresqlStore, database: Database) -> None:
     command = [sys.executable, "-c", HOLDER, database.url]
     environment = {"PYTHONPATH": f"{ROOT}/app:{ROOT}", "PATH": "/usr/bin:/bin"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"holding\n"
-        with pytest.raises(InFlight):
+    with database.in_flight("a"), subprocess.Popen(command, env=environment) as holder:
+        until(lambda: database.waits(), 10, "it is in flight")
+        with pytest.raises(IdempotencyKeyInUse):
             once(store, CLAIM, [row("a")])
         holder.send_signal(signal.SIGKILL)
-    assert until(lambda: claimed(store)) == Answer(201, b'["created"]')
+    kept = until(lambda: claimed(store))
+    assert kept is not None
+    assert told(kept) == (["created"], False)
     assert database.ids() == ["a"]
-
-
-def claimed(store: PostgresqlStore) -> Answer | None:
-    try:
-        return once(store, CLAIM, [row("a")])
-    except InFlight:
-        return None
 
 
 def old_and_new(store: PostgresqlStore, old: int, new: int) -> None:
@@ -393,10 +410,10 @@ def test_purge_removes_the_oldest_first(store: PostgresqlStore, database: Databa
     assert database.ids() == ["e3", "e5"]
 
 
-def test_purge_removes_old_answers_and_frees_their_keys(store: PostgresqlStore, database: Database) -> None:
+def test_purge_removes_old_claims_and_frees_their_keys(store: PostgresqlStore, database: Database) -> None:
     once(store, CLAIM, [row("a")])
     assert store.purge(NOW - timedelta(days=1), NOW + timedelta(seconds=1), 10) == 0
-    assert once(store, CLAIM, [row("a")]) == Answer(201, b'["duplicate"]')
+    assert told(once(store, CLAIM, [row("a")])) == (["duplicate"], False)
     assert database.ids() == ["a"]
 
 
@@ -418,10 +435,10 @@ def test_purge_lets_inserts_go_on(database: Database, open_store: OpenStore) -> 
     assert database.count() == sum(future.result() for future in writers) > 0
 
 
-def test_one_janitor_works_at_a_time(store: PostgresqlStore, database: Database) -> None:
+def test_one_pod_removes_at_a_time(store: PostgresqlStore, database: Database) -> None:
     old_and_new(store, 5, 0)
     with postgres.connect(database.url) as other, other.transaction():
-        other.execute(statements.JANITOR_LOCK)
+        other.execute(statements.RETENTION_LOCK)
         assert store.purge(NOW, NOW, 10) == 0
     assert store.purge(NOW, NOW, 10) == 5
     assert database.count() == 0
@@ -429,5 +446,5 @@ def test_one_janitor_works_at_a_time(store: PostgresqlStore, database: Database)
 
 def test_an_event_that_was_purged_while_its_twin_came_is_to_be_sent_again(database: Database) -> None:
     with postgres.connect(database.url) as connection, pytest.raises(errors.StoreUnavailable) as caught:
-        postgresql.lookup(connection, ["gone"])
+        store.lookup(connection, ["gone"])
     assert (caught.value.reason, caught.value.retry_after) == ("database_busy", 1)

@@ -24,7 +24,7 @@ from tests.platform.emulator.process import ACCOUNT, REGION
 from tests.platform.test_handover import REST
 
 from sluice.settings import Settings
-from sluice.stores import login
+from sluice.stores.postgresql import login
 
 HBA = b"local all all trust\nhost all postgres all trust\nhost all all all scram-sha-256\n"
 

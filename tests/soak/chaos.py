@@ -20,7 +20,7 @@ from tests.integration.waiting import until
 from tests.soak import load
 from tests.soak.load import Client
 
-from sluice.stores import embedded
+from sluice.stores.postgresql import embedded
 
 PARTS = ("worker", "backend", "postmaster", "master", "supervisor")
 # After these the service is not there any more, and is started again as Kubernetes would.

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
 from sluice import errors, keys
-from sluice.admin import Admin, KeysetMetrics, is_alive, keyset_state
-from sluice.board import Board, Heart, WorkerReport, Workers
 from sluice.keyring import Keyring
-from sluice.metrics import Archive
+from sluice.server.admin import Admin, KeysetMetrics, is_alive, keyset_state
+from sluice.server.metrics_archive import Archive
+from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport, Workers
 from sluice.settings import Settings
 
 # Above every pid that Linux gives out.
@@ -68,9 +68,9 @@ class Client:
 
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
-        self.board = Board(folder)
+        self.shared = SharedState(folder)
         settings = Settings(heartbeat_timeout=25.0)
-        self.app = Admin(settings, self.board, Workers(self.board), Archive(folder), lambda: self.now)
+        self.app = Admin(settings, self.shared, Workers(self.shared), Archive(folder), lambda: self.now)
 
     def get(self, path: str, method: str = "GET") -> tuple[str, Any]:
         statuses: list[str] = []
@@ -85,12 +85,12 @@ def client(tmp_path: Path) -> Client:
 
 def test_readiness_gives_the_reason(client: Client) -> None:
     assert client.get("/readiness") == ("503 Service Unavailable", {"ready": False, "message": "starting"})
-    client.board.tell("ready")
+    client.shared.tell("ready")
     assert client.get("/readiness") == ("200 OK", {"ready": True, "message": "ready"})
 
 
 def test_liveness_fails_when_the_newest_heartbeat_is_too_old(client: Client) -> None:
-    client.board.report(report(os.getpid(), beat=100.0))
+    client.shared.report(report(os.getpid(), beat=100.0))
     client.now = 125.0
     assert client.get("/liveness") == ("200 OK", {"alive": True, "uptime": "25s", "version": "0.1.0"})
     client.now = 125.1
@@ -136,7 +136,7 @@ def present(ring: Keyring, *presented: str) -> None:
 def test_a_version_that_is_refused_is_told_and_what_strangers_send_is_not(client: Client, tmp_path: Path) -> None:
     worker = ring(tmp_path, ended())
     present(worker, ENDED, OTHER, "nonsense")
-    Heart(client.board, worker).beat()
+    Heartbeat(client.shared, worker).beat()
     told = client.get("/keyset")[1]
     assert (told["lastRefused"], told["lastUsed"]) == ({"shop/3": "2026-01-01T00:00:00Z"}, {})
 
@@ -153,7 +153,7 @@ def test_a_new_set_remembers_the_refusals_of_what_stays_and_forgets_the_rest(tmp
 
 def test_a_refusal_outlives_the_worker_that_refused(client: Client) -> None:
     gone = replace(report(NOBODY), last_refused={"shop/3": "2026-01-02T00:00:00Z"})
-    client.board.report(gone)
-    client.board.report(replace(report(os.getpid()), last_refused={"shop/3": "2026-01-01T00:00:00Z"}))
+    client.shared.report(gone)
+    client.shared.report(replace(report(os.getpid()), last_refused={"shop/3": "2026-01-01T00:00:00Z"}))
     for _ in range(2):
         assert client.get("/keyset")[1]["lastRefused"] == {"shop/3": "2026-01-02T00:00:00Z"}

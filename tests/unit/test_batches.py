@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice import errors, events
-from sluice.intake import batches
+from sluice.parsing import batches
 
 GOOD = b'{"event_type":"log","event_name":"n"}'
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -19,12 +19,12 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def told(items: Sequence[batches.Item]) -> list[str]:
     """The name of each good item, the reason of each bad one."""
-    return [item.reason if isinstance(item, events.Invalid) else item.event_name for item in items]
+    return [item.reason if isinstance(item, errors.InvalidEvent) else item.event_name for item in items]
 
 
 def content(item: batches.Item) -> str:
     assert isinstance(item, events.Event)
-    return events.prepare(item, now=NOW, key_id="k", rules=events.Rules()).content
+    return events.prepare(item, now=NOW, key_id="k", rules=events.Rules()).digest
 
 
 def refusal(body: bytes, max_items: int = 1_000) -> errors.BadRequest:
@@ -97,7 +97,7 @@ NO_BATCH = {
 def test_what_is_no_batch_is_refused_with_error_and_reason(body: bytes, error: str, reason: str) -> None:
     refused = refusal(body)
     assert (refused.error, refused.reason) == (error, reason)
-    assert len(refused.detail) <= events.MAX_DETAIL
+    assert len(refused.detail) <= errors.MAX_DETAIL
 
 
 def test_a_refusal_points_at_the_field() -> None:
@@ -126,7 +126,7 @@ def test_items_keep_their_order() -> None:
 def test_a_bad_item_has_a_pointer_of_its_own_and_its_id() -> None:
     body = b'[%b,{"event_type":"log","event_name":5,"event_id":"e"}]' % GOOD
     problem = batches.many(body, 2)[1]
-    assert isinstance(problem, events.Invalid)
+    assert isinstance(problem, errors.InvalidEvent)
     assert (problem.pointer, problem.event_id) == ("/event_name", "e")
 
 
@@ -189,7 +189,7 @@ def error_of(parse: Callable[[bytes], object], body: bytes) -> str | None:
 
 @given(st.binary(max_size=100) | st.lists(TOKENS).map(b"".join))
 def test_any_bytes_are_items_or_a_bad_request_and_nothing_else(body: bytes) -> None:
-    assert all(isinstance(item, events.Event | events.Invalid) for item in batches.lines(body))
+    assert all(isinstance(item, events.Event | errors.InvalidEvent) for item in batches.lines(body))
     assert error_of(batches.one, body) in (None, "invalid_json", "validation_error")
     assert error_of(lambda body: batches.many(body, 10), body) in (None, "invalid_json", "validation_error", "empty_batch")
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice import cursors
-from sluice.cursors import Cursor, Foreign
+from sluice.cursors import Cursor
+from sluice.errors import InvalidCursor
 
 SECRET, SCOPE = b"s" * 32, cursors.scope_of("a")
 CURSORS = st.builds(Cursor, st.text(max_size=255), st.integers(1, 2**63 - 1), st.integers(0, 10_000), st.booleans())
@@ -21,7 +22,7 @@ TEXT = cursors.encode(ONE, SECRET, SCOPE)
 def is_foreign(text: str, secret: bytes = SECRET, scope: str = SCOPE) -> bool:
     try:
         cursors.decode(text, secret, scope)
-    except Foreign:
+    except InvalidCursor:
         return True
     return False
 

@@ -15,7 +15,7 @@ import pytest
 from sluice import doctor, keys
 from sluice.doctor import Finding
 from sluice.settings import Settings
-from sluice.stores import ServerFacts
+from sluice.stores.postgresql.inspection import ServerFacts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GOOD = ServerFacts(version=180_000, durable=True, missing=[], clock=NOW, role_may_ddl=False)

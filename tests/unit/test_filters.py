@@ -8,20 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice import filters
-from sluice.filters import Filter, Match, Problem
+from sluice import errors, filters
+from sluice.filters import BadParameter, Filter, Match
 
 Parameters = list[tuple[str, str]]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def problems(*parameters: tuple[str, str], paged: bool = True, matched: bool = True) -> list[Problem]:
-    with pytest.raises(filters.Refused) as caught:
+def problems(*parameters: tuple[str, str], paged: bool = True, matched: bool = True) -> list[BadParameter]:
+    with pytest.raises(errors.BadRequest) as caught:
         filters.parse(parameters, paged=paged, matched=matched)
-    return caught.value.problems
+    return problems_of(caught.value)
 
 
-def problem(name: str, value: str) -> Problem:
+def problems_of(error: errors.BadRequest) -> list[BadParameter]:
+    """What the error names; its code is the first one's, so that of the others is not known."""
+    codes = [error.error, *["validation_error"] * (len(error.errors) - 1)]
+    return [BadParameter(each["parameter"], each["detail"], code) for each, code in zip(error.errors, codes, strict=True)]
+
+
+def problem(name: str, value: str) -> BadParameter:
     found = problems((name, value))
     assert len(found) == 1
     return found[0]
@@ -131,7 +137,7 @@ def test_the_last_second_of_the_calendar_is_a_time() -> None:
 @pytest.mark.parametrize("name", filters.PAGING)
 def test_a_paging_parameter_that_is_given_twice_is_refused(name: str) -> None:
     value = {"sort_by": "id", "sort_order": "asc", "page": "2", "page_size": "5", "cursor": "x"}[name]
-    assert Problem(name, "is given twice") in problems((name, value), (name, value))
+    assert BadParameter(name, "is given twice") in problems((name, value), (name, value))
 
 
 @pytest.mark.parametrize("column", filters.SORTS)
@@ -183,11 +189,11 @@ def test_a_long_name_is_not_repeated_as_a_whole() -> None:
         assert len(problem(name, "x").parameter) <= 64
 
 
-def parsed(parameters: Parameters, **choices: bool) -> Filter | list[Problem]:
+def parsed(parameters: Parameters, **choices: bool) -> Filter | list[BadParameter]:
     try:
         return filters.parse(parameters, **choices)
-    except filters.Refused as refused:
-        return refused.problems
+    except errors.BadRequest as refused:
+        return problems_of(refused)
 
 
 NAMES = st.sampled_from([*CONDITIONS, *filters.PAGING]) | st.text() | st.text().map("properties.{}".format)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice import errors
-from sluice.intake import inflate
+from sluice.parsing import decompression
 
 Compress = Callable[[bytes], bytes]
 MAX_PIECE = 4 << 20
@@ -58,7 +58,7 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def inflated(pieces: Iterable[bytes], encoding: str) -> bytes:
-    return b"".join(inflate.inflated(pieces, encoding))
+    return b"".join(decompression.inflated(pieces, encoding))
 
 
 def is_broken(pieces: Iterable[bytes], encoding: str) -> bool:
@@ -84,10 +84,10 @@ def test_a_large_body_comes_out_as_it_went_in(encoding: str, compress: Compress)
 
 @pytest.mark.parametrize("encoding", ["", "identity", "Identity", " identity "])
 def test_what_is_not_coded_passes_as_it_is(encoding: str) -> None:
-    assert list(inflate.inflated([b"a", b"", b"b"], encoding)) == [b"a", b"", b"b"]
+    assert list(decompression.inflated([b"a", b"", b"b"], encoding)) == [b"a", b"", b"b"]
 
 
-@pytest.mark.parametrize("encoding", [*inflate.ENCODINGS, "identity"])
+@pytest.mark.parametrize("encoding", [*decompression.ENCODINGS, "identity"])
 def test_an_empty_body_is_empty_in_every_coding(encoding: str) -> None:
     assert inflated([], encoding) == inflated([b"", b""], encoding) == b""
 
@@ -97,7 +97,7 @@ def test_empty_pieces_pass_as_ticks_wherever_they_come(encoding: str, compress: 
     data = compress(b"hello")
     pieces = [b"", *(piece for byte in cut(data, 1) for piece in (byte, b""))]
     taken = iter(pieces)
-    found = inflate.inflated(taken, encoding)
+    found = decompression.inflated(taken, encoding)
     assert next(found) == b""
     assert len(list(taken)) == len(pieces) - 1
     assert inflated(pieces, encoding) == b"hello"
@@ -128,13 +128,13 @@ def test_rubbish_behind_the_end_is_broken(encoding: str, compress: Compress, rub
     assert is_broken(cut(data + rubbish, 1), encoding)
 
 
-@pytest.mark.parametrize("encoding", inflate.ENCODINGS)
+@pytest.mark.parametrize("encoding", decompression.ENCODINGS)
 @pytest.mark.parametrize("body", [b'{"event_type":"log"}', b"\x00" * 100, b"\xff" * 100])
 def test_a_body_that_was_never_coded_is_broken(encoding: str, body: bytes) -> None:
     assert is_broken([body], encoding)
 
 
-@given(st.sampled_from(inflate.ENCODINGS), st.lists(st.binary(max_size=50), max_size=10))
+@given(st.sampled_from(decompression.ENCODINGS), st.lists(st.binary(max_size=50), max_size=10))
 def test_any_bytes_inflate_or_are_broken_and_nothing_else(encoding: str, pieces: list[bytes]) -> None:
     assert is_broken(pieces, encoding) or isinstance(inflated(pieces, encoding), bytes)
 
@@ -215,7 +215,7 @@ each_bomb = pytest.mark.parametrize(("encoding", "bomb"), BOMBS.values(), ids=BO
 def exploded(pieces: Iterable[bytes], encoding: str) -> tuple[int, int]:
     """Total and largest piece that a consumer sees who stops at LIMIT."""
     total = largest = 0
-    for piece in inflate.inflated(pieces, encoding):
+    for piece in decompression.inflated(pieces, encoding):
         total, largest = total + len(piece), max(largest, len(piece))
         if total > LIMIT:
             break
@@ -241,9 +241,9 @@ def test_a_bomb_never_takes_much_memory(encoding: str, bomb: Callable[[], Iterat
 
 
 def test_even_10_gib_of_rle_blocks_are_taken_apart_in_small_pieces() -> None:
-    sizes = [len(piece) for piece in inflate.inflated(zstd_rle_bomb(), "zstd")]
+    sizes = [len(piece) for piece in decompression.inflated(zstd_rle_bomb(), "zstd")]
     assert sum(sizes) == (10 << 30) + (128 << 10)
-    assert max(sizes) <= inflate.STEP
+    assert max(sizes) <= decompression.STEP
 
 
 def test_the_bomb_of_the_tests_is_what_it_says() -> None:

@@ -388,7 +388,7 @@ def strings_within(ring: keyring.Keyring) -> list[str]:
         item = queue.pop()
         if isinstance(item, str):
             found.append(item)
-        elif isinstance(item, dict | list | tuple | keyring.KeySet | keyring.Slot | keys.KeyEntry) and id(item) not in seen:
+        elif isinstance(item, dict | list | tuple | keyring.KeySet | keyring.KeyState | keys.KeyEntry) and id(item) not in seen:
             seen.add(id(item))
             queue.extend(gc.get_referents(item))
     return found

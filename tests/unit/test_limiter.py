@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice import errors, keys, limiter
-from sluice.limiter import Limiter, Verdict
+from sluice.limiter import Allowance, Limiter
 
 
 class Clock:
@@ -79,8 +79,8 @@ def test_retry_after_is_the_time_that_really_helps_and_t_of_the_header(clock: Cl
     limits.request(WEB)
     clock.now += 13.2
     error = refusal(limits)
-    assert isinstance(error, limiter.TooMany)
-    assert (error.headers["Retry-After"], error.verdict.reset) == ("47", 47)
+    assert isinstance(error, limiter.LimitExceeded)
+    assert (error.headers["Retry-After"], error.allowance.reset) == ("47", 47)
     clock.now += 47
     assert limits.request(WEB)
 
@@ -90,12 +90,12 @@ def test_a_refused_request_costs_nothing(clock: Clock) -> None:
     limits.events(WEB, 8)
     for _ in range(5):
         assert refusal(limits, count=3).reason == "events"
-    assert limits.events(WEB, 2) == Verdict("events", 10, 0, 60)
+    assert limits.events(WEB, 2) == Allowance("events", 10, 0, 60)
 
 
 def test_events_are_counted_all_or_none(clock: Clock) -> None:
     limits = Limiter(1, 0, 10)
-    assert limits.events(WEB, 10) == Verdict("events", 10, 0, 60)
+    assert limits.events(WEB, 10) == Allowance("events", 10, 0, 60)
     assert refusal(limits, count=1).detail == "this key may send 10 events a minute"
 
 
@@ -146,13 +146,13 @@ def test_two_versions_of_a_key_share_its_limit(clock: Clock) -> None:
 
 def test_a_verdict_tells_the_pods_limit_and_what_this_worker_still_grants(clock: Clock) -> None:
     limits = Limiter(2, 10, 0)
-    assert limits.request(WEB) == Verdict("requests", 10, 4, 60)
+    assert limits.request(WEB) == Allowance("requests", 10, 4, 60)
     clock.now += 20
-    assert limits.request(WEB) == Verdict("requests", 10, 3, 40)
+    assert limits.request(WEB) == Allowance("requests", 10, 3, 40)
 
 
 def test_the_headers_read_as_the_draft_writes_them() -> None:
-    verdicts = [Verdict("requests", 60, 59, 30), Verdict("events", 1_000, 0, 7)]
+    verdicts = [Allowance("requests", 60, 59, 30), Allowance("events", 1_000, 0, 7)]
     assert dict(limiter.headers(verdicts)) == {
         "RateLimit-Policy": '"requests";q=60;w=60, "events";q=1000;w=60',
         "RateLimit": '"requests";r=59;t=30, "events";r=0;t=7',

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sluice.metrics import Archive, Metrics, write
+from sluice.metrics import Metrics
+from sluice.server.metrics_archive import Archive, write
 
 # Forks `sys.argv[1]` workers one after the other; each counts, and dies without a word.
 WORKERS = """

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice import events, outcomes
+from sluice import errors, outcomes
 from sluice.outcomes import Outcome
 
-PROBLEM = events.Invalid("too long", pointer="/user_id", reason="invalid_value", event_id="e")
+PROBLEM = errors.InvalidEvent("too long", pointer="/user_id", reason="invalid_value", event_id="e")
 TOLD = {
     "created": (outcomes.created("e", 7), ("created", 7, None, None, False)),
     "duplicate": (outcomes.duplicate("e", 7), ("duplicate", 7, None, None, False)),

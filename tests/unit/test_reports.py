@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice import errors, events
-from sluice.intake import reports
+from sluice.parsing import legacy
+from sluice.stores.postgresql import store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REPORT = {"service": "shop", "endpoint": "/cart", "error": "declined", "traceback": "Traceback ...\n  File"}
@@ -23,18 +24,18 @@ def body(document: Any) -> bytes:
 
 
 def stored(event: events.Event) -> Any:
-    return json.loads(events.prepare(event, now=NOW, key_id="k", rules=events.Rules()).json + b"}")
+    return json.loads(store.row(events.prepare(event, now=NOW, key_id="k", rules=events.Rules()), 0))
 
 
 def test_an_error_report_is_an_error_event() -> None:
-    event = stored(reports.error_report(body(REPORT)))
+    event = stored(legacy.error_report(body(REPORT)))
     assert (event["event_type"], event["source"], event["event_name"]) == ("error", "shop", "/cart")
     assert event["properties"] == REPORT
     assert event["fingerprint"]
 
 
 def test_error_and_traceback_may_be_absent_and_other_fields_are_not_read() -> None:
-    event = stored(reports.error_report(b'{"service":"s","endpoint":"e","host":"h"}'))
+    event = stored(legacy.error_report(b'{"service":"s","endpoint":"e","host":"h"}'))
     assert event["properties"] == {"service": "s", "endpoint": "e", "error": "", "traceback": ""}
 
 
@@ -55,12 +56,12 @@ REFUSED = {
 @pytest.mark.parametrize(("sent", "error", "reason", "pointer"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_error_report_is_refused(sent: bytes, error: str, reason: str, pointer: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
-        reports.error_report(sent)
+        legacy.error_report(sent)
     assert (caught.value.error, caught.value.reason) == (error, reason)
     assert caught.value.errors[0]["pointer"] == pointer
 
 
-@pytest.mark.parametrize("parse", [reports.error_report, reports.log_object])
+@pytest.mark.parametrize("parse", [legacy.error_report, legacy.log_object])
 def test_an_empty_body_is_told_as_such(parse: Any) -> None:
     with pytest.raises(errors.BadRequest) as caught:
         parse(b"")
@@ -68,8 +69,8 @@ def test_an_empty_body_is_told_as_such(parse: Any) -> None:
 
 
 def test_a_report_with_u0000_is_invalid_where_it_stands() -> None:
-    event = reports.error_report(body(REPORT | {"traceback": "a\0b"}))
-    with pytest.raises(events.Invalid) as caught:
+    event = legacy.error_report(body(REPORT | {"traceback": "a\0b"}))
+    with pytest.raises(errors.InvalidEvent) as caught:
         stored(event)
     assert (caught.value.reason, caught.value.pointer) == ("nul_character", "/properties/traceback")
 
@@ -79,14 +80,14 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1)
 
 @given(st.dictionaries(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), JSON))
 def test_any_object_is_a_log_event_with_properties_equal_to_it(document: dict[str, Any]) -> None:
-    event = reports.log_object(body(document))
+    event = legacy.log_object(body(document))
     assert (event.event_type, event.event_name, event.properties) == ("log", "log", document)
 
 
 @pytest.mark.parametrize("sent", [b"[]", b"5", b"null", b'"text"'])
 def test_a_log_that_is_no_object_is_refused(sent: bytes) -> None:
     with pytest.raises(errors.BadRequest) as caught:
-        reports.log_object(sent)
+        legacy.log_object(sent)
     assert (caught.value.error, caught.value.reason) == ("validation_error", "invalid_value")
 
 
@@ -95,7 +96,7 @@ def test_a_log_that_is_no_object_is_refused(sent: bytes) -> None:
 )
 def test_a_log_that_is_no_json_is_refused(sent: bytes, reason: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
-        reports.log_object(sent)
+        legacy.log_object(sent)
     assert (caught.value.error, caught.value.reason) == ("invalid_json", reason)
 
 
@@ -109,5 +110,5 @@ def error_of(parse: Callable[[bytes], events.Event], sent: bytes) -> str | None:
 
 @given(st.binary(max_size=100))
 def test_any_bytes_are_an_event_or_a_bad_request_and_nothing_else(sent: bytes) -> None:
-    for parse in (reports.error_report, reports.log_object):
+    for parse in (legacy.error_report, legacy.log_object):
         assert error_of(parse, sent) in (None, "invalid_json", "validation_error")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice import errors
-from sluice.intake import stream
-from sluice.intake.stream import Chunker
+from sluice.parsing import ndjson
+from sluice.parsing.ndjson import Chunker
 
 
 class Clock:
@@ -83,8 +83,8 @@ def test_full_chunks_come_first_and_the_rest_waits() -> None:
 
 
 def test_a_chunk_of_long_lines_is_due_by_its_bytes() -> None:
-    chunks = chunker(max_line_bytes=stream.CHUNK_BYTES)
-    line = b"x" * (stream.CHUNK_BYTES // 2) + b"\n"
+    chunks = chunker(max_line_bytes=ndjson.CHUNK_BYTES)
+    line = b"x" * (ndjson.CHUNK_BYTES // 2) + b"\n"
     chunks.add(line)
     assert not chunks.due
     chunks.add(line)

@@ -14,7 +14,7 @@ from sluice import errors
 from sluice.commands import environment
 from sluice.doctor import Finding
 from sluice.settings import Settings
-from sluice.stores import embedded, inspection, login
+from sluice.stores.postgresql import embedded, inspection, login
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 MENDS = {

@@ -38,6 +38,9 @@ RESUME = "Run the same command again to go on: what is stored already counts as 
 
 encode = msgspec.json.Encoder().encode
 
+# `queued` is for services with a queue, which this release has not.
+SHOWN = tuple(status for status in outcomes.STATUSES if status != "queued")
+
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
@@ -242,8 +245,8 @@ class Tally:
             click.echo("not stored: more than these; use --errors FILE to get all of them", err=True)
 
     def show(self) -> None:
-        table = Table(*outcomes.STATUSES)
-        table.add_row(*(f"{self.counts[status]:,}" for status in outcomes.STATUSES))
+        table = Table(*SHOWN)
+        table.add_row(*(f"{self.counts[status]:,}" for status in SHOWN))
         Console().print(table)
 
 

@@ -6,8 +6,8 @@ import click
 
 from sluice import errors, logs
 from sluice.commands import environment
-from sluice.stores import embedded, login
-from sluice.stores import migrate as migrations
+from sluice.stores.postgresql import embedded, login
+from sluice.stores.postgresql import migrate as migrations
 
 
 @click.command(

@@ -6,12 +6,12 @@ import sys
 
 import click
 
-from sluice import errors, janitor, pipeline
-from sluice import serve as supervisor
+from sluice import errors, retention, stores
 from sluice.commands import environment
+from sluice.ingest import pipeline
+from sluice.server import supervisor
 from sluice.settings import Settings
-from sluice.stores import login, postgresql
-from sluice.stores import migrate as migrations
+from sluice.stores.postgresql import migrate as migrations
 
 
 @click.command(
@@ -42,6 +42,6 @@ def serve(migrate_first: bool) -> None:
 
 def duties(settings: Settings) -> supervisor.Duties:
     """The parent's own connection: it judges readiness and removes old events."""
-    store = postgresql.open_store(login.of_service(settings), pool_size=1)
-    sweeper = janitor.Janitor(store, settings.retention_days, pipeline.utc_now)
-    return supervisor.Duties(check=store.check, background=(sweeper.run,), close=store.close)
+    own = stores.open(settings, pool_size=1)
+    sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
+    return supervisor.Duties(check=own.check, background=(sweeper.run,), close=own.close)

@@ -1,101 +1,101 @@
-"""The application of one worker process, put together."""
+"""The Flask application of one worker process: the only module that knows Flask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from flask import Flask, request
+import flask
+from flask import Flask
 from flask_cors import CORS
 from prometheus_client import CollectorRegistry
 from prometheus_flask_exporter import PrometheusMetrics
+from werkzeug.exceptions import HTTPException
 
-from sluice import logs
-from sluice.board import Board
-from sluice.events import Rules
-from sluice.http import context, ingest, openapi, probes, problems, read, worker
-from sluice.http.services import Services
-from sluice.inflight import Inflight
-from sluice.keyring import Keyring
-from sluice.limiter import Limiter
+from sluice import errors, logs, stores
+from sluice.http import ingest, openapi, probes, problems, read  # noqa: F401 - each declares its routes
+from sluice.http.context import CONTEXT, METHODS, Middleware, RequestContext
+from sluice.http.responses import Response
+from sluice.http.routes import OPERATIONS, Operation
+from sluice.http.services import ReadyState, Services, assemble
 from sluice.metrics import Metrics
-from sluice.pipeline import Pipeline, utc_now
 from sluice.settings import Settings
-from sluice.stores import Store, login, postgresql
-
-
-def create_app(settings: Settings, *, store: Store | None = None, board: Board | None = None) -> Flask:
-    """The Flask application. Nothing is waited for: it serves while the database is still away.
-
-    `store` and `board`: as the caller has them already; without them, made from the settings.
-    """
-    logs.configure(settings.log_level)
-    app = Service("sluice", static_folder=None)
-    registry = CollectorRegistry()
-    PrometheusMetrics(app, registry=registry, path=None, group_by=route)
-    app.extensions["sluice"] = assemble(settings, Metrics(registry), store, board)
-    problems.init_app(app)
-    for blueprint in (probes.blueprint, ingest.blueprint, read.blueprint, openapi.blueprint):
-        app.register_blueprint(blueprint)
-    app.before_request(hide_from_metrics)
-    allow_origins(app, settings)
-    app.wsgi_app = context.Context(app.wsgi_app, log_all=settings.log_level == "debug")  # type: ignore[method-assign]
-    return app
+from sluice.stores import Store
 
 
 class Service(Flask):
-    """Flask with our request."""
+    """Flask with our responses. `parts`: what this process is made of."""
 
-    request_class = context.Request
+    parts: Services
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         # No view here is a coroutine, and Flask would look at each of them for every request.
         return func
 
 
-def hide_from_metrics() -> None:
-    """The exporter labels by method, and a client may invent methods without end."""
-    request = context.current()
-    if request.method not in context.METHODS:
-        request.prom_do_not_track = True
+def create_app(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    shared: ReadyState | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Service:
+    """The application. Nothing is waited for: it serves while the database is still away.
+
+    `store`: as the caller has it already, else the one of the settings. `shared`: the state that `serve` shares with its workers.
+    `stopping`: whether this process takes no more requests.
+    """
+    logs.configure(settings.log_level)
+    app = Service("sluice", static_folder=None)
+    registry = CollectorRegistry()
+    PrometheusMetrics(app, registry=registry, path=None, group_by=route)
+    app.parts = assemble(settings, store or stores.open(settings), Metrics(registry), shared, stopping)
+    for operation in OPERATIONS:
+        # A path variable of ours may hold slashes.
+        rule = operation.path.replace("{", "<path:").replace("}", ">")
+        app.add_url_rule(rule, f"{operation.method} {rule}", view(app.parts, operation), methods=[operation.method])
+    app.before_request(hide_from_metrics)
+    app.register_error_handler(Exception, refused)
+    if settings.allowed_origins:
+        CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, max_age=43_200)
+    app.wsgi_app = Middleware(app.wsgi_app, log_all=settings.log_level == "debug")  # type: ignore[method-assign]
+    return app
+
+
+def view(parts: Services, operation: Operation) -> Callable[..., flask.Response]:
+    return lambda **path: flask_response(operation.serve(parts, current(), **path))
+
+
+def refused(error: Exception) -> flask.Response:
+    return flask_response(problems.response_to(of_framework(error) if isinstance(error, HTTPException) else error, current()))
+
+
+def flask_response(response: Response) -> flask.Response:
+    return flask.Response(response.body, response.status, response.headers, content_type=response.content_type)
+
+
+def current() -> RequestContext:
+    return cast(RequestContext, flask.request.environ[CONTEXT])
 
 
 def route(_: object) -> str:
-    """The label of a request in the HTTP metrics: its URL rule, never its path, which a client may choose freely."""
-    return request.url_rule.rule if request.url_rule else "none"
+    """The label `route` of the HTTP metrics: the URL rule, never the path, which a client may choose freely."""
+    return flask.request.url_rule.rule if flask.request.url_rule else "none"
 
 
-def assemble(settings: Settings, metrics: Metrics, store: Store | None, board: Board | None) -> Services:
-    if store is None:
-        store = postgresql.open_store(login.of_service(settings), settings.db_pool_size)
-    if board is None and settings.run_dir is not None:
-        board = Board(settings.run_dir)
-    rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
-    keyring = Keyring(settings.api_keys, settings.keyset_file, utc_now)
-    keyring.poll()
-    return Services(
-        settings=settings,
-        store=store,
-        pipeline=Pipeline(store, rules, metrics),
-        keyring=keyring,
-        limiter=Limiter(settings.workers, settings.rate_limit_requests_per_minute, settings.rate_limit_events_per_minute),
-        inflight=Inflight(settings.max_inflight_bytes),
-        metrics=metrics,
-        draining=draining_of(board),
-        ready=ready_of(board),
-    )
+def hide_from_metrics() -> None:
+    """The exporter labels by method, and a client may invent methods without end."""
+    if flask.request.method not in METHODS:
+        flask.request.prom_do_not_track = True  # type: ignore[attr-defined]
 
 
-def draining_of(board: Board | None) -> Callable[[], bool]:
-    """Whether a stream is to end with its chunk: the service drains, or this worker is about to be replaced."""
-    return (lambda: board.draining or worker.stopping()) if board is not None else worker.stopping
-
-
-def ready_of(board: Board | None) -> Callable[[], tuple[bool, str]]:
-    return (lambda: (board.ready, board.reason)) if board is not None else (lambda: (True, "ready"))
-
-
-def allow_origins(app: Flask, settings: Settings) -> None:
-    if not settings.allowed_origins:
-        return
-    CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, max_age=43_200)
+def of_framework(error: HTTPException) -> errors.ApiError:
+    """What Flask and werkzeug raise by themselves: no such path, no such method, a request they cannot read."""
+    if error.code == 404:
+        return errors.NotFound("there is nothing here; /openapi.json lists what is")
+    if error.code == 405:
+        allowed = getattr(error, "valid_methods", None) or ()
+        return errors.MethodNotAllowed("this path takes other methods", headers={"Allow": ", ".join(sorted(allowed))})
+    if error.code is not None and 400 <= error.code < 500:
+        return errors.BadRequest("the request cannot be read", error="invalid_request")
+    return errors.InternalServerError("something here is broken; the log has the request id")

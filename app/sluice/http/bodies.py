@@ -5,95 +5,134 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Protocol
 
 from sluice import errors
-from sluice.http import worker
-from sluice.http.context import Request
-from sluice.inflight import Share
-from sluice.intake import inflate
+from sluice.ingest.memory_budget import Reservation
+from sluice.parsing import decompression
 from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from sluice.http.context import RequestContext
 
 JSON_TYPES = re.compile(r"(application|text)/json|text/plain|application/[\w.+-]+\+json")
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+READ_BYTES = 64 << 10
 
 
-def is_ndjson(request: Request) -> bool:
-    return request.mimetype in NDJSON_TYPES
+class RequestBody(Protocol):
+    """What a server offers of a request's body (sluice.server.worker)."""
+
+    def set_deadline(self, seconds: float) -> None:
+        """From now on `read_some` raises TimeoutError when nothing came until `seconds` from now."""
+
+    def read_some(self) -> bytes:
+        """What is there; waits only when nothing is. b"" at the end. Raises TimeoutError and errors.IncompleteBody."""
+
+    def readable(self, timeout: float) -> bool:
+        """Whether `read_some` has something to report (data, the end, a broken body) now or within `timeout` seconds."""
+
+    def close_connection(self) -> None:
+        """Answer this request with `Connection: close`: what is left of its body will not be read."""
 
 
-def must_be_json(request: Request, *also: str) -> None:
+class InputBody:
+    """A body that is a file, as under Flask's test client."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def set_deadline(self, seconds: float) -> None:
+        pass
+
+    def read_some(self) -> bytes:
+        return self._file.read(READ_BYTES)
+
+    def readable(self, timeout: float) -> bool:
+        return True
+
+    def close_connection(self) -> None:
+        pass
+
+
+def is_ndjson(context: RequestContext) -> bool:
+    return context.media_type in NDJSON_TYPES
+
+
+def must_be_json(context: RequestContext, *also: str) -> None:
     """Refuse a body that says it is something else; one that says nothing is taken for JSON."""
-    kind = request.environ.get("CONTENT_TYPE") or ""
-    if kind in ("", "application/json") or JSON_TYPES.fullmatch(request.mimetype):
+    kind = context.media_type
+    if kind in ("", "application/json") or JSON_TYPES.fullmatch(kind):
         return
     accepted = ", ".join(("application/json", *also))
     raise errors.UnsupportedMediaType(f"send one of {accepted}", headers={"Accept-Post": accepted})
 
 
-def whole(request: Request, settings: Settings, share: Share) -> bytes:
-    """The inflated body, held against `share`; raises 400, 408, 413, 415 or 503."""
-    if (request.content_length or 0) > settings.max_body_bytes:
-        raise too_large(request, settings)
-    worker.set_deadline(settings.request_timeout)
+def whole(context: RequestContext, settings: Settings, reservation: Reservation) -> bytes:
+    """The inflated body, held against `reservation`; raises 400, 408, 413, 415 or 503."""
+    length = context.headers.get("CONTENT_LENGTH") or ""
+    if length.isdecimal() and int(length) > settings.max_body_bytes:
+        raise too_large(context, settings)
+    context.body.set_deadline(settings.request_timeout)
     held: list[bytes] = []
     size = 0
-    for piece in inflate.inflated(wire(request, settings), encoding(request)):
+    for piece in decompression.inflated(wire(context, settings), encoding(context)):
         size += len(piece)
         if size > settings.max_inflated_bytes:
-            raise too_large(request, settings)
-        share.take(len(piece))
+            raise too_large(context, settings)
+        reservation.take(len(piece))
         held.append(piece)
     return b"".join(held)
 
 
-def encoding(request: Request) -> str:
-    return str(request.environ.get("HTTP_CONTENT_ENCODING", ""))
+def encoding(context: RequestContext) -> str:
+    return str(context.headers.get("HTTP_CONTENT_ENCODING", ""))
 
 
-def wire(request: Request, settings: Settings) -> Iterator[bytes]:
+def wire(context: RequestContext, settings: Settings) -> Iterator[bytes]:
     """The body as it comes, no more than MAX_BODY_BYTES of it."""
     size = 0
-    while piece := read(request):
+    while piece := read(context):
         size += len(piece)
         if size > settings.max_body_bytes:
-            raise too_large(request, settings)
+            raise too_large(context, settings)
         yield piece
 
 
-def read(request: Request) -> bytes:
+def read(context: RequestContext) -> bytes:
     """What is there of the body; b"" at its end."""
     try:
-        return worker.read_some(request.environ)
+        return context.body.read_some()
     except TimeoutError as error:
-        worker.close_after(request.environ)
+        context.body.close_connection()
         raise errors.RequestTimeout("the body did not come within the deadline") from error
-    except worker.BrokenBody as error:
+    except errors.IncompleteBody as error:
         detail = "the body ended before it was complete"
         raise errors.BadRequest(detail, error="invalid_body", reason="incomplete_body") from error
 
 
-def too_large(request: Request, settings: Settings) -> errors.ContentTooLarge:
-    # What is still on its way is not read: the connection can not serve another request.
-    worker.close_after(request.environ)
+def too_large(context: RequestContext, settings: Settings) -> errors.ContentTooLarge:
+    # What is still on its way is not read: the connection cannot serve another request.
+    context.body.close_connection()
     return errors.ContentTooLarge(
         f"a body may have {settings.max_body_bytes} bytes, {settings.max_inflated_bytes} after decompression;"
         " send less at a time, or stream NDJSON"
     )
 
 
-def streamed(request: Request, timeout: float, wait: Callable[[], float]) -> Iterator[bytes]:
+def streamed(context: RequestContext, timeout: float, wait: Callable[[], float]) -> Iterator[bytes]:
     """The body as it comes, without limit; b"" whenever nothing came for `wait()` s. Raises 408 after `timeout` s of silence."""
     silent_since = time.monotonic()
     while True:
-        if worker.readable(request.environ, max(0.0, wait())):
-            worker.set_deadline(timeout)
-            piece = read(request)
+        if context.body.readable(max(0.0, wait())):
+            context.body.set_deadline(timeout)
+            piece = read(context)
             if not piece:
                 return
             silent_since = time.monotonic()
             yield piece
         elif time.monotonic() - silent_since > timeout:
-            worker.close_after(request.environ)
+            context.body.close_connection()
             raise errors.RequestTimeout(f"nothing came for {timeout:g} seconds")
         else:
             yield b""

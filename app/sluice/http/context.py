@@ -1,20 +1,21 @@
-"""What every request carries: its id, its trace, who asks, and what the headers of its answer tell."""
+"""One request as every function below the web framework sees it: its id, its trace, its key, and the headers of its response."""
 
 from __future__ import annotations
 
 import random
 import re
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
-import flask
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from sluice import limiter
+from sluice.http.bodies import InputBody, RequestBody
 from sluice.keys import KeyEntry
-from sluice.limiter import Verdict
+from sluice.limiter import Allowance
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,65 +26,90 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # W3C Trace Context, section 3.2; version 00.
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-CALL = "sluice.call"
+# Where the middleware leaves the context in the environ.
+CONTEXT = "sluice.context"
 
 
-class Call:
-    """One request as we see it, kept in its WSGI environ."""
+class RequestContext:
+    """`headers`: by WSGI's names (PEP 3333: HTTP_AUTHORIZATION, CONTENT_TYPE); behind Flask that is the environ itself.
 
-    __slots__ = ("entry", "error", "key_id", "reason", "request_id", "route", "started", "traceparent", "verdicts")
+    `entry`, `key_id`: set by auth.admit. `error`, `reason`: of a refusal, for the log. Not the exception: its traceback holds
+    this request and its body, and a cycle of them would stay in memory until the garbage collector comes by.
+    """
 
-    def __init__(self, environ: WSGIEnvironment) -> None:
+    __slots__ = (
+        "allowances",
+        "body",
+        "entry",
+        "error",
+        "headers",
+        "key_id",
+        "method",
+        "path",
+        "query_string",
+        "reason",
+        "request_id",
+        "route",
+        "started",
+        "traceparent",
+    )
+
+    def __init__(self, method: str, path: str, headers: Mapping[str, Any], body: RequestBody, query_string: str = "") -> None:
         # Ids, not secrets: the system's randomness would cost more than all else here.
         fresh = f"{random.getrandbits(320):080x}"
         self.started = time.perf_counter()
-        self.request_id = request_id(environ.get("HTTP_X_REQUEST_ID"), fresh)
-        self.traceparent = traceparent(environ.get("HTTP_TRACEPARENT"), fresh)
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.query_string = query_string
+        given = headers.get("HTTP_X_REQUEST_ID")
+        self.request_id: str = given if given and REQUEST_ID.fullmatch(given) else fresh[:32]
+        given = headers.get("HTTP_TRACEPARENT")
+        # The caller's trace as it came, or a new one that is not sampled.
+        self.traceparent: str = given if given and TRACEPARENT.fullmatch(given) else f"00-{fresh[32:64]}-{fresh[64:]}-00"
         self.entry: KeyEntry | None = None
         self.key_id: str | None = None
         self.route: str | None = None
-        # Of a refusal, for the log. Not the exception: its traceback holds this request and its body, and a cycle of them would
-        # stay in memory until the garbage collector comes by.
         self.error: str | None = None
         self.reason: str | None = None
-        self.verdicts: tuple[Verdict, ...] = ()
+        self.allowances: tuple[Allowance, ...] = ()
 
-    def headers(self) -> list[tuple[str, str]]:
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The query parameters in order."""
+        return parse_qsl(self.query_string, keep_blank_values=True) if self.query_string else []
+
+    @property
+    def media_type(self) -> str:
+        """The Content-Type in lower case, without its parameters."""
+        return str(self.headers.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
+
+    def response_headers(self) -> list[tuple[str, str]]:
         return [
             ("X-Request-ID", self.request_id),
             ("traceparent", self.traceparent),
             ("X-Content-Type-Options", "nosniff"),
-            *limiter.headers(self.verdicts),
+            *limiter.headers(self.allowances),
         ]
 
-
-class Request(flask.Request):
-    """Flask's request, with our Call at hand."""
-
-    prom_do_not_track: bool
-
-    @property
-    def call(self) -> Call:
-        return cast(Call, self.environ[CALL])
-
-
-def current() -> Request:
-    """The request itself: every look through Flask's proxy costs, and one is enough."""
-    return cast(Request, flask.request._get_current_object())  # type: ignore[attr-defined]
-
-
-def request_id(given: str | None, fresh: str) -> str:
-    """The client's own id when it is fit for a log, else 32 digits of `fresh`."""
-    return given if given and REQUEST_ID.fullmatch(given) else fresh[:32]
+    def log_response(self, status: int) -> None:
+        """One line a request; of successes only at debug, so that a busy service does not log more than it stores."""
+        write = log.error if status >= 500 else log.info if status >= 400 else log.debug
+        write(
+            "request",
+            method=self.method if self.method in METHODS else "other",
+            route=self.route,
+            status=status,
+            error=self.error,
+            reason=self.reason,
+            key_id=self.key_id,
+            milliseconds=round((time.perf_counter() - self.started) * 1000, 1),
+        )
 
 
-def traceparent(given: str | None, fresh: str) -> str:
-    """The caller's trace as it came, or a new one that is not sampled."""
-    return given if given and TRACEPARENT.fullmatch(given) else f"00-{fresh[32:64]}-{fresh[64:]}-00"
-
-
-class Context:
-    """WSGI middleware that makes a Call of each request and puts its headers on the answer.
+class Middleware:
+    """WSGI middleware that makes a RequestContext of each request and puts its headers on the response.
 
     Around Flask and not inside it: there each header and each look at the request costs several times as much.
     """
@@ -93,30 +119,23 @@ class Context:
         self._log_all = log_all
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        call = environ[CALL] = Call(environ)
+        # The server's own, when it is one of ours (sluice.server.body).
+        body: Any = environ["wsgi.input"]
+        context = environ[CONTEXT] = RequestContext(
+            environ["REQUEST_METHOD"],
+            environ["PATH_INFO"],
+            environ,
+            body if hasattr(body, "read_some") else InputBody(body),
+            environ.get("QUERY_STRING", ""),
+        )
         clear_contextvars()
-        bind_contextvars(request_id=call.request_id, traceparent=call.traceparent)
+        bind_contextvars(request_id=context.request_id, traceparent=context.traceparent)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers.extend(call.headers())
+            headers.extend(context.response_headers())
             code = int(status[:3])
             if code >= 400 or self._log_all:
-                record(call, environ["REQUEST_METHOD"], code)
+                context.log_response(code)
             return start_response(status, headers, exc_info)
 
         return self._app(environ, start)
-
-
-def record(call: Call, method: str, status: int) -> None:
-    """One line a request; of successes only at debug, so that a busy service does not log more than it stores."""
-    write = log.error if status >= 500 else log.info if status >= 400 else log.debug
-    write(
-        "request",
-        method=method if method in METHODS else "other",
-        route=call.route,
-        status=status,
-        error=call.error,
-        reason=call.reason,
-        key_id=call.key_id,
-        milliseconds=round((time.perf_counter() - call.started) * 1000, 1),
-    )

@@ -1,162 +1,153 @@
-"""Events in: one, many, a stream, and what the clients of seeds 000 and 004 send."""
+"""Events in: one, many, a stream, and what the clients of seeds 000 and 004 send. Every whole body takes one way, `ingest`."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from flask import Blueprint, Response
-
-from sluice import errors, events, filters, outcomes
-from sluice.http import answers, auth, bodies, streaming
-from sluice.http.context import Request, current
-from sluice.http.services import Services, services
-from sluice.intake import batches, reports
-from sluice.metrics import Format
+from sluice import errors, events
+from sluice.http import auth, bodies, responses, streaming
+from sluice.http.context import RequestContext
+from sluice.http.responses import JSON, BatchData, Response, Stored, Tally
+from sluice.http.routes import NDJSON, envelope, flags, parameter, route
+from sluice.http.services import Services
 from sluice.outcomes import Outcome
-from sluice.stores import Answer, Claim
-
-blueprint = Blueprint("ingest", __name__)
+from sluice.parsing import batches, formats, legacy
+from sluice.parsing.formats import Format
+from sluice.stores import Claim, Kept
 
 # A visible ASCII string of 1 to 255, quoted or not: the draft writes it as a structured string, most clients do not.
 IDEMPOTENCY_KEY = re.compile(r'"([\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
-NDJSON = "application/x-ndjson"
+ATOMIC, RESULTS = ("true", "false"), ("problems", "all")
+
+BODIED = {408: "the body did not come in time", 413: "too large", 415: "another type or coding than is taken"}
+ONCE = {**BODIED, 409: "stored with other content, or Idempotency-Key in use", 422: "Idempotency-Key reused"}
+KEY_PARAMETER = parameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": "^[!#-~]{1,255}$"},
+    "The same key and body within 24 hours: the same answer again, with Idempotent-Replayed: true.",
+    "header",
+)
+
+Respond = Callable[[Sequence[Outcome], bool], Response]
 
 
-@blueprint.post("/api/v1/ingest")
-@auth.needs("ingest")
-def ingest() -> Response:
-    parts, request = services(), current()
-    flags(request)
-    bodies.must_be_json(request)
-    with parts.inflight.share() as share:
-        body = bodies.whole(request, parts.settings, share)
-        event = parsed(parts, batches.one, body, "event")
-        auth.count_events(parts, request, 1)
-        claim = claim_of(request, body)
-        if claim is not None:
-            return kept(parts.pipeline.once(claim, [event], "event", render=lambda found: answers.single(found[0])))
-        return answered(stored(parts, request, event, "event"))
+@route(
+    "POST",
+    "/api/v1/ingest",
+    summary="Store one event",
+    access="ingest",
+    body={JSON: events.Event},
+    answers={201: envelope(Stored)},
+    refusals=ONCE,
+    parameters=(KEY_PARAMETER,),
+)
+def one(parts: Services, context: RequestContext) -> Response:
+    flags(context)
+    return ingest(parts, context, formats.EVENT, lambda found, replayed: responses.single(found[0], replayed=replayed))
 
 
-@blueprint.post("/api/v1/batch-ingest")
-@auth.needs("ingest")
-def batch_ingest() -> Response:
-    parts, request = services(), current()
-    if bodies.is_ndjson(request):
-        return streaming.ingest(parts, request, everything=flags(request, "results").get("results") == "all")
-    given = flags(request, "atomic", "results")
-    bodies.must_be_json(request, NDJSON)
-    with parts.inflight.share() as share:
-        body = bodies.whole(request, parts.settings, share)
-        items = batches.many(body, parts.settings.max_batch_size)
-        auth.count_events(parts, request, len(items))
-        atomic = given.get("atomic") == "true"
-        render = renderer(atomic=atomic, everything=given.get("results") == "all")
-        claim = claim_of(request, body)
-        if claim is not None:
-            return kept(parts.pipeline.once(claim, items, "batch", atomic=atomic, render=render))
-        status, text = render(parts.pipeline.many(items, auth.entry_on(request).key_id, "batch", atomic=atomic))
-        return answers.json_response(text, status)
+@route(
+    "POST",
+    "/api/v1/batch-ingest",
+    summary="Store many events; NDJSON is committed while it comes",
+    access="ingest",
+    body={JSON: list[events.Event] | batches.Batch, NDJSON: str},
+    answers={201: envelope(BatchData), 200: envelope(BatchData)},
+    refusals={**BODIED, 409: "Idempotency-Key in use", 422: "atomic batch refused, or Idempotency-Key reused"},
+    parameters=(
+        parameter("atomic", {"enum": list(ATOMIC)}, "store all or nothing"),
+        parameter("results", {"enum": list(RESULTS)}, "which items `results` lists"),
+        KEY_PARAMETER,
+    ),
+)
+def many(parts: Services, context: RequestContext) -> Response:
+    if bodies.is_ndjson(context):
+        return streaming.ingest(parts, context, everything=flags(context, results=RESULTS).get("results") == "all")
+    given = flags(context, atomic=ATOMIC, results=RESULTS)
+    atomic = given.get("atomic") == "true"
+
+    def respond(found: Sequence[Outcome], replayed: bool) -> Response:
+        tally = Tally(everything=given.get("results") == "all")
+        tally.add(found)
+        return (responses.atomic if atomic else responses.batch)(tally.data(), replayed=replayed)
+
+    return ingest(parts, context, formats.BATCH, respond, atomic=atomic)
 
 
-@blueprint.post("/")
-@auth.needs("ingest")
-def error_report() -> Response:
+@route(
+    "POST",
+    "/",
+    summary="Store an error report",
+    access="ingest",
+    body={JSON: legacy.ErrorReport},
+    answers={204: (None, None)},
+    refusals=ONCE,
+    parameters=(KEY_PARAMETER,),
+)
+def error_report(parts: Services, context: RequestContext) -> Response:
     """204 and nothing more: seed 000's clients take no other answer."""
-    received(reports.error_report, "error_report")
-    return Response(status=204)
+
+    def respond(found: Sequence[Outcome], replayed: bool) -> Response:
+        responses.must_be_stored(found[0])
+        return Response(204, b"", None, responses.REPLAYED if replayed else {})
+
+    flags(context)
+    return ingest(parts, context, formats.ERROR_REPORT, respond)
 
 
-@blueprint.post("/log")
-@auth.needs("ingest")
-def log_object() -> Response:
-    outcome = received(reports.log_object, "log")
-    data = {"event_id": outcome.event_id, "id": outcome.id, "status": outcome.status}
-    return answers.success(data, "Log accepted", 202)
+@route(
+    "POST",
+    "/log",
+    summary="Store any JSON object as a log event",
+    access="ingest",
+    body={JSON: dict[str, Any]},
+    answers={202: envelope(Stored)},
+    refusals=ONCE,
+    parameters=(KEY_PARAMETER,),
+)
+def log_object(parts: Services, context: RequestContext) -> Response:
+    def respond(found: Sequence[Outcome], replayed: bool) -> Response:
+        responses.must_be_stored(found[0])
+        return responses.success(responses.stored(found[0]), "Log accepted", 202, replayed=replayed)
+
+    flags(context)
+    return ingest(parts, context, formats.LOG, respond)
 
 
-def received(parse: Callable[[bytes], events.Event], format: Format) -> Outcome:
-    """Store the event of a body whose Content-Type nobody ever set right."""
-    parts, request = services(), current()
-    flags(request)
-    with parts.inflight.share() as share:
-        event = parsed(parts, parse, bodies.whole(request, parts.settings, share), format)
-        auth.count_events(parts, request, 1)
-        return stored(parts, request, event, format)
+def ingest(parts: Services, context: RequestContext, format: Format, respond: Respond, *, atomic: bool = False) -> Response:
+    """The one way of a whole body: read, parse, count against the key's limit, store, respond."""
+    if format.json_only:
+        bodies.must_be_json(context, *(() if format.single else (NDJSON,)))
+    with parts.memory.reservation() as reservation:
+        body = bodies.whole(context, parts.settings, reservation)
+        try:
+            items = format.parse(body, parts.settings.max_batch_size)
+        except errors.BadRequest:
+            if format.single:
+                parts.metrics.count(format.label, received=1, invalid=1)
+            raise
+        auth.count_events(parts, context, len(items))
+        claim = claim_of(context, body)
+        if claim is not None:
+            kept = parts.pipeline.accept_once(claim, items, format.label, atomic=atomic)
+        else:
+            kept = Kept(parts.pipeline.accept(items, auth.entry_on(context).key_id, format.label, atomic=atomic))
+    return respond(kept.outcomes, kept.replayed)
 
 
-def parsed(parts: Services, parse: Callable[[bytes], events.Event], body: bytes, format: Format) -> events.Event:
-    """`parse(body)`; a body that is no event is counted as an invalid one."""
-    try:
-        return parse(body)
-    except errors.BadRequest:
-        parts.metrics.count(format, received=1, invalid=1)
-        raise
-
-
-def stored(parts: Services, request: Request, event: events.Event, format: Format) -> Outcome:
-    """Store one event; raises what its outcome is when that is no success."""
-    try:
-        outcome = parts.pipeline.one(event, auth.entry_on(request).key_id, format)
-    except events.Invalid as problem:
-        raise answers.refusal(outcomes.invalid(problem)) from problem
-    if outcome.status not in answers.STORED:
-        raise answers.refusal(outcome)
-    return outcome
-
-
-def answered(outcome: Outcome) -> Response:
-    status, body = answers.single(outcome)
-    response = answers.json_response(body, status)
-    if outcome.status == "duplicate":
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
-
-
-def kept(answer: Answer) -> Response:
-    response = answers.json_response(answer.body, answer.status)
-    if answer.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
-
-
-def renderer(*, atomic: bool, everything: bool) -> Callable[[list[Outcome]], tuple[int, bytes]]:
-    answer = answers.atomic if atomic else answers.batch
-    return lambda found: answer(answers.batch_data(found, everything=everything))
-
-
-CHOICES = {"atomic": ("true", "false"), "results": ("all", "problems")}
-
-
-def flags(request: Request, *known: str) -> dict[str, str]:
-    """The query parameters; raises filters.Refused for one that is not `known` or not one of its choices."""
-    if not request.query_string:
-        return {}
-    given = dict(request.args)
-    problems = [problem for name, value in given.items() if (problem := flag_problem(name, value, known))]
-    if problems:
-        raise filters.Refused(problems)
-    return given
-
-
-def flag_problem(name: str, value: str, known: Sequence[str]) -> filters.Problem | None:
-    if name not in known:
-        return filters.unknown(name)
-    return None if value in CHOICES[name] else filters.Problem(name, f"must be {' or '.join(CHOICES[name])}")
-
-
-def claim_of(request: Request, body: bytes) -> Claim | None:
+def claim_of(context: RequestContext, body: bytes) -> Claim | None:
     """The request's Idempotency-Key with a digest of what it asks for; None without one.
 
     draft-ietf-httpapi-idempotency-key-header-07.
     """
-    text = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    text = context.headers.get("HTTP_IDEMPOTENCY_KEY")
     if text is None:
         return None
     match = IDEMPOTENCY_KEY.fullmatch(text)
     if match is None:
         raise errors.BadRequest("Idempotency-Key takes 1 to 255 visible ASCII characters", error="invalid_idempotency_key")
-    asked = b"\0".join((request.path.encode(), request.query_string, body))
-    return Claim(auth.entry_on(request).key_id, match[1] or match[2], hashlib.sha256(asked).digest())
+    asked = b"\0".join((context.path.encode(), context.query_string.encode("latin-1"), body))
+    return Claim(auth.entry_on(context).key_id, match[1] or match[2], hashlib.sha256(asked).digest())

@@ -1,41 +1,43 @@
-"""Probes on the service port, for load balancers that know no other. The admin port's come from the parent (sluice.admin)."""
+"""Probes on the service port, for load balancers that know no other. The admin port's are the parent's (sluice.server.admin)."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from flask import Blueprint, Response
-
-from sluice.http import answers, shapes
+from sluice.http.context import RequestContext
 from sluice.http.read import service_state
-from sluice.http.services import services
+from sluice.http.responses import JSON, Health, Liveness, Readiness, Response, encode
+from sluice.http.routes import OPEN, route
+from sluice.http.services import Services
 
-blueprint = Blueprint("probes", __name__)
+
+def either(kind: Any) -> dict[int, tuple[str | None, Any]]:
+    return {200: (JSON, kind), 503: (JSON, kind)}
 
 
-@blueprint.get("/liveness")
-def liveness() -> Response:
+@route("GET", "/liveness", summary="Does the process live", access=OPEN, answers={200: (JSON, Liveness)})
+def liveness(parts: Services, _context: RequestContext) -> Response:
     """This worker answers, so it lives."""
-    state = service_state(services())
-    return answers.json_response(answers.encode(shapes.Liveness(alive=True, uptime=state.uptime, version=state.version)))
+    state = service_state(parts)
+    return Response(body=encode(Liveness(alive=True, uptime=state.uptime, version=state.version)))
 
 
-@blueprint.get("/readiness")
-def readiness() -> Response:
-    ready, reason = services().ready()
-    return answers.json_response(answers.encode(shapes.Readiness(ready, reason)), 200 if ready else 503)
+@route("GET", "/readiness", summary="May traffic come", access=OPEN, answers=either(Readiness))
+def readiness(parts: Services, _context: RequestContext) -> Response:
+    ready, reason = parts.ready()
+    return Response(200 if ready else 503, encode(Readiness(ready, reason)))
 
 
-@blueprint.get("/health")
-def health() -> Response:
-    parts = services()
+@route("GET", "/health", summary="Details", access=OPEN, answers=either(Health))
+def health(parts: Services, _context: RequestContext) -> Response:
     ready, reason = parts.ready()
     state = service_state(parts)
-    data = shapes.Health(
+    data = Health(
         status="healthy" if ready else "unhealthy",
         timestamp=datetime.now(UTC),
         version=state.version,
         services={"readiness": reason},
         uptime=state.uptime,
     )
-    return answers.json_response(answers.encode(data), 200 if ready else 503)
+    return Response(200 if ready else 503, encode(data))

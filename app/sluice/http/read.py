@@ -2,66 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from datetime import UTC, datetime
 from typing import cast
 
-from flask import Blueprint, Response
-
-from sluice import __version__, errors, events, filters, janitor, limiter
-from sluice.http import answers, auth, shapes
-from sluice.http.context import current
-from sluice.http.ingest import flags
-from sluice.http.services import Services, services
-from sluice.stores import Page
-
-blueprint = Blueprint("read", __name__)
+from sluice import __version__, errors, events, filters, limiter, stores
+from sluice.http import auth, responses
+from sluice.http.context import RequestContext
+from sluice.http.responses import Limits, Log, LogPage, Response, State, Whoami
+from sluice.http.routes import ANY_KEY, NDJSON, Schema, envelope, flags, parameter, route
+from sluice.http.services import Services
+from sluice.stores import Figures
 
 
-@blueprint.get("/api/v1/logs/filter")
-@auth.needs("read")
-def filtered() -> Response:
-    query = filters.parse(current().args.items(multi=True))
-    page = services().store.page(query)
-    return answers.success(page_data(page, query), "events found")
+def filter_parameters(*, paged: bool) -> tuple[Schema, ...]:
+    """The query parameters of sluice.filters, as it knows them."""
+    found = [parameter(name, {"type": "string"}, "equals") for name in (*filters.TEXTS, "provider_name")]
+    found += [parameter(name, {"enum": list(values)}, "equals") for name, values in filters.CHOICES.items()]
+    found += [parameter(name, {"type": "integer", "format": "int64"}, "equals") for name in filters.NUMBERS]
+    for name, (column, operator) in filters.TIMES.items():
+        found.append(parameter(name, {"type": "string", "format": "date-time"}, f"{column} {operator}"))
+    if paged:
+        size = {"type": "integer", "minimum": 1, "maximum": filters.MAX_PAGE_SIZE, "default": 50}
+        page = {"type": "integer", "minimum": 1, "default": 1}
+        found += [
+            parameter("sort_by", {"enum": list(filters.SORTS), "default": "created_at"}, "order"),
+            parameter("sort_order", {"enum": ["asc", "desc"], "default": "desc"}, "direction"),
+            parameter("page", page, "for shallow reading; follow next_cursor beyond"),
+            parameter("page_size", size, "rows a page"),
+            parameter("cursor", {"type": "string"}, "next_cursor of the page before, with the same filters"),
+        ]
+    return tuple(found)
 
 
-@blueprint.get("/api/v1/logs/recent")
-@auth.needs("read")
-def recent() -> Response:
-    given = dict(current().args)
-    query = filters.parse([("page_size", given.pop("limit", "50")), *given.items()], matched=False)
-    return answers.success(services().store.page(query).logs, "newest events")
-
-
-@blueprint.get("/api/v1/events/<path:event_id>")
-@auth.needs("read")
-def event(event_id: str) -> Response:
-    flags(current())
-    log = services().store.get(event_id) if "\0" not in event_id else None
-    if log is None:
-        raise errors.NotFound("no event has this id")
-    return answers.success(log, "event found")
-
-
-@blueprint.get("/api/v1/export")
-@auth.needs("read")
-def export() -> Response:
-    query = filters.parse(current().args.items(multi=True), paged=False)
-    chunks = services().store.export(query)
-    # The first chunk now, so that a store that is away is still a 503 and not a broken answer.
-    first = next(chunks, b"")
-    return Response(chained(first, chunks), content_type="application/x-ndjson")
-
-
-def chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
-
-
-def page_data(page: Page, query: filters.Filter) -> shapes.LogPage:
-    return shapes.LogPage(
-        logs=cast(list[shapes.Log], page.logs),  # JSON text of such objects, as the store wrote it
+@route(
+    "GET",
+    "/api/v1/logs/filter",
+    summary="Find events; `properties.<path>=text` and `device_info.<path>=text` look inside",
+    access="read",
+    answers={200: envelope(LogPage)},
+    parameters=filter_parameters(paged=True),
+)
+def filtered(parts: Services, context: RequestContext) -> Response:
+    query = filters.parse(context.query)
+    stores.require(parts.store, "filters")
+    page = parts.store.page(query)
+    data = LogPage(
+        logs=cast(list[Log], page.logs),  # JSON text of such objects, as the store wrote it
         total_count=page.total,
         total_count_exact=page.exact,
         page=query.page,
@@ -69,42 +56,90 @@ def page_data(page: Page, query: filters.Filter) -> shapes.LogPage:
         total_pages=-(-page.total // query.page_size),
         next_cursor=page.next_cursor,
     )
+    return responses.success(data, "events found")
 
 
-@blueprint.get("/api/v1/metrics")
-@auth.needs("read")
-def metrics() -> Response:
-    flags(current())
-    return answers.success(services().store.figures(datetime.now(UTC)), "figures of the stored events")
+@route(
+    "GET",
+    "/api/v1/logs/recent",
+    summary="Newest events",
+    access="read",
+    answers={200: envelope(list[Log])},
+    parameters=(
+        parameter("limit", {"type": "integer", "minimum": 1, "maximum": filters.MAX_PAGE_SIZE, "default": 50}, "how many"),
+    ),
+)
+def recent(parts: Services, context: RequestContext) -> Response:
+    given = dict(context.query)
+    query = filters.parse([("page_size", given.pop("limit", "50")), *given.items()], matched=False)
+    stores.require(parts.store, "filters")
+    return responses.success(parts.store.page(query).logs, "newest events")
 
 
-@blueprint.get("/api/v1/status")
-@auth.needs("read")
-def status() -> Response:
-    """Truthful and never a 5xx: a database that is away is what it tells."""
-    flags(current())
-    parts = services()
+@route(
+    "GET",
+    "/api/v1/events/{event_id}",
+    summary="One event",
+    access="read",
+    answers={200: envelope(Log)},
+    refusals={404: "no such event"},
+    parameters=(parameter("event_id", {"type": "string", "minLength": 1, "maxLength": 255}, "as it was sent", "path"),),
+)
+def event(parts: Services, context: RequestContext, event_id: str) -> Response:
+    flags(context)
+    log = parts.store.get(event_id) if "\0" not in event_id else None
+    if log is None:
+        raise errors.NotFound("no event has this id")
+    return responses.success(log, "event found")
+
+
+@route(
+    "GET",
+    "/api/v1/export",
+    summary="All events of a filter as NDJSON, oldest first",
+    access="read",
+    answers={200: (NDJSON, str)},
+    parameters=filter_parameters(paged=False),
+)
+def export(parts: Services, context: RequestContext) -> Response:
+    query = filters.parse(context.query, paged=False)
+    stores.require(parts.store, "export")
+    chunks = parts.store.export(query)
+    # The first chunk now, so that a store that is away is still a 503 and not a broken response.
+    first = next(chunks, b"")
+    return Response(body=itertools.chain((first,), chunks), content_type=NDJSON)
+
+
+@route("GET", "/api/v1/metrics", summary="Counts and rates", access="read", answers={200: envelope(Figures)})
+def metrics(parts: Services, context: RequestContext) -> Response:
+    flags(context)
+    stores.require(parts.store, "figures")
+    return responses.success(parts.store.figures(datetime.now(UTC)), "figures of the stored events")
+
+
+@route("GET", "/api/v1/status", summary="State of the service", access="read", answers={200: envelope(State)})
+def status(parts: Services, context: RequestContext) -> Response:
+    """Truthful and never a 5xx: it reports a database that is away."""
+    flags(context)
     try:
         figures = parts.store.figures(datetime.now(UTC))
     except errors.StoreUnavailable as error:
-        database = shapes.DatabaseState(status="down", total_logs=None, reason=error.reason)
-        return answers.success(shapes.State(service_state(parts), database, None), "state of the service")
-    database = shapes.DatabaseState(status="up", total_logs=figures.total_logs)
-    return answers.success(shapes.State(service_state(parts), database, figures), "state of the service")
+        database = responses.DatabaseState(status="down", total_logs=None, reason=error.reason)
+        return responses.success(State(service_state(parts), database, None), "state of the service")
+    database = responses.DatabaseState(status="up", total_logs=figures.total_logs)
+    return responses.success(State(service_state(parts), database, figures), "state of the service")
 
 
-def service_state(parts: Services) -> shapes.ServiceState:
+def service_state(parts: Services) -> responses.ServiceState:
     uptime = int((datetime.now(UTC) - parts.started).total_seconds())
-    return shapes.ServiceState(name="sluice", version=__version__, uptime=f"{uptime}s", started_at=parts.started)
+    return responses.ServiceState(name="sluice", version=__version__, uptime=f"{uptime}s", started_at=parts.started)
 
 
-@blueprint.get("/api/v1/limits")
-@auth.needs(None)
-def limits() -> Response:
-    flags(current())
-    parts, entry = services(), auth.entry_on(current())
-    settings = parts.settings
-    data = shapes.Limits(
+@route("GET", "/api/v1/limits", summary="Limits of this key", access=ANY_KEY, answers={200: envelope(Limits)})
+def limits(parts: Services, context: RequestContext) -> Response:
+    flags(context)
+    entry, settings = auth.entry_on(context), parts.settings
+    data = Limits(
         max_event_bytes=settings.max_event_bytes,
         max_body_bytes=settings.max_body_bytes,
         max_inflated_bytes=settings.max_inflated_bytes,
@@ -116,16 +151,16 @@ def limits() -> Response:
         requests_per_minute=parts.limiter.limit_of(entry, "requests"),
         events_per_minute=parts.limiter.limit_of(entry, "events"),
         window_seconds=limiter.WINDOW,
-        idempotency_key_hours=janitor.ANSWER_HOURS,
+        idempotency_key_hours=int(stores.CLAIM_AGE.total_seconds() // 3600),
         deduplication="exact for as long as an event is kept",
+        store=sorted(parts.store.capabilities),
     )
-    return answers.success(data, "limits of this key")
+    return responses.success(data, "limits of this key")
 
 
-@blueprint.get("/api/v1/whoami")
-@auth.needs(None)
-def whoami() -> Response:
-    flags(current())
-    entry = auth.entry_on(current())
-    data = shapes.Whoami(entry.key_id, entry.version, entry.owner, sorted(entry.scopes), entry.not_after)
-    return answers.success(data, "this key")
+@route("GET", "/api/v1/whoami", summary="This key", access=ANY_KEY, answers={200: envelope(Whoami)})
+def whoami(parts: Services, context: RequestContext) -> Response:
+    flags(context)
+    entry = auth.entry_on(context)
+    data = Whoami(entry.key_id, entry.version, entry.owner, sorted(entry.scopes), entry.not_after)
+    return responses.success(data, "this key")

@@ -1,16 +1,27 @@
-"""What the service needs of a store. One module per store speaks its driver; driver errors end here."""
+"""The ports: what the service needs of a store. One package per store speaks its driver; driver errors end there.
+
+A store gets neutral records (sluice.events) and returns outcomes; nothing of HTTP or SQL crosses this border.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
 
 import msgspec
 
-from sluice.events import Row
+from sluice import errors
+from sluice.events import Record
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
+from sluice.settings import Settings
+
+# For how long the outcomes of an Idempotency-Key are kept (published at /api/v1/limits).
+CLAIM_AGE = timedelta(hours=24)
+
+# What a store may be able to do beyond storing each event once, and reading one by its id.
+Capability = Literal["atomic", "conflicts", "idempotency_keys", "filters", "figures", "export"]
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -21,11 +32,10 @@ class Claim(msgspec.Struct, frozen=True):
     request: bytes
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A stored answer: HTTP status and body, and whether it is given again."""
+class Kept(msgspec.Struct, frozen=True):
+    """The outcomes of a claim, and whether they were kept from a request before."""
 
-    status: int
-    body: bytes
+    outcomes: list[Outcome]
     replayed: bool = False
 
 
@@ -67,59 +77,71 @@ class Figures(msgspec.Struct):
     logs_per_minute: list[MinuteCount]
 
 
-class ServerFacts(msgspec.Struct, frozen=True):
-    """What a look at the database found. `missing`: migrations that are not applied."""
+class EventWriter(Protocol):
+    """Every method of a port may raise errors.StoreUnavailable, and none waits longer than the store's own deadline."""
 
-    version: int
-    durable: bool
-    missing: list[str]
-    clock: datetime
-    role_may_ddl: bool
+    def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        """Store what is new in one commit; an outcome per record, in order. The same records again are stored no second time."""
 
-
-class InFlight(Exception):
-    """Another request with the same Idempotency-Key is being worked on now."""
+    def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        """As insert, but when any record is a conflict none is stored. Capability `atomic`."""
 
 
-class OtherRequest(Exception):
-    """This Idempotency-Key was used for another request."""
+class IdempotencyStore(Protocol):
+    def insert_once(
+        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
+    ) -> Kept:
+        """As insert (`atomic`: insert_all), with the outcomes kept in the same commit, and returned again for the same claim.
+
+        `found`: the outcome of each item of the request that is no record, and None in the place of each record; what is kept and
+        returned are the outcomes of all items. They are kept when at least one record is stored.
+        Raises errors.IdempotencyKeyInUse and errors.IdempotencyKeyReused. Capability `idempotency_keys`.
+        """
 
 
-Render = Callable[[list[Outcome]], tuple[int, bytes]]
+class EventReader(Protocol):
+    def get(self, event_id: str) -> msgspec.Raw | None:
+        """One event as JSON text."""
+
+    def page(self, query: Filter) -> Page:
+        """One page of a filter; raises errors.InvalidCursor. Capability `filters`."""
+
+    def export(self, query: Filter) -> Iterator[bytes]:
+        """All events of a filter that are stored now, oldest first, as chunks of NDJSON; memory stays as it is. `export`."""
+
+    def figures(self, now: datetime) -> Figures:
+        """Counts and rates for /api/v1/metrics. Capability `figures`."""
 
 
-class Store(Protocol):
-    """Every method may raise errors.StoreUnavailable, and none waits longer than the store's own deadline."""
+class Retention(Protocol):
+    def purge(self, before: datetime, claims_before: datetime, limit: int) -> int:
+        """Remove up to `limit` events whose timestamp is older, and kept claims; how many events went."""
+
+
+class Store(EventWriter, EventReader, IdempotencyStore, Retention, Protocol):
+    """All ports of one store."""
+
+    capabilities: frozenset[Capability]
 
     def check(self) -> None:
         """Return when the store is there, durable and has our schema; else raise StoreUnavailable with the reason."""
 
-    def insert(self, rows: Sequence[Row], at: datetime) -> list[Outcome]:
-        """Store what is new in one commit; an outcome per row, in order. The same rows again are stored no second time."""
-
-    def insert_all(self, rows: Sequence[Row], at: datetime) -> list[Outcome]:
-        """As insert, but when any row is a conflict no row is stored."""
-
-    def insert_once(self, claim: Claim, rows: Sequence[Row], at: datetime, *, atomic: bool, render: Render) -> Answer:
-        """As insert, with the rendered answer kept in the same commit, and given again for the same claim.
-
-        Raises InFlight and OtherRequest. An answer that is not a success is not kept.
-        """
-
-    def page(self, query: Filter) -> Page:
-        """One page of a filter; raises cursors.Foreign."""
-
-    def get(self, event_id: str) -> msgspec.Raw | None:
-        """One event as JSON text."""
-
-    def export(self, query: Filter) -> Iterator[bytes]:
-        """All events of a filter that are stored now, oldest first, as chunks of NDJSON; memory stays as it is."""
-
-    def figures(self, now: datetime) -> Figures:
-        """Counts and rates for /api/v1/metrics."""
-
-    def purge(self, before: datetime, answers_before: datetime, limit: int) -> int:
-        """Remove up to `limit` events whose timestamp is older, and stored answers; how many events went."""
-
     def close(self) -> None:
         """Give every connection back."""
+
+
+def open(settings: Settings, pool_size: int | None = None) -> Store:  # noqa: A001 - as a file's
+    """The store that STORAGE_TYPE names. Nothing is waited for, so the service boots while the store is away."""
+    # The only one so far: settings refuse any other name.
+    from sluice.stores.postgresql import login  # noqa: PLC0415 - a driver is loaded only when it is used
+    from sluice.stores.postgresql.store import PostgresqlStore  # noqa: PLC0415
+
+    return PostgresqlStore(login.of_service(settings), pool_size or settings.db_pool_size)
+
+
+def require(store: Store, capability: Capability) -> None:
+    """Raise NotSupported (501) when `store` lacks `capability`."""
+    if capability not in store.capabilities:
+        raise errors.NotSupported(
+            f"this store does not support {capability}; /api/v1/limits lists what it does", reason=capability
+        )

@@ -1,0 +1,289 @@
+"""The bodies of successful responses, as types: views fill them, and the OpenAPI document is generated from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from sluice import errors, outcomes
+from sluice.events import EventType, Priority
+from sluice.outcomes import Outcome
+from sluice.stores import Capability, Figures
+
+T = TypeVar("T")
+JSON = "application/json"
+STORED = ("created", "duplicate")
+# "The same answer again" (draft-ietf-httpapi-idempotency-key-header-07 leaves the name to us; it is Stripe's).
+REPLAYED = {"Idempotent-Replayed": "true"}
+encode = msgspec.json.Encoder().encode
+
+
+class Response(msgspec.Struct):
+    """What a view returns, whatever framework or server sends it."""
+
+    status: int = 200
+    body: bytes | Iterator[bytes] = b""
+    content_type: str | None = JSON
+    headers: Mapping[str, str] = {}
+
+
+class Success(msgspec.Struct, Generic[T]):
+    """Seed 001's envelope."""
+
+    success: Literal[True]
+    message: str
+    data: T
+
+
+class Stored(msgspec.Struct):
+    """One event that is committed: now (created) or before (duplicate)."""
+
+    event_id: str
+    id: int
+    status: Literal["created", "duplicate"]
+
+
+class Log(msgspec.Struct):
+    """A stored event. Fields without a value are null, never left out."""
+
+    id: int
+    event_id: str
+    timestamp: datetime
+    event_type: EventType
+    event_name: str
+    properties: dict[str, Any]
+    user_id: str | None
+    session_id: str | None
+    app_version: str | None
+    device_info: dict[str, Any]
+    source: str | None
+    sequence_number: int | None
+    priority: Priority
+    key_id: str
+    fingerprint: str | None
+    created_at: datetime
+    processed_at: datetime
+
+
+class LogPage(msgspec.Struct):
+    """One page. `total_count` is exact up to 10,000, and `total_count_exact` says whether it is."""
+
+    logs: list[Log]
+    total_count: int
+    total_count_exact: bool
+    page: int
+    page_size: int
+    total_pages: int
+    next_cursor: str | None
+
+
+class ServiceState(msgspec.Struct):
+    name: str
+    version: str
+    uptime: str
+    started_at: datetime
+
+
+class DatabaseState(msgspec.Struct):
+    status: Literal["up", "down"]
+    total_logs: int | None
+    reason: str | None = None
+
+
+class State(msgspec.Struct):
+    """What the service knows of itself; `metrics` is null while the database is down."""
+
+    service: ServiceState
+    database: DatabaseState
+    metrics: Figures | None
+
+
+class Limits(msgspec.Struct):
+    """Every limit that the asking key meets; a number of 0 a minute is no limit. `store`: what the store supports."""
+
+    max_event_bytes: int
+    max_body_bytes: int
+    max_inflated_bytes: int
+    max_batch_size: int
+    max_depth: int
+    max_page_size: int
+    max_seconds_ahead: int
+    retention_days: int | None
+    requests_per_minute: int
+    events_per_minute: int
+    window_seconds: int
+    idempotency_key_hours: int
+    deduplication: str
+    store: list[Capability]
+
+
+class Whoami(msgspec.Struct):
+    key_id: str
+    version: int
+    owner: str
+    scopes: list[str]
+    expires_at: datetime | None
+
+
+class Readiness(msgspec.Struct):
+    ready: bool
+    message: str
+
+
+class Liveness(msgspec.Struct):
+    alive: bool
+    uptime: str
+    version: str
+
+
+class Health(msgspec.Struct):
+    status: Literal["healthy", "unhealthy"]
+    timestamp: datetime
+    version: str
+    services: dict[str, str]
+    uptime: str
+
+
+class Result(msgspec.Struct, omit_defaults=True):
+    """One item of a batch. `index` counts from 0 in the order of the request."""
+
+    index: int
+    event_id: str | None
+    status: outcomes.Status
+    id: int | None = None
+    error: str | None = None
+    reason: str | None = None
+    pointer: str | None = None
+    detail: str | None = None
+    retryable: bool | None = None
+
+
+class BatchData(msgspec.Struct, omit_defaults=True):
+    """What became of a batch. `logs_processed` is created + duplicate."""
+
+    total_received: int
+    logs_processed: int
+    created: int
+    duplicate: int
+    conflict: int
+    invalid: int
+    failed: int
+    results: list[Result]
+    queued: int = 0
+    results_truncated: bool = False
+    retryable: bool = False
+    stopped: str | None = None
+
+
+def success(data: Any, message: str, status: int = 200, *, replayed: bool = False) -> Response:
+    """Seed 001's envelope around `data`."""
+    body = encode({"success": True, "message": message, "data": data})
+    return Response(status, body, headers=REPLAYED if replayed else {})
+
+
+def stored(outcome: Outcome) -> dict[str, Any]:
+    return {"event_id": outcome.event_id, "id": outcome.id, "status": outcome.status}
+
+
+def single(outcome: Outcome, *, replayed: bool = False) -> Response:
+    """The response to one event; raises the refusal that `outcome` is."""
+    must_be_stored(outcome)
+    duplicate = outcome.status == "duplicate"
+    return success(
+        stored(outcome), "event was stored before" if duplicate else "event stored", 201, replayed=replayed or duplicate
+    )
+
+
+def must_be_stored(outcome: Outcome) -> None:
+    """Raise the error that a single event's outcome is."""
+    if outcome.status in STORED:
+        return
+    detail = outcome.detail or outcome.status
+    if outcome.status == "conflict":
+        raise errors.Conflict(detail, reason=outcome.reason)
+    if outcome.status == "invalid":
+        pointed = [{"pointer": outcome.pointer or "", "detail": detail}]
+        raise errors.BadRequest(detail, reason=outcome.reason, errors=pointed)
+    raise errors.ServiceUnavailable(detail, reason=outcome.reason, headers={"Retry-After": "2"})
+
+
+class Tally:
+    """What became of a batch's items so far. Counts are exact; of the results the first `max_results` are listed."""
+
+    def __init__(self, *, everything: bool, max_results: int | None = None) -> None:
+        self._everything = everything
+        self._max_results = max_results
+        self._counts = outcomes.count([])
+        self._results: list[Result] = []
+        self._truncated = False
+        self.received = 0
+
+    def add(self, found: Sequence[Outcome]) -> None:
+        for index, outcome in enumerate(found, self.received):
+            self._counts[outcome.status] += 1
+            if self._everything or outcome.status != "created":
+                if self._max_results is None or len(self._results) < self._max_results:
+                    self._results.append(result(index, outcome))
+                else:
+                    self._truncated = True
+        self.received += len(found)
+
+    def data(self, stopped: str | None = None) -> BatchData:
+        """`stopped`: why the rest was not read."""
+        counts = self._counts
+        return BatchData(
+            total_received=self.received,
+            logs_processed=counts["created"] + counts["duplicate"],
+            created=counts["created"],
+            duplicate=counts["duplicate"],
+            conflict=counts["conflict"],
+            invalid=counts["invalid"],
+            failed=counts["failed"],
+            queued=counts["queued"],
+            results=self._results,
+            results_truncated=self._truncated,
+            retryable=stopped is not None,
+            stopped=stopped,
+        )
+
+
+def result(index: int, outcome: Outcome) -> Result:
+    return Result(
+        index=index,
+        event_id=outcome.event_id,
+        status=outcome.status,
+        id=outcome.id,
+        error=outcome.error,
+        reason=outcome.reason,
+        pointer=outcome.pointer,
+        detail=outcome.detail,
+        retryable=outcome.retryable if outcome.error else None,
+    )
+
+
+def batch(data: BatchData, *, replayed: bool = False) -> Response:
+    """201 when everything is stored, else 200."""
+    whole = data.logs_processed == data.total_received and data.stopped is None
+    message = "all events stored" if whole else f"{data.logs_processed} of {data.total_received} events stored"
+    return success(data, message, 201 if whole else 200, replayed=replayed)
+
+
+def atomic(data: BatchData, *, replayed: bool = False) -> Response:
+    """As batch, but raises 422 unless everything is stored."""
+    if data.logs_processed == data.total_received:
+        return batch(data, replayed=replayed)
+    problems = [
+        {"pointer": f"/{item.index}{item.pointer or ''}", "detail": item.detail or item.status}
+        for item in data.results
+        if item.status in ("invalid", "conflict")
+    ]
+    raise errors.UnprocessableContent(
+        "no event was stored: the batch is atomic and holds events that cannot be",
+        error="duplicate_event" if data.conflict and not data.invalid else "validation_error",
+        reason="atomic",
+        errors=problems,
+        data=msgspec.to_builtins(data),
+    )

@@ -1,0 +1,88 @@
+"""A route declares once what it serves: the application, its guard and the OpenAPI document are made from the declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Concatenate
+
+from sluice import filters
+from sluice.http import auth
+from sluice.http.context import RequestContext
+from sluice.http.responses import JSON, Response, Success
+from sluice.http.services import Services
+from sluice.keys import Scope
+
+NDJSON = "application/x-ndjson"
+Schema = dict[str, Any]
+View = Callable[Concatenate[Services, RequestContext, ...], Response]
+# No key is needed.
+OPEN = "open"
+# Any valid key will do.
+ANY_KEY = "any"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one path.
+
+    `access`: the scope that a key needs, ANY_KEY or OPEN. `body`: media type -> type. `answers`: status -> media type (None: no
+    body) and type. `refusals`: status -> text.
+    """
+
+    method: str
+    path: str
+    view: View
+    summary: str
+    access: Scope | str
+    answers: Mapping[int, tuple[str | None, Any]]
+    body: Mapping[str, Any] = field(default_factory=dict)
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    parameters: tuple[Schema, ...] = ()
+
+    @property
+    def keyed(self) -> bool:
+        return self.access != OPEN
+
+    def serve(self, parts: Services, context: RequestContext, **path: str) -> Response:
+        """Admit the request and ask the view."""
+        context.route = self.path
+        if self.keyed:
+            auth.admit(parts, context, None if self.access == ANY_KEY else self.access)
+        return self.view(parts, context, **path)
+
+
+OPERATIONS: list[Operation] = []
+
+
+def route(method: str, path: str, **declared: Any) -> Callable[[View], View]:
+    """Declare that a view serves `method path`; `{name}` in it is an argument. `declared`: the other fields of Operation."""
+
+    def decorate(view: View) -> View:
+        OPERATIONS.append(Operation(method=method, path=path, view=view, **declared))
+        return view
+
+    return decorate
+
+
+def envelope(data: Any) -> tuple[str, Any]:
+    return JSON, Success[data]
+
+
+def parameter(name: str, schema: Schema, description: str, place: str = "query") -> Schema:
+    """A Parameter Object (OpenAPI 3.1 section 4.8.12)."""
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, "description": description}
+
+
+def flags(context: RequestContext, **known: tuple[str, ...]) -> dict[str, str]:
+    """The query parameters of a view that takes only those `known`, with these choices; raises BadRequest for any other."""
+    given = dict(context.query)
+    problems: list[filters.BadParameter] = []
+    for name, value in given.items():
+        if name not in known:
+            problems.append(filters.unknown(name))
+        elif value not in known[name]:
+            problems.append(filters.BadParameter(name, f"must be {' or '.join(known[name])}"))
+    if problems:
+        raise filters.refusal(problems)
+    return given

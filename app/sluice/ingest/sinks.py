@@ -1,0 +1,71 @@
+"""Where valid records go: straight to the store today, to a broker in queue mode."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from sluice.events import Record
+from sluice.ingest.group_commit import GroupCommit
+from sluice.metrics import Metrics
+from sluice.outcomes import Outcome
+from sluice.stores import Capability, Claim, Kept, Store, require
+
+# Up to this many records share a commit with other requests; more are worth one of their own.
+SHARED_RECORDS = 100
+
+
+class Sink(Protocol):
+    """Takes records and returns what became of each, in order. Raises errors.StoreUnavailable when it can take none now."""
+
+    def accept(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        """Each record for itself. `at`: time of receipt."""
+
+    def accept_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        """All of them, or none when any is a conflict."""
+
+    def accept_once(
+        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
+    ) -> Kept:
+        """As `accept` (or `accept_all`), with the outcomes kept for `claim`. `found`: see stores.IdempotencyStore."""
+
+
+class DirectSink:
+    """Commits before it returns; few records share a commit with those of other requests."""
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self.group_commit = GroupCommit(self.insert)
+
+    def accept(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        return (self.group_commit.submit if len(records) <= SHARED_RECORDS else self.insert)(records, at)
+
+    def accept_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        self._require("atomic")
+        with self._measured(records):
+            return self._store.insert_all(records, at)
+
+    def accept_once(
+        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
+    ) -> Kept:
+        self._require("idempotency_keys", *(("atomic",) if atomic else ()))
+        with self._measured(records):
+            return self._store.insert_once(claim, records, found, at, atomic=atomic)
+
+    def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        """One commit, measured."""
+        with self._measured(records):
+            return self._store.insert(records, at)
+
+    def _require(self, *capabilities: Capability) -> None:
+        for capability in capabilities:
+            require(self._store, capability)
+
+    @contextlib.contextmanager
+    def _measured(self, records: Sequence[Record]) -> Iterator[None]:
+        self._metrics.batch_events.observe(len(records))
+        with self._metrics.commit_seconds.time():
+            yield

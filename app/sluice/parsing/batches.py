@@ -1,0 +1,114 @@
+"""A JSON body of one or many events. A bad item never takes its neighbours along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+
+from sluice import errors, events
+from sluice.errors import InvalidEvent
+from sluice.events import Event
+
+Item = Event | InvalidEvent
+
+
+class Batch(msgspec.Struct):
+    """Seed 001's batch. Fields beside `logs` are not ours and not read."""
+
+    logs: list[Event]
+
+
+class RawBatch(msgspec.Struct):
+    """The same with items that may not be events."""
+
+    logs: list[msgspec.Raw]
+
+
+decode_list = msgspec.json.Decoder(list[Event]).decode
+decode_batch = msgspec.json.Decoder(Batch).decode
+decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+decode_raw_batch = msgspec.json.Decoder(RawBatch).decode
+decode_lines = msgspec.json.Decoder(Event).decode_lines
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def one(body: bytes) -> Event:
+    """The event of `body`; raises BadRequest."""
+    try:
+        return events.decode_event(body)
+    except NOT_JSON as error:
+        raise refused(body, events.explain(error)) from error
+
+
+def many(body: bytes, max_items: int) -> Sequence[Item]:
+    """The events of an array or of `{"logs": [...]}`; raises BadRequest for what is no batch."""
+    items = parsed(body)
+    if not items:
+        raise errors.BadRequest("the batch holds no event", error="empty_batch")
+    if len(items) > max_items:
+        raise errors.BadRequest(f"the batch holds {len(items)} events; at most {max_items} are taken", error="batch_too_large")
+    return items
+
+
+def parsed(body: bytes) -> Sequence[Item]:
+    is_array = body.lstrip()[:1] == b"["
+    try:
+        # Nearly every batch is well-formed, and then one call decodes all of it.
+        return decode_list(body) if is_array else decode_batch(body).logs
+    except NOT_JSON:
+        return [one_of(raw) for raw in raw_items(body, is_array)]
+
+
+def raw_items(body: bytes, is_array: bool) -> Sequence[msgspec.Raw | bytes]:
+    try:
+        return decode_raw_list(body) if is_array else decode_raw_batch(body).logs
+    except NOT_JSON as error:
+        items = lenient_items(body)
+        if items is None:
+            raise refused(body, events.explain(error)) from error
+        return items
+
+
+def lenient_items(body: bytes) -> list[bytes] | None:
+    """The items where only NaN, Infinity or half a surrogate pair is wrong, as Python's own json writes them; else None.
+
+    The standard library reads what it writes, so such a value spoils its item and not the batch. The items are written as
+    they were read, for the event's own decoder to refuse.
+    """
+    try:
+        batch = json.loads(body.decode(errors="surrogateescape"))
+        items = batch.get("logs") if isinstance(batch, dict) else batch
+        return [json.dumps(item).encode() for item in items] if isinstance(items, list) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def lines(chunk: bytes) -> Sequence[Item]:
+    """The events of NDJSON text; blank lines are none."""
+    try:
+        return decode_lines(chunk)
+    except NOT_JSON:
+        return [one_of(line) for line in chunk.split(b"\n") if line.strip()]
+
+
+def one_of(raw: bytes | msgspec.Raw) -> Item:
+    try:
+        return events.parse(raw)
+    except InvalidEvent as problem:
+        return problem
+
+
+def refused(body: bytes, problem: InvalidEvent) -> errors.BadRequest:
+    """Whole-body refusal: text that is no JSON is `invalid_json`, JSON of another shape `validation_error`."""
+    if not body.strip():
+        return errors.BadRequest("the body is empty", error="invalid_json", reason="empty_body")
+    is_json = problem.reason not in ("invalid_json", "not_utf8", "too_deep")
+    return errors.BadRequest(
+        problem.detail,
+        error="validation_error" if is_json else "invalid_json",
+        reason=problem.reason,
+        errors=[{"pointer": problem.pointer, "detail": problem.detail}],
+    )

@@ -1,0 +1,31 @@
+"""The registry: every format that an endpoint takes as one whole body. (NDJSON comes as a stream: sluice.parsing.ndjson.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from sluice.metrics import Format as Label
+from sluice.parsing import batches, legacy
+from sluice.parsing.batches import Item
+
+
+class Format(msgspec.Struct, frozen=True):
+    """`label`: in metrics. `parse`: a body and how many items it may hold, to items; raises BadRequest.
+
+    `single`: the body is one event, so that one that cannot be parsed counts as one invalid event.
+    `json_only`: a Content-Type that says something else is refused; else it is not looked at.
+    """
+
+    label: Label
+    parse: Callable[[bytes, int], Sequence[Item]]
+    single: bool = True
+    json_only: bool = True
+
+
+EVENT = Format("event", lambda body, _: [batches.one(body)])
+BATCH = Format("batch", batches.many, single=False)
+# Nobody ever set the Content-Type of these right.
+ERROR_REPORT = Format("error_report", lambda body, _: [legacy.error_report(body)], json_only=False)
+LOG = Format("log", lambda body, _: [legacy.log_object(body)], json_only=False)

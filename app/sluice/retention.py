@@ -1,0 +1,54 @@
+"""Removes what is older than it may be, in small steps while events go on coming."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from sluice import errors
+from sluice.stores import CLAIM_AGE, Retention
+
+log = structlog.get_logger()
+# Rows of one step: a commit of some tens of milliseconds, behind which an insert may wait.
+STEP = 1_000
+PAUSE = 0.1
+ROUND = 60.0
+# Events go this much after their time: a clock that runs behind on another pod must not let an event in again after it went.
+GRACE = timedelta(hours=1)
+
+
+class Sweeper:
+    """Call `run` in a thread. Every pod has one; the store lets one of them work at a time."""
+
+    def __init__(self, store: Retention, retention_days: int | None, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._retention = None if retention_days is None else timedelta(days=retention_days)
+        self._clock = clock
+
+    def run(self, stop: threading.Event) -> None:
+        """Sweep every minute until `stop`."""
+        while not stop.wait(ROUND):
+            try:
+                removed = self.sweep(stop)
+            except errors.StoreUnavailable as error:
+                log.info("retention.waits", reason=error.reason)
+            else:
+                if removed:
+                    log.info("retention.removed", events=removed)
+
+    def sweep(self, stop: threading.Event) -> int:
+        """Remove all that is due, step by step; how many events went."""
+        total = 0
+        while removed := self.step():
+            total += removed
+            if removed < STEP or stop.wait(PAUSE):
+                break
+        return total
+
+    def step(self) -> int:
+        now = self._clock()
+        oldest = datetime.min.replace(tzinfo=now.tzinfo) if self._retention is None else now - self._retention - GRACE
+        return self._store.purge(oldest, now - CLAIM_AGE, STEP)

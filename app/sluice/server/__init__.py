@@ -1,0 +1,1 @@
+"""The process model: `serve` starts gunicorn, its workers answer, and the admin port reports on them."""

@@ -1,0 +1,170 @@
+"""The admin port: probes, metrics and the state of the key set, served by gunicorn's parent however busy the workers are.
+
+- /liveness: 200 while any worker's heart beats; looks at nothing but our own processes
+- /readiness: 200 once the store and the key set were there, until a drain or the death of all workers
+- /health: the same in seed 001's fields
+- /metrics: Prometheus text, all workers summed up
+- /keyset: what the operator asks each Pod, the revision that every worker has loaded
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sluice import __version__, errors
+from sluice.http import problems
+from sluice.http.responses import JSON, Health, Liveness, Readiness, Response, encode
+from sluice.server.metrics_archive import Archive
+from sluice.server.worker_state import SharedState, WorkerReport, Workers, live
+from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+class KeysetState(msgspec.Struct, frozen=True, rename="camel"):
+    """`revision`: what every worker has loaded, null while they differ or one has none. `loaded`: workers that have one.
+
+    `entries` and `loaded_at` (the last worker's) belong to `revision`. `last_used`, `last_refused`: by `keyId/version`,
+    over all workers; of keys that the set has, whatever else was presented.
+    """
+
+    revision: str | None
+    workers: int
+    loaded: int
+    entries: int
+    loaded_at: str | None
+    last_used: dict[str, str]
+    last_refused: dict[str, str]
+
+
+def keyset_state(reports: Sequence[WorkerReport], last_used: dict[str, str], last_refused: dict[str, str]) -> KeysetState:
+    revisions = {report.revision for report in reports}
+    agreed = revisions.pop() if len(revisions) == 1 else None
+    return KeysetState(
+        revision=agreed,
+        workers=len(reports),
+        loaded=sum(report.loaded for report in reports),
+        entries=min((report.entries for report in reports), default=0),
+        loaded_at=max((report.loaded_at for report in reports if report.loaded_at), default=None) if agreed else None,
+        last_used=last_used,
+        last_refused=last_refused,
+    )
+
+
+def is_alive(reports: Iterable[WorkerReport], started: float, now: float, timeout: float) -> bool:
+    """Whether any heart beat in the last `timeout` seconds. Workers have as long to come up as a beat may be old."""
+    return now - started <= timeout or bool(live(reports, now, timeout))
+
+
+class KeysetMetrics(Collector):
+    """The gauges of the key set, as of the moment of the scrape."""
+
+    def __init__(self, state: KeysetState, now: datetime) -> None:
+        self._state = state
+        self._now = now
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        state = self._state
+        yield GaugeMetricFamily("sluice_workers", "Worker processes that are there", value=state.workers)
+        info = GaugeMetricFamily("sluice_keyset_revision_info", "The key set that every worker has loaded", labels=["revision"])
+        if state.revision is not None:
+            info.add_metric([state.revision], 1)
+        yield info
+        if state.loaded_at is not None:
+            age = (self._now - datetime.fromisoformat(state.loaded_at)).total_seconds()
+            yield GaugeMetricFamily("sluice_keyset_age_seconds", "Seconds since that key set was loaded", value=max(0.0, age))
+
+
+class Admin:
+    """The WSGI application. `clock`: time.monotonic or, in a test, another."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: SharedState,
+        workers: Workers,
+        archive: Archive,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._timeout = settings.heartbeat_timeout
+        self._shared = shared
+        self._workers = workers
+        self._archive = archive
+        self._clock = clock
+        self._started = clock()
+        self._views: dict[str, Callable[[], Response]] = {
+            "/liveness": self.liveness,
+            "/readiness": self.readiness,
+            "/health": self.health,
+            "/metrics": self.metrics,
+            "/keyset": self.keyset,
+        }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        method = environ["REQUEST_METHOD"]
+        response = self.response(method, environ.get("PATH_INFO", ""))
+        body = bytes(response.body)  # type: ignore[arg-type]
+        headers = [
+            ("Content-Type", response.content_type or JSON),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", [*headers, *response.headers.items()])
+        return [] if method == "HEAD" else [body]
+
+    def response(self, method: str, path: str) -> Response:
+        view = self._views.get(path)
+        if view is None:
+            return refusal(errors.NotFound(f"there is nothing here; try {', '.join(self._views)}"))
+        if method not in ("GET", "HEAD"):
+            return refusal(errors.MethodNotAllowed("this path takes GET and HEAD", headers={"Allow": "GET, HEAD"}))
+        return view()
+
+    def liveness(self) -> Response:
+        alive = is_alive(self._workers.reports(), self._started, self._clock(), self._timeout)
+        return Response(200 if alive else 503, encode(Liveness(alive, self._uptime(), __version__)))
+
+    def readiness(self) -> Response:
+        ready = self._shared.ready
+        return Response(200 if ready else 503, encode(Readiness(ready, self._shared.reason)))
+
+    def health(self) -> Response:
+        ready = self._shared.ready
+        alive = live(self._workers.reports(), self._clock(), self._timeout)
+        data = Health(
+            status="healthy" if ready else "unhealthy",
+            timestamp=datetime.now(UTC),
+            version=__version__,
+            services={"readiness": self._shared.reason, "workers": f"{len(alive)} alive"},
+            uptime=self._uptime(),
+        )
+        return Response(200 if ready else 503, encode(data))
+
+    def metrics(self) -> Response:
+        gauges = KeysetMetrics(self._keyset_state(), datetime.now(UTC))
+        return Response(body=self._archive.exposition([gauges]), content_type=CONTENT_TYPE_LATEST)
+
+    def keyset(self) -> Response:
+        return Response(body=encode(self._keyset_state()))
+
+    def _keyset_state(self) -> KeysetState:
+        reports = self._workers.reports()
+        return keyset_state(reports, self._workers.last_used(reports), self._workers.last_refused(reports))
+
+    def _uptime(self) -> str:
+        return f"{int(self._clock() - self._started)}s"
+
+
+def refusal(error: errors.ApiError) -> Response:
+    return Response(error.status, problems.document(error, secrets.token_hex(16)), problems.PROBLEM, error.headers)

@@ -1,0 +1,393 @@
+"""`sluice serve`: gunicorn's parent, and PID 1 in the image.
+
+It starts what the service needs, serves the admin port, watches, and ends everything in order:
+
+    SIGTERM            not ready at once; DRAIN_SECONDS later gunicorn is told to end; exit 0
+    SIGINT, SIGHUP     the same without the drain: somebody sits at the terminal
+    a second signal    everything ends at once
+    gunicorn dies      whatever is left of it is killed; exit 1, so that Kubernetes starts the container again
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+from waitress.server import create_server
+
+from sluice import errors, keyring, keys, logs
+from sluice.server.admin import Admin
+from sluice.server.metrics_archive import Archive
+from sluice.server.worker_state import Reason, SharedState, WorkerReport, Workers, known, live
+from sluice.settings import Settings, host_part
+from sluice.stores.postgresql import embedded
+from sluice.stores.postgresql.login import Login, of_owner
+
+log = structlog.get_logger()
+
+APP = "sluice.server.wsgi:app"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+BACKLOG = 2_048
+TICK = 0.5
+# Readiness goes when no worker's heart beat for so long; liveness waits for HEARTBEAT_TIMEOUT.
+WORKERS_DEAD = 10.0
+# How much longer than GRACEFUL_TIMEOUT gunicorn may take, and how long the kernel may take to end what was killed.
+PATIENCE = 5.0
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+# What the main thread waits for: a signal, or None for the end of gunicorn.
+Events = queue.SimpleQueue[signal.Signals | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duties:
+    """What the parent does beside watching its workers.
+
+    `check`: returns when the store can be used, else raises StoreUnavailable; called until it returned once.
+    `background`: each runs in a thread until the event is set. `close`: called at the end.
+    """
+
+    check: Callable[[], None]
+    background: Sequence[Callable[[threading.Event], object]] = ()
+    close: Callable[[], None] = lambda: None
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def run(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    duties: Callable[[Settings], Duties],
+    migrate: Callable[[Login], object] | None = None,
+    tell: Callable[[str], object] = say,
+    app: str = APP,
+) -> int:
+    """Serve until a signal comes or gunicorn ends; the exit code.
+
+    `duties` gets the settings with the store's address in them. `migrate`, when given, gets the owner's login before anything
+    is served. `tell` writes to people. `app`: `module:attribute` of the WSGI application.
+    Raises SettingsError, and StoreUnavailable when the embedded server does not start or `migrate` can not reach its database.
+    """
+    logs.configure(settings.log_level)
+    stop_while_starting()
+    key = key_file(settings)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(embedded.owned(settings.data_dir, settings.data_dir_wait)) if settings.embedded else None
+        if migrate is not None:
+            migrate(server.owner if server is not None else of_owner(settings))
+        folder = stack.enter_context(run_dir(settings.run_dir))
+        settings = replace(settings, run_dir=folder, database_url=server.url if server is not None else settings.database_url)
+        listener = stack.enter_context(listen(settings.host, settings.port, "PORT"))
+        admin = listen(settings.host, settings.admin_port, "ADMIN_PORT")
+        greeting = welcome(url_of(settings.host, listener), url_of(settings.host, admin), key)
+        monitor = Monitor(settings, SharedState(folder), duties(settings), server, lambda: tell(greeting))
+        stack.callback(monitor.close)
+        serve_admin(settings, monitor, admin)
+        environment = handed_down(settings, environ, listener, key, server)
+        events = signals()
+        gunicorn = stack.enter_context(gunicorn_of(app, listener, environment, events))
+        # From here on the port is gunicorn's alone: it closes with it.
+        listener.close()
+        monitor.start()
+        return supervise(settings, monitor.shared, gunicorn, events)
+
+
+def supervise(settings: Settings, shared: SharedState, gunicorn: subprocess.Popen[bytes], events: Events) -> int:
+    """Wait for what ends the service, and begin its end; the exit code."""
+    first = events.get()
+    if first is None:
+        log.error("gunicorn.ended", code=gunicorn.returncode, mend="the lines before this one say why")
+        return 1
+    shared.drain()
+    log.info("drain.started", signal=first.name)
+    if first is signal.SIGTERM and happened(events, settings.drain_seconds):
+        return 0
+    gunicorn.terminate()
+    if not happened(events, settings.graceful_timeout + PATIENCE):
+        log.warning("drain.cut_short", mend="raise GRACEFUL_TIMEOUT, or find the request that does not end")
+    return 0
+
+
+def happened(events: Events, seconds: float) -> bool:
+    """Whether a second signal came, or gunicorn ended, within `seconds`."""
+    try:
+        events.get(timeout=seconds)
+    except queue.Empty:
+        return False
+    return True
+
+
+def stop_while_starting() -> None:
+    """Until `signals`, a signal breaks off the start, and what was started is stopped, undisturbed by a second one."""
+
+    def break_off(_number: int, _frame: object) -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(0)
+
+    for number in STOPPING:
+        signal.signal(number, break_off)
+
+
+def signals() -> Events:
+    """A queue of the signals that come from now on."""
+    events: Events = queue.SimpleQueue()
+    for number in STOPPING:
+        signal.signal(number, lambda got, _frame: events.put(signal.Signals(got)))
+    return events
+
+
+@contextlib.contextmanager
+def gunicorn_of(
+    app: str, listener: socket.socket, environ: Mapping[str, str], events: Events
+) -> Iterator[subprocess.Popen[bytes]]:
+    """gunicorn in a session of its own, so that Ctrl-C reaches only us; at the end whatever is left of it is killed."""
+    conf = ("--config", "python:sluice.server.gunicorn_conf", "--bind", f"fd://{listener.fileno()}")
+    process = subprocess.Popen(  # noqa: S603 - every word is ours
+        [sys.executable, "-m", "gunicorn", *conf, app],
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        pass_fds=[listener.fileno()],
+        start_new_session=True,
+    )
+    threading.Thread(target=tell_end, args=(process, events), name="gunicorn", daemon=True).start()
+    try:
+        yield process
+    finally:
+        kill_session(process)
+
+
+def tell_end(process: subprocess.Popen[bytes], events: Events) -> None:
+    process.wait()
+    events.put(None)
+
+
+def kill_session(leader: subprocess.Popen[bytes]) -> None:
+    """Kill what is left, and wait until nothing is."""
+    give_up = time.monotonic() + PATIENCE
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+        leader.wait()
+        while time.monotonic() < give_up:
+            # As PID 1 we inherit its orphans; nobody else will fetch them.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-leader.pid, os.WNOHANG)
+            os.killpg(leader.pid, 0)
+            time.sleep(0.02)
+        log.error("gunicorn.left_behind", session=leader.pid)
+
+
+def handed_down(
+    settings: Settings, environ: Mapping[str, str], listener: socket.socket, key: Path | None, server: embedded.Server | None
+) -> dict[str, str]:
+    """The environment of gunicorn: ours, and what was found or made since."""
+    given = {
+        "PORT": str(port_of(listener)),
+        "SLUICE_RUN_DIR": str(settings.run_dir),
+        "PROMETHEUS_MULTIPROC_DIR": f"{settings.run_dir}/metrics",
+    }
+    if server is not None:
+        given["DATABASE_URL"] = server.url
+    if key is not None:
+        given["API_KEYS_FILE"] = str(key)
+    return {**environ, **given}
+
+
+@contextlib.contextmanager
+def run_dir(parent: Path | None) -> Iterator[Path]:
+    """A new folder for this run, in memory where there is such a file system: the workers' counters are mapped files."""
+    if parent is None:
+        parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clear_stale(parent)
+    # mkdtemp gives it mode 0700.
+    path = Path(tempfile.mkdtemp(prefix="sluice-", dir=parent))
+    try:
+        with embedded.locked(path):
+            (path / "metrics").mkdir()
+            yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def clear_stale(parent: Path) -> None:
+    """Remove the run dirs of supervisors that were killed: nobody holds their lock, and `state` is made after it was taken."""
+    for state in parent.glob("sluice-*/state"):
+        with contextlib.suppress(OSError), embedded.locked(state.parent) as free:
+            if free:
+                shutil.rmtree(state.parent)
+
+
+def key_file(settings: Settings) -> Path | None:
+    """The file of the first-run key, made when it is missing; None when keys come from elsewhere. Raises SettingsError."""
+    problems = keyring.check_plain(settings.api_keys)
+    if problems:
+        raise errors.SettingsError(problems)
+    if settings.api_keys or settings.keyset_file is not None:
+        return None
+    if not (settings.loopback and settings.embedded):
+        why = "one is made only while HOST is a loopback address and the store the embedded one"
+        raise errors.SettingsError([f"there is no API key: set API_KEYS or KEYSET_FILE ({why})"])
+    return first_run_key(settings.data_dir)
+
+
+def first_run_key(data_dir: Path) -> Path:
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = data_dir / "first-run.key"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if not keys.checksum_ok(path.read_text().strip()):
+            raise errors.SettingsError([f"{path} holds no API key; remove it, and the next start makes another"]) from None
+        return path
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{keys.mint('local')}\n")
+    return path
+
+
+def listen(host: str, port: int, name: str) -> socket.socket:
+    """A listening socket; `name`: the setting that chose the port. Raises SettingsError."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+        dual = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        mend = f"end what uses it, or set HOST and {name} to a free one"
+        raise errors.SettingsError([f"{name}: can not listen on {host}:{port} ({error.strerror}); {mend}"]) from error
+
+
+def port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """As a client on this machine writes it."""
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return f"http://{host_part(near)}:{port_of(listener)}"
+
+
+def welcome(url: str, admin: str, key: Path | None) -> str:
+    """What people read once the service is ready."""
+    lines = [f"Sluice is ready at {url} (probes and metrics: {admin})"]
+    if key is not None:
+        secret = key.read_text().strip()
+        headers = f"-H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json'"
+        event = '{"event_type": "log", "event_name": "hello"}'
+        lines += [f"Its first-run key, kept in {key}:", f"  {secret}"]
+        lines += ["Try it:", f"  curl -sS {url}/api/v1/ingest {headers} -d '{event}'"]
+    return "\n" + "".join(f"{line}\n\n" for line in lines)
+
+
+def serve_admin(settings: Settings, monitor: Monitor, listener: socket.socket) -> None:
+    """Serve the admin port until this process ends."""
+    admin = Admin(settings, monitor.shared, monitor.workers, monitor.archive)
+    # ident: no Server header.
+    server = create_server(admin, sockets=[listener], threads=4, ident=None)
+    threading.Thread(target=server.run, name="admin", daemon=True).start()
+
+
+def readiness(latched: bool, awake: Sequence[WorkerReport], store: Reason | None) -> Reason:
+    """Ready, or why not. `awake`: workers whose heart beats; `store`: why the store can not be used.
+
+    Once it was ready (`latched`) only a fault of this Pod counts: without any ready Pod a Service answers nothing at all.
+    """
+    if not awake:
+        return "workers_dead" if latched else "starting"
+    if latched:
+        return "ready"
+    if store is not None:
+        return store
+    return "ready" if all(report.loaded for report in awake) else "keyset_missing"
+
+
+class Monitor:
+    """Looks after the parts twice a second, in a thread of its own. `on_ready` is called once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: SharedState,
+        duties: Duties,
+        server: embedded.Owned | None,
+        on_ready: Callable[[], object],
+    ) -> None:
+        self.shared = shared
+        self.workers = Workers(shared)
+        self.archive = Archive(shared.path / "metrics")
+        self._duties = duties
+        self._server = server
+        self._on_ready = on_ready
+        self._latched = False
+        # Not the shared's, which says `draining` whatever is judged.
+        self._judged: Reason = shared.reason
+        self._stop = threading.Event()
+        self._patience = min(WORKERS_DEAD, settings.heartbeat_timeout)
+        self._threads = [threading.Thread(target=self._run, name="monitor", daemon=True)]
+        self._threads += [
+            threading.Thread(target=duty, args=(self._stop,), name="background", daemon=True) for duty in duties.background
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(PATIENCE)
+        self._duties.close()
+
+    def tick(self) -> None:
+        """One round. A duty that fails is told in the log and tried again in the next."""
+        for duty in (self.archive.sweep, self._revive, self._judge):
+            try:
+                duty()
+            except Exception:
+                log.exception("monitor.failed", duty=duty.__name__)
+
+    def _run(self) -> None:
+        self.tick()
+        while not self._stop.wait(TICK):
+            self.tick()
+
+    def _revive(self) -> None:
+        if self._server is not None:
+            self._server.revive()
+
+    def _judge(self) -> None:
+        store = None if self._latched else self._store()
+        awake = live(self.workers.reports(), time.monotonic(), self._patience)
+        reason = readiness(self._latched, awake, store)
+        if reason != self._judged:
+            log.info("readiness", reason=reason)
+        self._judged = reason
+        self.shared.tell(reason)
+        if reason == "ready" and not self._latched:
+            self._latched = True
+            self._on_ready()
+
+    def _store(self) -> Reason | None:
+        try:
+            self._duties.check()
+        except errors.StoreUnavailable as error:
+            return known(error.reason)
+        return None

@@ -1,0 +1,168 @@
+"""gunicorn's threaded worker with four promises more: a read ends at a deadline, a client that does not read its response
+is let go, while the service drains every response carries `Connection: close`, and a worker that is to be replaced (MAX_REQUESTS)
+goes only when no client counts on a connection to it any more. Written against gunicorn 27.0: workers/gthread.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import math
+import secrets
+import selectors
+import socket
+import struct
+import sys
+import time
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+from gunicorn import util
+from gunicorn.http.message import Request
+from gunicorn.workers import gthread
+from structlog.contextvars import clear_contextvars
+
+from sluice import errors
+from sluice.http import problems
+from sluice.server.body import DeadlineUnreader, GunicornBody, wait
+from sluice.server.worker_state import SharedState
+
+log = structlog.get_logger()
+
+# How long one send() may make no progress, in seconds.
+SEND_TIMEOUT = 30
+
+
+class Process:
+    """`worker`: the one that this process is."""
+
+    worker: SluiceWorker | None = None
+
+
+def stopping() -> bool:
+    """Whether this worker takes no more requests: a drain, or it is about to be replaced (MAX_REQUESTS). It waits for what is in
+    flight for GRACEFUL_TIMEOUT seconds."""
+    return Process.worker is not None and not Process.worker.alive
+
+
+class Connection(gthread.TConn):  # type: ignore[misc]
+    """A connection whose reads end at a deadline, and whose writes end when the client does not read. `body`: of its request."""
+
+    body: GunicornBody | None = None
+
+    def init(self) -> None:
+        if not self.initialized:
+            super().init()
+            self.parser.unreader = DeadlineUnreader(self.sock)
+            self.parser.unreader.set_deadline(self.header_timeout)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_TIMEOUT, 0))
+
+    def begin(self, header_timeout: float) -> None:
+        """Before the headers of a request are read, which may take `header_timeout` seconds."""
+        self.header_timeout = header_timeout
+        if self.initialized:
+            self.parser.unreader.set_deadline(header_timeout)
+            self.parser.unreader.in_body = False
+
+    def close(self, graceful: bool = False) -> None:
+        """At once: gunicorn lingers here, on the thread that accepts, where one client would hold up all others for 2 s.
+        The threads that serve did it before (SluiceWorker.handle)."""
+        util.close(self.sock)
+
+
+def write_problem(sock: socket.socket, status: int, reason: str, _message: str) -> None:
+    """gunicorn's own refusals (not HTTP, too long a line) as problem details too (RFC 9457), without a word of the client's."""
+    problem = errors.ApiError("this is not HTTP as it can be taken here", error="invalid_request")
+    problem.status, problem.title = status, reason
+    body = problems.document(problem, secrets.token_hex(16))
+    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: {problems.PROBLEM}\r\n"
+    util.write_nonblock(sock, head.encode("latin1") + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
+class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
+    """`shared` and `header_timeout` (seconds) are set after the fork, by gunicorn_conf.post_fork."""
+
+    shared: SharedState | None = None
+    header_timeout: float = 10.0
+    alive: bool
+    max_requests: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # gunicorn would end it two seconds after that request, and close what clients keep for longer.
+        self._enough = self.max_requests
+        self.max_requests = sys.maxsize
+        self._leaves_at = math.inf
+        # Connections with a request under way that has not been told `Connection: close`.
+        self._kept: set[gthread.TConn] = set()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it has had its MAX_REQUESTS: every response says `Connection: close` until no connection is kept."""
+        return self._leaves_at < math.inf
+
+    def notify(self) -> None:
+        """Called by the main loop after each event, and once a second."""
+        super().notify()
+        if self.alive and self.leaving and self._is_free():
+            log.info("worker.replaced")
+            self.alive = False
+
+    def _is_free(self) -> bool:
+        """Whether no client counts on a connection, or none that does can any more."""
+        return not (self._kept or self.keepalived_conns) or time.monotonic() > self._leaves_at
+
+    def init_process(self) -> None:
+        Process.worker = self
+        super().init_process()
+
+    def accept(self, listener: socket.socket) -> None:
+        """As gunicorn's, but a connection gets a thread only when it says something: there each may wait 5 s in one."""
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        conn = Connection(self.cfg, sock, address, listener.getsockname())
+        conn.data_ready = wait(sock, 0)
+        if conn.data_ready:
+            self.enqueue_req(conn)
+            return
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(sock, selectors.EVENT_READ, functools.partial(self.on_pending_socket_readable, conn))
+
+    def handle(self, conn: Connection) -> object:
+        # What gunicorn logs before our application sees the request would carry the ids of this thread's last one.
+        clear_contextvars()
+        self._kept.add(conn)
+        conn.begin(self.header_timeout)
+        result = super().handle(conn)
+        if result is False and not (conn.body and conn.body.finished()):
+            util.close_graceful(conn.sock)
+        conn.body = None
+        return result
+
+    def finish_request(self, conn: Connection, fs: Future[object]) -> None:
+        super().finish_request(conn, fs)
+        self._kept.discard(conn)
+
+    def handle_request(self, req: Request, conn: Connection) -> object:
+        req.body = conn.body = GunicornBody(req, conn.parser.unreader)
+        conn.parser.unreader.in_body = True
+        if self.nr + 1 >= self._enough and not self.leaving:
+            # Whoever says nothing for so long finds the connection closed anyway.
+            self._leaves_at = time.monotonic() + self.cfg.keepalive + 1
+            log.info("worker.to_be_replaced", requests=self._enough, within_seconds=self.cfg.keepalive + 1)
+        if self.leaving or (self.shared is not None and self.shared.draining):
+            # No room for idle connections is what makes gunicorn say `Connection: close`; the application's own it drops.
+            self.max_keepalived = -1
+            self._kept.discard(conn)
+        try:
+            return super().handle_request(req, conn)
+        except BlockingIOError as error:
+            # SO_SNDTIMEO. To gunicorn it looks like a client that left, which is nothing to log.
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from error

@@ -1,0 +1,217 @@
+"""How the processes of one `serve` meet: two flags that every request reads, and a report of each worker once a second.
+
+The parent makes the folder (mode 0700) and hands its path down as SLUICE_RUN_DIR:
+
+    state            two bytes, mapped into every process: draining, and why the service is not ready
+    workers/PID.json the newest WorkerReport of that worker
+    metrics/         PROMETHEUS_MULTIPROC_DIR (sluice.metrics)
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import structlog
+
+from sluice import keyring
+
+log = structlog.get_logger()
+
+Reason = Literal[
+    "starting",
+    "database_unreachable",
+    "login_refused",
+    "password_file_missing",
+    "tls_refused",
+    "too_many_connections",
+    "database_read_only",
+    "schema_behind",
+    "not_durable",
+    "keyset_missing",
+    "workers_dead",
+    "draining",
+    "ready",
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+READY = REASONS.index("ready")
+# Offsets in the state file. One byte each: written and read at once, so no lock.
+DRAINING, REASON, SIZE = 0, 1, 2
+BEAT = 1.0
+
+
+class WorkerReport(msgspec.Struct, frozen=True):
+    """What a worker tells once a second. `beat`: time.monotonic(), the same clock in every process of a machine.
+
+    `loaded`: every source of keys was read at least once. `last_used`, `last_refused`: RFC 3339 by `keyId/version`.
+    """
+
+    pid: int
+    beat: float
+    loaded: bool
+    revision: str | None = None
+    entries: int = 0
+    loaded_at: str | None = None
+    last_used: dict[str, str] = {}
+    last_refused: dict[str, str] = {}
+
+
+class SharedState:
+    """`path`: the run dir; what is missing in it is made."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reports = path / "workers"
+        self._reports.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._state = mapped(path / "state")
+
+    @property
+    def draining(self) -> bool:
+        return self._state[DRAINING] != 0
+
+    @property
+    def ready(self) -> bool:
+        return self._state[REASON] == READY and self._state[DRAINING] == 0
+
+    @property
+    def reason(self) -> Reason:
+        return "draining" if self.draining else REASONS[self._state[REASON]]
+
+    def drain(self) -> None:
+        """From now on not ready, for good: whatever `tell` says later."""
+        self._state[DRAINING] = 1
+
+    def tell(self, reason: Reason) -> None:
+        self._state[REASON] = REASONS.index(reason)
+
+    def report(self, report: WorkerReport) -> None:
+        """Replace this worker's report in one step: a reader sees the old one or the new one."""
+        new = self._reports / f"{report.pid}.new"
+        new.write_bytes(msgspec.json.encode(report))
+        new.replace(self._reports / f"{report.pid}.json")
+
+    def reports(self) -> list[WorkerReport]:
+        return [msgspec.json.decode(path.read_bytes(), type=WorkerReport) for path in sorted(self._reports.glob("*.json"))]
+
+    def forget(self, pid: int) -> None:
+        for suffix in ("json", "new"):
+            (self._reports / f"{pid}.{suffix}").unlink(missing_ok=True)
+
+
+def mapped(path: Path) -> mmap.mmap:
+    """The state file, shared by every process that opens it; made with zeros: not draining, starting."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(descriptor, SIZE)
+        return mmap.mmap(descriptor, SIZE)
+    finally:
+        os.close(descriptor)
+
+
+def known(reason: str) -> Reason:
+    """`reason` when it is one of ours, and database_unreachable for any other that a store may give."""
+    return next((ours for ours in REASONS if ours == reason), "database_unreachable")
+
+
+def live(reports: Iterable[WorkerReport], now: float, timeout: float) -> list[WorkerReport]:
+    """The reports of workers whose heart beat in the last `timeout` seconds."""
+    return [report for report in reports if now - report.beat <= timeout]
+
+
+def exists(pid: int) -> bool:
+    """Whether there is a process `pid` (a dead one that its parent has not fetched yet counts)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Workers:
+    """The parent's view of its workers. It remembers when keys were used, or refused, by workers that are gone."""
+
+    def __init__(self, shared: SharedState, exists: Callable[[int], bool] = exists) -> None:
+        self._shared = shared
+        self._exists = exists
+        self._used: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
+        # The monitor sweeps while requests to the admin port read.
+        self._lock = threading.Lock()
+
+    def reports(self) -> list[WorkerReport]:
+        """The newest report of each worker that is there, hung ones included: they may answer again."""
+        with self._lock:
+            found = self._shared.reports()
+            for report in found:
+                if not self._exists(report.pid):
+                    self._used = newest([self._used, report.last_used])
+                    self._refused = newest([self._refused, report.last_refused])
+                    self._shared.forget(report.pid)
+            return [report for report in found if self._exists(report.pid)]
+
+    def last_used(self, reports: Sequence[WorkerReport]) -> dict[str, str]:
+        return newest([self._used, *(report.last_used for report in reports)])
+
+    def last_refused(self, reports: Sequence[WorkerReport]) -> dict[str, str]:
+        return newest([self._refused, *(report.last_refused for report in reports)])
+
+
+def newest(uses: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Of each name its latest time; RFC 3339 in UTC to the second sorts as text."""
+    merged: dict[str, str] = {}
+    for use in uses:
+        for name, at in use.items():
+            merged[name] = max(at, merged.get(name, at))
+    return merged
+
+
+class Heartbeat:
+    """A worker's thread that polls the key set and reports, once a second. Start it after the fork."""
+
+    def __init__(self, shared: SharedState, keys: keyring.Keyring) -> None:
+        self._shared = shared
+        self._keys = keys
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """The first beat comes before this returns: no worker answers before it has told what keys it knows."""
+        self.beat()
+        threading.Thread(target=self._run, name="heart", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def beat(self) -> None:
+        """Nothing that goes wrong here ends the heart, and a key set that can not be polled does not stop the report."""
+        for duty in (self._keys.poll, self._report):
+            try:
+                duty()
+            except Exception:
+                log.exception("heart.failed", duty=duty.__name__)
+
+    def _report(self) -> None:
+        keys = self._keys
+        self._shared.report(
+            WorkerReport(
+                pid=os.getpid(),
+                beat=time.monotonic(),
+                loaded=keys.loaded,
+                revision=keys.revision,
+                entries=keys.entries,
+                loaded_at=keyring.rfc3339(keys.loaded_at) if keys.loaded_at else None,
+                last_used=keys.last_used(),
+                last_refused=keys.last_refused(),
+            )
+        )
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT):
+            self.beat()

@@ -1,0 +1,1 @@
+"""The PostgreSQL store: the only package that speaks to psycopg and yoyo."""

@@ -1,0 +1,111 @@
+"""Where driver errors become ours. Nothing of a driver's text goes further: it may hold values of a client."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+import structlog
+from psycopg import errors as pg
+
+from sluice import errors
+
+log = structlog.get_logger()
+
+# PostgreSQL's appendix A, by class or code.
+SCHEMA = (
+    pg.UndefinedTable,
+    pg.UndefinedColumn,
+    pg.InvalidSchemaName,
+    pg.InsufficientPrivilege,
+    pg.UndefinedFunction,
+    pg.UndefinedObject,
+)
+CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
+LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName)
+DEMOTED = pg.ReadOnlySqlTransaction
+LATER = (pg.SerializationFailure, pg.DeadlockDetected)
+# A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
+# they are all "unreachable".
+SAID = {
+    "login_refused": r"authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in"
+    r'|(?:role|database) ".*" does not exist|permission denied for database',
+    "too_many_connections": "too many connections|too many clients|remaining connection slots",
+    "database_read_only": "session is read-only|hot standby mode",
+    "tls_refused": "certificate|SSL error: (?!unexpected eof)|SSL was required",
+}
+# A login that the server, or a proxy before it, took and then ended.
+ENDED = re.compile("closed the connection unexpectedly|terminating connection|reset by peer", re.IGNORECASE)
+
+
+class Repeats:
+    """What was told a moment ago need not be told again: a store that waits for its schema asks twice a second."""
+
+    def __init__(self, pause: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pause, self._clock = pause, clock
+        self._told: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def news(self, what: str) -> bool:
+        """Whether `what`, one of a closed list of words, was not told in the last `pause` seconds."""
+        now = self._clock()
+        with self._lock:
+            if now - self._told.get(what, -self._pause) < self._pause:
+                return False
+            self._told[what] = now
+            return True
+
+
+repeats = Repeats()
+
+
+class Interrupted(errors.StoreUnavailable):
+    """The connection or transaction was lost. Nobody knows whether it was committed, so only what is safe is repeated."""
+
+
+def ours(error: psycopg.Error) -> errors.StoreError:
+    """Our error for the driver's."""
+    if isinstance(error, CONTENT):
+        return errors.RecordsRefused(type(error).__name__)
+    if isinstance(error, LATER) or is_lost(error):
+        return Interrupted(reason_of(error))
+    reason = reason_of(error)
+    if repeats.news(type(error).__name__):
+        # Before the migration a schema that is behind is no fault.
+        tell = log.info if reason == "schema_behind" else log.error
+        tell("store.error", cause=type(error).__name__, sqlstate=error.sqlstate, reason=reason)
+    return errors.StoreUnavailable(reason)
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection is gone: no SQLSTATE at all, or the server saying good-bye (class 57P)."""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
+        error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    )
+
+
+def was_ended(error: psycopg.Error) -> bool:
+    """Whether a connection that could not be made was ended by the other side, which therefore is there."""
+    return ENDED.search(str(error)) is not None
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """One of a closed list of words."""
+    if isinstance(error, SCHEMA):
+        return "schema_behind"
+    if isinstance(error, LOGIN):
+        return "login_refused"
+    if isinstance(error, DEMOTED):
+        return "database_read_only"
+    if isinstance(error, pg.QueryCanceled):
+        return "query_timeout"
+    if isinstance(error, pg.DiskFull | pg.OutOfMemory):
+        return "database_full"
+    if isinstance(error, pg.TooManyConnections):
+        return "too_many_connections"
+    if error.sqlstate is None:
+        return next((reason for reason, words in SAID.items() if re.search(words, str(error))), "database_unreachable")
+    return "database_unreachable" if is_lost(error) else "database_busy" if isinstance(error, LATER) else "database_error"

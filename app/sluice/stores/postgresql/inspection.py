@@ -1,0 +1,56 @@
+"""A look at a database for `sluice doctor`: one short connection, nothing is changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+import psycopg
+
+from sluice import errors
+from sluice.stores.postgresql import errors as driver_errors
+from sluice.stores.postgresql.login import Login
+from sluice.stores.postgresql.statements import APPLIED, DURABLE
+from sluice.stores.postgresql.store import migrations
+
+
+class ServerFacts(msgspec.Struct, frozen=True):
+    """What a look at the database found. `missing`: migrations that are not applied."""
+
+    version: int
+    durable: bool
+    missing: list[str]
+    clock: datetime
+    role_may_ddl: bool
+
+
+FACTS = """
+SELECT current_setting('server_version_num')::int, now(),
+    coalesce(has_schema_privilege(to_regnamespace('sluice')::oid, 'CREATE'), false),
+    to_regclass('sluice._yoyo_migration') IS NOT NULL
+"""
+
+
+def inspect(login: Login) -> ServerFacts:
+    """Raises errors.StoreUnavailable with the reason."""
+    try:
+        with psycopg.connect(**login(), autocommit=True) as connection:
+            return facts(connection)
+    except psycopg.Error as error:
+        raise driver_errors.ours(error) from error
+
+
+def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
+    row = connection.execute(FACTS).fetchone()
+    durable = connection.execute(DURABLE).fetchone()
+    if row is None or durable is None:
+        raise errors.StoreUnavailable("database_error")
+    version, clock, may_ddl, has_schema = row
+    applied = {name[0] for name in connection.execute(APPLIED)} if has_schema else set()
+    return ServerFacts(
+        version=version,  # type: ignore[arg-type]
+        durable="off" not in durable,
+        missing=sorted(set(migrations()) - applied),
+        clock=clock,  # type: ignore[arg-type]
+        role_may_ddl=bool(may_ddl),
+    )

@@ -1,0 +1,154 @@
+"""Every SQL statement of the PostgreSQL store, by name. Values are parameters; only our own names are put into text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import sql
+
+from sluice.filters import Filter, Match
+
+# Whether a commit survives a crash: none of them may be off.
+DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
+
+# What a session of ours needs.
+OPEN = "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', %(timeout)s, false)"
+
+# `ord` is the place in the request: ids follow it although the rows are sorted by event_id, and they are sorted so that two
+# requests with the same events take their locks in the same order.
+INSERT = """
+WITH step AS MATERIALIZED (SELECT nextval('sluice.events_id_seq') AS base),
+stored AS (
+    INSERT INTO sluice.events (id, event_id, "timestamp", event_type, event_name, properties, device_info, user_id, session_id,
+        app_version, source, sequence_number, priority, key_id, fingerprint, content, created_at)
+    SELECT step.base + r.ord, r.event_id, coalesce(r."timestamp", %(at)s), r.event_type, r.event_name,
+        coalesce(r.properties, '{}'), coalesce(r.device_info, '{}'), r.user_id, r.session_id,
+        r.app_version, r.source, r.sequence_number, coalesce(r.priority, 'normal'), r.key_id, r.fingerprint,
+        decode(r.content, 'hex'), %(at)s
+    FROM step, jsonb_to_recordset(%(rows)s) AS r(ord integer, event_id text, "timestamp" timestamptz, event_type text,
+        event_name text, properties jsonb, device_info jsonb, user_id text, session_id text, app_version text, source text,
+        sequence_number bigint, priority text, key_id text, fingerprint text, content text)
+    ON CONFLICT (event_id) DO NOTHING
+    RETURNING id
+)
+SELECT (SELECT base FROM step), count(*), CASE WHEN count(*) < %(count)s THEN array_agg(id) END FROM stored
+"""
+
+STORED = "SELECT event_id, id, encode(content, 'hex') FROM sluice.events WHERE event_id = ANY(%s)"
+
+CLAIM_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+# Retention may be behind.
+DROP_OLD_CLAIM = "DELETE FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s AND created_at <= %s"
+CLAIM = "SELECT request, outcomes::text, body FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s"
+KEEP_CLAIM = """
+INSERT INTO sluice.idempotency_keys (key_id, idempotency_key, request, outcomes, created_at) VALUES (%s, %s, %s, %s, %s)
+"""
+
+CURSOR_SECRET = "SELECT secret FROM sluice.cursor_secret"  # noqa: S105 - a statement, not a secret
+APPLIED = "SELECT migration_id FROM sluice._yoyo_migration"
+UNLOGGED = """
+SELECT count(*) FROM pg_class
+WHERE relnamespace = 'sluice'::regnamespace AND relkind IN ('r', 'p') AND relpersistence <> 'p'
+"""
+
+# ANY(ARRAY()) instead of IN: each row is found by its key, where a join may be planned as a scan of the table for every step.
+PURGE_EVENTS = """
+DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(
+    SELECT event_id FROM sluice.events WHERE "timestamp" < %(before)s ORDER BY "timestamp", id LIMIT %(limit)s
+))
+"""
+PURGE_CLAIMS = """
+DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (
+    SELECT key_id, idempotency_key FROM sluice.idempotency_keys WHERE created_at < %(before)s ORDER BY created_at LIMIT %(limit)s
+)
+"""
+# One pod at a time removes. The lock belongs to the transaction, so a dead pod holds nothing.
+RETENTION_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
+
+LOG = """json_build_object(
+    'id', id, 'event_id', event_id, 'timestamp', "timestamp", 'event_type', event_type, 'event_name', event_name,
+    'properties', properties, 'user_id', user_id, 'session_id', session_id, 'app_version', app_version,
+    'device_info', device_info, 'source', source, 'sequence_number', sequence_number, 'priority', priority,
+    'key_id', key_id, 'fingerprint', fingerprint, 'created_at', created_at, 'processed_at', processed_at)::text"""
+
+GET = sql.SQL("SELECT {} FROM sluice.events WHERE event_id = %s").format(sql.SQL(LOG))
+
+ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'sluice.events'::regclass"
+COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM sluice.events LIMIT %s) AS counted"
+FIGURES = """
+WITH recent AS MATERIALIZED (
+    SELECT event_type, session_id, created_at, processed_at FROM sluice.events
+    WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC, id DESC LIMIT %(cap)s
+), hour AS MATERIALIZED (SELECT * FROM recent WHERE created_at > %(now)s - interval '1 hour')
+SELECT (SELECT count(*) FROM hour), (SELECT count(*) FROM recent),
+    (SELECT avg(extract(epoch FROM processed_at - created_at) * 1000)::float8 FROM hour),
+    (SELECT (count(*) FILTER (WHERE event_type = 'error') * 100.0 / nullif(count(*), 0))::float8 FROM hour),
+    (SELECT count(DISTINCT session_id) FROM hour WHERE created_at > %(now)s - interval '30 minutes'),
+    (SELECT coalesce(json_agg(json_build_object('event_type', event_type, 'count', n) ORDER BY n DESC, event_type), '[]')::text
+        FROM (SELECT event_type, count(*) AS n FROM recent GROUP BY event_type) AS types),
+    (SELECT coalesce(json_agg(json_build_object('minute', minute, 'count', n) ORDER BY minute), '[]')::text
+        FROM (SELECT date_trunc('minute', created_at) AS minute, count(*) AS n FROM hour GROUP BY 1) AS minutes)
+"""
+
+NULLABLE = ("user_id", "session_id", "app_version", "source")
+TIMES = ("created_at", "timestamp")
+
+
+def page(query: Filter, after: tuple[str, int] | None) -> tuple[sql.Composed, list[Any]]:
+    """One page: rows of (sort value as text, id, event as JSON text), and one more, which tells whether another page follows.
+
+    `after`: sort value and id of the last row of the page before.
+    """
+    conditions, values = where(query.matches)
+    direction = sql.SQL("DESC" if query.descending else "ASC")
+    key = sort_key(query.sort_by)
+    if after is not None:
+        compare = sql.SQL("<" if query.descending else ">")
+        cast = sql.SQL({**dict.fromkeys(TIMES, "timestamptz"), "id": "bigint"}.get(query.sort_by, "text"))
+        conditions.append(sql.SQL("({}, e.id) {} (%s::{}, %s)").format(key, compare, cast))
+        values.extend(after)
+    text = sql.SQL(
+        "SELECT {key}::text AS sort_value, id AS row_id, {log} AS log FROM sluice.events AS e {where}"
+        " ORDER BY {key} {direction}, e.id {direction} LIMIT %s OFFSET %s"
+    ).format(key=key, log=sql.SQL(LOG), where=joined(conditions), direction=direction)
+    return text, [*values, query.page_size + 1, 0 if after else query.offset]
+
+
+def count(query: Filter, cap: int) -> tuple[sql.Composed, list[Any]]:
+    """How many rows the filter has, counting no further than `cap` + 1."""
+    conditions, values = where(query.matches)
+    text = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM sluice.events AS e {} LIMIT %s) AS counted").format(joined(conditions))
+    return text, [*values, cap + 1]
+
+
+def where(matches: Sequence[Match]) -> tuple[list[sql.Composable], list[Any]]:
+    conditions: list[sql.Composable] = []
+    values: list[Any] = []
+    for match in matches:
+        column = sql.Identifier("e", match.column)
+        operator = sql.SQL(match.operator)
+        if match.path:
+            conditions.append(sql.SQL("{} #>> %s::text[] {} %s").format(column, operator))
+            values.append(list(match.path))
+        else:
+            conditions.append(sql.SQL("{} {} %s").format(column, operator))
+        values.append(match.value)
+    return conditions, values
+
+
+def joined(conditions: Sequence[sql.Composable]) -> sql.Composable:
+    return sql.SQL("WHERE ") + sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("")
+
+
+def sort_key(column: str) -> sql.Composable:
+    """What rows are sorted by: text by its bytes, so that a cursor means the same under every locale; null as empty text.
+
+    Qualified, for a bare name in ORDER BY would mean the output column: text, and past every index.
+    """
+    name = sql.Identifier("e", column)
+    if column in (*TIMES, "id", "event_id"):
+        return name
+    if column in NULLABLE:
+        return sql.SQL("coalesce({}, '') COLLATE \"C\"").format(name)
+    return sql.SQL('{} COLLATE "C"').format(name)

@@ -1,0 +1,31 @@
+"""What the border between driver and service tells in the log."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from sluice.stores.postgresql.errors import Repeats, was_ended
+
+
+def test_the_same_fault_is_told_once_in_its_pause() -> None:
+    now = [100.0]
+    repeats = Repeats(10, lambda: now[0])
+    assert [repeats.news("UndefinedTable"), repeats.news("UndefinedTable"), repeats.news("DiskFull")] == [True, False, True]
+    now[0] = 110.0
+    assert repeats.news("UndefinedTable")
+
+
+@pytest.mark.parametrize(
+    ("said", "ended"),
+    [
+        ("connection failed: server closed the connection unexpectedly", True),
+        ("connection failed: FATAL:  terminating connection due to administrator command", True),
+        ("consuming input failed: Connection reset by peer", True),
+        ("connection failed: Connection refused", False),
+        ("connection failed: FATAL:  the database system is shutting down", False),
+        ("connection timeout expired", False),
+    ],
+)
+def test_a_login_that_was_ended_is_told_from_one_that_found_nobody(said: str, ended: bool) -> None:
+    assert was_ended(psycopg.OperationalError(said)) is ended

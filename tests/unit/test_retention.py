@@ -1,0 +1,105 @@
+"""The janitor: what goes, when, in which steps, and what stops it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from sluice import errors, retention
+from sluice.stores import Store
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DEADLINE = 10.0
+STEP = retention.STEP
+
+
+class Purged:
+    """A store that only purges: what it answers, and what it was asked. A real one is purged in tests/integration."""
+
+    def __init__(self, answers: Sequence[int | Exception]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[datetime, datetime, int]] = []
+        self.empty = threading.Event()
+
+    def purge(self, before: datetime, answers_before: datetime, limit: int) -> int:
+        self.asked.append((before, answers_before, limit))
+        if not self.answers:
+            self.empty.set()
+            return 0
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def of(store: Purged, retention_days: int | None = 30) -> retention.Sweeper:
+    return retention.Sweeper(cast(Store, store), retention_days, lambda: NOW)
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PAUSE", 0.0)
+    monkeypatch.setattr(retention, "ROUND", 0.001)
+
+
+def test_events_go_an_hour_after_they_are_refused_and_answers_after_a_day() -> None:
+    store = Purged([0])
+    of(store).step()
+    assert store.asked == [(NOW - timedelta(days=30, hours=1), NOW - timedelta(hours=24), STEP)]
+
+
+@pytest.mark.parametrize("days", [None, 700_000])
+def test_without_a_retention_or_with_centuries_of_it_only_answers_go(days: int | None) -> None:
+    store = Purged([0])
+    of(store, days).step()
+    before, answers_before, _ = store.asked[0]
+    assert before.year < 200
+    assert answers_before == NOW - timedelta(hours=24)
+
+
+SWEEPS = {
+    "nothing to do": ([0], 0, 1),
+    "less than a step": ([5], 5, 1),
+    "a step and nothing": ([STEP, 0], STEP, 2),
+    "steps and a rest": ([STEP, STEP, STEP, 7, STEP], 3 * STEP + 7, 4),
+}
+
+
+@pytest.mark.parametrize(("answers", "removed", "steps"), SWEEPS.values(), ids=SWEEPS)
+def test_a_sweep_goes_on_until_a_step_is_not_full(answers: list[int], removed: int, steps: int) -> None:
+    store = Purged(answers)
+    assert of(store).sweep(threading.Event()) == removed
+    assert len(store.asked) == steps
+
+
+def test_a_stop_ends_a_sweep_after_the_step_under_way() -> None:
+    store, stop = Purged([STEP] * 100), threading.Event()
+    stop.set()
+    assert of(store).sweep(stop) == STEP
+
+
+def test_a_janitor_that_is_stopped_does_nothing_more() -> None:
+    store, stop = Purged([STEP]), threading.Event()
+    stop.set()
+    of(store).run(stop)
+    assert store.asked == []
+
+
+def test_a_store_that_is_away_is_waited_for() -> None:
+    store, stop = Purged([errors.StoreUnavailable("login_refused"), STEP, 3]), threading.Event()
+    with capture_logs() as logs:
+        thread = threading.Thread(target=of(store).run, args=(stop,))
+        thread.start()
+        assert store.empty.wait(DEADLINE)
+        stop.set()
+        thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert [(entry["event"], entry.get("reason"), entry.get("events")) for entry in logs] == [
+        ("retention.waits", "login_refused", None),
+        ("retention.removed", None, STEP + 3),
+    ]
