@@ -113,7 +113,7 @@ def test_without_any_key_it_says_how_to_give_one(service: Service) -> None:
 
 def test_a_key_file_that_is_not_there_is_told(service: Service) -> None:
     done = checked(service, key=None, SLUICE_API_KEY_FILE="/nowhere/key")
-    assert (done.exit_code, "can not be read from /nowhere/key" in done.stderr) == (1, True)
+    assert (done.exit_code, "cannot be read from /nowhere/key" in done.stderr) == (1, True)
 
 
 def test_a_key_is_not_taken_as_an_argument(service: Service) -> None:

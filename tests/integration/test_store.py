@@ -305,7 +305,7 @@ BODIES_OF_THE_RELEASE_BEFORE = {
     "batch": (
         b"""{"success": true, "message": "2 of 3 events stored", "data": {"total_received": 3, "created": 2,
         "duplicate": 0, "conflict": 0, "invalid": 1, "failed": 0, "results": [{"index": 1, "event_id": "b", "status": "invalid",
-        "error": "validation_error", "reason": "missing_field", "pointer": "/event_name", "detail": "x", "retryable": false}]}}""",
+        "error": "validation_error", "reason": "missing_field", "pointer": "/event_name", "retryable": false}]}}""",
         [("created", None, None), ("invalid", "b", None), ("created", None, None)],
     ),
 }

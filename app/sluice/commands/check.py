@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from sluice import check as checks
-from sluice import client
-from sluice.check import Caller, Check
-from sluice.client import ClientError
-from sluice.commands import import_
+from sluice.client import check as checks
+from sluice.client import http
+from sluice.client.check import Check
+from sluice.client.http import ClientError
+from sluice.commands.peer import key_options
 from sluice.doctor import Finding
 
 
@@ -25,16 +25,7 @@ Examples:
 )
 @click.argument("url", envvar="SLUICE_URL", default="http://127.0.0.1:8080")
 @click.option("--no-key", is_flag=True, help="Check only that it is ready and that an event without a key is refused.")
-@click.option("--api-key", envvar="SLUICE_API_KEY", hidden=True, callback=import_.not_as_argument)
-@click.option(
-    "--api-key-file",
-    "key_file",
-    envvar="SLUICE_API_KEY_FILE",
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="File that holds the key. Default: SLUICE_API_KEY, then DATA_DIR/first-run.key.",
-)
-@click.option("--data-dir", envvar="DATA_DIR", default=".sluice", hidden=True, type=click.Path(path_type=Path))
+@key_options
 @click.option(
     "--retry-for",
     default=checks.RETRY_FOR,
@@ -49,11 +40,10 @@ def check(url: str, no_key: bool, api_key: str | None, key_file: Path | None, da
     the event is not read back. Exits with 1 when a step failed.
     """
     try:
-        key = None if no_key else client.find_key(api_key, key_file, data_dir, url)
-        caller = Caller(url, key, retry_for, Waits().say)
+        key = None if no_key else http.find_key(api_key, key_file, data_dir, url)
+        steps = Check(checks.connect(url, key, retry_for=retry_for, on_wait=Waits().say), f"sluice-check-{uuid.uuid4()}")
     except ClientError as error:
         raise click.ClickException(error.detail) from error
-    steps = Check(caller, key, f"sluice-check-{uuid.uuid4()}")
     failed = False
     for finding in checks.findings(steps.without_key() if no_key else steps.with_key()):
         click.echo(line(finding))
@@ -72,7 +62,7 @@ class Waits:
     def __init__(self) -> None:
         self._said = ""
 
-    def say(self, why: str) -> None:
+    def say(self, why: str, _seconds: float) -> None:
         if why != self._said:
             self._said = why
             click.echo(f"waiting: {why}", err=True)

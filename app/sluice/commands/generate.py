@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from random import Random
 
 import click
-import msgspec
 
-from sluice import generator, importer
-from sluice.commands import import_
-from sluice.commands.import_ import Meter, Peer, Tally
+from sluice.client import generator, importer
+from sluice.client.http import encode
+from sluice.commands import peer as peers
+from sluice.commands.peer import Peer
+from sluice.commands.progress import Meter, Tally, send, shown
 
 AGAIN = "What was counted is stored; a second run sends events of its own."
-
-encode = msgspec.json.Encoder().encode
 
 
 @click.command(
@@ -28,8 +27,8 @@ Examples:
   sluice generate --as-reports --count 20
   sluice generate --stdout --seed 7 | head -3"""
 )
-@import_.peer_options
-@import_.batch_size_option
+@peers.peer_options
+@peers.batch_size_option
 @click.option("--count", default=1000, show_default=True, type=click.IntRange(min=1), help="How many in all.")
 @click.option("--rate", default=0.0, type=click.FloatRange(min=0), help="How many a second; 0, the default: as fast as possible.")
 @click.option(
@@ -63,7 +62,7 @@ def generate(
     else:
         # At most about a second's worth, so that a slow rate is not seen as rare bursts.
         size = min(batch_size, max(1, round(rate))) if rate else batch_size
-        import_.send(importer.batches(shop.items(numbers), size, tally.refuse), peer, tally, sent, AGAIN)
+        send(importer.batches(shop.items(numbers), size, tally.refuse), peer, tally, sent, AGAIN)
     raise SystemExit(1 if tally.not_stored else 0)
 
 
@@ -77,7 +76,7 @@ def print_all(shop: generator.Shop, numbers: Iterator[int], as_reports: bool) ->
 
 
 def send_reports(reports: Iterator[dict[str, str]], peer: Peer, tally: Tally, meter: Meter) -> None:
-    with import_.shown(tally, AGAIN), meter:
+    with shown(tally, AGAIN), meter:
         service = peer.client(meter.say)
         with contextlib.closing(service.deliver(service.send_report, reports)) as delivered:
             for _ in delivered:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.unit.client.script import SECRET, Answer, Service, Time, closed_port
 
-from sluice import check
-from sluice.check import Caller, Check
-from sluice.client import ClientError, Key
+from sluice.client import check, http
+from sluice.client.check import Check
+from sluice.client.http import ClientError, Key
 from sluice.doctor import Finding
 
-SECRET = "slk_test_" + "s" * 49
 KEY = Key(SECRET, "SLUICE_API_KEY")
-# Status, headers, content; None: the connection is dropped.
-Answer = tuple[int, dict[str, str], Any] | None
 
 
 def success(code: int = 200, **data: Any) -> Answer:
@@ -40,88 +34,17 @@ FOUND = success(event_id="e", event_name="sluice_check")
 WELL = [READY, whoami("ingest", "read"), CREATED, DUPLICATE, FOUND]
 
 
-class Service(ThreadingHTTPServer):
-    """Answers by `script`, one entry a request; keeps method, path and whether a key came in `requests`."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script: list[Answer] = []
-        self.requests: list[tuple[str, str, bool]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Service
-
-    def do_GET(self) -> None:
-        self.play()
-
-    def do_POST(self) -> None:
-        self.play()
-
-    def play(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self.server.requests.append((self.command, self.path, "Authorization" in self.headers))
-        answer = self.server.script.pop(0)
-        if answer is None:
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        status, headers, content = answer
-        text = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(text))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    with Service() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.waits: list[str] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
 Run = Callable[..., list[Finding]]
 
 
 @pytest.fixture
-def run(service: Service, time: Time) -> Run:
+def run(service: Service, time: Time, waits: list[str]) -> Run:
     """The findings of a check against a service that plays this script; all of it must be played."""
 
     def run(*script: Answer, key: Key | None = KEY, no_key: bool = False, url: str = "") -> list[Finding]:
         service.script = list(script)
-        caller = Caller(url or service.url, None if no_key else key, 5, time.waits.append, time.sleep, lambda: time.now)
-        steps = Check(caller, key, "e")
+        options = {"on_wait": lambda why, _seconds: waits.append(why), "sleep": time.sleep, "clock": time.clock}
+        steps = Check(check.connect(url or service.url, None if no_key else key, retry_for=5, **options), "e")
         found = list(check.findings(steps.without_key() if no_key else steps.with_key()))
         assert service.script == []
         return found
@@ -129,18 +52,23 @@ def run(service: Service, time: Time) -> Run:
     return run
 
 
+@pytest.fixture
+def waits() -> list[str]:
+    return []
+
+
+def asked(service: Service) -> list[tuple[str, str, bool]]:
+    """Method, path, and whether a key came."""
+    return [(request.method, request.path, "Authorization" in request.headers) for request in service.requests]
+
+
 def verdicts(findings: list[Finding]) -> list[str]:
     return [finding.verdict for finding in findings]
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def test_a_service_that_works_is_asked_five_times_and_gets_the_key_each_time(run: Run, service: Service) -> None:
     assert verdicts(run(*WELL)) == ["ok"] * 5
-    assert service.requests == [
+    assert asked(service) == [
         ("GET", "/readiness", True),
         ("GET", "/api/v1/whoami", True),
         ("POST", "/api/v1/ingest", True),
@@ -156,37 +84,40 @@ def test_a_key_that_may_not_read_is_fine_and_that_is_said(run: Run) -> None:
 
 def test_without_a_key_a_refusal_is_what_is_wanted(run: Run, service: Service) -> None:
     assert verdicts(run(READY, problem(401, "missing"), no_key=True)) == ["ok", "ok"]
-    assert service.requests == [("GET", "/readiness", False), ("POST", "/api/v1/ingest", False)]
+    assert asked(service) == [
+        ("GET", "/readiness", False),
+        ("POST", "/api/v1/ingest", False),
+    ]
 
 
 SICK: dict[str, tuple[list[Answer], str, str]] = {
     "schema behind": ([(503, {"Retry-After": "9"}, {"message": "schema_behind"})], "not ready: schema_behind", "sluice migrate"),
     "no key set": ([(503, {"Retry-After": "9"}, {"message": "keyset_missing"})], "keyset_missing", "KEYSET_FILE"),
-    "readiness broken": ([(500, {}, b"")], "not ready (500)", check.NOT_SLUICE),
+    "readiness broken": ([(500, {}, b"")], "not ready (500)", http.NOT_SLUICE),
     "key unknown": ([READY, problem(401, "unknown")], "from SLUICE_API_KEY is not taken (401 unknown)", "sluice keys check"),
     "key may read only": ([READY, whoami("read")], "scopes read", "a key with the scope ingest"),
-    "no Sluice": ([READY, (200, {}, b"<html>")], "not that of a Sluice service", "another as `sluice check URL`"),
-    "no API": ([READY, (404, {}, b"")], "not taken (404)", "another as `sluice check URL`"),
+    "no Sluice": ([READY, (200, {}, b"<html>")], "not that of a Sluice service", http.NOT_SLUICE),
+    "no API": ([READY, (404, {}, b"")], "not taken (404)", http.NOT_SLUICE),
     "limited": ([*WELL[:2], (429, {"Retry-After": "60"}, {})], "an event is not taken (429)", "raise the key's limit"),
     "store away": (
         [*WELL[:2], (503, {"Retry-After": "6"}, {"reason": "database_unreachable"})],
         "an event is not taken (503 database_unreachable)",
         "sluice doctor",
     ),
-    "known already": ([*WELL[:2], DUPLICATE], "a new event is answered as duplicate", check.NOT_SLUICE),
+    "known already": ([*WELL[:2], DUPLICATE], "a new event is answered as duplicate", http.NOT_SLUICE),
     "stored twice": ([*WELL[:3], CREATED], "answered as created when it comes again", "one database"),
     "conflict": ([*WELL[:3], problem(409, "duplicate_event")], "is not taken again (409", "so it is"),
-    "not to be found": ([*WELL[:4], (404, {}, b"")], "the event is not to be read (404)", check.NOT_SLUICE),
-    "another event": ([*WELL[:4], success(event_id="f", event_name="x")], "another event is read", check.NOT_SLUICE),
+    "not to be found": ([*WELL[:4], (404, {}, b"")], "the event cannot be read (404)", http.NOT_SLUICE),
+    "another event": ([*WELL[:4], success(event_id="f", event_name="x")], "another event is read", http.NOT_SLUICE),
 }
 
 
-@pytest.mark.parametrize(("script", "what", "mend"), SICK.values(), ids=SICK)
-def test_the_step_that_fails_is_the_last_and_names_its_mend(run: Run, script: list[Answer], what: str, mend: str) -> None:
+@pytest.mark.parametrize(("script", "what", "fix"), SICK.values(), ids=SICK)
+def test_the_step_that_fails_is_the_last_and_names_its_fix(run: Run, script: list[Answer], what: str, fix: str) -> None:
     found = run(*script)
     assert verdicts(found) == ["ok"] * (len(script) - 1) + ["failed"]
     assert what in found[-1].what
-    assert mend in found[-1].mend
+    assert fix in found[-1].mend
 
 
 @pytest.mark.parametrize(
@@ -207,10 +138,10 @@ def test_a_readiness_that_an_ingress_does_not_carry_is_a_warning(run: Run) -> No
     assert verdicts(run((404, {}, b""), *WELL[1:])) == ["warning", "ok", "ok", "ok", "ok"]
 
 
-def test_a_service_that_is_not_ready_yet_is_waited_for(run: Run, time: Time) -> None:
+def test_a_service_that_is_not_ready_yet_is_waited_for(run: Run, waits: list[str]) -> None:
     starting: Answer = (503, {}, {"ready": False, "message": "starting"})
     assert verdicts(run(starting, starting, *WELL)) == ["ok"] * 5
-    assert [why.partition(" answers ")[2] for why in time.waits] == ["503 starting"] * 2
+    assert [why.partition(" answers ")[2] for why in waits] == ["503 starting"] * 2
 
 
 def test_waiting_ends_at_the_deadline(run: Run, time: Time) -> None:
@@ -223,15 +154,15 @@ def test_an_event_whose_first_answer_was_lost_may_come_back_as_a_duplicate(run: 
     assert verdicts(run(*WELL[:2], None, DUPLICATE, DUPLICATE, FOUND)) == ["ok"] * 5
 
 
-def test_nobody_there_is_told_after_the_last_try(run: Run, time: Time) -> None:
+def test_nobody_there_is_reported_after_the_last_try(run: Run, waits: list[str]) -> None:
     found = run(url=f"http://127.0.0.1:{closed_port()}")
-    assert (verdicts(found), "Connection refused" in found[0].what, found[0].mend) == (["failed"], True, check.UNREACHABLE)
-    assert len(time.waits) == 10
+    assert (verdicts(found), "Connection refused" in found[0].what, found[0].mend) == (["failed"], True, http.UNREACHABLE)
+    assert len(waits) == 10
 
 
-def test_a_certificate_that_is_not_trusted_is_not_tried_again(run: Run, service: Service, time: Time) -> None:
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(run: Run, service: Service, waits: list[str]) -> None:
     found = run(url=service.url.replace("http", "https"))
-    assert (verdicts(found), "no trusted TLS" in found[0].what, time.waits) == (["failed"], True, [])
+    assert (verdicts(found), "no trusted TLS" in found[0].what, waits) == (["failed"], True, [])
 
 
 def test_a_redirect_is_not_followed_but_told(run: Run) -> None:
@@ -250,4 +181,4 @@ def test_what_a_service_says_reaches_the_terminal_without_the_key_and_without_es
 @pytest.mark.parametrize("url", ["foo", "ftp://a", "http://user@a", "http://a?b"])
 def test_an_address_that_can_not_be_used_is_refused(url: str) -> None:
     with pytest.raises(ClientError, match="must read http://HOST:PORT"):
-        Caller(url, None)
+        check.connect(url, None)

@@ -21,9 +21,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice import importer
-from sluice.commands.import_ import Meter, import_file
-from sluice.importer import Format, Importer, Input, Item, Refused
+from sluice.client import importer
+from sluice.client.importer import Format, Importer, Input, Item, Refused
+from sluice.commands.import_ import import_file
+from sluice.commands.progress import Meter
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SECRET = "slk_test_" + "s" * 49

@@ -15,9 +15,10 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner, Result
 
-from sluice import events, generator
+from sluice import events
+from sluice.client import generator
+from sluice.client.generator import FAILURES, Failure, Shop
 from sluice.commands.generate import generate
-from sluice.generator import FAILURES, Failure, Shop
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
@@ -203,7 +204,7 @@ def test_the_same_seed_prints_the_same_but_for_times_and_ids() -> None:
     assert first == second
 
 
-def test_a_service_that_is_away_is_told_with_the_mend() -> None:
+def test_a_service_that_is_away_is_reported_with_the_fix() -> None:
     result = run("--count", "1")
     assert result.exit_code == 1
     assert "start it with `make run`" in result.stderr

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tenacity
+from tests.unit.client.script import SECRET, Answer, Request, Service, Time, closed_port
 
-from sluice import client
-from sluice.client import Client, ClientError, Key
+from sluice.client import http
+from sluice.client.delivery import IngestClient
+from sluice.client.http import ClientError, Key
 
-SECRET = "slk_test_" + "s" * 49
 KEY = Key(SECRET, "SLUICE_API_KEY")
-Request = tuple[str, dict[str, str], bytes]
-Answer = tuple[int, dict[str, str], Any] | None
+# The default's pauses without their jitter, halved.
+BACKOFF = tenacity.wait_exponential(multiplier=0.1, max=5)
 
 
 def told(created: int = 0, results: tuple[dict[str, Any], ...] = (), **counts: int) -> Answer:
@@ -27,85 +27,14 @@ def told(created: int = 0, results: tuple[dict[str, Any], ...] = (), **counts: i
     return 201, {}, {"success": True, "data": {"created": created, **none, **counts, "results": results}}
 
 
-class Service(ThreadingHTTPServer):
-    """Answers by `script`, one entry a request (None: drops the connection); keeps the `requests`."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script: list[Answer] = []
-        self.requests: list[Request] = []
-        self.connections = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Service
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections += 1
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), body))
-        answer = self.server.script.pop(0)
-        if answer is None:
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        status, headers, content = answer
-        text = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(text))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    with Service() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-Connect = Callable[..., Client]
+Connect = Callable[..., IngestClient]
 
 
 @pytest.fixture
 def connect(service: Service, time: Time) -> Connect:
-    def made(url: str = "", **options: Any) -> Client:
-        defaults = {"sleep": time.sleep, "clock": lambda: time.now, "jitter": lambda: 0.5}
-        return Client(url or service.url, options.pop("key", KEY), **{**defaults, **options})
+    def made(url: str = "", **options: Any) -> IngestClient:
+        defaults = {"sleep": time.sleep, "clock": time.clock, "backoff": BACKOFF}
+        return IngestClient(url or service.url, options.pop("key", KEY), **{**defaults, **options})
 
     return made
 
@@ -115,18 +44,13 @@ def event(number: int) -> dict[str, Any]:
 
 
 def sent(request: Request) -> list[str]:
-    return [each["event_id"] for each in json.loads(request[2])]
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return [each["event_id"] for each in json.loads(request.body)]
 
 
 def test_a_batch_goes_out_with_its_key_and_comes_back_counted(service: Service, connect: Connect) -> None:
     service.script = [told(1, duplicate=1, results=({"index": 0, "status": "duplicate", "event_id": "0"},))]
     result = connect().send_batch([event(0), event(1)])
-    (path, headers, _) = service.requests[0]
+    (_, path, headers, _) = service.requests[0]
     assert (path, headers["Authorization"]) == ("/api/v1/batch-ingest", f"Bearer {SECRET}")
     assert (result.counts["created"], result.counts["duplicate"], result.refused) == (1, 1, [])
 
@@ -142,7 +66,7 @@ def test_the_connection_is_kept_for_the_next_batch(service: Service, connect: Co
 def test_a_compressed_batch_is_gzip_and_says_so(service: Service, connect: Connect) -> None:
     service.script = [told(1)]
     connect(compress=True).send_batch([event(0)])
-    _, headers, body = service.requests[0]
+    _, _, headers, body = service.requests[0]
     assert headers["Content-Encoding"] == "gzip"
     assert json.loads(gzip.decompress(body)) == [event(0)]
 
@@ -153,7 +77,7 @@ def test_an_overloaded_service_is_asked_again_after_its_retry_after(
 ) -> None:
     service.script = [(status, {"Retry-After": "7"}, b""), told(1)]
     assert connect().send_batch([event(0)]).counts["created"] == 1
-    assert time.slept == [7 + 0.5 * client.FIRST_PAUSE]
+    assert time.slept == [7 + 0.1]
     assert sent(service.requests[0]) == sent(service.requests[1])
 
 
@@ -172,7 +96,7 @@ def test_a_dropped_connection_is_no_loss(service: Service, connect: Connect) -> 
 def test_pauses_end_at_the_deadline(service: Service, connect: Connect, time: Time) -> None:
     service.script = [(503, {"Retry-After": "40"}, b"")] * 9
     with pytest.raises(ClientError, match="answers 503"):
-        connect(deadline=100).send_batch([event(0)])
+        connect(retry_for=100).send_batch([event(0)])
     assert time.slept == pytest.approx([40.1, 40.2])
     assert len(service.requests) == 3
 
@@ -191,31 +115,31 @@ def test_a_retry_after_that_says_nothing_is_taken_as_none(service: Service, conn
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 409, 413, 415, 422, 500])
-def test_what_waiting_does_not_mend_is_not_sent_again(service: Service, connect: Connect, status: int) -> None:
+def test_what_waiting_does_not_fix_is_not_sent_again(service: Service, connect: Connect, status: int) -> None:
     service.script = [(status, {"Location": "/elsewhere", "Retry-After": "1"}, b"")]
     with pytest.raises(ClientError, match=str(status)) as caught:
         connect().send_batch([event(0)])
     assert (caught.value.status, len(service.requests)) == (status, 1)
 
 
-def test_a_refused_key_names_its_reason_its_source_and_the_mend(service: Service, connect: Connect) -> None:
+def test_a_refused_key_names_its_reason_its_source_and_the_fix(service: Service, connect: Connect) -> None:
     service.script = [(401, {}, {"error": "unauthorized", "reason": "expired", "detail": "the key has expired"})]
     with pytest.raises(ClientError, match=r"key from SLUICE_API_KEY \(401 expired: the key has expired\); set SLUICE_API_KEY"):
         connect().send_batch([event(0)])
 
 
-def test_a_missing_key_names_the_mend(service: Service, connect: Connect) -> None:
+def test_a_missing_key_names_the_fix(service: Service, connect: Connect) -> None:
     service.script = [(401, {}, {"reason": "missing"})]
     with pytest.raises(ClientError, match=r"none was found .* set SLUICE_API_KEY, or SLUICE_API_KEY_FILE"):
         connect(key=None).send_batch([event(0)])
-    assert "Authorization" not in service.requests[0][1]
+    assert "Authorization" not in service.requests[0].headers
 
 
 @pytest.mark.parametrize("status", [401, 403, 503])
 def test_a_service_that_echoes_the_key_does_not_make_us_show_it(service: Service, connect: Connect, status: int) -> None:
     service.script = [(status, {}, {"detail": f"bad header: Bearer {SECRET}"})]
     with pytest.raises(ClientError) as caught:
-        connect(deadline=0).send_batch([event(0)])
+        connect(retry_for=0).send_batch([event(0)])
     assert "[key]" in str(caught.value)
     assert SECRET not in str(caught.value)
 
@@ -231,10 +155,10 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_repeated(text: 
     assert text not in str(caught.value) or not text
 
 
-def test_nobody_listening_is_told_with_the_address_and_the_mend(connect: Connect, time: Time) -> None:
+def test_nobody_listening_is_reported_with_the_address_and_the_fix(connect: Connect, time: Time) -> None:
     port = closed_port()
     with pytest.raises(ClientError, match=rf"127.0.0.1:{port} \(Connection refused\); start it with `make run`"):
-        connect(f"http://127.0.0.1:{port}", deadline=10).send_batch([event(0)])
+        connect(f"http://127.0.0.1:{port}", retry_for=10).send_batch([event(0)])
     assert len(time.slept) > 3
 
 
@@ -252,7 +176,7 @@ def test_what_is_retryable_is_sent_again_alone_and_keeps_its_place(service: Serv
 
 def test_what_stays_retryable_counts_as_failed_in_the_end(service: Service, connect: Connect) -> None:
     service.script = [told(failed=1, results=({"index": 0, "status": "failed", "retryable": True},))] * 9
-    result = connect(deadline=1).send_batch([event(0)])
+    result = connect(retry_for=1).send_batch([event(0)])
     assert (result.counts["failed"], len(result.refused)) == (1, 1)
 
 
@@ -277,7 +201,7 @@ def test_an_answer_that_leaves_an_event_out_is_no_success(service: Service, conn
 def test_a_report_that_was_turned_away_is_sent_again(service: Service, connect: Connect) -> None:
     service.script = [(503, {}, b""), (204, {}, b"")]
     connect().send_report({"service": "s", "endpoint": "/"})
-    assert [path for path, _, _ in service.requests] == ["/", "/"]
+    assert [request.path for request in service.requests] == ["/", "/"]
 
 
 @pytest.mark.parametrize("answer", [None, (502, {}, b""), (504, {}, b"")])
@@ -304,7 +228,7 @@ def test_deliver_keeps_the_order_and_holds_a_bounded_number(connect: Connect) ->
         assert gate.wait(10)
         return 2 * number
 
-    delivered = connect(senders=3).deliver(double, numbers())
+    delivered = connect(connections=3).deliver(double, numbers())
     assert next(delivered) == (0, 0)
     assert len(begun) <= 2 * 3 + 1
     assert [result for _, result in delivered] == [2 * number for number in range(1, 50)]
@@ -312,7 +236,7 @@ def test_deliver_keeps_the_order_and_holds_a_bounded_number(connect: Connect) ->
 
 def test_the_first_error_ends_a_delivery_and_every_pause(service: Service) -> None:
     service.script = [(503, {"Retry-After": "60"}, b"")]
-    peer = Client(service.url, KEY, senders=2)
+    peer = IngestClient(service.url, KEY, connections=2)
 
     def send(number: int) -> object:
         if number == 0:
@@ -337,9 +261,9 @@ def waited_for(condition: Callable[[], bool]) -> bool:
 @pytest.mark.parametrize(
     "url", ["", "localhost:8080", "ftp://h", "http://", "http://h:99999", "http://u:p@h", "http://h?q=1", "http://[::1"]
 )
-def test_an_address_that_can_not_be_used_is_refused_with_the_mend(url: str) -> None:
-    with pytest.raises(ClientError, match="mend SLUICE_URL") as caught:
-        Client(url)
+def test_an_address_that_can_not_be_used_is_refused_with_the_fix(url: str) -> None:
+    with pytest.raises(ClientError, match="fix SLUICE_URL") as caught:
+        IngestClient(url)
     assert "u:p" not in str(caught.value)
 
 
@@ -356,14 +280,14 @@ def test_an_address_that_can_not_be_used_is_refused_with_the_mend(url: str) -> N
 def test_where_the_key_comes_from(tmp_path: Path, text: str | None, has_file: bool, url: str, source: str | None) -> None:
     (tmp_path / "first-run.key").write_text("first\n")
     (tmp_path / "file").write_text("filed\n")
-    found = client.find_key(text, tmp_path / "file" if has_file else None, tmp_path, url)
+    found = http.find_key(text, tmp_path / "file" if has_file else None, tmp_path, url)
     assert (found and Path(found.source).name) == source
 
 
 def test_a_key_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"nowhere: FileNotFoundError; set SLUICE_API_KEY"):
-        client.find_key(None, tmp_path / "nowhere", tmp_path, "http://127.0.0.1:1")
+        http.find_key(None, tmp_path / "nowhere", tmp_path, "http://127.0.0.1:1")
 
 
 def test_no_key_at_all_is_found_to_be_none(tmp_path: Path) -> None:
-    assert client.find_key(None, None, tmp_path, "http://127.0.0.1:1") is None
+    assert http.find_key(None, None, tmp_path, "http://127.0.0.1:1") is None

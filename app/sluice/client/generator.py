@@ -17,7 +17,7 @@ from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 
-from sluice import importer
+from sluice.client.importer import NAMESPACE, Item, encode
 
 T = TypeVar("T")
 Event = dict[str, Any]
@@ -78,7 +78,7 @@ def reserve_stock(_random: Random) -> None:
 
 
 class OrderRejected(Exception):
-    """The order can not be priced."""
+    """The order cannot be priced."""
 
 
 def place_order(random: Random) -> float:
@@ -108,7 +108,7 @@ def import_customers(random: Random) -> list[list[str]]:
 
 
 def fetch_recommendations(_random: Random) -> bytes:
-    """TimeoutError: the other side took the connection and says nothing."""
+    """TimeoutError: the other side took the connection and sends nothing."""
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         socket.create_connection(silent.getsockname(), timeout=1) as connection,
@@ -134,8 +134,12 @@ def report_of(failure: Failure, random: Random) -> dict[str, str]:
     try:
         failure.run(random)
     except Exception as error:
-        told = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        return {"service": failure.service, "endpoint": failure.endpoint, **told}
+        return {
+            "service": failure.service,
+            "endpoint": failure.endpoint,
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+        }
     raise AssertionError(f"{failure.run.__name__} did not fail")
 
 
@@ -189,13 +193,13 @@ class Shop:
             self.record: 5,
         }
 
-    def items(self, numbers: Iterable[int]) -> Iterator[importer.Item]:
+    def items(self, numbers: Iterable[int]) -> Iterator[Item]:
         """An event for each of `numbers`, made when it is asked for."""
         for number in numbers:
             event = self.event()
             # An id made of the content: the same seed at another time gives other events, and never a conflict.
-            event["event_id"] = str(uuid.uuid5(importer.NAMESPACE, f"generated:{number}:{importer.encode(event).decode()}"))
-            yield importer.Item(number, importer.encode(event))
+            event["event_id"] = str(uuid.uuid5(NAMESPACE, f"generated:{number}:{encode(event).decode()}"))
+            yield Item(number, encode(event))
 
     def reports(self, numbers: Iterable[int]) -> Iterator[dict[str, str]]:
         """A seed 000 error report for each of `numbers`."""

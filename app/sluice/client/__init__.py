@@ -1,0 +1,1 @@
+"""What talks to a running service: `sluice import`, `generate` and `check`."""

@@ -1,0 +1,312 @@
+"""The HTTP client of the command line: one request, sent again while the service is away or overloaded.
+
+urllib3 does the HTTP: its pool keeps connections alive for several threads and it can stream. tenacity does the retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar, cast
+from urllib.parse import urlsplit
+
+import msgspec
+import tenacity
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError, SSLError
+
+from sluice import errors, settings
+
+T = TypeVar("T")
+
+# What a load balancer or a draining service answers: the same request may work in a moment.
+RETRIED = frozenset({429, 502, 503, 504})
+# Of these, what says that nothing was stored: a gateway's 502 or 504 may hide a success.
+TURNED_AWAY = frozenset({429, 503})
+# The request never left this machine, so even one without an id may be sent again.
+NEVER_SENT = (NewConnectionError, ConnectTimeoutError)
+# Full jitter: clients that were refused together do not come back together.
+BACKOFF = tenacity.wait_random_exponential(multiplier=0.2, max=10)
+RETRY_FOR = 120.0
+CONNECTIONS = 3
+TIMEOUT = urllib3.Timeout(connect=5, read=60)
+FIRST_RUN_KEY = "first-run.key"
+VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+SET_A_KEY = "set SLUICE_API_KEY, or SLUICE_API_KEY_FILE to a file that holds it"
+NOT_SLUICE = "set SLUICE_URL to the address of a Sluice service; `sluice check URL` tests one"
+UNREACHABLE = "start it with `make run`, or set SLUICE_URL to where it is; does a firewall or NetworkPolicy block it?"
+FIXES = {
+    401: f"{SET_A_KEY}; `sluice keys check` tells whether it was copied whole",
+    403: "use a key with the scope ingest",
+    404: NOT_SLUICE,
+    413: "send less at a time: a smaller --batch-size",
+    429: "wait a minute, or raise the key's limit",
+    503: "run `sluice doctor` where the service runs",
+}
+
+encode = msgspec.json.Encoder().encode
+
+
+class ClientError(errors.SluiceError):
+    """The service did not do what was asked: `what` happened and how to `fix` it.
+
+    `status` is the HTTP status of the last answer, None when there was none.
+    """
+
+    def __init__(self, what: str, fix: str = "", status: int | None = None) -> None:
+        self.what = what
+        self.fix = fix
+        self.detail = f"{what}; {fix}" if fix else what
+        self.status = status
+        super().__init__(self.detail)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key and where it came from, which is named when the service refuses it."""
+
+    text: str = field(repr=False)
+    source: str
+
+    def __post_init__(self) -> None:
+        # http.client repeats a header that it refuses, and this one is secret.
+        if not VISIBLE_ASCII.fullmatch(self.text):
+            raise ClientError(f"the key from {self.source} is empty or not visible ASCII", SET_A_KEY)
+
+
+class Body(msgspec.Struct):
+    """What an answer may hold: `data` in a success, the others in a problem (RFC 9457); `message` is readiness's reason."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    error: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer without our key in it. `location`: of a redirect, or empty; `retry_after`: seconds to wait, 0 when not given.
+
+    `repeated`: an earlier try may have reached the service, too.
+    """
+
+    status: int
+    content: bytes
+    location: str
+    retry_after: float
+    repeated: bool
+
+    @property
+    def body(self) -> Body:
+        with contextlib.suppress(*NOT_JSON):
+            return msgspec.json.decode(self.content, type=Body)
+        return Body()
+
+    def data(self, kind: type[T]) -> T:
+        """`data` of a success; raises ClientError when it is not what a Sluice service answers."""
+        try:
+            return msgspec.json.decode(self.body.data, type=kind)
+        except NOT_JSON as error:
+            raise ClientError(f"the answer {self.status} is not that of a Sluice service", NOT_SLUICE) from error
+
+    @property
+    def reason(self) -> str:
+        """The status and the short reason given with it."""
+        body = self.body
+        return printable(f"{self.status} {body.reason or body.error or body.message or ''}".strip())
+
+    @property
+    def explained(self) -> str:
+        """`reason` and the sentence given with it."""
+        detail = self.body.detail
+        return f"{self.reason}: {printable(detail)}" if detail else self.reason
+
+
+def printable(text: str) -> str:
+    """Text of somebody else for a terminal: no escape sequence, and not too much of it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])
+
+
+def find_key(text: str | None, file: Path | None, data_dir: Path, url: str) -> Key | None:
+    """The key to send: given, out of a file, or the first-run key under `data_dir`; None when there is none.
+
+    The first-run key goes to a service on this machine only: no other service may learn it.
+    Raises ClientError for a file that cannot be read or holds no key.
+    """
+    if text:
+        return Key(text, "SLUICE_API_KEY")
+    if file is not None:
+        return Key(read_key(file), "SLUICE_API_KEY_FILE")
+    first_run = data_dir / FIRST_RUN_KEY
+    if settings.is_loopback(urlsplit(url).hostname or "") and first_run.is_file():
+        return Key(read_key(first_run), str(first_run))
+    return None
+
+
+def read_key(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError(f"the key cannot be read from {path}: {type(error).__name__}", SET_A_KEY) from error
+
+
+class Client:
+    """One service and one key. Thread-safe: up to `connections` threads share connections that are kept alive.
+
+    `retry_for`: seconds that one task may take with all its retries; `backoff`: pauses between them, on top of what the service
+    asks for. `on_wait(why, seconds)` is called before each pause.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: Key | None = None,
+        *,
+        compress: bool = False,
+        connections: int = CONNECTIONS,
+        timeout: urllib3.Timeout = TIMEOUT,
+        retry_for: float = RETRY_FOR,
+        backoff: tenacity.wait.wait_base = BACKOFF,
+        on_wait: Callable[[str, float], None] = lambda _why, _seconds: None,
+        sleep: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises ClientError for what is no http(s) address."""
+        self.url = checked(url)
+        self.key = key
+        self.connections = connections
+        self._compress = compress
+        self._retry_for = retry_for
+        self._backoff = backoff
+        self._on_wait = on_wait
+        self._stopping = threading.Event()
+        self._sleep = sleep or tenacity.sleep_using_event(self._stopping)
+        self._clock = clock
+        # No redirects and no retries by the pool: it knows neither our deadline nor which requests may be sent twice.
+        self._pool = urllib3.PoolManager(maxsize=connections, block=True, timeout=timeout, retries=False)
+
+    def deadline(self) -> float:
+        """Until when a task that begins now may go on."""
+        return self._clock() + self._retry_for
+
+    def stop(self) -> None:
+        """End every pause now and begin no other. A request that is under way is waited for."""
+        self._stopping.set()
+
+    def request(self, method: str, path: str, body: bytes | None, deadline: float, *, repeatable: bool = True) -> Answer:
+        """The first answer that another try would not change, or the last one before `deadline`.
+
+        Raises ClientError when there is none. A request that is not `repeatable` is sent again only when it was not taken.
+        """
+        headers = {"Content-Type": "application/json", "User-Agent": "sluice-cli"}
+        if self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key.text}"
+        if self._compress and body is not None:
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+        retried = RETRIED if repeatable else TURNED_AWAY
+        tries = 0
+
+        def send() -> Answer | ClientError:
+            nonlocal tries
+            tries += 1
+            try:
+                response = self._pool.request(method, self.url + path, body=body, headers=headers, redirect=False)
+            except SSLError as error:
+                what = f"no trusted TLS with {self.url} ({cause_of(error)})"
+                raise ClientError(what, "check the address and its certificate") from error
+            except HTTPError as error:
+                problem = ClientError(f"no answer from {self.url} ({cause_of(error)})", UNREACHABLE)
+                if repeatable or isinstance(error, NEVER_SENT):
+                    return problem
+                raise problem from error
+            return self._answer(response, tries > 1)
+
+        def unsettled(result: Answer | ClientError) -> str:
+            if isinstance(result, ClientError):
+                return result.detail
+            return f"{self.url} answers {result.explained}" if result.status in retried else ""
+
+        result = self.retry(send, deadline, unsettled, lambda result: getattr(result, "retry_after", 0))
+        if isinstance(result, ClientError):
+            raise result
+        return result
+
+    def retry(
+        self,
+        attempt: Callable[[], T],
+        deadline: float,
+        unsettled: Callable[[T], str],
+        asked: Callable[[T], float] = lambda _result: 0,
+    ) -> T:
+        """The first result of `attempt` that is not `unsettled`, which says why; or the last result before `deadline`.
+
+        `asked` gives the seconds that a result wants us to wait.
+        """
+
+        def go() -> T:
+            if self._stopping.is_set():
+                raise ClientError("stopped before everything was sent")
+            return attempt()
+
+        def result(state: tenacity.RetryCallState) -> T:
+            return cast(T, state.outcome.result())  # type: ignore[union-attr] # there is one after each attempt
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda result: bool(unsettled(result))),
+            wait=lambda state: self._backoff(state) + asked(result(state)),
+            stop=lambda state: self._stopping.is_set() or self._clock() + state.upcoming_sleep > deadline,
+            before_sleep=lambda state: self._on_wait(unsettled(result(state)), state.upcoming_sleep),
+            sleep=self._sleep,
+            retry_error_callback=result,
+        )(go)
+
+    def refusal(self, answer: Answer) -> ClientError:
+        """An answer that is no success, as an error."""
+        if answer.status == 401:
+            refused = f"refuses the key from {self.key.source}" if self.key else "wants a key and none was found"
+            return ClientError(f"{self.url} {refused} ({answer.explained})", FIXES[401], 401)
+        return ClientError(f"{self.url} answers {answer.explained}", FIXES.get(answer.status, ""), answer.status)
+
+    def _answer(self, response: urllib3.BaseHTTPResponse, repeated: bool) -> Answer:
+        content, location = response.data, response.headers.get("Location", "")
+        if self.key is not None:
+            content = content.replace(self.key.text.encode(), b"[key]")
+            location = location.replace(self.key.text, "[key]")
+        return Answer(response.status, content, location, retry_after(response), repeated)
+
+
+def checked(url: str) -> str:
+    """`url` without its last slash; raises ClientError for what is no http(s) address."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ClientError("the address must read http://HOST:PORT or https://HOST, without user and query", "fix SLUICE_URL")
+    return url.rstrip("/")
+
+
+def retry_after(response: urllib3.BaseHTTPResponse) -> float:
+    """Seconds that the answer asks us to wait (RFC 9110 section 10.2.3: a number or a date); 0 when it does not say."""
+    try:
+        return urllib3.Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
+    except InvalidHeader:
+        return 0
+
+
+def cause_of(error: BaseException) -> str:
+    """The system's own words for why there is no answer, without urllib3's wrapping."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return getattr(error, "strerror", None) or type(error).__name__

@@ -1,0 +1,153 @@
+"""What the commands that send events show: progress, the reason of a pause, and a table of what was stored."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import IO, Any, Self
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sluice import outcomes
+from sluice.client import delivery
+from sluice.client.delivery import BatchResult
+from sluice.client.http import ClientError, encode
+from sluice.client.importer import Item, Refused
+from sluice.commands.peer import Peer
+
+# Seconds between two plain lines of progress, where no bar can be drawn.
+LINE_EVERY = 5.0
+SHOWN_REFUSALS = 5
+INTERRUPTED = 130
+
+
+def send(batches: Iterable[list[Item]], peer: Peer, tally: Tally, meter: Meter, again: str) -> None:
+    """Send all of `batches`, several at a time, and show how far it came; `again` says what a second run does."""
+
+    def send_one(batch: list[Item]) -> BatchResult:
+        return service.send_batch([msgspec.Raw(item.json) for item in batch])
+
+    with shown(tally, again), meter:
+        service = peer.client(meter.say)
+        with contextlib.closing(service.deliver(send_one, batches)) as delivered:
+            for batch, result in delivered:
+                tally.book(batch, result)
+                meter.show(tally.counts.total())
+
+
+@contextlib.contextmanager
+def shown(tally: Tally, again: str) -> Iterator[None]:
+    """However the sending ends, the table of what came of it is the last word on stdout."""
+    try:
+        yield
+    except ClientError as error:
+        tally.show()
+        raise click.ClickException(f"{error.detail}\n{again}") from error
+    except KeyboardInterrupt:
+        tally.show()
+        click.echo(f"stopped. {again}", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    tally.show()
+
+
+class Tally:
+    """Counts by status. Reports what was not stored: all of it to `sink`, or the first few to stderr."""
+
+    def __init__(self, sink: IO[bytes] | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._sink = sink
+        self._reported = 0
+
+    @property
+    def not_stored(self) -> int:
+        return sum(self.counts[status] for status in delivery.NOT_STORED)
+
+    def refuse(self, entry: Refused) -> None:
+        self.counts["invalid"] += 1
+        self._report({"status": "invalid", **dataclasses.asdict(entry)})
+
+    def book(self, batch: Sequence[Item], result: BatchResult) -> None:
+        self.counts.update(result.counts)
+        for refusal in result.refused:
+            item = batch[refusal.index]
+            why = {
+                name: value for name, value in msgspec.structs.asdict(refusal).items() if value is not None and name != "index"
+            }
+            self._report({"number": item.number, **why, "event": msgspec.Raw(item.json)})
+
+    def _report(self, record: dict[str, Any]) -> None:
+        self._reported += 1
+        if self._sink is not None:
+            self._sink.write(encode(record) + b"\n")
+        elif self._reported <= SHOWN_REFUSALS:
+            # As JSON: an escape sequence in somebody's log must not reach the terminal as one.
+            click.echo(f"not stored: {encode(record)[:500].decode(errors='replace')}", err=True)
+        elif self._reported == SHOWN_REFUSALS + 1:
+            click.echo("not stored: more than these; use --errors FILE to get all of them", err=True)
+
+    def show(self) -> None:
+        # `queued` is for services with a queue, which this release does not have.
+        shown = [status for status in outcomes.STATUSES if status != "queued"]
+        table = Table(*shown)
+        table.add_row(*(f"{self.counts[status]:,}" for status in shown))
+        Console().print(table)
+
+
+class Meter:
+    """Progress on stderr: a bar with rate and time left on a terminal, elsewhere a plain line now and then.
+
+    `position()` of `total` (None: unknown) tells how much is done, in any unit.
+    """
+
+    def __init__(self, total: int | None, position: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._position = position
+        self._clock = clock
+        self._start = self._last_line = clock()
+        self._events = 0
+        self._said = ""
+        console = Console(stderr=True)
+        told = TextColumn("{task.description}")
+        self._bar = Progress(
+            told, BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        )
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self._bar.stop()
+        click.echo(f"{self._rate()} in {self._clock() - self._start:.1f} s", err=True)
+
+    def show(self, events: int) -> None:
+        """`events` are done in all."""
+        self._events = events
+        self._bar.update(self._task, completed=self._position(), description=self._rate())
+        if self._bar.disable and self._clock() - self._last_line >= LINE_EVERY:
+            self._last_line = self._clock()
+            click.echo(self._rate() + self._left(), err=True)
+
+    def say(self, why: str, seconds: float) -> None:
+        """The reason of a pause, once; called by several threads."""
+        if why != self._said:
+            self._said = why
+            click.echo(f"waiting {seconds:.1f} s and trying again: {why}", err=True)
+
+    def _rate(self) -> str:
+        elapsed = self._clock() - self._start
+        return f"{self._events:,} events, {self._events / elapsed if elapsed else 0:,.0f}/s"
+
+    def _left(self) -> str:
+        if not self._total or not (share := self._position() / self._total):
+            return ""
+        return f", {share:.0%}, {(self._clock() - self._start) * (1 / share - 1):.0f} s left"
