@@ -16,10 +16,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 from sluice import logs, settings
+
+# A busy machine is no failure: no test judges time.
+hypothesis.settings.register_profile("sluice", deadline=None)
+hypothesis.settings.load_profile("sluice")
 
 ROOT = Path(__file__).resolve().parents[1]
 # Names that libraries under us read by themselves.
