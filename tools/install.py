@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import click
@@ -48,27 +47,15 @@ def packages(name: str, wanted: Callable[[], list[str]], impossible: Reason = la
 
 def unpacked(program: str, package: str) -> Part:
     """A program out of a package of Debian that is not installed."""
-    return Part(program, partial(found, program, package), lambda _: apt.unpack(package), apt.no_download)
-
-
-def found(program: str, package: str) -> bool:
-    try:
-        return apt.program(program, package).exists()
-    except Missing:
-        return False
+    there = without_missing(lambda: apt.program(program, package))
+    return Part(program, there, lambda _: apt.unpack(package), apt.no_download)
 
 
 def go(name: str, impossible: Reason = lambda: None) -> Part:
     """The programs of tools/NAME/go.mod."""
     module = binaries.modules()[name]
-    return Part(name, partial(built, module), lambda report: binaries.build(module, report), impossible)
-
-
-def built(module: binaries.Module) -> bool:
-    try:
-        return module.cached().exists()
-    except Missing:
-        return False
+    there = without_missing(lambda: module.cached().exists())
+    return Part(name, there, lambda report: binaries.build(module, report), impossible)
 
 
 def environment(name: str) -> Part:
@@ -78,14 +65,20 @@ def environment(name: str) -> Part:
 
 def sources(folder: Path) -> Part:
     """The files of the modules that folder/go.mod requires, in Go's own cache."""
-    return Part(folder.name, partial(downloaded, folder), lambda _: binaries.sources(folder, offline=False))
+    there = without_missing(lambda: binaries.sources(folder))
+    return Part(folder.name, there, lambda _: binaries.sources(folder, offline=False))
 
 
-def downloaded(folder: Path) -> bool:
-    try:
-        return bool(binaries.sources(folder))
-    except Missing:
-        return False
+def without_missing(look: Callable[[], object]) -> Callable[[], bool]:
+    """Whether `look` finds something; Missing is a no."""
+
+    def there() -> bool:
+        try:
+            return bool(look())
+        except Missing:
+            return False
+
+    return there
 
 
 def no_base_image() -> str | None:
@@ -150,6 +143,8 @@ def one(part: Part, say: Callable[[str], None]) -> None:
     say(f"{part.name} ...")
     began = time.monotonic()
     part.install(lambda program, seconds: say(f"{part.name}: {program} built in {seconds:.0f} s"))
+    if not part.there():
+        raise Missing("it was installed, and is still not found")
     say(f"{part.name}: installed in {time.monotonic() - began:.0f} s")
 
 

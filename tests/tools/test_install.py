@@ -43,7 +43,7 @@ def part(name: str, log: list[str], *, there: bool = False, reason: str | None =
         if error is not None:
             raise error
 
-    return Part(name, lambda: there, work, lambda: reason)
+    return Part(name, lambda: there or name in log, work, lambda: reason)
 
 
 def run(*parts: Part) -> tuple[list[str], str]:
@@ -70,6 +70,12 @@ def test_what_cannot_be_here_is_named_with_the_reason_and_is_no_failure() -> Non
     failed, told = run(part("packages", log, reason="apt-get install needs root"), part("tflint", log))
     assert (failed, log) == ([], ["tflint"])
     assert "packages: not installed: apt-get install needs root" in told
+
+
+def test_what_is_not_there_after_its_installation_is_a_failure() -> None:
+    failed, told = run(Part("wrk", lambda: False, lambda _: None))
+    assert failed == ["wrk"]
+    assert "still not found" in told
 
 
 @pytest.mark.parametrize(
