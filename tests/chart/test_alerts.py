@@ -11,9 +11,7 @@ import pytest
 from tests.chart import alerts, promql
 from tests.chart.alerts import CASES
 from tests.chart.monitoring import expressions, queries, rule_named, rule_spec, rules
-from tests.conftest import Part, require
 
-PROMTOOL = Part("promtool", "apt-get install prometheus", in_ci=True)
 SEVERITIES = {"critical", "warning", "info"}
 
 
@@ -21,12 +19,6 @@ def test_every_expression_is_promql() -> None:
     assert [len(promql.metrics(text)) > 0 for text in expressions()] == [True] * len(expressions())
 
 
-@pytest.fixture
-def promtool() -> None:
-    require("promtool", PROMTOOL)
-
-
-@pytest.mark.usefixtures("promtool")
 def test_prometheus_itself_takes_the_rules_and_the_dashboard_s_queries(tmp_path: Path) -> None:
     asked = [{"record": f"query:{number}", "expr": text} for number, text in enumerate(queries())]
     done = promql.promtool(tmp_path, "check", {"groups": [*rule_spec()["groups"], {"name": "dashboard", "rules": asked}]})
@@ -34,14 +26,12 @@ def test_prometheus_itself_takes_the_rules_and_the_dashboard_s_queries(tmp_path:
 
 
 @pytest.mark.parametrize("alert", CASES)
-@pytest.mark.usefixtures("promtool")
 def test_an_alert_fires_when_it_should_and_only_then(alert: str, tmp_path: Path) -> None:
     case, rule = CASES[alert], rule_named(alert)
     records = [each for each in rules("record") if each["record"] in promql.metrics(rule["expr"])]
     play(tmp_path, [*records, rule], alerts.plays(alert, case, {**case.labels, **rule["labels"]}), case.every)
 
 
-@pytest.mark.usefixtures("promtool")
 def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
     test = alerts.played(alerts.WELL, "1m", [alerts.firing(None, "1h", None)])
     play(tmp_path, [*rules("record"), *rules("alert")], [test], "1m")

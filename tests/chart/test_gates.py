@@ -13,7 +13,6 @@ from tests.chart import checkov, kubernetes
 from tests.chart.manifests import Object
 from tests.chart.render import PLAIN, SCHEMA_SAYS, SETS, manifest, refusal, render
 from tests.chart.test_schema import sample
-from tests.conftest import Part, require
 from tools import binaries
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -51,11 +50,7 @@ def test_kubernetes_validate_finds_no_mistake(version: str, every_object: list[O
 
 @pytest.fixture(scope="module")
 def kubeconform() -> Path:
-    try:
-        return binaries.path("kubeconform")
-    except binaries.NoGo as error:
-        require("Go", Part("go", str(error), in_ci=True))
-        raise
+    return binaries.path("kubeconform")
 
 
 @pytest.mark.parametrize("version", kubernetes.VERSIONS)

@@ -15,7 +15,7 @@ from tests.chart.alerts import CASES
 from tests.chart.manifests import of_kind
 from tests.chart.monitoring import BASE_URL, objects, rule_spec, rules
 from tests.chart.render import values_of
-from tests.conftest import ROOT, Part, require
+from tests.conftest import ROOT
 from tools import kubectl
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -53,11 +53,7 @@ def commands(text: str) -> list[str]:
 
 @pytest.fixture
 def program() -> Path:
-    try:
-        return kubectl.kubectl()
-    except kubectl.NoKubectl as error:
-        require("kubectl", Part("kubectl", str(error), in_ci=True))
-        raise
+    return kubectl.kubectl()
 
 
 def test_kubectl_understands_every_line_of_the_pages(program: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.cluster import builds, sharing
 from tests.cluster.database import PostgreSQL
 from tests.cluster.ingress import Traefik
 from tests.cluster.kube import Cluster
-from tools import folders, images
+from tools import Missing, folders, images
 from tools.cluster import images as own_images
 from tools.cluster import means, run, sandbox
 from tools.images import builder
@@ -30,15 +30,6 @@ TRAEFIK = "localhost/traefik:test"
 # What each image of ours holds more than this tree does.
 MIGRATIONS = {"localhost/sluice:one": {}, "localhost/sluice:two": builds.EXPANDED, "localhost/sluice:three": builds.CONTRACTED}
 ONE, TWO, THREE = MIGRATIONS
-
-
-class Missing(Exception):
-    """The bed can not be made here. `part`: what is missing; `get`: how to get it."""
-
-    def __init__(self, part: str, get: str) -> None:
-        super().__init__(f"{part} is missing; to get it: {get}")
-        self.part = part
-        self.get = get
 
 
 @contextlib.contextmanager
@@ -51,7 +42,7 @@ def any_cluster() -> Iterator[Cluster]:
         return
     loader = os.environ.get("SLUICE_IMAGE_LOADER")
     if loader is None:
-        raise Missing("an image loader", "set SLUICE_IMAGE_LOADER to what loads an image archive into the cluster of KUBECONFIG")
+        raise Missing("set SLUICE_IMAGE_LOADER to what loads an image archive into the cluster of KUBECONFIG")
     yield Cluster(given, shlex.split(loader))
 
 
@@ -59,7 +50,7 @@ def any_cluster() -> Iterator[Cluster]:
 def our_own() -> Iterator[Cluster]:
     reason = means.missing()
     if reason is not None:
-        raise Missing("a Kubernetes cluster", reason)
+        raise Missing(f"there is no Kubernetes cluster: {reason}")
     here = run.here()
     with sharing.shared(here.folder / "users", partial(sandbox.keeper, here), partial(tool, "up"), partial(tool, "down")):
         yield Cluster(str(here.kubeconfig), [*TOOL, "load"])
@@ -81,7 +72,7 @@ def can_build() -> None:
     """Raises Missing."""
     reason = images.missing()
     if reason is not None:
-        raise Missing("an image builder", reason)
+        raise Missing(f"no image can be built: {reason}")
 
 
 @contextlib.contextmanager
@@ -96,6 +87,7 @@ def a_database(cluster: Cluster) -> Iterator[PostgreSQL]:
 
 @contextlib.contextmanager
 def an_ingress_controller(cluster: Cluster) -> Iterator[Traefik]:
+    """Raises Missing."""
     cluster.load(own_images.of_program("traefik", TRAEFIK))
     with cluster.namespace("ingress") as space:
         controller = Traefik(space, TRAEFIK)

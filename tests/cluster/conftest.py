@@ -1,9 +1,7 @@
-"""The bed (bed.py) as fixtures, and a release that tests share. What the bed lacks is a skip, and a failure under CI=true."""
+"""The bed (bed.py) as fixtures, and a release that tests share."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,53 +15,34 @@ from tests.cluster.release import QUICK, Release, through
 RECYCLING = {"config": {"maxRequests": 500}}
 
 
-def lacking(part: str, get: str) -> None:
-    """Skip; fail under CI=true."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{part} is missing under CI=true, where it has to be: {get}", pytrace=False)
-    pytest.skip(f"{part} is missing; to get it: {get}")
-
-
-@contextlib.contextmanager
-def told() -> Iterator[None]:
-    """What the bed lacks becomes a skip."""
-    try:
-        yield
-    except bed.Missing as missing:
-        lacking(missing.part, missing.get)
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    with told(), bed.any_cluster() as cluster:
+    with bed.any_cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def image(cluster: Cluster) -> str:
     """Ours, of this tree."""
-    with told():
-        return bed.load(cluster, bed.ONE)
+    return bed.load(cluster, bed.ONE)
 
 
 @pytest.fixture(scope="session")
 def second_image(cluster: Cluster) -> str:
     """The next release: with a migration that serving does not wait for."""
-    with told():
-        return bed.load(cluster, bed.TWO)
+    return bed.load(cluster, bed.TWO)
 
 
 @pytest.fixture(scope="session")
 def third_image(cluster: Cluster) -> str:
     """The one after the next: a migration that it needs, and one that drops what the last one added."""
-    with told():
-        return bed.load(cluster, bed.THREE)
+    return bed.load(cluster, bed.THREE)
 
 
 @pytest.fixture(scope="session")
 def postgresql(cluster: Cluster) -> Iterator[PostgreSQL]:
     """The server that all tests share: whoever stops it starts it again."""
-    with told(), bed.a_database(cluster) as server:
+    with bed.a_database(cluster) as server:
         yield server
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,21 +34,9 @@ def installed(cluster: Cluster) -> Iterator[None]:
 
 
 def files() -> list[Path]:
-    """Downloads the modules when they are not in Go's cache."""
-    done = subprocess.run(
-        [binaries.go(), "mod", "download", "-json", *FILES], cwd=MODULES, check=True, capture_output=True, text=True
-    )
-    folders = {module["Path"]: Path(module["Dir"]) for module in documents(done.stdout)}
+    """Raises Missing."""
+    folders = binaries.sources(MODULES)
     return [folders[module] / name for module, names in FILES.items() for name in names]
-
-
-def documents(text: str) -> Iterator[dict[str, str]]:
-    """JSON documents one after the other, as Go prints them."""
-    decoder, text = json.JSONDecoder(), text.strip()
-    while text:
-        document, end = decoder.raw_decode(text)
-        yield document
-        text = text[end:].lstrip()
 
 
 def there(cluster: Cluster, file: Path) -> bool:

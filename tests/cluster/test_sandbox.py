@@ -17,9 +17,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.cluster.conftest import lacking
 from tests.integration import waiting
-from tools import archive, folders, kubectl
+from tools import Missing, archive, folders, kubectl
 from tools.cluster import cgroups, means, mounts
 from tools.cluster.run import NODE, Run
 
@@ -128,7 +127,7 @@ def _can_be_made() -> None:
         pytest.skip("KUBECONFIG names another cluster; unset it to test our own")
     reason = means.missing()
     if reason is not None:
-        lacking("a Kubernetes cluster", reason)
+        raise Missing(f"there is no Kubernetes cluster: {reason}")
 
 
 @pytest.fixture

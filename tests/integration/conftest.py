@@ -20,14 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import PARTS, Part, require
+from tests.conftest import PARTS, require
 from tests.integration import postgres
 from tests.integration.waiting import without_error
 
 from sluice import errors
 from sluice.stores.postgresql.store import PostgresqlStore
-
-TLS = Part("/usr/lib/postgresql", "apt-get install postgresql", in_ci=False)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +42,8 @@ def pristine() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def pristine_with_tls() -> Iterator[Path]:
     """As `pristine`, made by the machine's own PostgreSQL (`postgres.installed`): the embedded one is built without TLS."""
-    require("a PostgreSQL with TLS", TLS)
+    if postgres.installed() is None:
+        pytest.skip("a PostgreSQL with TLS is missing; to get it: apt-get install postgresql")
     folder = postgres.temporary_folder()
     try:
         yield postgres.make_pristine(folder, postgres.installed())

@@ -268,9 +268,12 @@ def wheel_server(data: Path, programs: Path | None) -> Any:
 
 
 def installed() -> Path | None:
-    """The folder of the newest PostgreSQL that Debian's or Ubuntu's packages installed: the embedded one is built without TLS."""
-    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
-    return max((path.parent for path in found), key=lambda path: int(path.parent.name), default=None)
+    """The folder of the newest PostgreSQL >= 14 of Debian's or Ubuntu's packages: the embedded one is built without TLS.
+
+    A folder of a version may hold a client only.
+    """
+    found = {int(path.parts[-3]): path.parent for path in Path("/usr/lib/postgresql").glob("[0-9]*/bin/postgres")}
+    return found[max(found)] if max(found, default=0) >= 14 else None
 
 
 def temporary_folder() -> Path:

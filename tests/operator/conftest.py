@@ -14,7 +14,6 @@ from typing import IO
 import pytest
 from tests.cluster import bed
 from tests.cluster import conftest as on_cluster
-from tests.cluster.conftest import lacking, told
 from tests.cluster.database import PostgreSQL
 from tests.cluster.kube import Cluster
 from tests.operator import halves, stand, whole
@@ -22,6 +21,7 @@ from tests.operator.calls import Recorder
 from tests.operator.operators import Operator
 from tests.operator.processes import Proxy
 from tests.operator.stand import Stand
+from tools import Missing
 from tools.cluster import run
 
 Start = Callable[..., Operator]
@@ -61,8 +61,8 @@ def users() -> Iterator[IO[str]]:
 @pytest.fixture(scope="session")
 def cluster(recorder: Recorder, users: IO[str]) -> Iterator[Cluster]:
     if os.environ.get("KUBECONFIG"):
-        lacking("the network of the Pods", "unset KUBECONFIG: the node of `python -m tools.cluster up` is used then")
-    with told(), bed.any_cluster() as cluster:
+        raise Missing("Pods are asked by their addresses: unset KUBECONFIG, and the node of `make cluster` is used")
+    with bed.any_cluster() as cluster:
         stand.install_crds(cluster)
         recorder.begin()
         yield cluster

@@ -19,7 +19,6 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tests import docs
-from tests.cluster import bed
 from tests.cluster.kube import Refused
 from tests.conftest import ROOT
 from tests.integration.waiting import until, without_error
@@ -31,6 +30,7 @@ from tests.operator.place import Place, place
 from tests.operator.processes import Clients, Proxy
 from tests.operator.stand import KEYSET
 from tests.soak import kept
+from tools import Missing
 
 REPORT = ROOT / "docs" / "reliability.md"
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-operator"
@@ -244,7 +244,7 @@ def work(run: Run, left: list[str], folder: Path) -> None:
         task = progress.add_task("begins", total=len(PARTS), completed=len(PARTS) - len(left))
         try:
             at = stack.enter_context(place()) if left else None
-        except (bed.Missing, Refused) as error:
+        except (Missing, Refused) as error:
             raise click.ClickException(str(error)) from error
         for name in left:
             assert at is not None

@@ -12,8 +12,6 @@ from typing import Any
 from tests.platform.iam.policy import Document
 from tools import isolated
 
-PINS = Path(__file__).with_name("parliament.txt")
-
 
 def findings(documents: Mapping[str, Document]) -> list[dict[str, Any]]:
     """What it finds in policies of identities, by their names; it knows none of resources and of trust."""
@@ -21,7 +19,7 @@ def findings(documents: Mapping[str, Document]) -> list[dict[str, Any]]:
         for name, document in documents.items():
             Path(folder, f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
         command = [
-            str(isolated.program("parliament", PINS)),
+            str(isolated.program("parliament")),
             "--directory",
             folder,
             "--include_policy_extension",

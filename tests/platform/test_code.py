@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from tests.chart import checkov
-from tests.conftest import Part, require
+from tests.conftest import require
 from tests.platform import account
 from tests.platform.conftest import TERRAFORM, provider_needed
 from tests.platform.emulator.process import Emulator
 from tests.platform.runs import must
 from tests.platform.terraform import FOLDER, Terraform
-from tools import binaries
+from tools import binaries, isolated
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -51,7 +49,7 @@ def test_terraform_test_passes_for_bootstrap_too(local: Terraform) -> None:
 
 def test_checkov_finds_nothing_to_mend() -> None:
     """Skips stand at their lines with their reasons (tests/unit/test_terraform_code.py)."""
-    command = [str(checkov.program()), "--directory", str(FOLDER), "--framework", "terraform", "--skip-download"]
+    command = [str(isolated.program("checkov")), "--directory", str(FOLDER), "--framework", "terraform", "--skip-download"]
     done = subprocess.run([*command, "--compact", "--quiet", "--output", "json"], capture_output=True, text=True, check=False)
     report = json.loads(done.stdout)
     failed = {(one["check_id"], one["resource"], Path(one["file_path"]).name) for one in report["results"]["failed_checks"]}
@@ -62,12 +60,8 @@ def test_checkov_finds_nothing_to_mend() -> None:
 
 @pytest.fixture(scope="module")
 def tflint() -> Path:
-    """Built from its Go module (minutes, the first time), or on PATH. Its rules for AWS are a plugin that no module proxy has."""
-    try:
-        return binaries.path("tflint")
-    except (binaries.NoGo, binaries.BuildFailed) as error:
-        require("tflint", Part("tflint", f"{error}; or put it on PATH", in_ci=True))
-        return Path(shutil.which("tflint") or "")
+    """Its rules for AWS are a plugin that no module proxy has."""
+    return binaries.path("tflint")
 
 
 def findings(tflint: Path, folder: Path) -> list[str]:
@@ -79,7 +73,6 @@ def findings(tflint: Path, folder: Path) -> list[str]:
     return [issue["rule"]["name"] for issue in report["issues"]]
 
 
-@pytest.mark.timeout(1800)  # A cold build on two cores, beside other tests.
 def test_tflint_finds_nothing_to_mend(tflint: Path) -> None:
     assert findings(tflint, FOLDER) == []
 

@@ -29,6 +29,7 @@ from tests.cluster.release import Release, through
 from tests.cluster.siege import Aftermath, Siege, direct, routed, siege
 from tests.conftest import ROOT
 from tests.soak import kept
+from tools import Missing
 
 REPORT = ROOT / "docs" / "reliability.md"
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-cluster"
@@ -211,7 +212,7 @@ def main(rounds: int, at_most: int | None, folder: Path, write: bool) -> None:
         with contextlib.ExitStack() as stack:
             place = Place(stack.enter_context(bed.any_cluster()), stack)
             work(place, run, dict(list(left.items())[:at_most]), lambda: kept.keep(folder, run))
-    except bed.Missing as missing:
+    except Missing as missing:
         raise click.ClickException(str(missing)) from missing
     if len(run.results) < len(parts(rounds)):
         click.echo(f"{len(run.results)} of {len(parts(rounds))} parts; the same command goes on")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Part, require
-from tools import folders, kubectl
+from tools import Missing, folders, kubectl
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def test_without_the_wheel_the_programs_on_path_are_taken(monkeypatch: pytest.Mo
     assert kubectl.helm() == tmp_path / "helm"
 
 
-def test_without_both_the_mend_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_both_the_fix_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(kubectl, "WHEEL", "no-such-wheel")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(kubectl.NoKubectl, match=r"tools/kubectl\.txt"):
+    with pytest.raises(Missing, match=r"tools/kubectl\.txt"):
         kubectl.kubectl()
     assert not kubectl.available("kubectl")
 
 
-def test_the_mend_names_the_wheel_that_is_looked_for() -> None:
+def test_the_fix_names_the_wheel_that_is_looked_for() -> None:
     assert f"{kubectl.WHEEL}==" in (folders.ROOT / "tools/kubectl.txt").read_text()

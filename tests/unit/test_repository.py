@@ -130,3 +130,22 @@ def test_a_missing_part_that_ci_installs_fails_only_there(
     pytester.makeconftest((ROOT / "tests/conftest.py").read_text(encoding="utf-8"))
     pytester.makepyfile("import pytest\n@pytest.mark.needs('git')\ndef test_it():\n    raise AssertionError")
     assert pytester.runpytest("-W", "ignore").parseoutcomes() == {outcome: 1}
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", "failed"), ("", "skipped")])
+def test_what_make_tools_did_not_install_is_a_skip_and_a_failure_only_there(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    pytester.makeconftest((ROOT / "tests/conftest.py").read_text(encoding="utf-8"))
+    pytester.makepyfile("from tools import not_installed\ndef test_it():\n    raise not_installed('etcd')")
+    result = pytester.runpytest("-W", "ignore")
+    assert result.parseoutcomes() == {outcome: 1}
+    result.stdout.fnmatch_lines(["*etcd is not installed; to get it: make tools TOOLS=etcd*"])
+
+
+def test_apt_get_is_called_in_one_place() -> None:
+    sources = [path for folder in ("tools", "tests", ".ci") for path in (ROOT / folder).rglob("*") if path.suffix in (".py", "")]
+    calls = re.compile(r"""["'](apt-get|dpkg)["'],|^\s*(apt-get|dpkg) """, re.MULTILINE)
+    found = {str(path.relative_to(ROOT)) for path in sources if path.is_file() and calls.search(path.read_text(encoding="utf-8"))}
+    assert found - {"tests/tools/test_apt.py"} == {"tools/apt.py"}

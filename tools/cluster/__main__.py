@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from tools import binaries, kubectl
+from tools import Missing, kubectl
 from tools.cluster import control, images, means, progress, run, sandbox, screen
 from tools.cluster.components import Failed, tail
 
@@ -19,7 +19,7 @@ NOT_RUNNING = 3
 
 
 class Unavailable(click.ClickException):
-    """A cluster can not be made here; told apart from a cluster that fails, so that tests can skip."""
+    """A cluster cannot be made here; told apart from a cluster that fails, so that tests can skip."""
 
     exit_code = 69  # sysexits.h, EX_UNAVAILABLE
 
@@ -29,9 +29,9 @@ def told() -> Iterator[None]:
     """Known problems end the command with their text."""
     try:
         yield
-    except (means.Missing, binaries.NoGo, kubectl.NoKubectl) as problem:
+    except Missing as problem:
         raise Unavailable(str(problem)) from None
-    except (Failed, binaries.BuildFailed, sandbox.NotRunning, run.BadFolder) as problem:
+    except (Failed, sandbox.NotRunning, run.BadFolder) as problem:
         raise click.ClickException(str(problem)) from None
 
 
@@ -42,11 +42,13 @@ def main() -> None:
 
 @main.command()
 def up() -> None:
-    """Build what is missing, start the node and wait until it is ready."""
+    """Start the node and wait until it is ready."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with told():
         here = run.here()
-        refuse_elsewhere()
+        reason = means.missing()
+        if reason is not None:
+            raise Missing(reason)
         with sandbox.alone(here):
             if sandbox.state(here) == "ready":
                 click.echo("the cluster is up already")
@@ -55,26 +57,11 @@ def up() -> None:
     screen.entrances(here)
 
 
-def refuse_elsewhere() -> None:
-    reason = means.missing()
-    if reason:
-        raise means.Missing(reason)
-
-
-def prepare() -> None:
-    """Install and build what is missing."""
-    wanted = means.packages()
-    if wanted:
-        means.install(wanted, click.echo)
-    screen.build(means.MODULES)
-    images.coredns()
-
-
 def bring_up(here: run.Run) -> None:
     """Ctrl-C or a failure leaves nothing behind."""
     try:
         if sandbox.state(here) == "absent":
-            prepare()
+            images.coredns()
             sandbox.start(here)
         screen.show(sandbox.follow(here))
     except KeyboardInterrupt:
@@ -107,17 +94,6 @@ def status() -> None:
         click.echo("no cluster is running")
         click.echo("".join(f"the last one failed: {step.text}" for step in last if step.state == "failed"), nl=False)
         raise SystemExit(NOT_RUNNING)
-
-
-@main.command()
-@click.argument("modules", nargs=-1)
-def build(modules: tuple[str, ...]) -> None:
-    """Build the programs of MODULES (folders of tools/ with a go.mod), or those the cluster needs."""
-    with told():
-        unknown = set(modules) - set(binaries.modules())
-        if unknown:
-            raise click.ClickException(f"no such module: {', '.join(sorted(unknown))}; there are {', '.join(binaries.modules())}")
-        screen.build(modules or means.MODULES)
 
 
 @main.command()

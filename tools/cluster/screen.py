@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tools import binaries
 from tools.cluster.progress import Step
 from tools.cluster.run import Run
 
@@ -36,27 +34,3 @@ def entrances(here: Run) -> None:
     say(f"\nexport KUBECONFIG={here.kubeconfig}")
     say(f"{PROGRAM} enter -- COMMAND    to reach pods and Services from the node's network")
     say(f"{PROGRAM} down                to end it")
-
-
-def build(names: Iterable[str]) -> None:
-    """Those of the modules that are not in the cache."""
-    for name in names:
-        module = binaries.modules()[name]
-        if module.cached().exists():
-            continue
-        say(f"building {name}: {', '.join(module.packages())} (minutes, the first time)")
-        with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
-        ) as bars:
-            build_one(module, bars)
-
-
-def build_one(module: binaries.Module, bars: Progress) -> None:
-    """A line with the time so far for each program that is being built, a lasting one for each that is done."""
-    tasks = {program: bars.add_task(program, total=None) for program in module.packages()}
-
-    def built(program: str, seconds: float) -> None:
-        bars.remove_task(tasks[program])
-        say(f"{program} built in {seconds:.0f} s")
-
-    binaries.build(module, built)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tools import folders
-from tools.images import builder, host
+from tools.images import builder, debian
 
 
 @click.group()
@@ -25,7 +25,7 @@ def main() -> None:
 @click.option("--push-to-node", is_flag=True, help="Import it into the node that `make cluster` started.")
 def build(dockerfile: Path | None, name: str, args: tuple[str, ...], fresh: bool, push_to_node: bool) -> None:
     """Print archive, digest and sizes of the image, built when anything that goes into it changed."""
-    reason = host.missing()
+    reason = debian.missing()
     if reason is not None:
         raise click.ClickException(reason)
     pairs = dict(arg.partition("=")[::2] for arg in args)

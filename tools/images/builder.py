@@ -63,7 +63,6 @@ def postgres() -> Image:
 
 def make(folder: Path, name: str, stand_in: Base, options: list[str]) -> None:
     """Build, and write `image.tar` into `folder`."""
-    host.prepare()
     store.tidy()
     click.echo(f"building {name} ...", err=True)
     with store.in_use(), tempfile.TemporaryDirectory(dir=store.images()) as settings:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from tools import archive, once
+from tools import Missing, archive, not_installed, once
 from tools.images import host, store
 
 SUITE = "trixie"
@@ -83,14 +83,29 @@ class Base:
 
 
 def base() -> Base:
-    """The stand-in, made when it is missing (about a minute)."""
-    folder = once.folder(store.images() / f"base-{SUITE}-{RECIPE}", lambda partial, _lock: make(partial))
-    return Base(folder / "base.tar", NAME, (folder / "digest").read_text())
+    """Raises Missing when it is not made."""
+    reason = missing()
+    if reason is not None:
+        raise Missing(reason)
+    return Base(kept() / "base.tar", NAME, (kept() / "digest").read_text())
+
+
+def missing() -> str | None:
+    """Why no image can be built here, or None."""
+    there = not host.packages() and kept().exists()
+    return host.impossible() or (None if there else str(not_installed("images")))
+
+
+def kept() -> Path:
+    return store.images() / f"base-{SUITE}-{RECIPE}"
+
+
+def install() -> None:
+    """Make it, which takes about a minute."""
+    once.folder(kept(), lambda partial, _lock: make(partial))
 
 
 def make(folder: Path) -> None:
-    host.prepare()
-    click.echo(f"making the stand-in for debian:{SUITE}-slim by debootstrap (about a minute) ...", err=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         root, layer = Path(aside, "root"), Path(aside, "layer.tar")
         debootstrap(root, folder / "debootstrap.log")

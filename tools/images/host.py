@@ -15,45 +15,28 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
 # Program -> Debian package; runc runs images in tests/image.
 PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "runc": "runc"}
-# Without the keys of Debian debootstrap can not check what it gets.
+# Without the keys of Debian debootstrap cannot check what it gets.
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries", "cert")
 APT_OPTIONS = re.compile(r"Acquire::(?:https?::|Check-|Retries|ForceIP)")
 CERTIFICATES = "/etc/build-host-ca.pem"
 
 
-def missing() -> str | None:
-    """Why images can not be built here; None when they can. Missing Debian packages are no reason, for root installs them."""
+def impossible() -> str | None:
+    """Why images cannot be built here, whatever tools/install.py installs; None when they can."""
     if platform.system() != "Linux":
         return "images are built on Linux only"
     if os.geteuid() != 0:
         return "images are built by root only (chroot); run it with sudo"
-    if wanted() and shutil.which("apt-get") is None:
-        return f"there is no apt-get to install {' '.join(wanted())} with; build on Debian or Ubuntu"
     return None
 
 
-def wanted() -> list[str]:
+def packages() -> list[str]:
     """Debian packages that have to be installed."""
-    packages = [package for name, package in PROGRAMS.items() if shutil.which(name) is None]
-    return packages if KEYRING.exists() else [*packages, "debian-archive-keyring"]
-
-
-def prepare() -> None:
-    """Install what is missing."""
-    packages = wanted()
-    if not packages:
-        return
-    click.echo(f"installing {' '.join(packages)} by apt-get ...", err=True)
-    apt_get = ["apt-get", "--quiet", "--yes", "-o", "DPkg::Lock::Timeout=300"]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run([*apt_get, "update"], check=True, stdout=subprocess.DEVNULL)
-    install = [*apt_get, "--no-install-recommends", "install", *packages]
-    subprocess.run(install, check=True, env=environment, stdout=subprocess.DEVNULL)
+    wanted = [package for name, package in PROGRAMS.items() if shutil.which(name) is None]
+    return wanted if KEYRING.exists() else [*wanted, "debian-archive-keyring"]
 
 
 def mounts(folder: Path) -> Iterator[str]:
