@@ -23,10 +23,5 @@ def main() -> None:
     """
 
 
-main.add_command(serve)
-main.add_command(migrate)
-main.add_command(keys)
-main.add_command(doctor)
-main.add_command(check)
-main.add_command(import_file, "import")
-main.add_command(generate)
+for command in (serve, migrate, keys, doctor, check, import_file, generate):
+    main.add_command(command)

@@ -80,4 +80,4 @@ def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError) as error:
         # Not the path: whoever takes the one variable for the other puts the secret there.
-        raise ValueError(f"can not be read from the file that {name}_FILE names: {type(error).__name__}") from error
+        raise ValueError(f"cannot be read from the file that {name}_FILE names: {type(error).__name__}") from error

@@ -4,7 +4,7 @@ Pure: the clock and the randomness are parameters, nothing here does I/O. The op
 for the look of its log lines, sluice.logs.
 
 A key reads `slk_<environment>_<43 base62><6 base62>`: 256 random bits, then the CRC-32 of all before it, so that a
-mistyped or cut key is told apart from an unknown one, and a scanner can tell a leaked one from noise. Only
+mistyped or cut key differs from an unknown one, and a scanner recognises a leaked one. Only
 `sha256:<hex>` of it is kept: from 112 random bits on a plain hash is enough (NIST SP 800-63B section 5.1.2.2).
 """
 
@@ -48,7 +48,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class InvalidKeySet(errors.SluiceError):
-    """A key set, or an entry of one, breaks a rule. The text names place and mend, never a value of it."""
+    """A key set, or an entry of one, breaks a rule. The text names place and fix, never a value of it."""
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -130,7 +130,7 @@ def fault(key: str) -> str | None:
     if len(key) > MAX_LENGTH:
         return f"has more than {MAX_LENGTH} characters; use a shorter one"
     if not (key.isascii() and key.isprintable()):
-        return "has characters that an HTTP header can not carry; use printable ASCII only"
+        return "has characters that an HTTP header cannot carry; use printable ASCII only"
     if has_prefix(key) and not checksum_ok(key):
         return f"starts with {PREFIX} and its checksum is wrong: it was mistyped or cut; copy it again, whole"
     return None
@@ -204,7 +204,7 @@ def parse_entries(data: bytes) -> list[KeyEntry]:
 
 
 def check(entries: Sequence[KeyEntry]) -> None:
-    """Raise InvalidKeySet for what only a look at several values can tell."""
+    """Raise InvalidKeySet for what only several values together show."""
     digests: dict[str, int] = {}
     names: dict[tuple[str, int], int] = {}
     for index, entry in enumerate(entries):
@@ -218,7 +218,7 @@ def check(entries: Sequence[KeyEntry]) -> None:
 
 DATE = "must be RFC 3339 with an offset, for example 2026-01-31T12:00:00Z"
 PER_MINUTE = "must be a whole number from 0 (no limit) to 1000000000, or null for the service's own limit"
-MENDS = {
+FIXES = {
     "schema": "must be 1; a document of a newer schema needs a newer sluice",
     "revision": "must be the SHA-256 of the entries; write the document with `sluice keys keyset`",
     "generatedAt": DATE,
@@ -250,8 +250,8 @@ def explain(error: Exception) -> str:
     if text.startswith("Object contains unknown field"):
         return f"{place} has a field that schema 1 does not know; remove it, or run the sluice that knows it"
     if missing := MISSING.match(text):
-        return f"{place} has no {missing[1]}; it {MENDS[missing[1]]}"
-    named = [name for name in re.findall(r"\.(\w+)", path) if name in MENDS]
+        return f"{place} has no {missing[1]}; it {FIXES[missing[1]]}"
+    named = [name for name in re.findall(r"\.(\w+)", path) if name in FIXES]
     if not named or (named == ["entries"] and index):
         return f"{place} must be a JSON {'list of entries' if text.startswith('Expected `array`') else 'object'}"
-    return f"{place}: {named[-1]} {MENDS[named[-1]]}"
+    return f"{place}: {named[-1]} {FIXES[named[-1]]}"

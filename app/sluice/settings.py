@@ -183,14 +183,16 @@ class Settings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read and check all of `env`; raises SettingsError with every problem at once."""
-        env = without_links(env)
+        # A Service that is named `db` or `admin` makes Kubernetes set a DB_PORT or ADMIN_PORT of tcp://...
+        env = {name: text for name, text in env.items() if not (name.endswith("_PORT") and LINK.match(text))}
         problems = list(misspelt(env))
         values = dict(read_all(cls, env, problems))
         if not problems:
-            problems.extend(contradictions(values, env))
+            settings = cls(**values)
+            problems.extend(contradictions(settings, env))
         if problems:
             raise errors.SettingsError(problems)
-        return cls(**values)
+        return settings
 
     @property
     def embedded(self) -> bool:
@@ -215,11 +217,6 @@ def known() -> dict[str, Field[Any]]:
     return env.known(Settings)
 
 
-def without_links(env: Mapping[str, str]) -> dict[str, str]:
-    """`env` as it was meant: a Service that is named `db` or `admin` makes Kubernetes set a DB_PORT or ADMIN_PORT of tcp://..."""
-    return {name: text for name, text in env.items() if not (name.endswith("_PORT") and LINK.match(text))}
-
-
 def misspelt(env: Mapping[str, str]) -> Iterator[str]:
     """Variables that are nearly one of ours.
 
@@ -241,36 +238,27 @@ def absent_files(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def secret_wait(env: Mapping[str, str]) -> int:
-    """SECRET_WAIT_SECONDS; 0 when it is absent or wrong, which `Settings.from_env` then tells."""
-    spec = known()["SECRET_WAIT_SECONDS"]
-    try:
-        return int(spec.metadata["parse"](env.get("SECRET_WAIT_SECONDS") or "0"))
-    except ValueError:
-        return 0
+    """SECRET_WAIT_SECONDS; 0 when it is absent or wrong, which `Settings.from_env` then reports."""
+    found = dict(read_all(Settings, {"SECRET_WAIT_SECONDS": env.get("SECRET_WAIT_SECONDS", "")}, []))
+    return int(found.get("secret_wait", 0))
 
 
-def contradictions(values: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[str]:
-    """Settings that are each right and together wrong, and what this version can not keep its word on."""
+def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
+    """Settings that are each right and together wrong, and what this version cannot keep its word on."""
     if env.get("QUEUE_URL"):
         yield "QUEUE_URL is not supported by this version: events go straight to the database; remove it"
-    if values.get("database_url") and values.get("db_host"):
+    if settings.database_url and settings.db_host:
         yield "DATABASE_URL and DB_HOST both name a server; keep one"
-    if values.get("database_iam_auth") and (values.get("db_password") or values.get("database_password_file")):
+    if settings.database_iam_auth and (settings.db_password or settings.database_password_file):
         yield "DATABASE_IAM_AUTH needs no password; remove DB_PASSWORD and DATABASE_PASSWORD_FILE"
     given = [name for name in ("DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD") if env.get(name)]
-    if given and not values.get("db_host") and not values.get("database_url"):
+    if given and settings.embedded:
         yield f"{given[0]} is set without DB_HOST; set DB_HOST, or DATABASE_URL instead of all DB_*"
-    ports = chosen(values, "PORT"), chosen(values, "ADMIN_PORT")
-    if ports[0] == ports[1] != 0:
+    if settings.port == settings.admin_port != 0:
         yield "PORT and ADMIN_PORT are the same; probes and metrics need a port of their own"
     # A body is counted at the size it may grow to: one larger than the room would never be let in.
-    if chosen(values, "MAX_INFLATED_BYTES") > chosen(values, "MAX_INFLIGHT_BYTES"):
+    if settings.max_inflated_bytes > settings.max_inflight_bytes:
         yield "MAX_INFLATED_BYTES is above MAX_INFLIGHT_BYTES, so that no worker could hold such a body; raise the latter"
-
-
-def chosen(values: Mapping[str, Any], name: str) -> Any:
-    """What was set, else the default."""
-    return values.get(known()[name].name, known()[name].default)
 
 
 def is_loopback(host: str) -> bool:

@@ -9,4 +9,4 @@ from sluice.commands.serve import duties
 from sluice.server import supervisor
 from sluice.settings import Settings
 
-sys.exit(supervisor.run(Settings.from_env(os.environ), os.environ, duties=duties, app=sys.argv[1], tell=lambda _: None))
+sys.exit(supervisor.run(Settings.from_env(os.environ), os.environ, duties=duties, app=sys.argv[1], say=lambda _: None))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -113,6 +114,14 @@ VIEWS: dict[str, Callable[[Environ, Start], Iterable[bytes]]] = {
 settings = Settings.from_env(os.environ)
 if __name__ == "__main__":
     duties = supervisor.Duties(check=lambda: None)
-    sys.exit(supervisor.run(settings, os.environ, duties=lambda _: duties, app="tests.integration.standin:app"))
+    sys.exit(
+        supervisor.run(
+            settings,
+            os.environ,
+            duties=lambda _: duties,
+            say=functools.partial(print, flush=True),
+            app="tests.integration.standin:app",
+        )
+    )
 elif settings.run_dir is not None:
     Heartbeat(SharedState(settings.run_dir), Keyring(settings.api_keys, settings.keyset_file, lambda: datetime.now(UTC))).start()

@@ -97,7 +97,7 @@ def test_without_a_key_source_a_service_that_others_reach_does_not_start(place: 
 def test_a_port_in_use_is_named_with_its_mend(service: Service, database: Database) -> None:
     done = sluice("serve", PORT=str(service.port), ADMIN_PORT="0", DATABASE_URL=database.url, API_KEYS=KEY)
     assert done.returncode == 2
-    assert re.search(rf"PORT: can not listen on 127\.0\.0\.1:{service.port} .*set HOST and PORT to a free one", done.stderr)
+    assert re.search(rf"PORT: cannot listen on 127\.0\.0\.1:{service.port} .*set HOST and PORT to a free one", done.stderr)
 
 
 # help, keys, doctor

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from sluice import errors, keys
 from sluice.keyring import Keyring
-from sluice.server.admin import Admin, KeysetMetrics, is_alive, keyset_state
+from sluice.server.admin import Admin, KeysetMetrics, keyset_state
 from sluice.server.metrics_archive import Archive
-from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport, Workers
+from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport
 from sluice.settings import Settings
 
 # Above every pid that Linux gives out.
@@ -46,14 +46,6 @@ def test_the_key_set_reads_as_the_operator_expects_it() -> None:
     assert told == {"revision": "r1", "workers": 2, "loaded": 2, "entries": 3, **rest}
 
 
-@pytest.mark.parametrize(
-    ("beats", "now", "alive"),
-    [([], 24.0, True), ([], 26.0, False), ([50.0, 99.0], 120.0, True), ([50.0, 94.0], 120.0, False)],
-)
-def test_one_heart_that_beats_is_life_and_a_start_may_take_as_long(beats: list[float], now: float, alive: bool) -> None:
-    assert is_alive([report(beat=beat) for beat in beats], 0.0, now, 25.0) is alive
-
-
 def test_the_key_sets_metrics_tell_revision_age_and_workers() -> None:
     registry = CollectorRegistry()
     registry.register(KeysetMetrics(keyset_state([report()], {}, {}), datetime(2026, 1, 1, 0, 1, tzinfo=UTC)))
@@ -70,7 +62,7 @@ class Client:
         self.now = 100.0
         self.shared = SharedState(folder)
         settings = Settings(heartbeat_timeout=25.0)
-        self.app = Admin(settings, self.shared, Workers(self.shared), Archive(folder), lambda: self.now)
+        self.app = Admin(settings, self.shared, Archive(folder), lambda: self.now)
 
     def get(self, path: str, method: str = "GET") -> tuple[str, Any]:
         statuses: list[str] = []
@@ -85,7 +77,7 @@ def client(tmp_path: Path) -> Client:
 
 def test_readiness_gives_the_reason(client: Client) -> None:
     assert client.get("/readiness") == ("503 Service Unavailable", {"ready": False, "message": "starting"})
-    client.shared.tell("ready")
+    client.shared.set_reason("ready")
     assert client.get("/readiness") == ("200 OK", {"ready": True, "message": "ready"})
 
 
@@ -95,6 +87,19 @@ def test_liveness_fails_when_the_newest_heartbeat_is_too_old(client: Client) -> 
     assert client.get("/liveness") == ("200 OK", {"alive": True, "uptime": "25s", "version": "0.1.0"})
     client.now = 125.1
     assert client.get("/liveness")[0] == "503 Service Unavailable"
+
+
+@pytest.mark.parametrize(
+    ("beats", "after", "status"),
+    [([], 25.0, 200), ([], 26.0, 503), ([50.0, 99.0], 120.0, 200), ([50.0, 94.0], 120.0, 503)],
+)
+def test_one_heart_that_beats_is_life_and_a_start_may_take_as_long(
+    client: Client, beats: list[float], after: float, status: int
+) -> None:
+    for pid, beat in zip((os.getpid(), os.getppid()), beats, strict=False):
+        client.shared.report(report(pid, beat=100.0 + beat))
+    client.now = 100.0 + after
+    assert client.get("/liveness")[0].startswith(str(status))
 
 
 def test_health_has_seed_001s_fields(client: Client) -> None:

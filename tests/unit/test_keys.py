@@ -282,7 +282,7 @@ def test_what_is_not_json_is_refused_without_being_quoted(data: bytes) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([keys.digest(KEY), "ingest"]),
-    lambda child: st.lists(child) | st.dictionaries(st.sampled_from([*keys.MENDS, "x"]), child),
+    lambda child: st.lists(child) | st.dictionaries(st.sampled_from([*keys.FIXES, "x"]), child),
     max_leaves=20,
 )
 

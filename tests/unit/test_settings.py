@@ -211,7 +211,7 @@ def test_a_secret_in_both_forms_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_file_that_is_not_there_is_told_without_its_path(name: str) -> None:
     (problem,) = problems(**{f"{name}_FILE": f"/{SECRET}"})
-    assert problem == f"{name} can not be read from the file that {name}_FILE names: FileNotFoundError"
+    assert problem == f"{name} cannot be read from the file that {name}_FILE names: FileNotFoundError"
 
 
 def test_a_file_that_is_not_text_is_told_as_such(tmp_path: Path) -> None:

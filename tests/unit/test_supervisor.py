@@ -71,7 +71,7 @@ def test_a_plain_key_that_can_not_be_one_stops_the_start() -> None:
 def test_a_port_that_is_taken_is_named_with_its_mend() -> None:
     with (
         supervisor.listen("127.0.0.1", 0, "PORT") as taken,
-        pytest.raises(errors.SettingsError, match=r"ADMIN_PORT: can not listen"),
+        pytest.raises(errors.SettingsError, match=r"ADMIN_PORT: cannot listen"),
     ):
         supervisor.listen("127.0.0.1", supervisor.port_of(taken), "ADMIN_PORT")
 

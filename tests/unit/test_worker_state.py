@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from sluice.keyring import Keyring
 from sluice.server import worker_state
-from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport, Workers
+from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport
 
 NOBODY = 2**22 + 1  # above the highest pid that Linux gives
 
@@ -39,14 +39,14 @@ def test_a_new_board_is_starting_and_not_draining(run_dir: Path) -> None:
 @pytest.mark.parametrize("reason", worker_state.REASONS)
 def test_what_one_process_tells_another_reads(run_dir: Path, reason: worker_state.Reason) -> None:
     mine, other = SharedState(run_dir), SharedState(run_dir)
-    mine.tell(reason)
+    mine.set_reason(reason)
     assert (other.reason, other.ready) == (reason, reason == "ready")
 
 
 def test_a_drain_is_for_good(run_dir: Path) -> None:
     mine, other = SharedState(run_dir), SharedState(run_dir)
     mine.drain()
-    mine.tell("ready")
+    mine.set_reason("ready")
     assert (other.draining, other.ready, other.reason) == (True, False, "draining")
 
 
@@ -68,7 +68,7 @@ def test_a_reason_that_is_not_ours_becomes_database_unreachable() -> None:
 
 
 def test_the_newest_report_of_each_worker_is_read(run_dir: Path) -> None:
-    mine = SharedState(run_dir)
+    mine = SharedState(run_dir, exists=lambda _: True)
     for one in (report(1, 1.0), report(2, 1.0), report(1, 2.0)):
         mine.report(one)
     assert mine.reports() == [report(1, 2.0), report(2, 1.0)]
@@ -80,12 +80,12 @@ def test_only_a_heart_that_beat_lately_is_live() -> None:
 
 
 def test_a_dead_worker_leaves_its_uses_behind_and_nothing_else(run_dir: Path) -> None:
-    mine, workers = SharedState(run_dir), Workers(SharedState(run_dir))
+    mine, parents = SharedState(run_dir), SharedState(run_dir)
     mine.report(report(os.getpid(), 0.0, {"a/1": "2026-01-01T00:00:00Z", "b/1": "2026-01-03T00:00:00Z"}))
     mine.report(report(NOBODY, 0.0, {"a/1": "2026-01-02T00:00:00Z", "b/1": "2026-01-01T00:00:00Z"}))
-    reports = workers.reports()
+    reports = parents.reports()
     assert [found.pid for found in reports] == [os.getpid()]
-    assert workers.last_used(reports) == {"a/1": "2026-01-02T00:00:00Z", "b/1": "2026-01-03T00:00:00Z"}
+    assert parents.last_used(reports) == {"a/1": "2026-01-02T00:00:00Z", "b/1": "2026-01-03T00:00:00Z"}
     assert [path.name for path in (run_dir / "workers").iterdir()] == [f"{os.getpid()}.json"]
 
 

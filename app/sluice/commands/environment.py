@@ -15,7 +15,7 @@ from sluice.settings import Settings, absent_files, secret_wait
 log = structlog.get_logger()
 
 # A Secret that appears is seen within a second; a line every ten is enough to read.
-LOOK, TELL = 1, 10
+LOOK, REPORT = 1, 10
 
 
 class BadSettings(click.ClickException):
@@ -24,7 +24,7 @@ class BadSettings(click.ClickException):
     exit_code = 2
 
     def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n  ".join(("these settings can not be used:", *problems)))
+        super().__init__("\n  ".join(("these settings cannot be used:", *problems)))
 
 
 def variables() -> Mapping[str, str]:
@@ -40,27 +40,19 @@ def settings() -> Settings:
 
 def settings_once_there() -> Settings:
     """`settings`, after up to SECRET_WAIT_SECONDS in which files of secrets that are not there yet may appear."""
-    await_secrets(variables(), time.sleep, tell_missing)
+    logs.configure("info")
+    await_secrets(variables(), time.sleep)
     return settings()
 
 
-def await_secrets(
-    env: Mapping[str, str], sleep: Callable[[float], object], tell: Callable[[int, tuple[str, ...]], object]
-) -> None:
-    """Return when no file of a secret is missing, or when the time is up: what is missing then is told with all other mistakes.
-
-    `tell` gets the seconds left and the variables, not their paths: who takes one variable for another has put the secret there.
-    """
+def await_secrets(env: Mapping[str, str], sleep: Callable[[float], object]) -> None:
+    """Return when no file of a secret is missing, or when the time is up: what is missing then is one of the mistakes."""
     patience = secret_wait(env)
     for second in range(0, patience, LOOK):
         absent = absent_files(env)
         if not absent:
             return
-        if second % TELL == 0:
-            tell(patience - second, absent)
+        if second % REPORT == 0:
+            # Not the paths: who takes one variable for another has put the secret there.
+            log.info("waiting.for_secrets", missing=absent, seconds_left=patience - second, fix="create the Secret")
         sleep(LOOK)
-
-
-def tell_missing(seconds_left: int, absent: tuple[str, ...]) -> None:
-    logs.configure("info")
-    log.info("waiting.for_secrets", missing=absent, seconds_left=seconds_left, mend="create the Secret")

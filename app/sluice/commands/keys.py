@@ -25,7 +25,7 @@ RATES = ("requestsPerMinute", "eventsPerMinute")
 FIELDS = ("keyId", "version", "owner", "digest", "scopes", "state", "notBefore", "notAfter", *RATES)
 
 USES = """
-Keep the key in a secret store; it can not be shown again. Use it in one of two ways:
+Keep the key in a secret store; it cannot be shown again. Use it in one of two ways:
   API_KEYS   set it to the key (several: separate with commas); only for one machine or a first try
   key set    sluice keys keyset --entry keyId=NAME,owner=TEAM,scopes=ingest,digest=DIGEST > keyset.json
              and set KEYSET_FILE=keyset.json; it holds no key, only the digest"""
@@ -60,7 +60,7 @@ Examples:
 def new(environment: str, count: int) -> None:
     """Print new keys, each once, with its digest.
 
-    Only keys and digests go to stdout; how to use them is told on stderr.
+    Only keys and digests go to stdout; how to use them goes to stderr.
     """
     for _ in range(count):
         key = sluice.keys.mint(environment)
@@ -83,10 +83,7 @@ Examples:
 @click.pass_context
 def digest(context: click.Context) -> None:
     """Read a key from stdin and print its digest, for a key set."""
-    key = key_from_stdin(context)
-    if fault := sluice.keys.fault(key):
-        raise click.ClickException(f"the key {fault}")
-    click.echo(sluice.keys.digest(key))
+    click.echo(sluice.keys.digest(key_from_stdin(context)))
 
 
 @keys.command(
@@ -98,10 +95,8 @@ Examples:
 )
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Read a key from stdin and tell whether its form is right. Nothing is looked up."""
+    """Read a key from stdin and check its form. Nothing is looked up."""
     key = key_from_stdin(context)
-    if fault := sluice.keys.fault(key):
-        raise click.ClickException(f"the key {fault}")
     click.echo("whole: the checksum is right" if sluice.keys.has_prefix(key) else "a plain key: it has no checksum to check")
 
 
@@ -115,6 +110,8 @@ def key_from_stdin(context: click.Context) -> str:
     key = text.strip()
     if not key:
         raise click.ClickException("stdin is empty; give the key by stdin, for example `< key.txt`")
+    if fault := sluice.keys.fault(key):
+        raise click.ClickException(f"the key {fault}")
     return key
 
 
@@ -139,19 +136,18 @@ def keyset(texts: tuple[str, ...], source: IO[bytes] | None) -> None:
     """Write a key set to stdout, canonical, with its revision."""
     if not texts and source is None:
         raise click.UsageError("give at least one --entry, or --from FILE")
-    entries = parsed("--from", source.read()) if source else []
-    entries += parsed("--entry", msgspec.json.encode([entry_of(text) for text in texts]))
+    given = {"--from": source.read()} if source else {}
+    given["--entry"] = msgspec.json.encode([entry_of(text) for text in texts])
+    entries = []
+    for option, data in given.items():
+        try:
+            entries += sluice.keys.parse_entries(data)
+        except sluice.keys.InvalidKeySet as error:
+            raise click.ClickException(f"{option}: {error}") from error
     try:
         click.echo(sluice.keys.publish(entries, datetime.now(UTC)))
     except sluice.keys.InvalidKeySet as error:
         raise click.ClickException(str(error)) from error
-
-
-def parsed(option: str, data: bytes) -> list[sluice.keys.KeyEntry]:
-    try:
-        return sluice.keys.parse_entries(data)
-    except sluice.keys.InvalidKeySet as error:
-        raise click.ClickException(f"{option}: {error}") from error
 
 
 def entry_of(text: str) -> dict[str, object]:
@@ -176,20 +172,13 @@ def show(file: Path) -> None:
         document = keyring.parse(keyring.read(file)[0])
     except (OSError, sluice.keys.InvalidKeySet) as error:
         raise click.ClickException(str(error)) from error
-    Console().print(table_of(document))
-
-
-def table_of(document: sluice.keys.KeySetDocument) -> Table:
     written = keyring.rfc3339(document.generated_at)
     caption = f"entries: {len(document.entries)}, revision {document.revision[:8]}, written {written}"
     table = Table("keyId", "version", "owner", "scopes", "state", "notBefore", "notAfter", "digest", caption=caption)
     for entry in document.entries:
+        dates = (keyring.rfc3339(moment) if moment else "-" for moment in (entry.not_before, entry.not_after))
+        scopes, digest = " ".join(sorted(entry.scopes)), entry.digest.removeprefix("sha256:")[:8]
+        cells = (entry.key_id, str(entry.version), entry.owner, scopes, entry.state, *dates, digest)
         # As Text: an owner may hold what rich takes for markup.
-        table.add_row(*(Text(cell, overflow="fold") for cell in cells(entry)))
-    return table
-
-
-def cells(entry: sluice.keys.KeyEntry) -> tuple[str, ...]:
-    dates = (keyring.rfc3339(moment) if moment else "-" for moment in (entry.not_before, entry.not_after))
-    scopes, digest = " ".join(sorted(entry.scopes)), entry.digest.removeprefix("sha256:")[:8]
-    return (entry.key_id, str(entry.version), entry.owner, scopes, entry.state, *dates, digest)
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    Console().print(table)

@@ -32,11 +32,11 @@ def serve(migrate_first: bool) -> None:
     settings = environment.settings_once_there()
     migrate = migrations.migrate if migrate_first or settings.embedded else None
     try:
-        code = supervisor.run(settings, environment.variables(), duties=duties, migrate=migrate)
+        code = supervisor.run(settings, environment.variables(), duties=duties, say=click.echo, migrate=migrate)
     except errors.SettingsError as error:
         raise environment.BadSettings(error.problems) from error
     except errors.StoreUnavailable as error:
-        raise click.ClickException(f"the database can not be used: {error.reason}; `sluice doctor` says more") from error
+        raise click.ClickException(f"the database cannot be used: {error.reason}; `sluice doctor` says more") from error
     sys.exit(code)
 
 

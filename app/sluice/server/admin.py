@@ -25,7 +25,7 @@ from sluice import __version__, errors
 from sluice.http import problems
 from sluice.http.responses import JSON, Health, Liveness, Readiness, Response, encode
 from sluice.server.metrics_archive import Archive
-from sluice.server.worker_state import SharedState, WorkerReport, Workers, live
+from sluice.server.worker_state import SharedState, WorkerReport, live
 from sluice.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,11 +62,6 @@ def keyset_state(reports: Sequence[WorkerReport], last_used: dict[str, str], las
     )
 
 
-def is_alive(reports: Iterable[WorkerReport], started: float, now: float, timeout: float) -> bool:
-    """Whether any heart beat in the last `timeout` seconds. Workers have as long to come up as a beat may be old."""
-    return now - started <= timeout or bool(live(reports, now, timeout))
-
-
 class KeysetMetrics(Collector):
     """The gauges of the key set, as of the moment of the scrape."""
 
@@ -90,16 +85,10 @@ class Admin:
     """The WSGI application. `clock`: time.monotonic or, in a test, another."""
 
     def __init__(
-        self,
-        settings: Settings,
-        shared: SharedState,
-        workers: Workers,
-        archive: Archive,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: Settings, shared: SharedState, archive: Archive, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._timeout = settings.heartbeat_timeout
         self._shared = shared
-        self._workers = workers
         self._archive = archive
         self._clock = clock
         self._started = clock()
@@ -108,12 +97,17 @@ class Admin:
             "/readiness": self.readiness,
             "/health": self.health,
             "/metrics": self.metrics,
-            "/keyset": self.keyset,
+            "/keyset": lambda: Response(body=encode(self._keyset_state())),
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        method = environ["REQUEST_METHOD"]
-        response = self.response(method, environ.get("PATH_INFO", ""))
+        method, view = environ["REQUEST_METHOD"], self._views.get(environ.get("PATH_INFO", ""))
+        if view is None:
+            response = refusal(errors.NotFound(f"there is nothing here; try {', '.join(self._views)}"))
+        elif method not in ("GET", "HEAD"):
+            response = refusal(errors.MethodNotAllowed("this path takes GET and HEAD", headers={"Allow": "GET, HEAD"}))
+        else:
+            response = view()
         body = bytes(response.body)  # type: ignore[arg-type]
         headers = [
             ("Content-Type", response.content_type or JSON),
@@ -123,16 +117,9 @@ class Admin:
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", [*headers, *response.headers.items()])
         return [] if method == "HEAD" else [body]
 
-    def response(self, method: str, path: str) -> Response:
-        view = self._views.get(path)
-        if view is None:
-            return refusal(errors.NotFound(f"there is nothing here; try {', '.join(self._views)}"))
-        if method not in ("GET", "HEAD"):
-            return refusal(errors.MethodNotAllowed("this path takes GET and HEAD", headers={"Allow": "GET, HEAD"}))
-        return view()
-
     def liveness(self) -> Response:
-        alive = is_alive(self._workers.reports(), self._started, self._clock(), self._timeout)
+        # Workers have as long to come up as a beat may be old.
+        alive = self._clock() - self._started <= self._timeout or bool(self._live())
         return Response(200 if alive else 503, encode(Liveness(alive, self._uptime(), __version__)))
 
     def readiness(self) -> Response:
@@ -141,12 +128,11 @@ class Admin:
 
     def health(self) -> Response:
         ready = self._shared.ready
-        alive = live(self._workers.reports(), self._clock(), self._timeout)
         data = Health(
             status="healthy" if ready else "unhealthy",
             timestamp=datetime.now(UTC),
             version=__version__,
-            services={"readiness": self._shared.reason, "workers": f"{len(alive)} alive"},
+            services={"readiness": self._shared.reason, "workers": f"{len(self._live())} alive"},
             uptime=self._uptime(),
         )
         return Response(200 if ready else 503, encode(data))
@@ -155,12 +141,12 @@ class Admin:
         gauges = KeysetMetrics(self._keyset_state(), datetime.now(UTC))
         return Response(body=self._archive.exposition([gauges]), content_type=CONTENT_TYPE_LATEST)
 
-    def keyset(self) -> Response:
-        return Response(body=encode(self._keyset_state()))
+    def _live(self) -> list[WorkerReport]:
+        return live(self._shared.reports(), self._clock(), self._timeout)
 
     def _keyset_state(self) -> KeysetState:
-        reports = self._workers.reports()
-        return keyset_state(reports, self._workers.last_used(reports), self._workers.last_refused(reports))
+        reports = self._shared.reports()
+        return keyset_state(reports, self._shared.last_used(reports), self._shared.last_refused(reports))
 
     def _uptime(self) -> str:
         return f"{int(self._clock() - self._started)}s"

@@ -38,7 +38,7 @@ class Logs(glogging.Logger):  # type: ignore[misc]
         logs.configure(cfg.loglevel)
 
     def debug(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        # That one is method and path of each request, before its ids are known; our own line tells the route.
+        # That one is method and path of each request, before its ids are known; our own line has the route.
         if msg != "%s %s":
             super().debug(msg, *args, **kwargs)
 
@@ -85,7 +85,7 @@ control_socket_disable = True
 accesslog = None
 loglevel = settings.log_level
 logger_class = Logs
-# Nothing here reads the scheme or the address that a proxy tells of, so none is believed.
+# Nothing here reads the scheme or the address that a proxy reports, so none is believed.
 forwarded_allow_ips = ""
 # The Server header names the product, not what it is built on.
 gunicorn.http.wsgi.SERVER = "sluice"

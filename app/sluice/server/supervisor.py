@@ -2,7 +2,7 @@
 
 It starts what the service needs, serves the admin port, watches, and ends everything in order:
 
-    SIGTERM            not ready at once; DRAIN_SECONDS later gunicorn is told to end; exit 0
+    SIGTERM            not ready at once; DRAIN_SECONDS later gunicorn gets SIGTERM; exit 0
     SIGINT, SIGHUP     the same without the drain: somebody sits at the terminal
     a second signal    everything ends at once
     gunicorn dies      whatever is left of it is killed; exit 1, so that Kubernetes starts the container again
@@ -31,7 +31,7 @@ from waitress.server import create_server
 from sluice import errors, keyring, keys, logs
 from sluice.server.admin import Admin
 from sluice.server.metrics_archive import Archive
-from sluice.server.worker_state import Reason, SharedState, WorkerReport, Workers, known, live
+from sluice.server.worker_state import Reason, SharedState, WorkerReport, known, live
 from sluice.settings import Settings, host_part
 from sluice.stores.postgresql import embedded
 from sluice.stores.postgresql.login import Login, of_owner
@@ -65,25 +65,20 @@ class Duties:
     close: Callable[[], None] = lambda: None
 
 
-def say(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
 def run(
     settings: Settings,
     environ: Mapping[str, str],
     *,
     duties: Callable[[Settings], Duties],
+    say: Callable[[str], object],
     migrate: Callable[[Login], object] | None = None,
-    tell: Callable[[str], object] = say,
     app: str = APP,
 ) -> int:
     """Serve until a signal comes or gunicorn ends; the exit code.
 
     `duties` gets the settings with the store's address in them. `migrate`, when given, gets the owner's login before anything
-    is served. `tell` writes to people. `app`: `module:attribute` of the WSGI application.
-    Raises SettingsError, and StoreUnavailable when the embedded server does not start or `migrate` can not reach its database.
+    is served. `say` writes to people. `app`: `module:attribute` of the WSGI application.
+    Raises SettingsError, and StoreUnavailable when the embedded server does not start or `migrate` cannot reach its database.
     """
     logs.configure(settings.log_level)
     stop_while_starting()
@@ -97,10 +92,19 @@ def run(
         listener = stack.enter_context(listen(settings.host, settings.port, "PORT"))
         admin = listen(settings.host, settings.admin_port, "ADMIN_PORT")
         greeting = welcome(url_of(settings.host, listener), url_of(settings.host, admin), key)
-        monitor = Monitor(settings, SharedState(folder), duties(settings), server, lambda: tell(greeting))
+        monitor = Monitor(settings, SharedState(folder), duties(settings), server, lambda: say(greeting))
         stack.callback(monitor.close)
-        serve_admin(settings, monitor, admin)
-        environment = handed_down(settings, environ, listener, key, server)
+        # Until this process ends. ident: no Server header.
+        admin_server = create_server(Admin(settings, monitor.shared, monitor.archive), sockets=[admin], threads=4, ident=None)
+        threading.Thread(target=admin_server.run, name="admin", daemon=True).start()
+        environment = {
+            **environ,
+            "PORT": str(port_of(listener)),
+            "SLUICE_RUN_DIR": str(folder),
+            "PROMETHEUS_MULTIPROC_DIR": f"{folder}/metrics",
+            **({"DATABASE_URL": server.url} if server is not None else {}),
+            **({"API_KEYS_FILE": str(key)} if key is not None else {}),
+        }
         events = signals()
         gunicorn = stack.enter_context(gunicorn_of(app, listener, environment, events))
         # From here on the port is gunicorn's alone: it closes with it.
@@ -113,7 +117,7 @@ def supervise(settings: Settings, shared: SharedState, gunicorn: subprocess.Pope
     """Wait for what ends the service, and begin its end; the exit code."""
     first = events.get()
     if first is None:
-        log.error("gunicorn.ended", code=gunicorn.returncode, mend="the lines before this one say why")
+        log.error("gunicorn.ended", code=gunicorn.returncode, fix="the lines before this one say why")
         return 1
     shared.drain()
     log.info("drain.started", signal=first.name)
@@ -121,7 +125,7 @@ def supervise(settings: Settings, shared: SharedState, gunicorn: subprocess.Pope
         return 0
     gunicorn.terminate()
     if not happened(events, settings.graceful_timeout + PATIENCE):
-        log.warning("drain.cut_short", mend="raise GRACEFUL_TIMEOUT, or find the request that does not end")
+        log.warning("drain.cut_short", fix="raise GRACEFUL_TIMEOUT, or find the request that does not end")
     return 0
 
 
@@ -135,15 +139,15 @@ def happened(events: Events, seconds: float) -> bool:
 
 
 def stop_while_starting() -> None:
-    """Until `signals`, a signal breaks off the start, and what was started is stopped, undisturbed by a second one."""
+    """Until `signals`, a signal ends the start, and what was started is stopped; a second signal does not disturb that."""
 
-    def break_off(_number: int, _frame: object) -> None:
+    def end_start(_number: int, _frame: object) -> None:
         for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)
         raise SystemExit(0)
 
     for number in STOPPING:
-        signal.signal(number, break_off)
+        signal.signal(number, end_start)
 
 
 def signals() -> Events:
@@ -167,16 +171,16 @@ def gunicorn_of(
         pass_fds=[listener.fileno()],
         start_new_session=True,
     )
-    threading.Thread(target=tell_end, args=(process, events), name="gunicorn", daemon=True).start()
+
+    def report_end() -> None:
+        process.wait()
+        events.put(None)
+
+    threading.Thread(target=report_end, name="gunicorn", daemon=True).start()
     try:
         yield process
     finally:
         kill_session(process)
-
-
-def tell_end(process: subprocess.Popen[bytes], events: Events) -> None:
-    process.wait()
-    events.put(None)
 
 
 def kill_session(leader: subprocess.Popen[bytes]) -> None:
@@ -194,29 +198,17 @@ def kill_session(leader: subprocess.Popen[bytes]) -> None:
         log.error("gunicorn.left_behind", session=leader.pid)
 
 
-def handed_down(
-    settings: Settings, environ: Mapping[str, str], listener: socket.socket, key: Path | None, server: embedded.Server | None
-) -> dict[str, str]:
-    """The environment of gunicorn: ours, and what was found or made since."""
-    given = {
-        "PORT": str(port_of(listener)),
-        "SLUICE_RUN_DIR": str(settings.run_dir),
-        "PROMETHEUS_MULTIPROC_DIR": f"{settings.run_dir}/metrics",
-    }
-    if server is not None:
-        given["DATABASE_URL"] = server.url
-    if key is not None:
-        given["API_KEYS_FILE"] = str(key)
-    return {**environ, **given}
-
-
 @contextlib.contextmanager
 def run_dir(parent: Path | None) -> Iterator[Path]:
     """A new folder for this run, in memory where there is such a file system: the workers' counters are mapped files."""
     if parent is None:
         parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clear_stale(parent)
+    # Of supervisors that were killed nobody holds the lock, and `state` is made after it was taken.
+    for state in parent.glob("sluice-*/state"):
+        with contextlib.suppress(OSError), embedded.locked(state.parent) as free:
+            if free:
+                shutil.rmtree(state.parent)
     # mkdtemp gives it mode 0700.
     path = Path(tempfile.mkdtemp(prefix="sluice-", dir=parent))
     try:
@@ -225,14 +217,6 @@ def run_dir(parent: Path | None) -> Iterator[Path]:
             yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def clear_stale(parent: Path) -> None:
-    """Remove the run dirs of supervisors that were killed: nobody holds their lock, and `state` is made after it was taken."""
-    for state in parent.glob("sluice-*/state"):
-        with contextlib.suppress(OSError), embedded.locked(state.parent) as free:
-            if free:
-                shutil.rmtree(state.parent)
 
 
 def key_file(settings: Settings) -> Path | None:
@@ -245,12 +229,8 @@ def key_file(settings: Settings) -> Path | None:
     if not (settings.loopback and settings.embedded):
         why = "one is made only while HOST is a loopback address and the store the embedded one"
         raise errors.SettingsError([f"there is no API key: set API_KEYS or KEYSET_FILE ({why})"])
-    return first_run_key(settings.data_dir)
-
-
-def first_run_key(data_dir: Path) -> Path:
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = data_dir / "first-run.key"
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = settings.data_dir / "first-run.key"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -270,8 +250,8 @@ def listen(host: str, port: int, name: str) -> socket.socket:
         dual = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
-        mend = f"end what uses it, or set HOST and {name} to a free one"
-        raise errors.SettingsError([f"{name}: can not listen on {host}:{port} ({error.strerror}); {mend}"]) from error
+        fix = f"end what uses it, or set HOST and {name} to a free one"
+        raise errors.SettingsError([f"{name}: cannot listen on {host}:{port} ({error.strerror}); {fix}"]) from error
 
 
 def port_of(listener: socket.socket) -> int:
@@ -293,19 +273,11 @@ def welcome(url: str, admin: str, key: Path | None) -> str:
         event = '{"event_type": "log", "event_name": "hello"}'
         lines += [f"Its first-run key, kept in {key}:", f"  {secret}"]
         lines += ["Try it:", f"  curl -sS {url}/api/v1/ingest {headers} -d '{event}'"]
-    return "\n" + "".join(f"{line}\n\n" for line in lines)
-
-
-def serve_admin(settings: Settings, monitor: Monitor, listener: socket.socket) -> None:
-    """Serve the admin port until this process ends."""
-    admin = Admin(settings, monitor.shared, monitor.workers, monitor.archive)
-    # ident: no Server header.
-    server = create_server(admin, sockets=[listener], threads=4, ident=None)
-    threading.Thread(target=server.run, name="admin", daemon=True).start()
+    return "".join(f"\n{line}\n" for line in lines)
 
 
 def readiness(latched: bool, awake: Sequence[WorkerReport], store: Reason | None) -> Reason:
-    """Ready, or why not. `awake`: workers whose heart beats; `store`: why the store can not be used.
+    """Ready, or why not. `awake`: workers whose heart beats; `store`: why the store cannot be used.
 
     Once it was ready (`latched`) only a fault of this Pod counts: without any ready Pod a Service answers nothing at all.
     """
@@ -330,13 +302,12 @@ class Monitor:
         on_ready: Callable[[], object],
     ) -> None:
         self.shared = shared
-        self.workers = Workers(shared)
         self.archive = Archive(shared.path / "metrics")
         self._duties = duties
-        self._server = server
+        self._each_round = (self.archive.sweep, *([server.revive] if server is not None else []), self._judge)
         self._on_ready = on_ready
         self._latched = False
-        # Not the shared's, which says `draining` whatever is judged.
+        # Not the shared one, which says `draining` whatever is judged.
         self._judged: Reason = shared.reason
         self._stop = threading.Event()
         self._patience = min(WORKERS_DEAD, settings.heartbeat_timeout)
@@ -356,38 +327,29 @@ class Monitor:
                 thread.join(PATIENCE)
         self._duties.close()
 
-    def tick(self) -> None:
-        """One round. A duty that fails is told in the log and tried again in the next."""
-        for duty in (self.archive.sweep, self._revive, self._judge):
-            try:
-                duty()
-            except Exception:
-                log.exception("monitor.failed", duty=duty.__name__)
-
     def _run(self) -> None:
-        self.tick()
-        while not self._stop.wait(TICK):
-            self.tick()
-
-    def _revive(self) -> None:
-        if self._server is not None:
-            self._server.revive()
+        while True:
+            for duty in self._each_round:
+                try:
+                    duty()
+                except Exception:
+                    # It is tried again in the next round.
+                    log.exception("monitor.failed", duty=duty.__name__)
+            if self._stop.wait(TICK):
+                return
 
     def _judge(self) -> None:
-        store = None if self._latched else self._store()
-        awake = live(self.workers.reports(), time.monotonic(), self._patience)
-        reason = readiness(self._latched, awake, store)
+        store: Reason | None = None
+        if not self._latched:
+            try:
+                self._duties.check()
+            except errors.StoreUnavailable as error:
+                store = known(error.reason)
+        reason = readiness(self._latched, live(self.shared.reports(), time.monotonic(), self._patience), store)
         if reason != self._judged:
             log.info("readiness", reason=reason)
         self._judged = reason
-        self.shared.tell(reason)
+        self.shared.set_reason(reason)
         if reason == "ready" and not self._latched:
             self._latched = True
             self._on_ready()
-
-    def _store(self) -> Reason | None:
-        try:
-            self._duties.check()
-        except errors.StoreUnavailable as error:
-            return known(error.reason)
-        return None

@@ -13,7 +13,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -47,7 +47,7 @@ BEAT = 1.0
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
-    """What a worker tells once a second. `beat`: time.monotonic(), the same clock in every process of a machine.
+    """What a worker reports once a second. `beat`: time.monotonic(), the same clock in every process of a machine.
 
     `loaded`: every source of keys was read at least once. `last_used`, `last_refused`: RFC 3339 by `keyId/version`.
     """
@@ -63,13 +63,22 @@ class WorkerReport(msgspec.Struct, frozen=True):
 
 
 class SharedState:
-    """`path`: the run dir; what is missing in it is made."""
+    """`path`: the run dir; what is missing in it is made. `exists`: whether there is a process with that pid."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, exists: Callable[[int], bool] = lambda pid: exists(pid)) -> None:
         self.path = path
+        self._exists = exists
         self._reports = path / "workers"
         self._reports.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._state = mapped(path / "state")
+        # Shared by every process that maps it; made with zeros: not draining, starting.
+        with (path / "state").open("ab") as file:
+            file.truncate(SIZE)
+        with (path / "state").open("r+b") as file:
+            self._state = mmap.mmap(file.fileno(), SIZE)
+        # Of workers that are gone. Only the parent asks for reports, by its monitor and by requests to the admin port.
+        self._used: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
+        self._lock = threading.Lock()
 
     @property
     def draining(self) -> bool:
@@ -84,10 +93,10 @@ class SharedState:
         return "draining" if self.draining else REASONS[self._state[REASON]]
 
     def drain(self) -> None:
-        """From now on not ready, for good: whatever `tell` says later."""
+        """From now on not ready, for good: whatever `set_reason` says later."""
         self._state[DRAINING] = 1
 
-    def tell(self, reason: Reason) -> None:
+    def set_reason(self, reason: Reason) -> None:
         self._state[REASON] = REASONS.index(reason)
 
     def report(self, report: WorkerReport) -> None:
@@ -97,31 +106,26 @@ class SharedState:
         new.replace(self._reports / f"{report.pid}.json")
 
     def reports(self) -> list[WorkerReport]:
-        return [msgspec.json.decode(path.read_bytes(), type=WorkerReport) for path in sorted(self._reports.glob("*.json"))]
+        """The newest report of each worker that is there, hung ones included: they may answer again."""
+        living = []
+        with self._lock:
+            for path in sorted(self._reports.glob("*.json")):
+                report = msgspec.json.decode(path.read_bytes(), type=WorkerReport)
+                if self._exists(report.pid):
+                    living.append(report)
+                    continue
+                self._used = newest([self._used, report.last_used])
+                self._refused = newest([self._refused, report.last_refused])
+                for left in (path, path.with_suffix(".new")):
+                    left.unlink(missing_ok=True)
+        return living
 
-    def forget(self, pid: int) -> None:
-        for suffix in ("json", "new"):
-            (self._reports / f"{pid}.{suffix}").unlink(missing_ok=True)
+    def last_used(self, reports: Iterable[WorkerReport]) -> dict[str, str]:
+        """When each key version was last accepted: by workers that are gone, and by those of `reports`."""
+        return newest([self._used, *(report.last_used for report in reports)])
 
-
-def mapped(path: Path) -> mmap.mmap:
-    """The state file, shared by every process that opens it; made with zeros: not draining, starting."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        os.ftruncate(descriptor, SIZE)
-        return mmap.mmap(descriptor, SIZE)
-    finally:
-        os.close(descriptor)
-
-
-def known(reason: str) -> Reason:
-    """`reason` when it is one of ours, and database_unreachable for any other that a store may give."""
-    return next((ours for ours in REASONS if ours == reason), "database_unreachable")
-
-
-def live(reports: Iterable[WorkerReport], now: float, timeout: float) -> list[WorkerReport]:
-    """The reports of workers whose heart beat in the last `timeout` seconds."""
-    return [report for report in reports if now - report.beat <= timeout]
+    def last_refused(self, reports: Iterable[WorkerReport]) -> dict[str, str]:
+        return newest([self._refused, *(report.last_refused for report in reports)])
 
 
 def exists(pid: int) -> bool:
@@ -135,33 +139,14 @@ def exists(pid: int) -> bool:
     return True
 
 
-class Workers:
-    """The parent's view of its workers. It remembers when keys were used, or refused, by workers that are gone."""
+def known(reason: str) -> Reason:
+    """`reason` when it is one of ours, and database_unreachable for any other that a store may give."""
+    return next((ours for ours in REASONS if ours == reason), "database_unreachable")
 
-    def __init__(self, shared: SharedState, exists: Callable[[int], bool] = exists) -> None:
-        self._shared = shared
-        self._exists = exists
-        self._used: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
-        # The monitor sweeps while requests to the admin port read.
-        self._lock = threading.Lock()
 
-    def reports(self) -> list[WorkerReport]:
-        """The newest report of each worker that is there, hung ones included: they may answer again."""
-        with self._lock:
-            found = self._shared.reports()
-            for report in found:
-                if not self._exists(report.pid):
-                    self._used = newest([self._used, report.last_used])
-                    self._refused = newest([self._refused, report.last_refused])
-                    self._shared.forget(report.pid)
-            return [report for report in found if self._exists(report.pid)]
-
-    def last_used(self, reports: Sequence[WorkerReport]) -> dict[str, str]:
-        return newest([self._used, *(report.last_used for report in reports)])
-
-    def last_refused(self, reports: Sequence[WorkerReport]) -> dict[str, str]:
-        return newest([self._refused, *(report.last_refused for report in reports)])
+def live(reports: Iterable[WorkerReport], now: float, timeout: float) -> list[WorkerReport]:
+    """The reports of workers whose heart beat in the last `timeout` seconds."""
+    return [report for report in reports if now - report.beat <= timeout]
 
 
 def newest(uses: Iterable[dict[str, str]]) -> dict[str, str]:
@@ -182,7 +167,7 @@ class Heartbeat:
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """The first beat comes before this returns: no worker answers before it has told what keys it knows."""
+        """The first beat comes before this returns: no worker answers before it has reported what keys it knows."""
         self.beat()
         threading.Thread(target=self._run, name="heart", daemon=True).start()
 
@@ -190,7 +175,7 @@ class Heartbeat:
         self._stop.set()
 
     def beat(self) -> None:
-        """Nothing that goes wrong here ends the heart, and a key set that can not be polled does not stop the report."""
+        """Nothing that goes wrong here ends the heart, and a key set that cannot be polled does not stop the report."""
         for duty in (self._keys.poll, self._report):
             try:
                 duty()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from importlib import resources
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 import structlog
 import yoyo
-from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
-from yoyo.connections import parse_uri
 
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.login import Login
@@ -20,51 +19,33 @@ log = structlog.get_logger()
 LOCK = 126_934_213_878_628
 # How long another migrator is waited for, and how long a statement may wait behind the service's own locks: longer would stall
 # every insert that queues behind it.
-WAIT_LOCK = "120s"
-WAIT_TABLE = "5s"
-
-
-class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
-    """yoyo's backend with our own login: its URLs know neither password files nor our TLS rules."""
-
-    def __init__(self, login: Login) -> None:
-        self._login = login
-        super().__init__(parse_uri("postgresql+psycopg:///"), "_yoyo_migration")
-
-    def connect(self, dburi: Any) -> psycopg.Connection[Any]:
-        return psycopg.connect(**self._login(), autocommit=True)
-
-    def init_connection(self, connection: psycopg.Connection[Any]) -> None:
-        session(connection, "search_path", "sluice")
-        session(connection, "lock_timeout", WAIT_TABLE)
-
-    def copy(self) -> Backend:
-        return Backend(self._login)
+WAIT_LOCK, WAIT_TABLE = "120s", "5s"
 
 
 def migrate(login: Login) -> list[str]:
     """Bring the schema up to date; the names of what was applied. Raises errors.StoreUnavailable."""
     try:
-        with psycopg.connect(**login(), autocommit=True) as connection:
-            session(connection, "lock_timeout", WAIT_LOCK)
+        parameters = login()
+        with psycopg.connect(**parameters, autocommit=True) as connection:
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             connection.execute("CREATE SCHEMA IF NOT EXISTS sluice")
-            return apply(login)
+            return apply(parameters)
     except psycopg.Error as error:
         log.error("migrate.failed", cause=type(error).__name__, sqlstate=error.sqlstate)
         raise driver_errors.ours(error) from error
 
 
-def apply(login: Login) -> list[str]:
-    with Backend(login) as backend, resources.as_file(resources.files("sluice") / "migrations") as folder:
-        backend.init_database()
+def apply(parameters: dict[str, Any]) -> list[str]:
+    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
+    uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
+    with (
+        yoyo.get_backend(uri, "_yoyo_migration") as backend,
+        resources.as_file(resources.files("sluice") / "migrations") as folder,
+    ):
         backend.break_lock()
         pending = backend.to_apply(yoyo.read_migrations(str(folder)))
         names = [migration.id for migration in pending]
         backend.apply_migrations(pending)
     return names
-
-
-def session(connection: psycopg.Connection[Any], name: str, value: str) -> None:
-    connection.execute("SELECT set_config(%s, %s, false)", [name, value])
