@@ -1,18 +1,21 @@
-"""How much one key may send in a minute, in requests and in events (counters of the `limits` library, fixed windows).
-
-Each worker counts for itself and grants its share, limit / WORKERS, so that a pod as a whole grants the limit.
-"""
+"""How much one key may send in a minute, in requests and in events, counted for the pod: all its workers share the counters."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import math
+import mmap
+import os
+import sys
 import threading
 import time
-from collections.abc import Collection
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Literal, Protocol
 
 import msgspec
-from limits.storage import MemoryStorage
 
 from sluice import errors
 from sluice.keys import KeyEntry
@@ -22,7 +25,7 @@ WINDOW = 60
 
 
 class Allowance(msgspec.Struct, gc=False):
-    """What the RateLimit header tells: the limit of the pod, what this worker still grants, seconds until it grants all again."""
+    """What the RateLimit header reports: the limit, what is left of it, and the seconds until all of it is granted again."""
 
     kind: Kind
     limit: int
@@ -30,58 +33,144 @@ class Allowance(msgspec.Struct, gc=False):
     reset: int
 
 
-class Sweep(threading.Timer):
-    """A look for expired counters that counts as under way for a second, so that no other is begun meanwhile."""
+class Counters(Protocol):
+    """The place for counters that pods share."""
 
-    EVERY = 1.0
+    def spend(self, name: str, cost: int, limit: int) -> tuple[bool, int, float]:
+        """Add `cost` to the window of `name`, unless that takes it over `limit`. A window starts with its first hit.
 
-    def __init__(self, timer: threading.Timer) -> None:
-        super().__init__(timer.interval, timer.function)
-        self.daemon = True
-        self._until = time.monotonic() + self.EVERY
-
-    def is_alive(self) -> bool:
-        return time.monotonic() < self._until or super().is_alive()
+        Returns whether it was added, what is left of the limit, and the seconds until the window ends.
+        """
 
 
-class Expirations(dict[str, float]):
-    """When each counter ends. One that another thread has just forgotten never does, where MemoryStorage would raise KeyError."""
+class SharedCounters:
+    """Counters in a file that every worker of a pod maps. `path` None: this process alone.
 
-    def __missing__(self, name: str) -> float:
-        return math.inf
+    The file is an array of 64-bit words: how many workers there were, the process id of each, then for each name a digest, the
+    second at which its window started, and one cell for each worker: that second and what this worker granted of the window.
+    Only its worker writes a cell, so that a hit needs no lock between processes: it adds first, sums up all cells, and takes
+    back what is over the limit. A lock guards what is rare: a new name, a new window, a new worker. A worker that dies leaves
+    its cells to its successor, and what it granted stays counted. A name beyond the last slot takes the one with the oldest
+    window.
+    """
+
+    SLOTS = 4_096
+    # For workers that still end when their successors start.
+    SPARE = 4
+
+    def __init__(self, path: Path | None, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._workers = workers + self.SPARE
+        self._stride = 2 + self._workers
+        self._slots = 1 + self._workers
+        size = 8 * (self._slots + self.SLOTS * self._stride)
+        self._file = None if path is None else opened(path, size)
+        self._words = memoryview(mmap.mmap(-1 if self._file is None else self._file, size)).cast("Q")
+        self._places: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        with self._lock:
+            self._cell = self._own_cell()
+
+    def spend(self, name: str, cost: int, limit: int) -> tuple[bool, int, float]:
+        words = self._words
+        with self._lock:
+            now = self._clock()
+            place, digest = self._places.get(name, (0, 0))
+            start = words[place + 1]
+            if words[place] != digest or not digest or not start <= now < start + WINDOW:
+                place = self._begin(name)
+                now, start = self._clock(), words[place + 1]
+            first = place + 2
+            cell = first + self._cell
+            mine = words[cell] if words[cell] >> 32 == start else start << 32
+            # Two workers that add at the same time may both see too much, where there was room for one of them.
+            for _ in range(3):
+                words[cell] = mine + cost
+                spent = 0
+                for each in words[first : first + words[0]]:
+                    if each >> 32 == start:
+                        spent += each & 0xFFFFFFFF
+                if spent <= limit:
+                    return True, limit - spent, start + WINDOW - now
+                words[cell] = mine
+            return False, max(0, limit - spent + cost), start + WINDOW - now
+
+    def _begin(self, name: str) -> int:
+        """The place of `name`, with a window that has not ended."""
+        words, stride = self._words, self._stride
+        digest = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) | 1
+        with self._exclusive():
+            digests = words[self._slots :: stride].tolist()
+            starts = words[self._slots + 1 :: stride].tolist()
+            slot = digests.index(digest) if digest in digests else starts.index(min(starts))
+            place = self._slots + slot * stride
+            now = self._clock()
+            if digests[slot] != digest or not starts[slot] <= now < starts[slot] + WINDOW:
+                words[place + 1] = int(now)
+                words[place] = digest
+        if len(self._places) >= self.SLOTS:
+            self._places.clear()
+        self._places[name] = place, digest
+        return place
+
+    def _own_cell(self) -> int:
+        """The cell of a worker that is gone, or a new one; without any (more workers than were announced) the last is shared."""
+        with self._exclusive():
+            found = next((at for at in range(self._workers) if not lives(self._words[1 + at])), self._workers - 1)
+            self._words[1 + found] = os.getpid()
+            self._words[0] = max(self._words[0], found + 1)
+        return found
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """A lock between processes; the kernel takes it from one that dies."""
+        if self._file is None:
+            yield
+            return
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
-class Counters(MemoryStorage):
-    """MemoryStorage looks for expired counters in a new thread up to a hundred times a second; once a second is plenty."""
+def opened(path: Path, size: int) -> int:
+    """A descriptor of the file, made with zeros when it is missing."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    if sys.platform == "linux":
+        # Now, where it is an error: a mapped page without room behind it ends the process (SIGBUS).
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)
+    return descriptor
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.expirations = Expirations()
 
-    @property
-    def timer(self) -> threading.Timer:
-        return self._sweep
-
-    @timer.setter
-    def timer(self, timer: threading.Timer) -> None:
-        self._sweep = Sweep(timer)
+def lives(pid: int) -> bool:
+    """Whether `pid` is another process that exists."""
+    if pid in (0, os.getpid()):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class Limiter:
-    """One worker's counters. A limit of 0 is no limit; a key's own limits come before the service's."""
+    """Limits of keys. A limit of 0 is no limit; a key's own limits come before the service's."""
 
-    def __init__(self, workers: int, requests_per_minute: int, events_per_minute: int) -> None:
-        self._workers = workers
+    def __init__(self, counters: Counters, requests_per_minute: int, events_per_minute: int) -> None:
+        self._counters = counters
         self._defaults: dict[Kind, int] = {"requests": requests_per_minute, "events": events_per_minute}
-        # The storage itself: its strategies wrap it in a dozen calls, and this is asked twice a request.
-        self._counters = Counters()
 
     def request(self, entry: KeyEntry) -> Allowance | None:
-        """Count one request; raises TooManyRequests."""
+        """Count one request; raises LimitExceeded."""
         return self._hit("requests", entry, 1)
 
     def events(self, entry: KeyEntry, count: int) -> Allowance | None:
-        """Count `count` events, all or none of them; raises TooManyRequests."""
+        """Count `count` events, all or none of them; raises LimitExceeded, and UnprocessableContent for more than ever fit."""
         return self._hit("events", entry, count)
 
     def limit_of(self, entry: KeyEntry, kind: Kind) -> int:
@@ -95,33 +184,25 @@ class Limiter:
         limit = self.limit_of(entry, kind)
         if limit == 0:
             return None
-        name = f"{kind}/{entry.key_id}"
-        granted = share(limit, self._workers)
-        spent = self._counters.incr(name, WINDOW, cost)
-        reset = max(1, math.ceil(self._counters.get_expiry(name) - time.time()))
-        if spent > granted:
-            self._counters.decr(name, cost)
-            raise refusal(Allowance(kind, limit, max(0, granted - spent + cost), reset), cost, granted)
-        return Allowance(kind, limit, granted - spent, reset)
-
-
-def share(limit: int, workers: int) -> int:
-    """What one of `workers` grants of `limit` a minute, rounded up: a small limit must not become none."""
-    return -(-limit // workers)
-
-
-def refusal(allowance: Allowance, cost: int, granted: int) -> LimitExceeded:
-    """429 with Retry-After, which agrees with RateLimit's `t`."""
-    detail = f"this key may send {allowance.limit} {allowance.kind} a minute"
-    if cost > granted:
-        detail += f"; {cost} at once are more than a worker ever grants ({granted}): send fewer at a time"
-    return LimitExceeded(allowance, detail)
+        if cost > limit:
+            # Not a 429: no time that a client waits would help.
+            raise errors.UnprocessableContent(
+                f"{cost} {kind} at once are more than the {limit} that this key may send a minute; send fewer at a time",
+                error="batch_too_large",
+                reason="rate_limit",
+            )
+        granted, remaining, seconds = self._counters.spend(f"{kind}/{entry.key_id}", cost, limit)
+        allowance = Allowance(kind, limit, remaining, max(1, math.ceil(seconds)))
+        if not granted:
+            raise LimitExceeded(allowance)
+        return allowance
 
 
 class LimitExceeded(errors.TooManyRequests):
-    """The refusal, with the allowance that its headers tell."""
+    """429 with a Retry-After that agrees with `t` of the RateLimit header."""
 
-    def __init__(self, allowance: Allowance, detail: str) -> None:
+    def __init__(self, allowance: Allowance) -> None:
+        detail = f"this key may send {allowance.limit} {allowance.kind} a minute"
         super().__init__(detail, reason=allowance.kind, headers={"Retry-After": str(allowance.reset)})
         self.allowance = allowance
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
+import json
 import signal
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import brotli
 import httpx
 import pytest
 import zstandard
-from tests.integration.checks import Mine, data_of, problem_of
+from tests.integration.checks import Mine, at_once, data_of, problem_of
 from tests.integration.keysets import PICKED_UP, KeysetFile
 from tests.integration.postgres import Database
 from tests.integration.raw import BATCH, Raw, Upload, ndjson
@@ -72,8 +75,10 @@ def test_the_last_line_needs_no_line_end_and_blank_lines_are_none(client: httpx.
     assert mine.names() == ["a", "b"]
 
 
-def test_a_stream_without_a_line_is_whole_and_empty(client: httpx.Client) -> None:
-    assert counts(data_of(post(client, b""), 201)) == (0, 0, 0, 0, 0, 0)
+@pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\n \n"], ids=["nothing", "a blank line", "blank lines"])
+def test_a_stream_without_an_event_is_as_empty_as_an_array_without_one(client: httpx.Client, body: bytes) -> None:
+    problem = problem_of(post(client, body), 400, "empty_batch")
+    assert counts(problem["data"]) == (0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["application/x-ndjson; charset=utf-8", "application/ndjson", "application/jsonl"])
@@ -298,3 +303,74 @@ def drain(service: Service, mine: Mine) -> None:
     assert answer.headers["connection"] == "close"
     assert service.process.wait(15) == 0
     assert mine.names() == ["a"]
+
+
+def test_idle_streams_stop_nobody(service: Service, client: httpx.Client, mine: Mine) -> None:
+    """200 on two workers, each with a line sent: those beyond the bound are refused, posts and reads are not."""
+    streams = [Upload(service) for _ in range(200)]
+    try:
+        for number, stream in enumerate(streams):
+            with contextlib.suppress(ConnectionError):
+                stream.lines(mine.event(f"stream-{number:03}"))
+        posts = at_once(8, lambda n: [post_one(service, mine, f"post-{n}-{number}") for number in range(125)])
+        reads = [client.get("/api/v1/logs/filter", params={"page_size": "1"}).status_code for _ in range(100)]
+        assert Counter(itertools.chain(*posts)) == {201: 1_000}
+        assert Counter(reads) == {200: 100}
+        refused = [stream.answer() for stream in streams if stream.answered()]
+        # Of 16 threads a worker, one key's streams may hold four.
+        assert len(streams) - len(refused) <= 8
+        for answer in refused:
+            problem_of(answer, 503, "overloaded", "streams")
+            assert answer.headers["Retry-After"] == "5"
+    finally:
+        for stream in streams:
+            stream.sock.close()
+
+
+def post_one(service: Service, mine: Mine, name: str) -> int:
+    with service.client() as client:
+        return client.post("/api/v1/ingest", json=mine.event(name)).status_code
+
+
+def test_a_slot_comes_back_when_its_stream_ends_however_it_ends(service: Service, mine: Mine) -> None:
+    for number in range(30):
+        with Upload(service) as upload:
+            upload.lines(mine.event(f"{number:02}"))
+            if number % 3 == 0:
+                upload.break_off()
+                continue
+            answer = upload.end() if number % 3 == 1 else bad_end(upload)
+            assert answer.status_code in (201, 400)
+    until(lambda: mine.count() >= 20, 5)
+    answers = at_once(4, lambda n: streamed(service, mine, f"last-{n}"))
+    assert {answer.status_code for answer in answers} == {201}
+
+
+def bad_end(upload: Upload) -> httpx.Response:
+    upload.send(b"no chunk size\r\n")
+    return upload.answer()
+
+
+def streamed(service: Service, mine: Mine, name: str) -> httpx.Response:
+    with service.client() as client:
+        return post(client, ndjson(mine.event(name)))
+
+
+def test_many_streams_that_each_hold_much_leave_room_for_batches(database: Database) -> None:
+    mine = Mine(database)
+    with (
+        running(database.url, WORKERS="1", MAX_INFLATED_BYTES=str(8 << 20), MAX_INFLIGHT_BYTES=str(16 << 20)) as service,
+        contextlib.ExitStack() as stack,
+    ):
+        uploads = [stack.enter_context(Upload(service)) for _ in range(4)]
+        for upload in uploads:
+            # A line without its end is held until it comes.
+            upload.chunk(b" " * (1_900 << 10))
+        time.sleep(0.5)
+        with service.client() as client:
+            body = b"[" + json.dumps(mine.event("batch")).encode() + b" " * (7 << 20) + b"]"
+            data_of(client.post(BATCH, content=body, headers={"Content-Type": "application/json"}), 201)
+        answers = [upload.answer() for upload in uploads if upload.answered()]
+    assert len(answers) in (1, 2)
+    for answer in answers:
+        problem_of(answer, 503, "overloaded", "inflight_bytes")

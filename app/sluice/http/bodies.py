@@ -35,6 +35,9 @@ class RequestBody(Protocol):
     def close_connection(self) -> None:
         """Answer this request with `Connection: close`: what is left of its body will not be read."""
 
+    def skip_rest(self) -> None:
+        """Before the response: skip the rest of the body, or close the connection when the rest does not come at once."""
+
 
 class InputBody:
     """A body that is a file, as under Flask's test client."""
@@ -52,6 +55,9 @@ class InputBody:
         return True
 
     def close_connection(self) -> None:
+        pass
+
+    def skip_rest(self) -> None:
         pass
 
 

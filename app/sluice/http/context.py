@@ -132,6 +132,8 @@ class Middleware:
         bind_contextvars(request_id=context.request_id, traceparent=context.traceparent)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            # Else the server would wait for it afterwards, in a thread that a client could hold.
+            context.body.skip_rest()
             headers.extend(context.response_headers())
             code = int(status[:3])
             if code >= 400 or self._log_all:

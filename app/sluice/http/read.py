@@ -12,6 +12,7 @@ from sluice.http.context import RequestContext
 from sluice.http.responses import Limits, Log, LogPage, Response, State, Whoami
 from sluice.http.routes import ANY_KEY, NDJSON, Schema, envelope, flags, parameter, route
 from sluice.http.services import Services
+from sluice.http.stream_slots import Chunks
 from sluice.stores import Figures
 
 
@@ -104,10 +105,15 @@ def event(parts: Services, context: RequestContext, event_id: str) -> Response:
 def export(parts: Services, context: RequestContext) -> Response:
     query = filters.parse(context.query, paged=False)
     stores.require(parts.store, "export")
-    chunks = parts.store.export(query)
-    # The first chunk now, so that a store that is away is still a 503 and not a broken response.
-    first = next(chunks, b"")
-    return Response(body=itertools.chain((first,), chunks), content_type=NDJSON)
+    give_back = parts.streams.take(auth.entry_on(context).key_id)
+    try:
+        chunks = parts.store.export(query)
+        # The first chunk now, so that a store that is away is still a 503 and not a broken response.
+        first = next(chunks, b"")
+    except BaseException:
+        give_back()
+        raise
+    return Response(body=Chunks(itertools.chain((first,), chunks), give_back), content_type=NDJSON)
 
 
 @route("GET", "/api/v1/metrics", summary="Counts and rates", access="read", answers={200: envelope(Figures)})

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Protocol
 
 from sluice.events import Rules
+from sluice.http.stream_slots import StreamSlots
 from sluice.ingest.memory_budget import MemoryBudget
 from sluice.ingest.pipeline import Pipeline, utc_now
 from sluice.ingest.sinks import DirectSink
 from sluice.keyring import Keyring
-from sluice.limiter import Limiter
+from sluice.limiter import Limiter, SharedCounters
 from sluice.metrics import Metrics
 from sluice.settings import Settings
 from sluice.stores import Store
@@ -33,7 +34,9 @@ class ReadyState(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """`draining`: whether a stream is to end with its chunk. `ready`: whether traffic may come, and why not."""
+    """`stream_memory`: the part of `memory` that streams may use. `draining`: whether a stream is to end with its chunk.
+    `ready`: whether traffic may come, and why not.
+    """
 
     settings: Settings
     store: Store
@@ -41,6 +44,8 @@ class Services:
     keyring: Keyring
     limiter: Limiter
     memory: MemoryBudget
+    streams: StreamSlots
+    stream_memory: MemoryBudget
     metrics: Metrics
     draining: Callable[[], bool]
     ready: Callable[[], tuple[bool, str]]
@@ -54,13 +59,20 @@ def assemble(
     rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
     keyring = Keyring(settings.api_keys, settings.keyset_file, utc_now)
     keyring.poll()
+    memory = MemoryBudget(settings.max_inflight_bytes)
     return Services(
         settings=settings,
         store=store,
         pipeline=Pipeline(DirectSink(store, metrics), rules, metrics),
         keyring=keyring,
-        limiter=Limiter(settings.workers, settings.rate_limit_requests_per_minute, settings.rate_limit_events_per_minute),
-        memory=MemoryBudget(settings.max_inflight_bytes),
+        limiter=Limiter(
+            SharedCounters(settings.run_dir / "limits" if settings.run_dir is not None else None, settings.workers),
+            settings.rate_limit_requests_per_minute,
+            settings.rate_limit_events_per_minute,
+        ),
+        memory=memory,
+        streams=StreamSlots(settings.threads),
+        stream_memory=MemoryBudget(settings.max_inflight_bytes // 2, memory),
         metrics=metrics,
         draining=lambda: stopping() or (shared is not None and shared.draining),
         ready=lambda: (shared.ready, shared.reason) if shared is not None else (True, "ready"),

@@ -14,12 +14,11 @@ from sluice.http import auth, bodies, problems, responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import Response, Tally
 from sluice.http.services import Services
+from sluice.ingest.memory_budget import Reservation
 from sluice.parsing import batches, decompression, ndjson
 
 log = structlog.get_logger()
 MAX_RESULTS = 1_000
-# What one stream holds at most: a chunk, its events, and the piece that is being read.
-HELD_BYTES = 2 * ndjson.CHUNK_BYTES
 
 
 def ingest(parts: Services, context: RequestContext, *, everything: bool) -> Response:
@@ -28,16 +27,20 @@ def ingest(parts: Services, context: RequestContext, *, everything: bool) -> Res
         detail = "Idempotency-Key does not apply to a stream; event ids make its lines safe to send again"
         raise errors.BadRequest(detail, error="invalid_idempotency_key")
     tally = Tally(everything=everything, max_results=MAX_RESULTS)
-    with parts.memory.reservation() as reservation:
-        reservation.take(HELD_BYTES)
-        try:
-            stopped = take_in(parts, context, tally)
-        except errors.ApiError as error:
-            counted(error, tally)
-            # Not `from` itself: the cycle would keep the chunk in memory until the garbage collector comes by.
-            raise
-        except errors.StoreUnavailable as error:
-            raise counted(problems.api_error(error), tally) from error
+    give_back = parts.streams.take(auth.entry_on(context).key_id)
+    try:
+        with parts.stream_memory.reservation() as reservation:
+            stopped = take_in(parts, context, tally, reservation)
+        if not tally.received and stopped is None:
+            raise errors.BadRequest("the stream holds no event", error="empty_batch")
+    except errors.ApiError as error:
+        counted(error, tally)
+        # Not `from` itself: the cycle would keep the chunk in memory until the garbage collector comes by.
+        raise
+    except errors.StoreUnavailable as error:
+        raise counted(problems.api_error(error), tally) from error
+    finally:
+        give_back()
     return responses.batch(tally.data(stopped))
 
 
@@ -50,11 +53,9 @@ def counted(error: errors.ApiError, tally: Tally) -> errors.ApiError:
     return error
 
 
-def take_in(parts: Services, context: RequestContext, tally: Tally) -> str | None:
+def take_in(parts: Services, context: RequestContext, tally: Tally, reservation: Reservation) -> str | None:
     """Commit chunk after chunk; why it stopped before the end of the body, or None."""
-    settings = parts.settings
-    chunker = ndjson.Chunker(settings.max_batch_size, settings.max_event_bytes, time.monotonic)
-    for text in chunks(context, chunker, settings.request_timeout):
+    for text in chunks(parts, context, reservation):
         commit(parts, context, tally, text)
         if parts.draining():
             context.body.close_connection()
@@ -64,11 +65,21 @@ def take_in(parts: Services, context: RequestContext, tally: Tally) -> str | Non
     return None
 
 
-def chunks(context: RequestContext, chunker: ndjson.Chunker, timeout: float) -> Iterator[bytes]:
+def chunks(parts: Services, context: RequestContext, reservation: Reservation) -> Iterator[bytes]:
     """Texts of whole lines, as they fall due, and b"" now and then. Of a body that breaks off its whole lines come first."""
+    settings = parts.settings
+    # A chunk that the key's whole limit does not hold would never be granted.
+    limit = parts.limiter.limit_of(auth.entry_on(context), "events") or settings.max_batch_size
+    chunker = ndjson.Chunker(min(settings.max_batch_size, limit), settings.max_event_bytes, time.monotonic)
     try:
-        pieces = bodies.streamed(context, timeout, lambda: chunker.wait)
+        pieces = bodies.streamed(context, settings.request_timeout, lambda: chunker.wait)
         for piece in decompression.inflated(pieces, bodies.encoding(context)):
+            try:
+                # Each byte twice, for a chunk becomes events.
+                reservation.hold(2 * (chunker.held + len(piece)))
+            except errors.ServiceUnavailable:
+                yield from chunker.finish()
+                reservation.hold(2 * (chunker.held + len(piece)))
             chunker.add(piece)
             yield from chunker.take() if chunker.due else (b"",)
     except errors.ApiError:

@@ -39,6 +39,11 @@ class Chunker:
             raise errors.ContentTooLarge(f"a line is longer than {8 * self._max_line_bytes} bytes", reason="line_too_long")
 
     @property
+    def held(self) -> int:
+        """Bytes."""
+        return len(self._whole) + len(self._rest)
+
+    @property
     def due(self) -> bool:
         return self._lines >= self._max_lines or len(self._whole) >= CHUNK_BYTES or (self._lines > 0 and self.wait <= 0)
 

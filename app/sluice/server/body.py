@@ -20,6 +20,9 @@ from sluice import errors
 
 # What one recv() asks for: each gives the GIL away, and with busy threads beside it is a while until it comes back.
 RECV_BYTES = 64 << 10
+# How long the rest of a body that nobody wants is read, so that its connection can be kept, and how long its client may pause.
+SKIP_SECONDS = 1.0
+PAUSE_SECONDS = 0.02
 
 
 def wait(sock: socket.socket, seconds: float) -> bool:
@@ -146,11 +149,13 @@ class GunicornBody(Body):  # type: ignore[misc]
         super().__init__(Chunked(req, unreader) if isinstance(reader, ChunkedReader) else reader)
         self._req = req
         self._unreader = unreader
+        self._closing = False
 
     def set_deadline(self, seconds: float) -> None:
         self._unreader.set_deadline(seconds)
 
     def close_connection(self) -> None:
+        self._closing = True
         self._req.force_close()
 
     def read_some(self) -> bytes:
@@ -179,6 +184,18 @@ class GunicornBody(Body):  # type: ignore[misc]
                 # The client reset the connection: `read_some` meets its end, and reports it in our words.
                 return True
         return not reader.length or bool(self._unreader.buf.tell()) or wait(self._unreader.sock, timeout)
+
+    def skip_rest(self) -> None:
+        until = time.monotonic() + SKIP_SECONDS
+        # The rest of what comes in pieces, too, ends here.
+        self._unreader.set_deadline(SKIP_SECONDS)
+        try:
+            while not self._closing and time.monotonic() < until and self.readable(PAUSE_SECONDS):
+                if not self.read_some():
+                    return
+        except (TimeoutError, errors.IncompleteBody):
+            pass
+        self.close_connection()
 
     def finished(self) -> bool:
         """Whether the client has nothing on the way to us: a close then cannot destroy the response (RFC 9112, section 9.6)."""

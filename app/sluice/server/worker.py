@@ -13,6 +13,7 @@ import selectors
 import socket
 import struct
 import sys
+import threading
 import time
 from concurrent.futures import Future
 from typing import Any
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 
 # How long one send() may make no progress, in seconds.
 SEND_TIMEOUT = 30
+# How long a connection is read on after its last response.
+LINGER_SECONDS = 2.0
 
 
 class Process:
@@ -96,6 +99,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self._leaves_at = math.inf
         # Connections with a request under way that has not been told `Connection: close`.
         self._kept: set[gthread.TConn] = set()
+        self._lingering = threading.Semaphore(max(1, self.cfg.threads // 4))
 
     @property
     def leaving(self) -> bool:
@@ -142,7 +146,11 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.begin(self.header_timeout)
         result = super().handle(conn)
         if result is False and not (conn.body and conn.body.finished()):
-            util.close_graceful(conn.sock)
+            # The client reads the response before it is cut off. A few at a time: each waits for its client in a thread.
+            with_patience = self._lingering.acquire(blocking=False)
+            util.close_graceful(conn.sock, timeout=LINGER_SECONDS if with_patience else 0.02)
+            if with_patience:
+                self._lingering.release()
         conn.body = None
         return result
 
