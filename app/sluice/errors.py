@@ -10,6 +10,7 @@
     |   |-- BadRequest 400 .. ServiceUnavailable 503
     |-- StoreError               raised by stores only, never holds a driver's text
         |-- StoreUnavailable     away or too busy; the same call may work later
+        |-- QueryTimeout         a query took longer than it may; the same one will again
         |-- RecordsRefused       the store cannot hold these records; the same call never works
         |-- IdempotencyKeyInUse  another request with this Idempotency-Key is being worked on now
         |-- IdempotencyKeyReused this Idempotency-Key was used for another request
@@ -31,7 +32,7 @@ class SluiceError(Exception):
 
 
 class SettingsError(SluiceError):
-    """The environment can not be used. `problems`: one sentence each, with its fix."""
+    """The environment cannot be used. `problems`: one sentence each, with its fix."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -68,12 +69,16 @@ class StoreError(SluiceError):
 
 
 class StoreUnavailable(StoreError):
-    """The store can not take or give data now. `reason` is one of a closed list, safe to show."""
+    """The store cannot take or give data now. `reason` is one of a closed list, safe to show."""
 
     def __init__(self, reason: str = "database_unreachable", retry_after: int = 2) -> None:
         self.reason = reason
         self.retry_after = retry_after
         super().__init__(reason)
+
+
+class QueryTimeout(StoreError):
+    """A query took longer than one may."""
 
 
 class RecordsRefused(StoreError):
@@ -173,3 +178,7 @@ class NotSupported(ApiError):
 
 class ServiceUnavailable(ApiError):
     status, title, error = 503, "Service Unavailable", "database_error"
+
+
+class GatewayTimeout(ApiError):
+    status, title, error = 504, "Gateway Timeout", "query_timeout"

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -23,13 +24,20 @@ EventType = Literal["behavioral", "telemetry", "observability", "error", "perfor
 Priority = Literal["normal", "high"]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text = Annotated[str, Meta(max_length=255)]
-Timestamp = Annotated[datetime, Meta(tz=True)]
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
+# The rule by which the digest of a record is made. Rule 1, of release 0.1, took numbers, times and defaults as they were written.
+RULE = 2
 MAX_AHEAD = timedelta(hours=24)
 MAX_DEPTH = 64
 # A client may write 0001-01-01T00:00+14:00, which is year 0 in UTC: PostgreSQL would store it and Python could not read it back.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+# An offset without its colon was always accepted.
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)", re.ASCII).fullmatch
+TIME_DETAIL = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z"
+# Up to here an integer that a client wrote as a float (1e39) is compared as the integer; beyond, only with other floats.
+MAX_INTEGRAL = 1e40
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -52,14 +60,17 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
 class Record(msgspec.Struct, gc=False):
     """A valid event on its way to a store.
 
-    `event`: the client's own fields. `canonical`: their canonical JSON, before any default is filled in. `digest`: the SHA-256 of
-    that in hex, by which a duplicate differs from a conflict. `fingerprint`: of errors only.
+    `event`: the client's own fields, as sent. `timestamp`: theirs in UTC; None: time of receipt. `canonical`: see `contents`.
+    `digest`: one byte RULE and the SHA-256 of that, by which a duplicate differs from a conflict; `digest_1`: the SHA-256 by
+    rule 1, for rows that the release before wrote or reads. `fingerprint`: of errors only.
     """
 
     event: Event
     event_id: str
+    timestamp: datetime | None
     canonical: bytes
-    digest: str
+    digest: bytes
+    digest_1: bytes
     key_id: str
     fingerprint: str | None = None
 
@@ -71,8 +82,32 @@ class Rules(msgspec.Struct, frozen=True):
     retention_days: int | None = None
 
 
-encode_canonical = msgspec.json.Encoder(order="deterministic").encode
-decode_event = msgspec.json.Decoder(Event).decode
+class Integral:
+    """A number that is an integer and was written as a float: 100.0, 1e2."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self, sent: float) -> None:
+        self.sent = sent
+
+
+def number(text: str) -> float | Integral:
+    """A float of free JSON; raises ValueError beyond the range of a double."""
+    value = float(text)
+    if abs(value) == float("inf"):
+        raise ValueError("Number out of range")
+    return Integral(value) if value.is_integer() and abs(value) < MAX_INTEGRAL else value
+
+
+def as_sent(value: Integral) -> float:
+    return value.sent
+
+
+# Without a hook an Integral is a TypeError: nearly every event has none, and then one encoding serves every rule.
+encode_plain = msgspec.json.Encoder(order="deterministic").encode
+encode_as_sent = msgspec.json.Encoder(order="deterministic", enc_hook=as_sent).encode
+encode_by_value = msgspec.json.Encoder(order="deterministic", enc_hook=lambda value: int(Decimal(repr(value.sent)))).encode
+decode_event = msgspec.json.Decoder(Event, float_hook=number).decode
 
 
 def parse(data: bytes | msgspec.Raw) -> Event:
@@ -84,52 +119,73 @@ def parse(data: bytes | msgspec.Raw) -> Event:
 
 
 def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: Callable[[], str] | None = None) -> Record:
-    """The record of a well-formed event; raises InvalidEvent for what only a look at its values can show.
+    """The record of a well-formed event; raises InvalidEvent for what only a look at its values can show."""
 
-    The digest is made before any default is filled in, so a retry without a timestamp is the same content.
-    """
+    def invalid(detail: str, reason: str, pointer: str = "") -> InvalidEvent:
+        return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event.event_id)
+
+    moment, exact = None, True
+    if event.timestamp is not None:
+        try:
+            sent = instant(event.timestamp)
+        except ValueError:
+            raise invalid(TIME_DETAIL, "invalid_value", "/timestamp") from None
+        if sent > now + MAX_AHEAD:
+            raise invalid("the timestamp is more than 24 hours ahead", "too_far_ahead", "/timestamp")
+        if sent < (EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))):
+            raise invalid("the timestamp is older than what is kept", "too_old", "/timestamp")
+        moment = sent.astimezone(UTC)
+        exact = sent.tzinfo is UTC and not event.timestamp[26:27].isdigit()  # the digit after microseconds
     try:
-        canonical = encode_canonical(event)
+        canonical, by_rule_1 = contents(event, moment, exact)
     except RecursionError as error:  # the decoder stood one call less deep in the stack, and just came through
-        raise too_deep(event) from error
-    check(event, canonical, now, rules)
-    event_id = event.event_id if event.event_id is not None else (new_id or uuid7)()
-    group = fingerprint.of(event.event_name, event.source, event.properties or {}) if event.event_type == "error" else None
-    return Record(event, event_id, canonical, hashlib.sha256(canonical).hexdigest(), key_id, group)
-
-
-def check(event: Event, canonical: bytes, now: datetime, rules: Rules) -> None:
-    """Raise InvalidEvent when `event` breaks a rule that its type does not say."""
+        raise invalid(TOO_DEEP, "too_deep") from error
     if len(canonical) > rules.max_event_bytes:
-        raise invalid(
-            event,
-            f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken",
-            reason="too_large",
-        )
+        raise invalid(f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken", "too_large")
     # No nesting without a bracket: counting them spares nearly every event the walk. First, for what follows recurses.
     if canonical.count(b"{") + canonical.count(b"[") > MAX_DEPTH and depth(event) > MAX_DEPTH:
-        raise too_deep(event)
+        raise invalid(TOO_DEEP, "too_deep")
     # The escape also stands in the innocent text "\\u0000", so its absence proves, its presence only suspects.
-    if b"\\u0000" in canonical and (where := nul_in(msgspec.to_builtins(event))) is not None:
-        raise invalid(event, "the character U+0000 cannot be stored", pointer=where, reason="nul_character")
-    if event.timestamp is not None:
-        check_time(event, event.timestamp, now, rules)
+    if b"\\u0000" in canonical and (where := nul_in(msgspec.to_builtins(event, enc_hook=as_sent))) is not None:
+        raise invalid("the character U+0000 cannot be stored", "nul_character", where)
+    digest = hashlib.sha256(canonical).digest()
+    return Record(
+        event,
+        event.event_id if event.event_id is not None else (new_id or uuid7)(),
+        moment,
+        canonical,
+        bytes((RULE,)) + digest,
+        digest if by_rule_1 is canonical else hashlib.sha256(by_rule_1).digest(),
+        key_id,
+        fingerprint.of(event.event_name, event.source, event.properties or {}) if event.event_type == "error" else None,
+    )
 
 
-def check_time(event: Event, timestamp: datetime, now: datetime, rules: Rules) -> None:
-    if timestamp > now + MAX_AHEAD:
-        raise invalid(event, "the timestamp is more than 24 hours ahead", pointer="/timestamp", reason="too_far_ahead")
-    oldest = EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))
-    if timestamp < oldest:
-        raise invalid(event, "the timestamp is older than what is kept", pointer="/timestamp", reason="too_old")
+def instant(text: str) -> datetime:
+    """The moment of an RFC 3339 text, in its own offset; digits beyond microseconds are cut. Raises ValueError."""
+    if RFC_3339(text) is None:
+        raise ValueError(TIME_DETAIL)
+    return datetime.fromisoformat(text.upper())
 
 
-def invalid(event: Event, detail: str, *, pointer: str = "", reason: str) -> InvalidEvent:
-    return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event.event_id)
+def contents(event: Event, moment: datetime | None, exact: bool) -> tuple[bytes, bytes]:
+    """What makes two events the same, as canonical JSON: by today's rule, and by rule 1.
 
-
-def too_deep(event: Event) -> InvalidEvent:
-    return invalid(event, f"nested deeper than {MAX_DEPTH} levels", reason="too_deep")
+    Equal are: numbers of one value, one instant under two offsets, a default that is given and one that is not, null and absent.
+    Before any default is filled in, so a retry without a timestamp is the same content. `exact`: `moment` is as it was sent.
+    """
+    properties, device_info = event.properties or None, event.device_info or None
+    priority = None if event.priority == "normal" else event.priority
+    content = msgspec.structs.replace(event, timestamp=moment, properties=properties, device_info=device_info, priority=priority)
+    try:
+        canonical = encode_plain(content)
+        if exact and (properties, device_info, priority) == (event.properties, event.device_info, event.priority):
+            return canonical, canonical
+    except TypeError:
+        canonical = encode_by_value(content)
+    # Rule 1 rounded what is finer than microseconds, and kept the offset.
+    sent = moment and msgspec.convert(event.timestamp, datetime)
+    return canonical, encode_as_sent(msgspec.structs.replace(event, timestamp=sent))
 
 
 def depth(event: Event) -> int:
@@ -167,6 +223,7 @@ def escaped(name: object) -> str:
     return str(name).replace("~", "~0").replace("/", "~1")
 
 
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MISSING = re.compile(r"^Object missing required field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
 UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
 NO_CHOICE = re.compile(r"^Invalid enum value '.*'(?: - at `\$\.(event_type|priority)`)$", re.DOTALL)
@@ -176,30 +233,24 @@ CHOICES = {"event_type": get_args(EventType), "priority": get_args(Priority)}
 
 def explain(error: Exception, event_id: str | None = None) -> InvalidEvent:
     """What msgspec says, as a detail and a pointer."""
-    text = str(error)
+    text, pointer, reason = str(error), "", "invalid_value" if isinstance(error, msgspec.ValidationError) else "invalid_json"
     if isinstance(error, RecursionError):
-        return InvalidEvent(f"nested deeper than {MAX_DEPTH} levels", reason="too_deep", event_id=event_id)
-    if isinstance(error, UnicodeDecodeError):
-        return InvalidEvent("the text is not UTF-8", reason="not_utf8", event_id=event_id)
-    if match := MISSING.match(text):
-        return InvalidEvent("this field is required", pointer=f"/{escaped(match[1])}", reason="missing_field", event_id=event_id)
-    if match := UNKNOWN.match(text):
-        detail = "no such field; put values of your own under properties"
-        return InvalidEvent(detail, pointer=f"/{escaped(match[1])}", reason="unknown_field", event_id=event_id)
-    if match := NO_CHOICE.match(text):
-        # msgspec repeats what the client sent, and does not tell what it may send.
-        detail = f"must be one of {', '.join(CHOICES[match[1]])}"
-        return InvalidEvent(detail, pointer=f"/{match[1]}", event_id=event_id)
-    match = AT.match(text)
-    detail, pointer = (match[1], pointer_of(match[2])) if match else (text, "")
-    reason = "invalid_value" if isinstance(error, msgspec.ValidationError) else "invalid_json"
-    return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event_id)
-
-
-def pointer_of(path: str) -> str:
-    """msgspec's `$.properties[...].a[0]` as the JSON pointer `/properties/*/a/0` (it does not tell the name of a free key)."""
-    parts = re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", path)
-    return "".join(f"/{escaped(name or ('*' if index == '...' else index))}" for name, index in parts)
+        text, reason = TOO_DEEP, "too_deep"
+    elif isinstance(error, UnicodeDecodeError):
+        text, reason = "the text is not UTF-8", "not_utf8"
+    elif match := MISSING.match(text):
+        text, pointer, reason = "this field is required", f"/{escaped(match[1])}", "missing_field"
+    elif match := UNKNOWN.match(text):
+        text, pointer = "no such field; put values of your own under properties", f"/{escaped(match[1])}"
+        reason = "unknown_field"
+    elif match := NO_CHOICE.match(text):
+        # msgspec repeats what the client sent, and does not say what it may send.
+        text, pointer = f"must be one of {', '.join(CHOICES[match[1]])}", f"/{match[1]}"
+    elif match := AT.match(text):
+        # `$.properties[...].a[0]` is `/properties/*/a/0`: msgspec does not give the name of a free key.
+        parts = re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", match[2])
+        text, pointer = match[1], "".join(f"/{escaped(name or ('*' if index == '...' else index))}" for name, index in parts)
+    return InvalidEvent(text, pointer=pointer, reason=reason, event_id=event_id)
 
 
 class OnlyId(msgspec.Struct):

@@ -55,15 +55,10 @@ def invalid(problem: InvalidEvent) -> Outcome:
     )
 
 
-def refused_by_store(event_id: str) -> Outcome:
+def refused_by_store(event_id: str, pointer: str) -> Outcome:
     """The database itself would not hold it: a gap in our checks, and to the client still an event that cannot be stored."""
-    return Outcome(
-        "invalid",
-        event_id,
-        error="validation_error",
-        reason="refused_by_store",
-        detail="the database cannot hold this content",
-    )
+    detail = "the database cannot hold this content"
+    return invalid(InvalidEvent(detail, pointer=pointer, reason="refused_by_store", event_id=event_id))
 
 
 def failed(event_id: str | None, reason: str) -> Outcome:

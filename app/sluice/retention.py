@@ -40,15 +40,12 @@ class Sweeper:
                     log.info("retention.removed", events=removed)
 
     def sweep(self, stop: threading.Event) -> int:
-        """Remove all that is due, step by step; how many events went."""
+        """Remove all that is due, step by step, until a step finds no more; how many events went."""
         total = 0
-        while removed := self.step():
+        while True:
+            now = self._clock()
+            oldest = datetime.min.replace(tzinfo=now.tzinfo) if self._retention is None else now - self._retention - GRACE
+            removed, claims = self._store.purge(oldest, now - CLAIM_AGE, STEP)
             total += removed
-            if removed < STEP or stop.wait(PAUSE):
-                break
-        return total
-
-    def step(self) -> int:
-        now = self._clock()
-        oldest = datetime.min.replace(tzinfo=now.tzinfo) if self._retention is None else now - self._retention - GRACE
-        return self._store.purge(oldest, now - CLAIM_AGE, STEP)
+            if max(removed, claims) < STEP or stop.wait(PAUSE):
+                return total

@@ -15,8 +15,10 @@ NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 
 
 def row(event_id: str | None = None, *, now: datetime = NOW, key_id: str = "test", **fields: Any) -> Record:
-    """One event as a row; `fields` are those of events.Event."""
+    """One event as a row; `fields` are those of events.Event, a timestamp may be a datetime."""
     given = {"event_type": "log", "event_name": "test", **fields}
+    if isinstance(given.get("timestamp"), datetime):
+        given["timestamp"] = given["timestamp"].isoformat()
     return events.prepare(Event(event_id=event_id, **given), now=now, key_id=key_id, rules=Rules(retention_days=None))
 
 
@@ -26,6 +28,6 @@ def rows(count: int, prefix: str = "e", **fields: Any) -> list[Record]:
 
 
 def poisoned(event_id: str) -> Record:
-    """A row that our checks would never let through: PostgreSQL's jsonb can not hold U+0000."""
-    good = row(event_id, properties={"text": "X"})
-    return msgspec.structs.replace(good, canonical=good.canonical.replace(b'"X"', b'"\\u0000"'))
+    """A row that our checks would never let through: PostgreSQL's jsonb cannot hold U+0000."""
+    good = row(event_id)
+    return msgspec.structs.replace(good, event=msgspec.structs.replace(good.event, properties={"text": "\0"}))

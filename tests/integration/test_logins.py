@@ -160,7 +160,7 @@ def test_an_older_postgresql_serves_too(tls: Database, open_store: OpenStore) ->
         "duplicate",
     ]
     assert len(list(store.export(Filter()))) == len(store.page(Filter(page_size=1)).logs) == 1
-    assert store.purge(NOW + timedelta(days=1), NOW, 1) == 1
+    assert store.purge(NOW + timedelta(days=1), NOW, 1) == (1, 0)
     assert tls.ids() == ["b"]
 
 
@@ -298,7 +298,7 @@ def test_of_several_hosts_the_one_that_may_be_written_to_is_used(
     private_server.start(default_transaction_read_only="on")
     hosts = f"127.0.0.1:{private_server.port},127.0.0.1:{strict_server.port}"
     of = service(DATABASE_URL=f"postgresql://{APP}:{APP_PASSWORD}@{hosts}/{postgres.TEMPLATE}")
-    (port,) = ready(open_store(of)).connections.run(lambda connection: [connection.info.port])
+    (port,) = ready(open_store(of)).writes.run(lambda connection: [connection.info.port])
     assert port == strict_server.port
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import signal
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from tests.conftest import ROOT
 from tests.integration import postgres
@@ -24,10 +26,10 @@ from tests.integration.waiting import until
 
 from sluice import errors, outcomes
 from sluice.errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidEvent
-from sluice.events import Record
+from sluice.events import Integral, Record
 from sluice.outcomes import Outcome
 from sluice.stores import CLAIM_AGE, Claim, Kept
-from sluice.stores.postgresql import statements, store
+from sluice.stores.postgresql import statements
 from sluice.stores.postgresql.store import PostgresqlStore
 
 CLAIM = Claim("key-a", "order-1", b"request one")
@@ -199,8 +201,12 @@ def test_all_or_nothing_stores_nothing_beside_a_conflict_with_itself(store: Post
 
 
 def test_all_or_nothing_stores_nothing_beside_a_row_that_the_database_refuses(store: PostgresqlStore, database: Database) -> None:
-    found = store.insert_all([row("a"), poisoned("b")], NOW)
-    assert not {"created", "duplicate"} & set(statuses(found))
+    found = store.insert_all([row("a"), poisoned("b"), row("c")], NOW)
+    assert [(outcome.status, outcome.reason, outcome.pointer) for outcome in found] == [
+        ("failed", "atomic", None),
+        ("invalid", "refused_by_store", "/properties"),
+        ("failed", "atomic", None),
+    ]
     assert database.count() == 0
 
 
@@ -213,6 +219,7 @@ def test_a_row_that_the_database_refuses_does_not_take_its_neighbours_along(
     found = store.insert(batch, NOW)
     assert [index for index, outcome in enumerate(found) if outcome.status != "created"] == [place]
     assert (found[place].status, found[place].reason, found[place].retryable) == ("invalid", "refused_by_store", False)
+    assert found[place].pointer == "/properties"
     assert database.ids() == [one.event_id for one in batch if one is not batch[place]]
 
 
@@ -287,6 +294,83 @@ def test_a_claim_whose_row_the_database_refuses_is_answered(store: PostgresqlSto
     assert told(once(store, CLAIM, [poisoned("a")])) == (["invalid"], False)
     assert told(once(store, CLAIM, [row("a")])) == (["created"], False)
     assert database.ids() == ["a"]
+
+
+def test_a_claim_stores_the_neighbours_of_a_row_that_the_database_refuses(store: PostgresqlStore, database: Database) -> None:
+    batch = [row("a"), poisoned("b"), row("c")]
+    assert told(once(store, CLAIM, batch)) == (["created", "invalid", "created"], False)
+    assert told(once(store, CLAIM, batch)) == (["created", "invalid", "created"], True)
+    assert database.ids() == ["a", "c"]
+
+
+def test_an_atomic_claim_blames_only_the_row_that_the_database_refuses(store: PostgresqlStore, database: Database) -> None:
+    kept = once(store, CLAIM, [row("a"), poisoned("b")], atomic=True)
+    assert told(kept) == (["failed", "invalid"], False)
+    assert database.execute("SELECT count(*) FROM sluice.idempotency_keys") == [(0,)]
+    assert database.count() == 0
+
+
+FAULTS = {
+    "a constraint": ["ALTER TABLE sluice.events ADD CHECK (event_name = '')"],
+    "a column without default": ["ALTER TABLE sluice.events ADD COLUMN later text NOT NULL"],
+    "a data error of a trigger": [
+        "CREATE FUNCTION sluice.bad() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM 1/0; RETURN NEW; END'",
+        "CREATE TRIGGER bad BEFORE INSERT ON sluice.events FOR EACH ROW EXECUTE FUNCTION sluice.bad()",
+    ],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("atomic", [False, True])
+def test_what_the_database_refuses_of_any_event_is_no_fault_of_this_one(
+    store: PostgresqlStore, database: Database, fault: list[str], atomic: bool
+) -> None:
+    for statement in fault:
+        database.execute(statement)
+    insert = store.insert_all if atomic else store.insert
+    with pytest.raises(errors.StoreUnavailable):
+        insert([row("a"), row("b")], NOW)
+    assert database.count() == 0
+
+
+# The digest's rule, beside the release before: it compares and writes `content` only, by rule 1.
+
+BY_VALUE = ({"properties": {"a": 100}}, {"properties": {"a": Integral(100.0)}, "device_info": {}, "priority": "normal"})
+
+
+def as_the_release_before(database: Database) -> None:
+    database.execute("UPDATE sluice.events SET digest = NULL")
+
+
+@pytest.mark.parametrize(("one", "other"), [BY_VALUE, BY_VALUE[::-1]])
+def test_an_event_sent_again_with_equal_values_is_a_duplicate(
+    store: PostgresqlStore, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    store.insert([row("a", **one)], NOW)
+    assert statuses(store.insert([row("a", **other), row("a", user_id="x")], NOW)) == ["duplicate", "conflict"]
+
+
+@pytest.mark.parametrize("sent", BY_VALUE)
+def test_an_event_that_the_release_before_stored_is_a_duplicate_here(
+    store: PostgresqlStore, database: Database, sent: dict[str, Any]
+) -> None:
+    store.insert([row("a", **sent)], NOW)
+    as_the_release_before(database)
+    assert statuses(store.insert([row("a", **sent), row("a", user_id="x", **sent)], NOW)) == ["duplicate", "conflict"]
+
+
+@pytest.mark.parametrize("sent", BY_VALUE)
+def test_an_event_that_is_stored_here_is_a_duplicate_to_the_release_before(
+    store: PostgresqlStore, database: Database, sent: dict[str, Any]
+) -> None:
+    store.insert([row("a", **sent)], NOW)
+    assert database.execute("SELECT content FROM sluice.events") == [(hashlib.sha256(rule_1(sent)).digest(),)]
+
+
+def rule_1(sent: dict[str, Any]) -> bytes:
+    """The canonical JSON of release 0.1: everything as it was written."""
+    fields = {"event_type": "log", "event_name": "test", "event_id": "a", **sent}
+    return msgspec.json.encode(fields, enc_hook=lambda number: number.sent)
 
 
 def test_a_claim_ends_with_its_age_also_when_retention_is_behind(store: PostgresqlStore, database: Database) -> None:
@@ -399,20 +483,20 @@ def old_and_new(store: PostgresqlStore, old: int, new: int) -> None:
 def test_purge_removes_only_what_is_older_in_steps(store: PostgresqlStore, database: Database) -> None:
     old_and_new(store, 25, 5)
     before = NOW - timedelta(days=30)
-    assert [store.purge(before, before, 10) for _ in range(4)] == [10, 10, 5, 0]
+    assert [store.purge(before, before, 10)[0] for _ in range(4)] == [10, 10, 5, 0]
     assert {event_id[:3] for event_id in database.ids()} == {"new"}
     assert database.count() == 5
 
 
 def test_purge_removes_the_oldest_first(store: PostgresqlStore, database: Database) -> None:
     store.insert([row(f"e{day}", timestamp=NOW - timedelta(days=day)) for day in (3, 9, 5, 7)], NOW)
-    assert store.purge(NOW, NOW, 2) == 2
+    assert store.purge(NOW, NOW, 2) == (2, 0)
     assert database.ids() == ["e3", "e5"]
 
 
 def test_purge_removes_old_claims_and_frees_their_keys(store: PostgresqlStore, database: Database) -> None:
     once(store, CLAIM, [row("a")])
-    assert store.purge(NOW - timedelta(days=1), NOW + timedelta(seconds=1), 10) == 0
+    assert store.purge(NOW - timedelta(days=1), NOW + timedelta(seconds=1), 10) == (0, 1)
     assert told(once(store, CLAIM, [row("a")])) == (["duplicate"], False)
     assert database.ids() == ["a"]
 
@@ -429,7 +513,7 @@ def test_purge_lets_inserts_go_on(database: Database, open_store: OpenStore) -> 
 
     with ThreadPoolExecutor(4) as pool:
         writers = [pool.submit(writer, number) for number in range(4)]
-        removed = [store.purge(NOW - timedelta(days=30), NOW - timedelta(days=30), 250) for _ in range(13)]
+        removed = [store.purge(NOW - timedelta(days=30), NOW - timedelta(days=30), 250)[0] for _ in range(13)]
         stop.set()
     assert removed == [250] * 12 + [0]
     assert database.count() == sum(future.result() for future in writers) > 0
@@ -439,12 +523,16 @@ def test_one_pod_removes_at_a_time(store: PostgresqlStore, database: Database) -
     old_and_new(store, 5, 0)
     with postgres.connect(database.url) as other, other.transaction():
         other.execute(statements.RETENTION_LOCK)
-        assert store.purge(NOW, NOW, 10) == 0
-    assert store.purge(NOW, NOW, 10) == 5
+        assert store.purge(NOW, NOW, 10) == (0, 0)
+    assert store.purge(NOW, NOW, 10) == (5, 0)
     assert database.count() == 0
 
 
-def test_an_event_that_was_purged_while_its_twin_came_is_to_be_sent_again(database: Database) -> None:
-    with postgres.connect(database.url) as connection, pytest.raises(errors.StoreUnavailable) as caught:
-        store.lookup(connection, ["gone"])
+def test_an_event_that_was_purged_while_its_twin_came_is_to_be_sent_again(
+    store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.insert([row("gone")], NOW)
+    monkeypatch.setattr(statements, "STORED", statements.STORED + " AND false")
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        store.insert([row("gone")], NOW)
     assert (caught.value.reason, caught.value.retry_after) == ("database_busy", 1)

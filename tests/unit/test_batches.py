@@ -22,7 +22,7 @@ def told(items: Sequence[batches.Item]) -> list[str]:
     return [item.reason if isinstance(item, errors.InvalidEvent) else item.event_name for item in items]
 
 
-def content(item: batches.Item) -> str:
+def content(item: batches.Item) -> bytes:
     assert isinstance(item, events.Event)
     return events.prepare(item, now=NOW, key_id="k", rules=events.Rules()).digest
 

@@ -40,7 +40,7 @@ class Gated:
 
 def rows(*ids: str) -> list[Record]:
     event = Event(event_type="log", event_name="test")
-    return [Record(event, event_id, b"", "", "key") for event_id in ids]
+    return [Record(event, event_id, None, b"", b"", b"", "key") for event_id in ids]
 
 
 def ids(found: list[Outcome]) -> list[str | None]:
@@ -107,7 +107,9 @@ def test_a_group_never_holds_more_rows_than_it_may(pool: ThreadPoolExecutor) -> 
 def test_an_error_reaches_every_caller_of_its_group_and_nobody_else(pool: ThreadPoolExecutor, error: BaseException) -> None:
     insert = Gated(error)
     futures = behind_a_commit(pool, insert, ["a"], ["bad"], ["c"], ["d", "e"], max_records=3)
-    assert [future.exception(DEADLINE) for future in futures] == [None, error, error, error, None]
+    raised = [future.exception(DEADLINE) for future in futures]
+    assert [repr(one) for one in raised] == [repr(one) for one in (None, error, error, error, None)]
+    assert len({id(one) for one in raised[1:4]}) == 3
     assert ids(futures[-1].result(DEADLINE)) == ["d", "e"]
 
 

@@ -15,7 +15,10 @@ TOLD = {
     "duplicate": (outcomes.duplicate("e", 7), ("duplicate", 7, None, None, False)),
     "conflict": (outcomes.conflict("e"), ("conflict", None, "duplicate_event", "other_content", False)),
     "invalid": (outcomes.invalid(PROBLEM), ("invalid", None, "validation_error", "invalid_value", False)),
-    "refused by the store": (outcomes.refused_by_store("e"), ("invalid", None, "validation_error", "refused_by_store", False)),
+    "refused by the store": (
+        outcomes.refused_by_store("e", "/user_id"),
+        ("invalid", None, "validation_error", "refused_by_store", False),
+    ),
     "failed": (outcomes.failed("e", "login_refused"), ("failed", None, "database_error", "login_refused", True)),
     "rolled back": (outcomes.rolled_back("e"), ("failed", None, "validation_error", "atomic", False)),
 }

@@ -1,4 +1,4 @@
-"""The janitor: what goes, when, in which steps, and what stops it."""
+"""Retention: what goes, when, in which steps, and what stops it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ STEP = retention.STEP
 class Purged:
     """A store that only purges: what it answers, and what it was asked. A real one is purged in tests/integration."""
 
-    def __init__(self, answers: Sequence[int | Exception]) -> None:
+    def __init__(self, answers: Sequence[int | tuple[int, int] | Exception]) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[datetime, datetime, int]] = []
         self.empty = threading.Event()
 
-    def purge(self, before: datetime, answers_before: datetime, limit: int) -> int:
+    def purge(self, before: datetime, answers_before: datetime, limit: int) -> tuple[int, int]:
         self.asked.append((before, answers_before, limit))
         if not self.answers:
             self.empty.set()
-            return 0
+            return 0, 0
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer if isinstance(answer, tuple) else (answer, 0)
 
 
 def of(store: Purged, retention_days: int | None = 30) -> retention.Sweeper:
@@ -49,14 +49,14 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_events_go_an_hour_after_they_are_refused_and_answers_after_a_day() -> None:
     store = Purged([0])
-    of(store).step()
+    of(store).sweep(threading.Event())
     assert store.asked == [(NOW - timedelta(days=30, hours=1), NOW - timedelta(hours=24), STEP)]
 
 
 @pytest.mark.parametrize("days", [None, 700_000])
 def test_without_a_retention_or_with_centuries_of_it_only_answers_go(days: int | None) -> None:
     store = Purged([0])
-    of(store, days).step()
+    of(store, days).sweep(threading.Event())
     before, answers_before, _ = store.asked[0]
     assert before.year < 200
     assert answers_before == NOW - timedelta(hours=24)
@@ -67,11 +67,12 @@ SWEEPS = {
     "less than a step": ([5], 5, 1),
     "a step and nothing": ([STEP, 0], STEP, 2),
     "steps and a rest": ([STEP, STEP, STEP, 7, STEP], 3 * STEP + 7, 4),
+    "kept answers beside few events": ([(5, STEP), (0, STEP), (0, 3), STEP], 5, 3),
 }
 
 
 @pytest.mark.parametrize(("answers", "removed", "steps"), SWEEPS.values(), ids=SWEEPS)
-def test_a_sweep_goes_on_until_a_step_is_not_full(answers: list[int], removed: int, steps: int) -> None:
+def test_a_sweep_goes_on_until_a_step_is_not_full(answers: list[int | tuple[int, int]], removed: int, steps: int) -> None:
     store = Purged(answers)
     assert of(store).sweep(threading.Event()) == removed
     assert len(store.asked) == steps
@@ -83,7 +84,7 @@ def test_a_stop_ends_a_sweep_after_the_step_under_way() -> None:
     assert of(store).sweep(stop) == STEP
 
 
-def test_a_janitor_that_is_stopped_does_nothing_more() -> None:
+def test_a_sweeper_that_is_stopped_does_nothing_more() -> None:
     store, stop = Purged([STEP]), threading.Event()
     stop.set()
     of(store).run(stop)

@@ -64,6 +64,11 @@ def api_error(error: Exception) -> errors.ApiError:
                 reason=error.reason,
                 headers={"Retry-After": str(error.retry_after)},
             )
+        case errors.QueryTimeout():
+            detail = (
+                "the query took too long; narrow its time range, or have an index added for what it filters by (sluice index)"
+            )
+            return errors.GatewayTimeout(detail)
         case errors.InvalidCursor():
             detail = "this cursor was not made here for these filters; begin again without it"
             return errors.BadRequest(detail, error="invalid_cursor", errors=[{"parameter": "cursor", "detail": detail}])

@@ -1,4 +1,4 @@
-"""Concurrent single events share a commit: the first caller leads, those that come meanwhile go along with the next commit.
+"""Concurrent single events share a commit: the first caller leads, those that come meanwhile share the next commit.
 
 No thread of its own and no timer: a lone event is committed at once, and under load the group grows by itself with the time a
 commit takes.
@@ -6,6 +6,7 @@ commit takes.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,15 +31,6 @@ class Pending:
         self.wake = threading.Lock()
         self.wake.acquire()
 
-    @property
-    def done(self) -> bool:
-        return self.outcomes is not None or self.error is not None
-
-    def result(self) -> list[Outcome]:
-        if self.error is not None:
-            raise self.error
-        return self.outcomes or []
-
 
 class GroupCommit:
     """Groups the records of concurrent callers into one call of `insert`, at most `max_records` each."""
@@ -62,12 +54,19 @@ class GroupCommit:
             self._led = True
         if not leads:
             pending.wake.acquire()
-        if not pending.done:
+        if pending.outcomes is None and pending.error is None:
             try:
                 self._commit(self._take())
             finally:
-                self._hand_over()
-        return pending.result()
+                # The oldest that waits leads next.
+                with self._lock:
+                    self._led = bool(self._waiting)
+                    if self._led:
+                        self._waiting[0].wake.release()
+        if pending.error is not None:
+            # A copy: raised in several threads, one object would collect the traceback and context of each.
+            raise copy.copy(pending.error) from pending.error
+        return pending.outcomes or []
 
     def _take(self) -> list[Pending]:
         """The leader's own, which is the oldest, and as many behind it as fit."""
@@ -93,11 +92,3 @@ class GroupCommit:
                 start += len(pending.records)
         for pending in group[1:]:
             pending.wake.release()
-
-    def _hand_over(self) -> None:
-        """Wake the oldest that waits to lead; it finds itself not done."""
-        with self._lock:
-            if self._waiting:
-                self._waiting[0].wake.release()
-            else:
-                self._led = False

@@ -21,7 +21,7 @@ class ErrorReport(msgspec.Struct):
 
 
 decode_report = msgspec.json.Decoder(ErrorReport).decode
-decode_document = msgspec.json.Decoder(dict[str, Any]).decode
+decode_document = msgspec.json.Decoder(dict[str, Any], float_hook=events.number).decode
 
 
 def error_report(body: bytes) -> Event:

@@ -114,8 +114,8 @@ class EventReader(Protocol):
 
 
 class Retention(Protocol):
-    def purge(self, before: datetime, claims_before: datetime, limit: int) -> int:
-        """Remove up to `limit` events whose timestamp is older, and kept claims; how many events went."""
+    def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
+        """Remove up to `limit` events whose timestamp is older, and up to `limit` kept claims; how many of each went."""
 
 
 class Store(EventWriter, EventReader, IdempotencyStore, Retention, Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 
@@ -23,26 +24,28 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Connection = psycopg.Connection[TupleRow]
 
-# A request learns within a quarter of a second that the database is away: one slice, and the pool has nothing to hope for.
+# A request learns within a quarter of a second that the database is away: after one slice, when no connection is coming.
 SLICE = 0.1
 # A server that ends a login is there, and may take the next; the pool would come back after a second. A failover's or a
-# proxy's good-bye is over in a few hundredths.
+# proxy's restart is over in a few hundredths.
 LOGINS, PAUSE = 5, 0.02
 
 
-class ToldConnection(Connection):
-    """A connection that tells why it could not be made: the pool keeps that to itself."""
+class PooledConnection(Connection):
+    """What the pool makes. `behind_pooler`: sessions are not ours, so nothing may be left in one."""
+
+    behind_pooler = False
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
-        """`told`, among the parameters, is called with a word of driver_errors.reason_of when no try is left."""
-        told = parameters.pop("told")
+        """`on_failure`, among the parameters, is called with a word of driver_errors.reason_of when no try is left."""
+        on_failure = parameters.pop("on_failure")
         for left in reversed(range(LOGINS)):
             try:
                 return super().connect(conninfo, **parameters)
             except psycopg.Error as error:
                 if not (left and driver_errors.was_ended(error)):
-                    told(driver_errors.reason_of(error))
+                    on_failure(driver_errors.reason_of(error))
                     raise
             time.sleep(PAUSE)
         raise AssertionError
@@ -56,13 +59,16 @@ class Connections:
         self.deadline = deadline
         # Not away before a try has failed: the first requests of a new worker wait for its first connection.
         self.away: str | None = None
-        self._busy = 0
-        self._lock = threading.Lock()
         self._login = login
         self._watchdog = Watchdog(deadline + 1)
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
+        self._lock = threading.Lock()
+        # Who may ask the pool: in its own line each slice of waiting begins at the end again.
+        self._turns = size
+        self._waiting: deque[threading.Lock] = deque()
+        self._busy = 0
+        self._pool: ConnectionPool[PooledConnection] = ConnectionPool(
             kwargs=self._parameters,
-            connection_class=ToldConnection,
+            connection_class=PooledConnection,
             min_size=1,
             max_size=size,
             open=False,
@@ -94,12 +100,17 @@ class Connections:
         with self._connection() as connection:
             try:
                 with self._watchdog.guard(connection.fileno()):
-                    done = work(connection)
+                    if connection.behind_pooler:
+                        with connection.transaction():
+                            connection.execute(statements.SETTINGS, self._settings(local=True))
+                            done = work(connection)
+                    else:
+                        done = work(connection)
             except psycopg.Error as error:
                 if isinstance(error, driver_errors.DEMOTED):
                     # After a failover it would stay with the old primary for its lifetime; a new one finds the new primary.
                     connection.close()
-                # One lost session does not say that the database is away: the pool is making the next, and that tells.
+                # One lost session does not say that the database is away: the pool is making the next, which will show it.
                 raise driver_errors.ours(error) from error
         self.away = None
         return done
@@ -109,50 +120,92 @@ class Connections:
         self._watchdog.close()
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        connection = self._wait()
-        with self._lock:
-            self._busy += 1
+    def _connection(self) -> Iterator[PooledConnection]:
+        """A connection, first come, first served. With none in use and none coming the database is away."""
+        give_up = time.monotonic() + self.deadline
+        self._wait_turn(give_up)
         try:
-            yield connection
+            while True:
+                try:
+                    connection = self._pool.getconn(timeout=SLICE)
+                    break
+                except PoolTimeout:
+                    self._check_hope(give_up)
+                except PoolClosed:
+                    raise errors.StoreUnavailable("draining") from None
+            with self._lock:
+                self._busy += 1
+            try:
+                yield connection
+            finally:
+                self._pool.putconn(connection)
+                with self._lock:
+                    self._busy -= 1
         finally:
             with self._lock:
-                self._busy -= 1
-            self._pool.putconn(connection)
+                if self._waiting:
+                    self._waiting.popleft().release()
+                else:
+                    self._turns += 1
 
-    def _wait(self) -> Connection:
-        """A connection. While others hold some it waits its turn; with none in use and none coming the database is away."""
-        give_up = time.monotonic() + self.deadline
-        while True:
+    def _wait_turn(self, give_up: float) -> None:
+        turn = threading.Lock()
+        turn.acquire()
+        with self._lock:
+            if self._turns:
+                self._turns -= 1
+                return
+            self._waiting.append(turn)
+        while not turn.acquire(timeout=SLICE):
             try:
-                return self._pool.getconn(timeout=SLICE)
-            except PoolTimeout:
-                # Away is told by a connection that could not be made, never by waiting: one may just be changing hands.
-                if (self.away and self._busy == 0) or time.monotonic() > give_up:
-                    raise errors.StoreUnavailable(self.away or "database_busy") from None
-            except PoolClosed:
-                raise errors.StoreUnavailable("draining") from None
+                self._check_hope(give_up)
+            except errors.StoreUnavailable:
+                with self._lock:
+                    if turn in self._waiting:
+                        self._waiting.remove(turn)
+                        raise
+                # It was given in this moment, and is taken at once.
+
+    def _check_hope(self, give_up: float) -> None:
+        """Raise StoreUnavailable when there is nothing to wait for."""
+        # Away is only said by a connection that could not be made, never by waiting: one may just be changing hands.
+        if (self.away and self._busy == 0) or time.monotonic() > give_up:
+            raise errors.StoreUnavailable(self.away or "database_busy")
 
     def _parameters(self) -> dict[str, Any]:
         """Called for every new connection. Whatever hinders the login must look like a failed try, or the pool stops trying."""
         try:
-            return {**self._login(), "autocommit": True, "told": self._away}
+            return {**self._login(), "autocommit": True, "on_failure": self._failed}
         except Exception as error:
-            self._away(getattr(error, "reason", "login_refused"))
+            self._failed(getattr(error, "reason", "login_refused"))
             log.error("store.login", cause=type(error).__name__, reason=self.away)
             raise psycopg.OperationalError("no login") from error
 
-    def _configure(self, connection: Connection) -> None:
+    def _configure(self, connection: PooledConnection) -> None:
         """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there."""
         with self._watchdog.guard(connection.fileno()):
-            connection.execute(statements.OPEN, {"timeout": f"{int(self.deadline * 1000)}"})
+            connection.behind_pooler = is_behind_pooler(connection)
+            if connection.behind_pooler:
+                # A named statement belongs to a session, and the next transaction may get another one.
+                connection.prepare_threshold = None
+            else:
+                connection.execute(statements.SETTINGS, self._settings(local=False))
             durable = connection.execute(statements.DURABLE).fetchone()
         if "off" in (durable or ("off",)):
-            self._away("not_durable")
-            log.error("store.not_durable", mend="turn fsync, full_page_writes and synchronous_commit on")
+            self._failed("not_durable")
+            log.error("store.not_durable", fix="turn fsync, full_page_writes and synchronous_commit on")
             connection.close()
             raise psycopg.OperationalError("the server does not promise durability")
         self.away = None
 
-    def _away(self, reason: str) -> None:
+    def _settings(self, *, local: bool) -> dict[str, Any]:
+        return {"timeout": f"{int(self.deadline * 1000)}", "local": local}
+
+    def _failed(self, reason: str) -> None:
         self.away = reason
+
+
+def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler (PgBouncer and its like) stands between: it answers the login itself, with an invented process id."""
+    row = connection.execute(statements.BACKEND).fetchone()
+    return row is None or row[0] != connection.info.backend_pid

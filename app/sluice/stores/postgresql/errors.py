@@ -24,6 +24,7 @@ SCHEMA = (
     pg.UndefinedFunction,
     pg.UndefinedObject,
 )
+# What a statement that stores records says of their content. Of any other statement it is a fault of ours or of the server.
 CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
 LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName)
 DEMOTED = pg.ReadOnlySqlTransaction
@@ -42,20 +43,20 @@ ENDED = re.compile("closed the connection unexpectedly|terminating connection|re
 
 
 class Repeats:
-    """What was told a moment ago need not be told again: a store that waits for its schema asks twice a second."""
+    """Logs a fault that lasts only now and then: a store that waits for its schema asks twice a second."""
 
     def __init__(self, pause: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._pause, self._clock = pause, clock
-        self._told: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def news(self, what: str) -> bool:
-        """Whether `what`, one of a closed list of words, was not told in the last `pause` seconds."""
+        """Whether `what`, one of a closed list of words, was not logged in the last `pause` seconds."""
         now = self._clock()
         with self._lock:
-            if now - self._told.get(what, -self._pause) < self._pause:
+            if now - self._logged.get(what, -self._pause) < self._pause:
                 return False
-            self._told[what] = now
+            self._logged[what] = now
             return True
 
 
@@ -68,8 +69,6 @@ class Interrupted(errors.StoreUnavailable):
 
 def ours(error: psycopg.Error) -> errors.StoreError:
     """Our error for the driver's."""
-    if isinstance(error, CONTENT):
-        return errors.RecordsRefused(type(error).__name__)
     if isinstance(error, LATER) or is_lost(error):
         return Interrupted(reason_of(error))
     reason = reason_of(error)
@@ -81,7 +80,7 @@ def ours(error: psycopg.Error) -> errors.StoreError:
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether the connection is gone: no SQLSTATE at all, or the server saying good-bye (class 57P)."""
+    """Whether the connection is gone: no SQLSTATE at all, or the server ended it (class 57P)."""
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
         error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
     )

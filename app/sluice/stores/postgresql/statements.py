@@ -8,34 +8,32 @@ from typing import Any
 from psycopg import sql
 
 from sluice.filters import Filter, Match
+from sluice.stores.postgresql import arrays
 
 # Whether a commit survives a crash: none of them may be off.
 DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
-
-# What a session of ours needs.
-OPEN = "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', %(timeout)s, false)"
+# Another number than the login gave: a pooler stands between.
+BACKEND = "SELECT pg_backend_pid()"
+# What our statements need: of the session, or (`local`) of one transaction.
+SETTINGS = "SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('statement_timeout', %(timeout)s, %(local)s)"
 
 # `ord` is the place in the request: ids follow it although the rows are sorted by event_id, and they are sorted so that two
 # requests with the same events take their locks in the same order.
 INSERT = """
 WITH step AS MATERIALIZED (SELECT nextval('sluice.events_id_seq') AS base),
 stored AS (
-    INSERT INTO sluice.events (id, event_id, "timestamp", event_type, event_name, properties, device_info, user_id, session_id,
-        app_version, source, sequence_number, priority, key_id, fingerprint, content, created_at)
-    SELECT step.base + r.ord, r.event_id, coalesce(r."timestamp", %(at)s), r.event_type, r.event_name,
-        coalesce(r.properties, '{}'), coalesce(r.device_info, '{}'), r.user_id, r.session_id,
-        r.app_version, r.source, r.sequence_number, coalesce(r.priority, 'normal'), r.key_id, r.fingerprint,
-        decode(r.content, 'hex'), %(at)s
-    FROM step, jsonb_to_recordset(%(rows)s) AS r(ord integer, event_id text, "timestamp" timestamptz, event_type text,
-        event_name text, properties jsonb, device_info jsonb, user_id text, session_id text, app_version text, source text,
-        sequence_number bigint, priority text, key_id text, fingerprint text, content text)
+    INSERT INTO sluice.events (id, created_at, {columns})
+    SELECT step.base + r.ord, %(at)s, {columns} FROM step, unnest(%(ord)s::int4[], {arrays}) AS r(ord, {columns})
     ON CONFLICT (event_id) DO NOTHING
     RETURNING id
 )
 SELECT (SELECT base FROM step), count(*), CASE WHEN count(*) < %(count)s THEN array_agg(id) END FROM stored
-"""
+""".format(  # noqa: S608 - names of ours
+    columns=", ".join(f'"{name}"' for name in arrays.TYPES),
+    arrays=", ".join(f"%({name})s::{kind}[]" for name, kind in arrays.TYPES.items()),
+)
 
-STORED = "SELECT event_id, id, encode(content, 'hex') FROM sluice.events WHERE event_id = ANY(%s)"
+STORED = "SELECT event_id, id, content, digest FROM sluice.events WHERE event_id = ANY(%s)"
 
 CLAIM_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 # Retention may be behind.

@@ -5,22 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, get_args
 
 import msgspec
-import psycopg
-from psycopg import pq
-from psycopg.adapt import Dumper
 
-from sluice import cursors, errors, outcomes
-from sluice.events import Record
+from sluice import cursors, errors, events, outcomes
+from sluice.events import Event, Record, Rules
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.stores import CLAIM_AGE, Capability, Claim, Figures, Kept, MinuteCount, Page, TypeCount
-from sluice.stores.postgresql import statements
+from sluice.stores.postgresql import arrays, statements
+from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection, Connections
 from sluice.stores.postgresql.login import Login
 
@@ -33,21 +30,6 @@ decode_outcomes = msgspec.json.Decoder(list[Outcome]).decode
 MIGRATIONS = resources.files("sluice") / "migrations"
 # The line of a migration that the version which brings it serves without: an index, the contract step after an expand.
 CAN_WAIT = "-- serving does not wait for this"
-
-
-class Document(bytes):
-    """JSON text that is already encoded: sent as it is, without a copy through str."""
-
-
-class DocumentDumper(Dumper):
-    oid = 3802  # jsonb
-    format = pq.Format.TEXT
-
-    def dump(self, obj: Document) -> bytes:
-        return obj
-
-
-psycopg.adapters.register_dumper(Document, DocumentDumper)
 
 
 class Aborted(Exception):
@@ -63,57 +45,47 @@ class PostgresqlStore:
     capabilities: frozenset[Capability] = frozenset(get_args(Capability))
 
     def __init__(self, login: Login, pool_size: int = 4, deadline: float = 5.0) -> None:
-        self.connections = Connections(login, pool_size, deadline)
+        # Queries have connections of their own, so that no number of slow ones keeps an event waiting.
+        queries = pool_size // 2
+        self.writes = Connections(login, pool_size - queries, deadline)
+        self.reads = Connections(login, queries, deadline) if queries else self.writes
+        self._cursor_secret: bytes | None = None
 
     def check(self) -> None:
-        applied = self.connections.run(lambda c: {row[0] for row in c.execute(statements.APPLIED)})
+        applied = self.writes.run(lambda c: {row[0] for row in c.execute(statements.APPLIED)})
         if not needed() <= applied:
             raise errors.StoreUnavailable("schema_behind")
-        unlogged = self.connections.run(lambda c: c.execute(statements.UNLOGGED).fetchone())
+        unlogged = self.writes.run(lambda c: c.execute(statements.UNLOGGED).fetchone())
         if unlogged != (0,):
             raise errors.StoreUnavailable("not_durable")
 
     def close(self) -> None:
-        self.connections.close()
+        self.reads.close()
+        self.writes.close()
 
     def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        try:
-            return self.connections.run(lambda c: store(c, records, at))
-        except errors.RecordsRefused:
-            return self._without_refused(records, at)
+        return self._commit(None, records, [None] * len(records), at, atomic=False).outcomes
 
     def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        def work(connection: Connection) -> list[Outcome]:
-            with connection.transaction():
-                return all_or_none(store(connection, records, at))
-
-        try:
-            return self.connections.run(work)
-        except Aborted as aborted:
-            return aborted.outcomes
-        except errors.RecordsRefused:
-            return [outcomes.refused_by_store(record.event_id) for record in records]
+        return self._commit(None, records, [None] * len(records), at, atomic=True).outcomes
 
     def insert_once(
         self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
     ) -> Kept:
-        def work(connection: Connection) -> Kept:
-            with connection.transaction():
-                return once(connection, claim, records, found, at, atomic)
+        return self._commit(claim, records, found, at, atomic=atomic)
 
-        try:
-            return self.connections.run(work)
-        except Aborted as aborted:
-            return Kept(outcomes.merged(found, aborted.outcomes))
-        except errors.RecordsRefused:
-            return Kept(outcomes.merged(found, [outcomes.refused_by_store(record.event_id) for record in records]))
+    def get(self, event_id: str) -> msgspec.Raw | None:
+        return next((msgspec.Raw(row[0].encode()) for row in self._query(statements.GET, [event_id])), None)
 
     def page(self, query: Filter) -> Page:
         scope = cursors.scope_of(query.matches, query.sort_by, query.descending)
         cursor = cursors.decode(query.cursor, self.cursor_secret, scope) if query.cursor else None
-        text, values = statements.page(query, (cursor.value, cursor.id) if cursor else None)
-        rows = self._all(text, values)
-        total, exact = (cursor.total, cursor.exact) if cursor else self._count(query)
+        rows = self._query(*statements.page(query, (cursor.value, cursor.id) if cursor else None))
+        if cursor:
+            total, exact = cursor.total, cursor.exact
+        else:
+            counted = self._query(*statements.count(query, COUNT_CAP))[0][0]
+            total, exact = min(counted, COUNT_CAP), counted <= COUNT_CAP
         kept = rows[: query.page_size]
         following = None
         if len(rows) > query.page_size:
@@ -121,17 +93,12 @@ class PostgresqlStore:
             following = cursors.encode(last, self.cursor_secret, scope)
         return Page([msgspec.Raw(row[2].encode()) for row in kept], total, exact, following)
 
-    def get(self, event_id: str) -> msgspec.Raw | None:
-        row = self._one(statements.GET, [event_id])
-        return None if row is None else msgspec.Raw(row[0].encode())
-
     def export(self, query: Filter) -> Iterator[bytes]:
         # Short statements, each from where the last one ended: a slow reader holds neither a connection nor a snapshot open.
         step = msgspec.structs.replace(query, sort_by="created_at", descending=False, page=1, page_size=EXPORT_ROWS)
         after: tuple[str, int] | None = None
         while True:
-            text, values = statements.page(step, after)
-            rows = self._all(text, values)
+            rows = self._query(*statements.page(step, after))
             kept = rows[:EXPORT_ROWS]
             if kept:
                 yield "".join(f"{row[2]}\n" for row in kept).encode()
@@ -140,9 +107,10 @@ class PostgresqlStore:
             after = (kept[-1][0], kept[-1][1])
 
     def figures(self, now: datetime) -> Figures:
-        estimate = self._one(statements.ESTIMATE)[0]
-        counted = self._one(statements.COUNT_UP_TO, [FIGURES_CAP + 1])[0] if estimate <= FIGURES_CAP else estimate
-        row = self._one(statements.FIGURES, {"now": now, "cap": FIGURES_CAP})
+        ((counted,),) = self._query(statements.ESTIMATE)
+        if counted <= FIGURES_CAP:
+            ((counted,),) = self._query(statements.COUNT_UP_TO, [FIGURES_CAP + 1])
+        (row,) = self._query(statements.FIGURES, {"now": now, "cap": FIGURES_CAP})
         return Figures(
             total_logs=max(counted, row[1]),
             total_logs_exact=counted <= FIGURES_CAP,
@@ -156,36 +124,97 @@ class PostgresqlStore:
             logs_per_minute=msgspec.json.decode(row[6], type=list[MinuteCount]),
         )
 
-    def purge(self, before: datetime, claims_before: datetime, limit: int) -> int:
-        def work(connection: Connection) -> int:
+    def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
+        def work(connection: Connection) -> tuple[int, int]:
             with connection.transaction():
                 if connection.execute(statements.RETENTION_LOCK).fetchone() != (True,):
-                    return 0
-                connection.execute(statements.PURGE_CLAIMS, {"before": claims_before, "limit": limit})
-                return connection.execute(statements.PURGE_EVENTS, {"before": before, "limit": limit}).rowcount
+                    return 0, 0
+                claims = connection.execute(statements.PURGE_CLAIMS, {"before": claims_before, "limit": limit})
+                events = connection.execute(statements.PURGE_EVENTS, {"before": before, "limit": limit})
+                return events.rowcount, claims.rowcount
 
-        return self.connections.run(work)
+        return self.writes.run(work)
 
-    @cached_property
+    @property
     def cursor_secret(self) -> bytes:
-        return bytes(self._one(statements.CURSOR_SECRET)[0])
+        """Never changes. Not a cached_property: its lock (Python 3.11) makes readers wait for each other's deadlines."""
+        if self._cursor_secret is None:
+            self._cursor_secret = bytes(self._query(statements.CURSOR_SECRET)[0][0])
+        return self._cursor_secret
 
-    def _count(self, query: Filter) -> tuple[int, bool]:
-        counted = self._one(*statements.count(query, COUNT_CAP))[0]
-        return min(counted, COUNT_CAP), counted <= COUNT_CAP
+    def _query(self, text: Any, values: Any = None) -> list[Any]:
+        try:
+            return self.reads.run(lambda c: c.execute(text, values).fetchall())
+        except errors.StoreUnavailable as error:
+            if error.reason == "query_timeout":
+                raise errors.QueryTimeout from error
+            raise
 
-    def _one(self, text: Any, values: Any = None) -> Any:
-        return self.connections.run(lambda c: c.execute(text, values).fetchone())
+    def _commit(
+        self, claim: Claim | None, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
+    ) -> Kept:
+        """One commit, and a second one without the records that the database refuses. `found`: see stores.IdempotencyStore."""
 
-    def _all(self, text: Any, values: Any) -> list[Any]:
-        return self.connections.run(lambda c: c.execute(text, values).fetchall())
+        def work(connection: Connection) -> Kept:
+            if claim is None and not atomic:
+                return Kept(outcomes.merged(found, store(connection, records, at)))
+            with connection.transaction():
+                return once(connection, claim, records, found, at, atomic)
 
-    def _without_refused(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        """Halve until the records that the database refuses stand alone: one bad event never takes its neighbours along."""
-        if len(records) == 1:
-            return [outcomes.refused_by_store(records[0].event_id)]
-        middle = len(records) // 2
-        return [*self.insert(records[:middle], at), *self.insert(records[middle:], at)]
+        try:
+            return self.writes.run(work)
+        except Aborted as aborted:
+            return Kept(outcomes.merged(found, aborted.outcomes))
+        except errors.RecordsRefused:
+            refusals = self._refusals(records, at)
+        good = [record for record, refusal in zip(records, refusals, strict=True) if refusal is None]
+        if len(good) == len(records):
+            raise errors.StoreUnavailable("database_error")
+        if atomic:
+            return Kept(
+                outcomes.merged(
+                    found, [refusal or outcomes.rolled_back(r.event_id) for r, refusal in zip(records, refusals, strict=True)]
+                )
+            )
+        rest = iter(refusals)
+        return self._commit(claim, good, [outcome or next(rest) for outcome in found], at, atomic=False)
+
+    def _refusals(self, records: Sequence[Record], at: datetime) -> list[Outcome | None]:
+        """The outcome of each record that the database refuses: halved until each stands alone, one never takes another along."""
+        if self._takes(records, at):
+            return [None] * len(records)
+        if len(records) > 1:
+            middle = len(records) // 2
+            return [*self._refusals(records[:middle], at), *self._refusals(records[middle:], at)]
+        return [outcomes.refused_by_store(records[0].event_id, self._refused_field(records[0], at))]
+
+    def _refused_field(self, record: Record, at: datetime) -> str:
+        """The JSON pointer of the field that is refused by itself; raises StoreUnavailable when any record is refused."""
+        control = events.prepare(Event(event_type="log", event_name="control"), now=at, key_id="", rules=Rules())
+        if not self._takes([control], at):
+            raise errors.StoreUnavailable("database_error")
+        replace = msgspec.structs.replace
+        for name in Event.__struct_fields__:
+            if name in ("event_id", "timestamp"):
+                alone = replace(control, **{name: getattr(record, name)})
+            else:
+                alone = replace(control, event=replace(control.event, **{name: getattr(record.event, name)}))
+            if not self._takes([alone], at):
+                return f"/{name}"
+        return ""
+
+    def _takes(self, records: Sequence[Record], at: datetime) -> bool:
+        """Whether the database would store `records`; none is stored."""
+
+        def work(connection: Connection) -> None:
+            with connection.transaction(force_rollback=True):
+                store(connection, records, at)
+
+        try:
+            self.writes.run(work)
+        except errors.RecordsRefused:
+            return False
+        return True
 
 
 def migrations(folder: Traversable = MIGRATIONS) -> dict[str, str]:
@@ -200,86 +229,72 @@ def needed(folder: Traversable = MIGRATIONS) -> frozenset[str]:
 
 
 def store(connection: Connection, records: Sequence[Record], at: datetime) -> list[Outcome]:
-    """Store new records by one statement; an outcome per record. Of those with one id the first is stored."""
+    """Store new records by one statement; an outcome per record. Of those with one id the first is stored.
+
+    Raises RecordsRefused: only what this statement says of these records is about their content.
+    """
     first: dict[str, int] = {}
-    for index, record in enumerate(records):
-        first.setdefault(record.event_id, index)
+    for place, record in enumerate(records):
+        first.setdefault(record.event_id, place)
+    if not first:
+        return []
     order = sorted(first)
-    values = {"rows": document(records, first, order), "at": at, "count": len(order)}
-    base, count, ids = connection.execute(statements.INSERT, values, prepare=True).fetchone() or (0, 0, None)
-    stored = {records[id - base].event_id for id in ids or ()} if count < len(order) else first.keys()
-    known = lookup(connection, [event_id for event_id in order if event_id not in stored])
+    places = [first[event_id] for event_id in order]
+    values = {**arrays.of([records[place] for place in places], places, at), "at": at, "count": len(order)}
+    try:
+        base, count, ids = connection.execute(statements.INSERT, values, prepare=True).fetchone() or (0, 0, None)
+    except driver_errors.CONTENT as error:
+        raise errors.RecordsRefused(type(error).__name__) from error
+    known: dict[str, tuple[int, bytes, bytes | None]] = {}
+    if count < len(order):
+        missing = first.keys() - {records[id - base].event_id for id in ids or ()}
+        known = {row[0]: row[1:] for row in connection.execute(statements.STORED, [sorted(missing)])}
+        if len(known) < len(missing):
+            # Removed by retention between the two statements: the client sends it again and gets the truth then.
+            raise errors.StoreUnavailable("database_busy", retry_after=1)
     found: list[Outcome] = []
-    for index, record in enumerate(records):
-        place = first[record.event_id]
+    for place, record in enumerate(records):
         if record.event_id in known:
-            found.append(against(record, *known[record.event_id]))
-        elif place == index:
-            found.append(outcomes.created(record.event_id, base + index))
+            id, digest_1, digest = known[record.event_id]
+            same = digest == record.digest if digest else digest_1 in (record.digest_1, record.digest[1:])
         else:
-            found.append(against(record, base + place, records[place].digest))
-    return found
-
-
-def document(records: Sequence[Record], first: dict[str, int], order: list[str]) -> Document:
-    """One JSON array with the first record of each id, sorted: two requests with the same ids lock them in the same order."""
-    return Document(b"[%b]" % b",".join(row(records[first[event_id]], first[event_id]) for event_id in order))
-
-
-def row(record: Record, place: int) -> bytes:
-    """The canonical JSON and what the server sets, as one object."""
-    server_set = b',"key_id":%b,"content":"%b","ord":%d}' % (encode(record.key_id), record.digest.encode(), place)
-    if record.event.event_id is None:
-        server_set = b',"event_id":"%b"%b' % (record.event_id.encode(), server_set)
-    if record.fingerprint is not None:
-        server_set = b',"fingerprint":"%b"%b' % (record.fingerprint.encode(), server_set)
-    return record.canonical[:-1] + server_set
-
-
-def lookup(connection: Connection, event_ids: list[str]) -> dict[str, tuple[int, str]]:
-    """Id and content of events that were there before."""
-    if not event_ids:
-        return {}
-    known = {row[0]: (row[1], row[2]) for row in connection.execute(statements.STORED, [event_ids])}
-    if len(known) < len(event_ids):
-        # Removed by retention between the two statements: the client sends it again and is told the truth then.
-        raise errors.StoreUnavailable("database_busy", retry_after=1)
-    return known
-
-
-def against(record: Record, id: int, digest: str) -> Outcome:
-    """What `record` is beside the stored event of the same id."""
-    return outcomes.duplicate(record.event_id, id) if digest == record.digest else outcomes.conflict(record.event_id)
-
-
-def all_or_none(found: list[Outcome]) -> list[Outcome]:
-    """Roll back, by Aborted, when any record is a conflict."""
-    if any(outcome.status == "conflict" for outcome in found):
-        raise Aborted(found)
+            twin = first[record.event_id]
+            id, same = base + twin, record.digest == records[twin].digest
+            if twin == place:
+                found.append(outcomes.created(record.event_id, id))
+                continue
+        found.append(outcomes.duplicate(record.event_id, id) if same else outcomes.conflict(record.event_id))
     return found
 
 
 def once(
-    connection: Connection, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, atomic: bool
+    connection: Connection,
+    claim: Claim | None,
+    records: Sequence[Record],
+    found: Sequence[Outcome | None],
+    at: datetime,
+    atomic: bool,
 ) -> Kept:
     """The outcomes kept for `claim`, or new ones that are kept in the same commit as their records."""
-    # The lock belongs to the transaction: a process that dies gives the claim back, and no row says "in use" for ever.
-    lock = f"{len(claim.key_id)}:{claim.key_id}:{claim.idempotency_key}"
-    if connection.execute(statements.CLAIM_LOCK, [lock]).fetchone() != (True,):
-        raise errors.IdempotencyKeyInUse
-    names = [claim.key_id, claim.idempotency_key]
-    connection.execute(statements.DROP_OLD_CLAIM, [*names, at - CLAIM_AGE])
-    kept = connection.execute(statements.CLAIM, names).fetchone()
-    if kept is not None:
-        request, told, body = kept
-        if bytes(request) != claim.request:
-            raise errors.IdempotencyKeyReused
-        return Kept(decode_outcomes(told) if told is not None else kept_by_the_release_before(bytes(body)), replayed=True)
-    stored = store(connection, records, at) if records else []
-    if atomic:
-        all_or_none(stored)
+    names: list[str] = []
+    if claim is not None:
+        # The lock belongs to the transaction: a process that dies gives the claim back, and no row says "in use" for ever.
+        lock = f"{len(claim.key_id)}:{claim.key_id}:{claim.idempotency_key}"
+        if connection.execute(statements.CLAIM_LOCK, [lock]).fetchone() != (True,):
+            raise errors.IdempotencyKeyInUse
+        names = [claim.key_id, claim.idempotency_key]
+        connection.execute(statements.DROP_OLD_CLAIM, [*names, at - CLAIM_AGE])
+        if kept := connection.execute(statements.CLAIM, names).fetchone():
+            request, encoded, body = kept
+            if bytes(request) != claim.request:
+                raise errors.IdempotencyKeyReused
+            before = decode_outcomes(encoded) if encoded is not None else kept_by_the_release_before(bytes(body))
+            return Kept(before, replayed=True)
+    stored = store(connection, records, at)
+    if atomic and any(outcome.status == "conflict" for outcome in stored):
+        raise Aborted(stored)
     merged = outcomes.merged(found, stored)
-    if any(outcome.status in ("created", "duplicate") for outcome in merged):
+    if claim is not None and any(outcome.status in ("created", "duplicate") for outcome in merged):
         connection.execute(statements.KEEP_CLAIM, [*names, claim.request, encode(merged).decode(), at])
     return Kept(merged)
 
