@@ -38,7 +38,8 @@ class Audit:
                 found = await self._lint(namespace, keyset, deployment, MISSED_SECONDS)
         except PASSED_OVER:
             return None
-        return found
+        muted = lints.muted(deployment.raw)
+        return tuple(each for each in found if each.reason not in muted)
 
     async def prove(self, namespace: str, keyset: KeySet, pods: Sequence[PodFacts], memory: Memory) -> None:
         """Ask the readiness of each Pod that Kubernetes calls Ready and that was not seen to be."""

@@ -7,7 +7,7 @@ made before, it may come up with an older set, until the kubelet has delivered: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime, timedelta
 
 from sluice_operator.times import Clock
@@ -40,6 +40,13 @@ def has_digest(world: World, digest: str) -> Accepts:
     revision = current(world)
     having = {known for known, digests in world.known.items() if digest in digests} | ({revision} if revision else set())
     return lambda report: report.possible <= having
+
+
+def refuses(world: World, digests: Set[str]) -> Accepts:
+    """Whether a Pod has a revision that accepts none of `digests`: this one or one that is still known."""
+    revision = current(world)
+    without = {known for known, accepted in world.known.items() if not accepted & digests} | ({revision} if revision else set())
+    return lambda report: report.possible <= without
 
 
 def lagging(world: World, clock: Clock, accepts: Accepts) -> tuple[Pod, ...]:

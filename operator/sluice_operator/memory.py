@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sluice import keys
 from sluice_operator.asking import Heard
-from sluice_operator.world import Published, Report
+from sluice_operator.world import Obstacle, Published, Report
 
 # More revisions than a Pod can be behind, and few enough to cost nothing.
 REVISIONS = 32
@@ -22,6 +22,7 @@ class Memory:
     """Of one KeySet. Pods by their uid.
 
     known: the digests of each revision that was published
+    tombstones: of the last one
     turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
     heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
     proved: digests of staged keys that each Pod accepted
@@ -37,6 +38,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self.tombstones: tuple[keys.KeyEntry, ...] = ()
         self.edition: str | None = None
         self.turns: deque[tuple[float, str | None]] = deque(maxlen=REVISIONS)
         self.heard: dict[str, tuple[float, Heard | None]] = {}
@@ -51,9 +53,10 @@ class Memory:
         self.revoking: set[str] = set()
         self.foreign: frozenset[str] = frozenset()
         self.foreign_since = 0.0
-        self.enforcement: str | None = None
+        self.enforcement: Obstacle | None = None
 
     def know(self, document: keys.KeySetDocument) -> None:
+        self.tombstones = tuple(entry for entry in document.entries if entry.state == "revoked")
         if document.revision in self.known:
             return
         self.known[document.revision] = frozenset(entry.digest for entry in document.entries if entry.state == "active")

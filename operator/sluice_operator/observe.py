@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC
@@ -17,15 +18,16 @@ from sluice_operator.cache import Cache
 from sluice_operator.memory import Memory
 from sluice_operator.model import ApiKey, KeySet
 from sluice_operator.queue import Key
-from sluice_operator.reading import PodFacts, Unreadable, secret
+from sluice_operator.reading import PodFacts, Unreadable, decoded, secret
 from sluice_operator.resources import PODS, REPLICA_SETS, SECRETS
-from sluice_operator.world import Pod, Published, Secret, Target, World
+from sluice_operator.world import Aside, Pod, Published, Secret, Target, World
 
 # How old a Pod's answer may be: while a key rotates, and otherwise.
 FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
 # How long it is believed that a Secret is not there, or that one which no watch sees stays as it is.
 ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 2.0
 AT_ONCE = 10
+SEAL_BYTES = 32
 
 
 class Unseen:
@@ -53,6 +55,33 @@ class Unseen:
     def forget(self, namespace: str, name: str | None = None) -> None:
         """What is known of one Secret, or of all in `namespace`."""
         self._read = {key: value for key, value in self._read.items() if key[0] != namespace or name not in (None, key[1])}
+
+
+class Seals:
+    """The keys that published documents are sealed with, each in a Secret of its own. Only ever in memory here."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._keys: dict[Key, bytes] = {}
+
+    async def get(self, key: Key) -> bytes | None:
+        """None: there is none yet. Raises ApiError."""
+        if key not in self._keys:
+            try:
+                raw = await self._api.get(SECRETS, key.namespace, names.seal_secret(key.keyset))
+            except NotFound:
+                return None
+            found = decoded(raw.get("data") or {}, names.SEAL_DATA)
+            if raw.get("type") != names.KEYSET_TYPE or not found or len(found) < SEAL_BYTES:
+                return None
+            self._keys[key] = found
+        return self._keys[key]
+
+    def forget(self, namespace: str, secret: str) -> None:
+        """The Secret is another, or gone."""
+        self._keys = {
+            key: seal for key, seal in self._keys.items() if (key.namespace, names.seal_secret(key.keyset)) != (namespace, secret)
+        }
 
 
 class Owners:
@@ -90,6 +119,7 @@ class Observer:
         self._monotonic = monotonic
         self.unseen = Unseen(api, monotonic)
         self.owners = Owners(api)
+        self.seals = Seals(api)
         self.audit = Audit(api, asker, monotonic)
         self.memories: dict[Key, Memory] = {}
 
@@ -106,13 +136,14 @@ class Observer:
         keyset = self._cache.key_set(key.namespace, key.keyset)
         if isinstance(keyset, Unreadable):
             raise UnreadableKeySet(key)
-        named, unreadable = self._keys(key)
+        named, aside = self._keys(key)
         if keyset is None:
-            return World(keyset=None, keys=named, unreadable=unreadable)
+            return World(keyset=None, keys=named, aside=aside)
         seen = World(
             keyset=keyset,
             keys=named,
-            unreadable=unreadable,
+            aside=aside,
+            remembered=self.memory(key).tombstones,
             secrets=self._labelled(key),
             published=await self._published(key),
         )
@@ -140,6 +171,7 @@ class Observer:
             last_refused=dict(memory.last_refused),
             findings=await self.audit.findings(key.namespace, keyset, deployment),
             refused=self._refusals.told(key.namespace),
+            muted=lints.muted(deployment.raw) if deployment is not None else {},
             enforcement=memory.enforcement,
         )
 
@@ -164,11 +196,11 @@ class Observer:
             # Not when it answered: something may have been published in between.
             memory.hear(pod.metadata.uid, heard, now)
 
-    def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], frozenset[str]]:
+    def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], dict[str, Aside]]:
         found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None]
         named = tuple(each for each in found if isinstance(each, ApiKey) and each.spec.key_set_ref.name == key.keyset)
         broken = [each for each in found if isinstance(each, Unreadable) and each.keyset in (None, key.keyset)]
-        return named, frozenset(each.metadata.name for each in broken)
+        return named, {each.metadata.name: each.aside for each in broken}
 
     def _labelled(self, key: Key) -> dict[str, Secret]:
         found = self._cache.secrets(key.namespace)
@@ -182,7 +214,14 @@ class Observer:
 
     async def _published(self, key: Key) -> Published | None:
         found = await self._secret(key, names.published_secret(key.keyset))
-        return Published(metadata=found.metadata, type=found.type) if isinstance(found, Secret) else found
+        if not isinstance(found, Published):
+            return Published(metadata=found.metadata, type=found.type) if found is not None else None
+        seal = await self.seals.get(key)
+        if seal is None:
+            return found
+        mark, document = found.metadata.annotations.get(names.SEAL, ""), found.document
+        right = document is not None and hmac.compare_digest(mark.encode(), world.seal(seal, document).encode())
+        return replace(found, sealed=right)
 
     async def _missing(self, key: Key, seen: World) -> dict[str, Secret]:
         wanted = sorted(set(world.wanted_names(seen)) - set(seen.secrets))

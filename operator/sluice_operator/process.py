@@ -123,6 +123,7 @@ class Process:
             if kept is not None:
                 if isinstance(kept, Secret | Published):
                     self.observer.unseen.forget(namespace, kept.metadata.name)
+                    self.observer.seals.forget(namespace, kept.metadata.name)
                 if isinstance(kept, ApiKey) and kept.client_secret is not None:
                     self.observer.unseen.forget(namespace, kept.client_secret)
                 for name in keysets_of(self.cache, namespace, kept):

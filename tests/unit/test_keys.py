@@ -272,7 +272,7 @@ def test_a_document_that_breaks_a_rule_is_refused_in_words(changes: dict[str, An
 
 def of_later_release() -> dict[str, Any]:
     """A document with fields that this release does not know, at each level, and the revision that they give it."""
-    whole = json.loads(
+    whole: dict[str, Any] = json.loads(
         keys.publish([entry(rate_limit=keys.RateLimit(events_per_minute=5)), entry(key_id="b", digest=keys.digest("other"))], NOW)
     )
     whole |= {"note": {"any": "thing"}}

@@ -399,7 +399,7 @@ def test_a_broken_apikey_is_told_and_the_others_go_on() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         await bench.make(API_KEYS, "broken", spec={"keySetRef": {"name": "main"}, "owner": "", "scopes": []})
         await bench.look()
-        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "InvalidApiKey"))
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "KeysSetAside"))
         await bench.until(lambda: bench.secret("alpha"))
 
     with_bench(work)
