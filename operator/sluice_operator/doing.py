@@ -22,23 +22,26 @@ from sluice_operator.asking import Asker
 from sluice_operator.cache import Cache
 from sluice_operator.model import ApiKey, KeySet
 from sluice_operator.observe import SEAL_BYTES, Observer, is_up
-from sluice_operator.queue import Key
+from sluice_operator.queue import Errands, Key
 from sluice_operator.reading import PodFacts, plaintext
 from sluice_operator.resources import EVENTS, OF_KIND, PODS, SECRETS, Raw
 from sluice_operator.world import Published, Secret
 
 COMPONENT = "sluice-operator"
 AT_ONCE = 10
+# Between attempts to prove a key that no Pod accepted.
+UNPROVED_SECONDS = 0.5
 
 
 class Doer:
     """Raises ApiError when an action could not be done; Conflict also when the world is not the one of the plan."""
 
-    def __init__(self, api: Api, cache: Cache, asker: Asker, observer: Observer, instance: str) -> None:
+    def __init__(self, api: Api, cache: Cache, asker: Asker, observer: Observer, errands: Errands, instance: str) -> None:
         self._api = api
         self._cache = cache
         self._asker = asker
         self._observer = observer
+        self._errands = errands
         self._instance = instance
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -106,12 +109,17 @@ class Doer:
 
     @do.register
     async def _(self, action: actions.ProbeWhoami, key: Key) -> None:
-        keyset = self._cache.key_set(key.namespace, key.keyset)
+        self._errands.start(key, f"whoami {action.secret}", lambda: self._prove_all(action, key))
+
+    async def _prove_all(self, action: actions.ProbeWhoami, key: Key) -> float | None:
+        keyset, memory = self._cache.key_set(key.namespace, key.keyset), self._observer.memory(key)
         if not isinstance(keyset, KeySet):
-            return
+            return None
         plain = await self._plaintext(key, action.secret, action.digest)
         pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in action.pods and is_up(pod)]
         await asyncio.gather(*(self._prove(key, keyset, pod, plain, action) for pod in pods))
+        proved = any(action.digest in memory.proved.get(pod.metadata.uid, ()) for pod in pods)
+        return 0.0 if proved else UNPROVED_SECONDS
 
     @do.register
     async def _(self, action: actions.ActivateClient, key: Key) -> None:

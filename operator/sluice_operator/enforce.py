@@ -27,13 +27,12 @@ class Enforcer:
         # The Deployments, by uid and generation, that somebody else had a field of.
         self._contested: set[tuple[str, int]] = set()
 
-    async def wire(self, key: Key, keyset: KeySet, memory: Memory) -> None:
-        """Notes in `memory.enforcement` why it could not be done. Raises ApiError."""
-        deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
-        if keyset.spec.probes.mode != "Enforce" or deployment is None:
-            memory.enforcement = None
-            return
-        memory.enforcement = await self._obstacle(key, keyset, deployment)
+    async def wire(self, key: Key, keyset: KeySet, memory: Memory) -> float | None:
+        """Notes in `memory.enforcement` why it could not be done. None: nothing is new. Raises ApiError."""
+        deployment, before = self._cache.deployment(key.namespace, keyset.spec.target.name), memory.enforcement
+        asked = keyset.spec.probes.mode == "Enforce" and deployment is not None
+        memory.enforcement = await self._obstacle(key, keyset, deployment) if asked and deployment is not None else None
+        return 0.0 if memory.enforcement != before else None
 
     async def _obstacle(self, key: Key, keyset: KeySet, deployment: DeploymentFacts) -> Obstacle | None:
         """Wires the Deployment; else why not."""

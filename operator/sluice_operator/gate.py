@@ -82,6 +82,8 @@ def nobody(world: World) -> str | None:
     """Why there is nobody to wait for, and yet no reason to go on; None: there is a Pod, or none is wanted."""
     if world.target is None:
         return "TargetNotFound"
+    if not world.pods_known:
+        return "PodsUnknown"
     answering = any(pod.report is not None and not pod.finished for pod in world.pods)
     return None if answering or world.target.replicas == 0 else "NoPods"
 

@@ -99,8 +99,8 @@ def degraded(seen: World, late: Sequence[Pod], clock: Clock, room: int) -> Condi
         return condition("Degraded", "True", "ClockSkewed")
     if seen.refused:
         return condition("Degraded", "True", "Forbidden", *seen.refused)
-    if seen.aside:
-        return condition("Degraded", "True", "KeysSetAside", *sorted(seen.aside))
+    if aside := sorted(name for name, each in seen.aside.items() if each.reason != "NotRead"):
+        return condition("Degraded", "True", "KeysSetAside", *aside)
     document = seen.published.document if seen.published else None
     if seen.published is not None and not seen.published.ours:
         return condition("Degraded", "True", "SecretNotOwned", seen.published.metadata.name)

@@ -35,6 +35,7 @@ REASONS = {
     "BudgetAllowsNone": "the PodDisruptionBudget lets the last Pod go",
     "GraceTooShort": "terminationGracePeriodSeconds ends before preStop and drain do: requests are cut off",
     "RolloutDropsAll": "a rollout may leave no Pod ready",
+    "NotJudged": "a fault of the operator: report it with the operator's log",
     "NotMounted": "the key set is not mounted: its keys are unknown to the service",
     "SubPathMount": "a subPath mount never sees a new key set; mount the whole volume",
     "KeysetInEnvironment": "a variable never sees a new key set; mount the volume",

@@ -27,7 +27,7 @@ class Memory:
     heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
     proved: digests of staged keys that each Pod accepted
     last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
-    ready, seen_ready: Pods that Kubernetes ever called Ready, and whose readiness the operator saw itself
+    ready, tried, seen_ready: Pods that Kubernetes ever called Ready, whose readiness the operator asked, and saw itself
     published_at: when a key set was written last, by the monotonic clock
     converging: the revision that was written last, until every Pod has it
     staged: when each version Secret was made that came into the key set since then
@@ -45,6 +45,7 @@ class Memory:
         self.proved: dict[str, set[str]] = {}
         self.ready: set[str] = set()
         self.seen_ready: set[str] = set()
+        self.tried: set[str] = set()
         self.last_used: dict[str, datetime] = {}
         self.last_refused: dict[str, datetime] = {}
         self.published_at = float("-inf")
@@ -105,6 +106,7 @@ class Memory:
         self.proved = {uid: value for uid, value in self.proved.items() if uid in live}
         self.ready &= live
         self.seen_ready &= live
+        self.tried &= live
         self.last_used = {name: date for name, date in self.last_used.items() if name in published}
         self.last_refused = {name: date for name, date in self.last_refused.items() if name in published}
 

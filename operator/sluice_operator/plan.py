@@ -241,7 +241,8 @@ def status_of_key(scene: Scene) -> Iterator[Action]:
 
 
 def status_of_aside(name: str, aside: Aside, clock: Clock) -> Iterator[Action]:
-    return set_status(names.API_KEY, name, aside.status, status.of_aside(aside, clock))
+    if aside.reason != "NotRead":
+        yield from set_status(names.API_KEY, name, aside.status, status.of_aside(aside, clock))
 
 
 def status_of_keyset(keyset: KeySet, wanted: dict[str, Any]) -> Iterator[Action]:

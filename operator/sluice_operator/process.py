@@ -24,14 +24,15 @@ from sluice_operator.hearing import Hearing
 from sluice_operator.lease import Lease
 from sluice_operator.model import ApiKey
 from sluice_operator.observe import Observer
-from sluice_operator.queue import Key, Queue
+from sluice_operator.queue import Errands, Key, Queue
 from sluice_operator.reading import Kept
 from sluice_operator.resources import OF_KIND
 from sluice_operator.settings import Settings
 from sluice_operator.sync import Sync
 from sluice_operator.world import Published, Secret
 
-WORKERS = 4
+# None of them waits for a Pod; some may wait for a webhook that is slow.
+WORKERS = 16
 STOP = "told to stop"
 # Until the API server knows our kinds: they may be installed a moment after us.
 WAIT_SECONDS = (0.5, 1, 2, 5)
@@ -51,6 +52,7 @@ class Process:
         self.cache = Cache(self._changed)
         self.hearing = Hearing()
         self.asker = Asker()
+        self.errands = Errands(self.queue)
         self.observer = Observer(self.api, self.cache, self.asker)
         self.sync = Sync(self.api, self.cache, self.queue, self.observer, self.hearing, settings.watch_namespaces)
         self.lease = Lease(self.api, settings.pod_namespace, settings.lease_name, settings.pod_name)
@@ -110,9 +112,10 @@ class Process:
             self._start(reach.changed(self.api, wanted, self.sync.namespaces), "other namespaces can be read")
 
     def _engine(self) -> Engine:
-        doer = Doer(self.api, self.cache, self.asker, self.observer, self._settings.pod_name)
+        doer = Doer(self.api, self.cache, self.asker, self.observer, self.errands, self._settings.pod_name)
         enforcer = Enforcer(self.api, self.cache, self._settings.enforce)
-        return Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, lambda: self.lease.held)
+        held = lambda: self.lease.held  # noqa: E731
+        return Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, held)
 
     def _gauges(self) -> Gauges:
         return Gauges(self.cache, self.hearing, self._settings.watch_namespaces, self.sync.paths(), lambda: self.lease.held)
@@ -150,6 +153,7 @@ class Process:
 
     async def _end(self) -> None:
         """Nobody writes any more; then the Lease is free."""
+        self.errands.stop()
         for task in self._tasks:
             if task.get_name() != "watches":
                 task.cancel()

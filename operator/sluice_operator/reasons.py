@@ -59,6 +59,7 @@ CONDITIONS: dict[str, str] = {
     "TargetFound": "the Deployment is there",
     "TargetNotFound": "no Deployment of the name in spec.target is in this namespace",
     "NoPods": "no Pod of the target answers yet",
+    "PodsUnknown": "nobody can tell which Pods the target has; see condition Degraded of the KeySet",
     "NotAudited": "the probes were not looked at yet",
     "Proven": "three distinct probes, and each Pod's readiness was seen to answer 200",
     "ProvenButMuted": "each Pod's readiness was seen to answer 200; accepted by annotation: {}",

@@ -14,6 +14,7 @@ Secret the engine keeps its digest. Wanted of the engine:
 from __future__ import annotations
 
 import hmac
+import itertools
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -96,6 +97,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     was_ready: Ready now or at any time before: clients may have a connection to it
     started: it has a node and its containers were started, so its volumes are mounted
     finished: all its containers have ended for good
+    asked: whether it was ever asked
     report: None when it did not answer
     proved: digests of staged keys with which this Pod's `whoami` answered 200, that keyId and version
     ready_seen: its readiness probe was seen to answer 200 by the operator itself
@@ -110,6 +112,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     was_ready: bool = True
     terminating: bool = False
     finished: bool = False
+    asked: bool = True
     report: Report | None = None
     proved: frozenset[str] = frozenset()
     ready_seen: bool = False
@@ -124,11 +127,13 @@ class Target(Struct, frozen=True):
 class Aside(Struct, frozen=True, kw_only=True):
     """An ApiKey that cannot be planned, and all that is believed of it. `reason`: of its conditions; `about`: for its sentence.
 
+    NotRead: a Secret of it could not be read just now, which is no news of the key.
+
     `suspended`, `revoked`: as its spec says. These two are obeyed whatever else is wrong with it.
     """
 
     metadata: Metadata
-    reason: Literal["InvalidApiKey", "NotPlanned"]
+    reason: Literal["InvalidApiKey", "NotPlanned", "NotRead"]
     about: str = ""
     suspended: bool = False
     revoked: bool = False
@@ -148,6 +153,8 @@ class World(Struct, frozen=True, kw_only=True):
     keyset: None when no such KeySet exists; `keys` then only get a status
     aside: ApiKeys that cannot be planned, by name; what is published of them stays as it is
     remembered: the tombstones of the last authentic document that this process saw
+    pods_known: false when nobody can tell which Pods the target has: nothing is handed out then
+    settled: whether everything that is asked for beside was asked once: until then a status would only tell that it was not
     last_used: when `keyId/version` was last accepted, over all Pods and as far back as the engine knows
     last_refused: when one that is published was last presented and refused
     findings: what the lints say of the target; None: not looked at yet
@@ -165,6 +172,8 @@ class World(Struct, frozen=True, kw_only=True):
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
     target: Target | None = None
     pods: tuple[Pod, ...] = ()
+    pods_known: bool = True
+    settled: bool = True
     last_used: Mapping[str, datetime] = field(default_factory=dict)
     last_refused: Mapping[str, datetime] = field(default_factory=dict)
     findings: tuple[Finding, ...] | None = None
@@ -175,11 +184,14 @@ class World(Struct, frozen=True, kw_only=True):
 
 def wanted_names(world: World) -> Iterator[str]:
     """Names of Secrets that a plan may need and a watch by label may miss."""
-    for key in world.keys:
-        if key.client_secret is not None:
-            yield key.client_secret
-    for entry in entries(world):
-        yield names.version_secret(entry.key_id, entry.version)
+    versions = (names.version_secret(entry.key_id, entry.version) for entry in entries(world))
+    return itertools.chain((key.client_secret for key in world.keys if key.client_secret is not None), versions)
+
+
+def names_of(key: ApiKey, world: World) -> set[str]:
+    """Those of one ApiKey."""
+    versions = {names.version_secret(key.name, entry.version) for entry in entries(world) if entry.key_id == key.name}
+    return versions | ({key.client_secret} if key.client_secret is not None else set())
 
 
 def entries(world: World) -> tuple[keys.KeyEntry, ...]:

@@ -33,6 +33,7 @@ class ApiServer:
         self.faults: dict[tuple[str, str], int] = {}
         self.calls: list[tuple[str, str]] = []
         self.patience: int | None = None
+        self.refused_names: set[str] = set()
         self.ahead = timedelta()
         self.kinds = ("apikeys", "keysets")
         self._numbers = itertools.count(1)
@@ -74,6 +75,8 @@ class ApiServer:
 
     def post(self, request: web.Request, body: Raw) -> web.Response:
         path = f"{request.path}/{body['metadata']['name']}"
+        if body["metadata"]["name"] in self.refused_names:
+            return self.told(500, {"message": "a webhook failed"})
         if path in self.objects:
             return self.told(409, {"message": "already exists"})
         body["metadata"] |= {"namespace": path.split("/namespaces/")[1].split("/")[0], "uid": f"uid-{next(self._numbers)}"}
