@@ -72,7 +72,7 @@ class Outcome(Struct, frozen=True):
 
 
 class Engine:
-    """`may_write`: whether this process leads; it is asked before each action."""
+    """`may_write`: whether this process leads and its release has the namespace; it is asked before each action."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Engine:
         doer: Doer,
         enforcer: Enforcer,
         errands: Errands,
-        may_write: Callable[[], bool],
+        may_write: Callable[[Key], bool],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
@@ -130,6 +130,8 @@ class Engine:
         return result
 
     async def _look_after(self, key: Key) -> str:
+        if not self._may_write(key):
+            raise NotLeading
         world = await self._observer.look(key)
         clock = self._api.clock()
         # In a thread: a thousand keys take a while, and the Lease and the probes do not wait.
@@ -197,7 +199,7 @@ class Engine:
     async def _chain(self, key: Key, chain: Sequence[Action]) -> Outcome:
         """An action, then the events that tell of it."""
         for number, action in enumerate(chain):
-            if not self._may_write():
+            if not self._may_write(key):
                 raise NotLeading
             try:
                 await self._doer.do(action, key)

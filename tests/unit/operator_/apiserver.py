@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import kopf
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
 
 from sluice_operator.api import Api
 from sluice_operator.resources import Raw
@@ -36,6 +36,7 @@ class ApiServer:
         self.refused_names: set[str] = set()
         self.ahead = timedelta()
         self.kinds = ("apikeys", "keysets")
+        self.token = "first"
         self._numbers = itertools.count(1)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -46,6 +47,8 @@ class ApiServer:
         if fault == 0:
             assert request.transport is not None
             request.transport.close()
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return self.told(401, {"message": "Unauthorized"})
         if fault is not None:
             return self.told(fault or 500, {"message": "as was wished"})
         body = await request.json() if request.can_read_body else {}
@@ -135,7 +138,11 @@ def run(work: Work) -> Any:
         application.router.add_route("*", "/{path:.*}", server.handle)
         async with TestServer(application) as running:
             url = str(running.make_url("/"))
-            api = Api(lambda: kopf.ConnectionInfo(server=url))
+
+            async def login() -> Configuration:
+                return Configuration(host=url.rstrip("/"), api_key={"BearerToken": f"Bearer {server.token}"})
+
+            api = Api(login)
             try:
                 return await work(server, api)
             finally:

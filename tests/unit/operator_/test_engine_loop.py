@@ -86,7 +86,7 @@ class Bench:
         self.errands = Errands(self.queue)
         doer = Doer(api, self.cache, self.asker, self.observer, self.errands, "one")
         enforcer = Enforcer(api, self.cache, allowed=False)
-        self.engine = Engine(api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, lambda: self.leads)
+        self.engine = Engine(api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, lambda _: self.leads)
 
     async def make(self, resource: Resource, name: str, **parts: Any) -> Raw:
         """`parts`: of the object; labels and owners go into its metadata."""

@@ -91,6 +91,7 @@ def test_an_errand_that_found_nothing_new_or_failed_holds_nobody_up() -> None:
         assert not queue.is_due(B)
         assert B in queue._due, "it is tried again later"
         errands.start(A, "ask", nothing)
+        await asyncio.sleep(0)
         errands.stop()
 
     run(work())
