@@ -16,7 +16,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -51,14 +51,14 @@ class InvalidKeySet(errors.SluiceError):
     """A key set, or an entry of one, breaks a rule. The text names place and fix, never a value of it."""
 
 
-class RateLimit(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What one key may do in a minute; None: the service's own limit, 0: no limit."""
 
     requests_per_minute: PerMinute | None = None
     events_per_minute: PerMinute | None = None
 
 
-class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One version of one key: valid from `not_before` (included) to `not_after` (excluded); None: no such bound."""
 
     digest: Digest
@@ -72,14 +72,21 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     not_after: Moment | None = None
 
 
-class KeySetDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What the operator publishes. `revision`: SHA-256, in hex, of the canonical JSON of `entries`."""
+class KeySetDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the operator publishes. `revision`: SHA-256, in hex, of the canonical JSON of `entries`.
+
+    A reader ignores fields that it does not know, so that operator and service may be one release apart. A field that
+    restricts a key, or a new value of a field, raises `schema`: an older reader refuses such a document and keeps its
+    last good one.
+    """
 
     schema: Literal[1] = 1
     revision: str
     generated_at: Moment
     entries: tuple[KeyEntry, ...]
 
+
+ENTRY_FIELDS, LIMIT_FIELDS = frozenset(KeyEntry.__struct_encode_fields__), frozenset(RateLimit.__struct_encode_fields__)
 
 # Names sorted and no white space, so that anyone can check a revision: jq -jcS .entries keyset.json | sha256sum
 encode_canonical = msgspec.json.Encoder(order="sorted").encode
@@ -172,7 +179,7 @@ def in_utc(entry: KeyEntry) -> KeyEntry:
     return msgspec.structs.replace(entry, not_before=utc(entry.not_before), not_after=utc(entry.not_after))
 
 
-def utc(moment: datetime | None) -> datetime | None:
+def utc(moment: Any) -> Any:
     """`moment` in UTC; one without an offset stays as it is, for the parser to refuse: nobody knows what it means."""
     if moment is None or moment.tzinfo is None:
         return moment
@@ -190,17 +197,38 @@ def parse_document(data: bytes) -> KeySetDocument:
         raise InvalidKeySet(explain(error)) from None  # its text may quote the document
     check(document.entries)
     ordered = canonical(document.entries)
-    if revision(ordered) != document.revision:
+    if revision(ordered) != document.revision and revision_as_given(data, document) != document.revision:
         raise InvalidKeySet("revision does not match the entries: write the key set with `sluice keys keyset`")
-    return msgspec.structs.replace(document, entries=ordered)
+    return msgspec.structs.replace(document, generated_at=utc(document.generated_at), entries=ordered)
+
+
+def revision_as_given(data: bytes, document: KeySetDocument) -> str | None:
+    """The revision of the entries with the fields that they were written with, be these more or fewer than this release knows."""
+    try:
+        given = msgspec.json.decode(data)["entries"]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    known = (msgspec.to_builtins(in_utc(entry), order="sorted") for entry in document.entries)
+    whole = sorted(map(canonical_fields, given, known), key=lambda entry: (entry["keyId"], entry.get("version", 1)))
+    return hashlib.sha256(encode_canonical(whole)).hexdigest()
+
+
+def canonical_fields(raw: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `raw`, those that are known in their canonical form."""
+    both = ((name, value, known.get(name, value)) for name, value in raw.items())
+    return {name: canonical_fields(value, own) if isinstance(own, dict) else own for name, value, own in both}
 
 
 def parse_entries(data: bytes) -> list[KeyEntry]:
-    """A JSON array of entries as people write it, numbers also as text; raises InvalidKeySet."""
+    """A JSON array of entries as people write it, numbers also as text; raises InvalidKeySet, also for an unknown field."""
     try:
-        return decode_entries(data)
+        entries, given = decode_entries(data), msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidKeySet(explain(error)) from None  # its text may quote the entries
+    for index, raw in enumerate(given):
+        if raw.keys() - ENTRY_FIELDS or (raw.get("rateLimit") or {}).keys() - LIMIT_FIELDS:
+            raise InvalidKeySet(f"entries[{index}] has a field that schema 1 does not know; correct its name or remove it")
+    return entries
 
 
 def check(entries: Sequence[KeyEntry]) -> None:
@@ -247,8 +275,6 @@ def explain(error: Exception) -> str:
     path = match[1] if (match := PATH.search(text)) else "$"
     index = re.search(r"\[(\d{1,9})\]", path)
     place = f"entries[{index[1]}]" if index else "the key set"
-    if text.startswith("Object contains unknown field"):
-        return f"{place} has a field that schema 1 does not know; remove it, or run the sluice that knows it"
     if missing := MISSING.match(text):
         return f"{place} has no {missing[1]}; it {FIXES[missing[1]]}"
     named = [name for name in re.findall(r"\.(\w+)", path) if name in FIXES]

@@ -7,10 +7,11 @@ has changed, and the next plan knows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from sluice_operator.model import OwnerReference
 from sluice_operator.times import Clock
@@ -59,13 +60,14 @@ class AdoptVersion(Struct, frozen=True, kw_only=True):
 
 
 class PublishKeySet(Struct, frozen=True, kw_only=True):
-    """Write the key set: `document` is its bytes, `marks` has the annotation REVISION."""
+    """Write the key set: `document` is its bytes. Who does it adds the annotation SEAL. `restores`: somebody else wrote there."""
 
     secret: str
     document: bytes
     revision: str
     marks: Marks
     precondition: str | None
+    restores: bool = False
 
 
 class AnnotatePods(Struct, frozen=True):
@@ -173,11 +175,13 @@ class Plan(Struct, frozen=True):
     """`next_deadline`: when the same world would give another plan, by the earlier of the two clocks; None: never.
 
     `foreign`: Secrets of others that keys wait for. No watch tells when one goes.
+    `faults`: why ApiKeys could not be planned, by name; "": something of the KeySet, and only its key set is planned.
     """
 
     actions: tuple[Action, ...]
     next_deadline: datetime | None
     foreign: frozenset[str] = frozenset()
+    faults: Mapping[str, Exception] = field(default_factory=dict)
 
     def delay(self, clock: Clock) -> timedelta | None:
         """How long nothing has to be done, if nothing changes."""

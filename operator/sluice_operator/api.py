@@ -1,26 +1,30 @@
-"""The one place that calls the API server beside kopf's watches. Every call has a timeout and ends in an answer or an ApiError.
+"""The one place that calls the API server beside kopf's watches: by the official client.
 
-Answers are plain JSON objects; who reads them takes what it needs and forgets the rest (a Secret holds a plaintext).
+Every call has a timeout and ends in an answer or an ApiError. The client's connections, TLS and credentials are used, not its
+models: answers are plain JSON objects; who reads them takes what it needs and forgets the rest (a Secret holds a plaintext).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
-import kopf
 import msgspec
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException, load_kube_config
+from kubernetes.aio.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_TOKEN_FILENAME, InClusterConfigLoader
 from msgspec import Struct
 
-from sluice_operator import connection, metrics, names, times
+from sluice_operator import metrics, names, times
 from sluice_operator.refusals import Refusals
 from sluice_operator.resources import Raw, Resource
+from sluice_operator.settings import Settings
 
 FIELD_MANAGER = "sluice-operator"
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
@@ -31,7 +35,7 @@ JSON, MERGE, JSON_PATCH, APPLY = (
     "application/json-patch+json",
     "application/apply-patch+yaml",
 )
-encode, decode = msgspec.json.encode, msgspec.json.decode
+decode = msgspec.json.decode
 
 
 class ApiError(Exception):
@@ -90,20 +94,33 @@ class Listing(Struct, frozen=True):
     resource_version: int
 
 
+async def login(settings: Settings) -> Configuration:
+    """The ServiceAccount's mount, its token read again every minute; else KUBECONFIG. Raises ConfigException."""
+    made = Configuration()
+    host, port = settings.kubernetes_service_host or "", str(settings.kubernetes_service_port)
+    environment: Any = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+    try:
+        InClusterConfigLoader(SERVICE_TOKEN_FILENAME, SERVICE_CERT_FILENAME, environ=environment).load_and_set(made)
+    except ConfigException:
+        await load_kube_config(client_configuration=made)
+    # From Python 3.13 on it is set, and refuses a certificate without an Authority Key Identifier, as those of EKS are.
+    made.disable_strict_ssl_verification = True
+    return made
+
+
 class Api:
     """`login` is called for the first call, and again whenever the API server says 401. `refusals` hears of every answer."""
 
     def __init__(
         self,
-        login: Callable[[], kopf.ConnectionInfo],
+        login: Callable[[], Awaitable[Configuration]],
         refusals: Refusals | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._login = login
         self.refusals = refusals or Refusals()
         self._monotonic = monotonic
-        self._info: kopf.ConnectionInfo | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._client: ApiClient | None = None
         self._dated: tuple[datetime, float] | None = None
         # When a call was last answered, by the monotonic clock; whatever the answer was.
         self.answered = monotonic()
@@ -181,9 +198,8 @@ class Api:
         return times.Clock(here, date + timedelta(seconds=self._monotonic() - since))
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._client is not None:
+            await self._client.close()
 
     async def _call(
         self,
@@ -201,7 +217,7 @@ class Api:
             status, data = await self._exchange(verb, plural, method, path, query, content_type, body)
             if status != HTTPStatus.UNAUTHORIZED or last:
                 break
-            await self.close()
+            await self._renew()
         if status < HTTPStatus.BAD_REQUEST:
             self.refusals.clear(namespace_of(path), verb, plural)
             return answered(verb, plural, data)
@@ -214,31 +230,50 @@ class Api:
         self, verb: str, plural: str, method: str, path: str, query: Mapping[str, str] | None, content_type: str, body: Any
     ) -> tuple[int, bytes]:
         try:
-            session, server = self._connected()
-            data = None if body is None else encode(body)
-            headers = {"Accept": JSON} if body is None else {"Accept": JSON, "Content-Type": content_type}
-            async with session.request(
-                method, f"{server}{path}", params=query, data=data, headers=headers, timeout=TIMEOUT
-            ) as answer:
-                content = await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, connection.NoCredentials) as error:
+            client = await self._connected()
+            headers = {"Accept": JSON} | ({} if body is None else {"Content-Type": content_type})
+            parts = await client.param_serialize(
+                method,
+                path,
+                query_params=[*(query or {}).items()],
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await client.call_api(*parts[:4], _request_timeout=TIMEOUT)
+            content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ConfigException) as error:
             metrics.REQUESTS.labels(verb, plural, "none").inc()
             raise Unavailable(verb, plural, type(error).__name__) from error
         metrics.REQUESTS.labels(verb, plural, str(answer.status)).inc()
         self._note(answer.headers.get("Date"))
         return answer.status, content
 
-    def _connected(self) -> tuple[aiohttp.ClientSession, str]:
-        if self._session is None or self._info is None:
-            self._info = self._login()
-            self._session = connection.session(self._info)
-        return self._session, self._info.server.rstrip("/")
+    async def _connected(self) -> ApiClient:
+        if self._client is None:
+            configuration = await self._login()
+            configuration.connection_pool_maxsize = 0  # as many as there are calls
+            configuration.client_session_kwargs = {"trust_env": False}  # the API server is inside the cluster
+            if self._client is None:  # two calls may have logged in at once
+                self._client = ApiClient(configuration)
+                self._client.user_agent = FIELD_MANAGER
+        return self._client
+
+    async def _renew(self) -> None:
+        """Other credentials for the same connections, which others are using."""
+        try:
+            fresh = await self._login()
+        except (ConfigException, OSError):
+            return
+        client = await self._connected()
+        client.configuration.api_key = fresh.api_key
+        client.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
 
     def _note(self, date: str | None) -> None:
         self.answered = self._monotonic()
         try:
             self._dated = (parsedate_to_datetime(date or "").astimezone(UTC), self.answered)
-        except ValueError:
+        except (ValueError, OverflowError):
             return
 
 

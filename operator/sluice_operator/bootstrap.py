@@ -1,6 +1,7 @@
 """The objects of the chart's ConfigMap, made once: first the ApiKeys, their KeySet last.
 
-So the KeySet's existence is the mark that it was done, and an ApiKey that somebody deleted later never comes back.
+What was made is marked on the operator's Lease, so that what somebody deletes later, be it a KeySet with all of its keys, never
+comes back. A ConfigMap of another installation has another uid: it is made anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import yaml
 
 from sluice_operator import names
 from sluice_operator.api import AlreadyExists, Api, ApiError, NotFound
-from sluice_operator.resources import CONFIG_MAPS, KEY_SETS, OF_KIND, Raw
+from sluice_operator.resources import CONFIG_MAPS, KEY_SETS, LEASES, OF_KIND, Raw
 
 RETRY_SECONDS = (1, 2, 5, 10, 30)
 
@@ -26,32 +27,55 @@ class BadDocument(ValueError):
     """A document of the ConfigMap is none that may be in there. The text names its key and the fault."""
 
 
-async def keep_trying(api: Api, namespace: str, configmap: str) -> None:
-    """Until it is done, or can not be."""
-    for seconds in itertools.chain(RETRY_SECONDS, itertools.repeat(RETRY_SECONDS[-1])):
-        try:
-            await make(api, namespace, configmap)
-            return
-        except (NotFound, BadDocument) as error:
-            log.error("bootstrap not possible", configmap=configmap, told=str(error))
-            return
-        except ApiError as error:
-            log.warning("bootstrap waits", configmap=configmap, told=str(error))
-        await asyncio.sleep(seconds)
+class Bootstrap:
+    """`done`: whether all is made that should be, or nothing more can be."""
 
+    def __init__(self, api: Api, namespace: str, configmap: str, lease: str) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._configmap = configmap
+        self._lease = lease
+        self.done = False
 
-async def make(api: Api, namespace: str, configmap: str) -> None:
-    """Raises ApiError and BadDocument."""
-    found = await api.get(CONFIG_MAPS, namespace, configmap)
-    documents = dict(read(found.get("data") or {}))
-    there = {each["metadata"]["name"] for each in (await api.list(KEY_SETS, namespace)).items}
-    for keyset in (each for each in documents.values() if each["kind"] == names.KEY_SET):
-        name = keyset["metadata"]["name"]
-        if name in there:
-            continue
-        for document in [*keys_of(documents.values(), name), keyset]:
-            await create(api, namespace, document)
-        log.info("bootstrap done", keyset=name)
+    async def keep_trying(self) -> None:
+        """Until it is done, or can not be."""
+        for seconds in itertools.chain(RETRY_SECONDS, itertools.repeat(RETRY_SECONDS[-1])):
+            try:
+                await self.make()
+                break
+            except (NotFound, BadDocument) as error:
+                log.error("bootstrap not possible", configmap=self._configmap, told=str(error))
+                break
+            except ApiError as error:
+                log.warning("bootstrap waits", configmap=self._configmap, told=str(error))
+            await asyncio.sleep(seconds)
+        self.done = True
+
+    async def make(self) -> None:
+        """Each KeySet with its ApiKeys, once, whatever becomes of the others. Raises the last ApiError, and BadDocument."""
+        found = await self._api.get(CONFIG_MAPS, self._namespace, self._configmap)
+        documents, uid = dict(read(found.get("data") or {})), found["metadata"]["uid"]
+        lease = await self._api.get(LEASES, self._namespace, self._lease)
+        marked = ((lease["metadata"].get("annotations") or {}).get(names.BOOTSTRAPPED) or "").split()
+        there = {each["metadata"]["name"] for each in (await self._api.list(KEY_SETS, self._namespace)).items}
+        failed: ApiError | None = None
+        for keyset in (each for each in documents.values() if each["kind"] == names.KEY_SET):
+            name = keyset["metadata"]["name"]
+            mark = f"{uid}/{name}"
+            if mark in marked:
+                continue
+            try:
+                if name not in there:
+                    for document in [*keys_of(documents.values(), name), keyset]:
+                        await create(self._api, self._namespace, document)
+                marked = [each for each in marked if each.startswith(f"{uid}/")] + [mark]
+                notes = {"metadata": {"annotations": {names.BOOTSTRAPPED: " ".join(marked)}}}
+                await self._api.merge(LEASES, self._namespace, self._lease, notes)
+                log.info("bootstrap done", keyset=name)
+            except ApiError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
 
 async def create(api: Api, namespace: str, document: Raw) -> None:
@@ -64,8 +88,14 @@ async def create(api: Api, namespace: str, document: Raw) -> None:
 
 def keys_of(documents: Iterable[Raw], keyset: str) -> Iterator[Raw]:
     for each in documents:
-        if each["kind"] == names.API_KEY and (each["spec"].get("keySetRef") or {}).get("name") == keyset:
+        if each["kind"] == names.API_KEY and named(each) == keyset:
             yield each
+
+
+def named(document: Raw) -> Any:
+    """The KeySet of an ApiKey, whatever stands there."""
+    reference = document["spec"].get("keySetRef")
+    return reference.get("name") if isinstance(reference, dict) else None
 
 
 def read(data: dict[str, str]) -> Iterator[tuple[str, Raw]]:

@@ -5,7 +5,7 @@ Fed by the watches, by lists and by the answers to our own writes; an older vers
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -18,6 +18,8 @@ from sluice_operator.resources import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, SEC
 from sluice_operator.world import Published, Secret
 
 Objects = dict[str, Kept]
+# More than can go within the time that an answer takes.
+GONE = 10_000
 Found = TypeVar("Found", bound=Kept)
 # Told of each change: the namespace, what was there and what is.
 Listener = Callable[[str, Kept | None, Kept | None], None]
@@ -29,6 +31,8 @@ class Cache:
     def __init__(self, listener: Listener = lambda *_: None) -> None:
         self._listener = listener
         self._objects: dict[tuple[Resource, str], Objects] = defaultdict(dict)
+        # The uids of objects that are gone: an answer that comes late brings none of them back.
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def put(self, resource: Resource, raw: Raw, *, older: bool = False, ours: bool = False) -> Kept:
         """What is kept of `raw`.
@@ -38,6 +42,8 @@ class Cache:
         """
         kept = READERS[resource](raw)
         namespace = str(raw["metadata"]["namespace"])
+        if kept.metadata.uid in self._gone:
+            return kept
         objects = self._objects[resource, namespace]
         before = objects.get(kept.metadata.name)
         if before is not None and not older and version(before) >= version(kept):
@@ -53,6 +59,10 @@ class Cache:
         before = objects.get(name)
         if before is not None and uid in (None, before.metadata.uid):
             del objects[name]
+            if before.metadata.uid:
+                self._gone[before.metadata.uid] = None
+                if len(self._gone) > GONE:
+                    self._gone.popitem(last=False)
             self._listener(namespace, before, None)
 
     def replace(self, resource: Resource, namespace: str, items: Iterable[Raw], listed_at: int) -> None:

@@ -38,6 +38,16 @@ def written(condition: Condition, before: dict[str, Any], generation: int, now: 
     }
 
 
+def overlay(status: dict[str, Any], new: Iterable[Condition], generation: int, now: datetime) -> dict[str, Any]:
+    """`status` with the conditions `new` in the place of those of their types, and all else as it was."""
+    written = {each["type"]: each for each in merge(status.get("conditions"), new, generation, now)}
+    return {
+        **status,
+        "observedGeneration": generation,
+        "conditions": list({**by_type(status.get("conditions")), **written}.values()),
+    }
+
+
 def by_type(conditions: Any) -> dict[str, dict[str, Any]]:
     """Conditions of a status by their type; whatever else stands there is nothing."""
     if not isinstance(conditions, list):

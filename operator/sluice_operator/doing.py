@@ -15,30 +15,33 @@ from functools import singledispatchmethod
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import actions, metrics, names, times
+from sluice_operator import actions, metrics, names, times, world
 from sluice_operator.actions import Action, Marks
-from sluice_operator.api import AlreadyExists, Api, ApiError, Conflict, NotFound
+from sluice_operator.api import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, NotFound
 from sluice_operator.asking import Asker
 from sluice_operator.cache import Cache
 from sluice_operator.model import ApiKey, KeySet
-from sluice_operator.observe import Observer, is_up
-from sluice_operator.queue import Key
+from sluice_operator.observe import SEAL_BYTES, Observer, is_up
+from sluice_operator.queue import Errands, Key
 from sluice_operator.reading import PodFacts, plaintext
 from sluice_operator.resources import EVENTS, OF_KIND, PODS, SECRETS, Raw
 from sluice_operator.world import Published, Secret
 
 COMPONENT = "sluice-operator"
 AT_ONCE = 10
+# Between attempts to prove a key that no Pod accepted.
+UNPROVED_SECONDS = 0.5
 
 
 class Doer:
     """Raises ApiError when an action could not be done; Conflict also when the world is not the one of the plan."""
 
-    def __init__(self, api: Api, cache: Cache, asker: Asker, observer: Observer, instance: str) -> None:
+    def __init__(self, api: Api, cache: Cache, asker: Asker, observer: Observer, errands: Errands, instance: str) -> None:
         self._api = api
         self._cache = cache
         self._asker = asker
         self._observer = observer
+        self._errands = errands
         self._instance = instance
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -73,20 +76,28 @@ class Doer:
     @do.register
     async def _(self, action: actions.PublishKeySet, key: Key) -> None:
         data = {names.KEYSET_DATA: base64.b64encode(action.document).decode()}
-        before = self._cache.secret(key.namespace, action.secret)
-        if action.precondition is None:
-            await self._create(key, action.secret, names.KEYSET_TYPE, data, action.marks)
-        else:
-            await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
         document, memory = keys.parse_document(action.document), self._observer.memory(key)
+        before = self._cache.secret(key.namespace, action.secret)
+        try:
+            unsealed, seal = None, await self._seal(key, action.marks)
+        except PASSED_OVER as error:  # a revocation goes out all the same
+            unsealed, seal = error, b""
+        notes = {names.SEAL: world.seal(seal, document)} if seal else {}
+        marks = replace(action.marks, annotations={**action.marks.annotations, **notes})
+        if action.precondition is None:
+            await self._create(key, action.secret, names.KEYSET_TYPE, data, marks)
+        else:
+            await self._patch(key, action.secret, action.precondition, {"metadata": written(marks), "data": data})
         memory.know(document)
         memory.converging = action.revision
         if isinstance(before, Published):
             self._published(key, document, before)
             if revoked(document) - revoked(before.document):
                 memory.revoking = {action.revision}
-            if not before.authentic:
+            if action.restores:
                 metrics.REPAIRS.labels("keyset").inc()
+        if unsealed is not None:
+            raise unsealed
 
     @do.register
     async def _(self, action: actions.AnnotatePods, key: Key) -> None:
@@ -98,12 +109,17 @@ class Doer:
 
     @do.register
     async def _(self, action: actions.ProbeWhoami, key: Key) -> None:
-        keyset = self._cache.key_set(key.namespace, key.keyset)
+        self._errands.start(key, f"whoami {action.secret}", lambda: self._prove_all(action, key))
+
+    async def _prove_all(self, action: actions.ProbeWhoami, key: Key) -> float | None:
+        keyset, memory = self._cache.key_set(key.namespace, key.keyset), self._observer.memory(key)
         if not isinstance(keyset, KeySet):
-            return
+            return None
         plain = await self._plaintext(key, action.secret, action.digest)
         pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in action.pods and is_up(pod)]
         await asyncio.gather(*(self._prove(key, keyset, pod, plain, action) for pod in pods))
+        proved = any(action.digest in memory.proved.get(pod.metadata.uid, ()) for pod in pods)
+        return 0.0 if proved else UNPROVED_SECONDS
 
     @do.register
     async def _(self, action: actions.ActivateClient, key: Key) -> None:
@@ -146,6 +162,18 @@ class Doer:
             await self._api.create(EVENTS, key.namespace, event(action, key, about, self._instance, self._api.clock().here))
         except ApiError:
             return
+
+    async def _seal(self, key: Key, marks: Marks) -> bytes:
+        """The key that the key set is sealed with, made when there is none."""
+        found = await self._observer.seals.get(key)
+        if found is None:
+            name, drawn = names.seal_secret(key.keyset), secrets.token_bytes(SEAL_BYTES)
+            with contextlib.suppress(AlreadyExists):
+                await self._create(key, name, names.KEYSET_TYPE, {names.SEAL_DATA: base64.b64encode(drawn).decode()}, marks, True)
+            found = await self._observer.seals.get(key)
+        if found is None:
+            raise Conflict("get", SECRETS.plural, f"{names.seal_secret(key.keyset)} is no seal of ours")
+        return found
 
     async def _hand_out(self, action: actions.ActivateClient, key: Key) -> None:
         data = key_data(await self._plaintext(key, action.source, action.digest))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import structlog
 
 from sluice_operator import wiring
-from sluice_operator.api import PASSED_OVER, Api, Conflict
+from sluice_operator.api import Api, Conflict, Forbidden, Refused
 from sluice_operator.cache import Cache
 from sluice_operator.memory import Memory
 from sluice_operator.model import KeySet
 from sluice_operator.queue import Key
 from sluice_operator.reading import DeploymentFacts
 from sluice_operator.resources import DEPLOYMENTS
+from sluice_operator.world import Obstacle
 
 log = structlog.get_logger()
 
@@ -26,38 +27,41 @@ class Enforcer:
         # The Deployments, by uid and generation, that somebody else had a field of.
         self._contested: set[tuple[str, int]] = set()
 
-    async def wire(self, key: Key, keyset: KeySet, memory: Memory) -> None:
-        """Notes in `memory.enforcement` why it could not be done. Raises ApiError."""
-        deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
-        if keyset.spec.probes.mode != "Enforce" or deployment is None:
-            memory.enforcement = None
-            return
-        memory.enforcement = await self._obstacle(key, keyset, deployment)
+    async def wire(self, key: Key, keyset: KeySet, memory: Memory) -> float | None:
+        """Notes in `memory.enforcement` why it could not be done. None: nothing is new. Raises ApiError."""
+        deployment, before = self._cache.deployment(key.namespace, keyset.spec.target.name), memory.enforcement
+        asked = keyset.spec.probes.mode == "Enforce" and deployment is not None
+        memory.enforcement = await self._obstacle(key, keyset, deployment) if asked and deployment is not None else None
+        return 0.0 if memory.enforcement != before else None
 
-    async def _obstacle(self, key: Key, keyset: KeySet, deployment: DeploymentFacts) -> str | None:
-        """Wires the Deployment; else why not, as a reason."""
+    async def _obstacle(self, key: Key, keyset: KeySet, deployment: DeploymentFacts) -> Obstacle | None:
+        """Wires the Deployment; else why not."""
         patch = wiring.patch(keyset, deployment.raw)
         if patch is None:
-            return "EnforceNoContainer"
+            return Obstacle("EnforceNoContainer")
         if wiring.is_wired(patch, deployment.raw):
             return None
         if not self._allowed:
-            return "EnforceDisabled"
+            return Obstacle("EnforceDisabled")
         if not wiring.opted_in(deployment.raw):
-            return "NotOptedIn"
+            return Obstacle("NotOptedIn")
+        if others := wiring.other_handlers(keyset, deployment.raw):
+            return Obstacle("ProbeHandlers", others)
         return await self._apply(key, deployment, patch)
 
-    async def _apply(self, key: Key, deployment: DeploymentFacts, patch: wiring.Body) -> str | None:
+    async def _apply(self, key: Key, deployment: DeploymentFacts, patch: wiring.Body) -> Obstacle | None:
         seen = (deployment.metadata.uid, deployment.metadata.generation)
         if seen in self._contested:
-            return "FieldConflict"
+            return Obstacle("FieldConflict")
         try:
             raw = await self._api.apply(DEPLOYMENTS, key.namespace, deployment.metadata.name, patch)
-        except PASSED_OVER:
-            return "EnforceDisabled"
+        except Forbidden:
+            return Obstacle("EnforceDisabled")
+        except Refused:
+            return Obstacle("EnforceRefused")
         except Conflict as error:
             self._contested.add(seen)
             log.warning("field conflict", namespace=key.namespace, deployment=deployment.metadata.name, told=error.told)
-            return "FieldConflict"
+            return Obstacle("FieldConflict")
         self._cache.put(DEPLOYMENTS, raw, ours=True)
         return None

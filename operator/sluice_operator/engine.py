@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+import traceback
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -26,7 +27,7 @@ from sluice_operator.actions import (
     PublishKeySet,
     SetStatus,
 )
-from sluice_operator.api import PASSED_OVER, Api, ApiError, Conflict
+from sluice_operator.api import PASSED_OVER, Api, ApiError, Conflict, Unavailable
 from sluice_operator.cache import Cache
 from sluice_operator.doing import Doer
 from sluice_operator.enforce import Enforcer
@@ -34,7 +35,7 @@ from sluice_operator.memory import Memory
 from sluice_operator.model import KeySet
 from sluice_operator.observe import Observer, UnreadableKeySet
 from sluice_operator.plan import plan
-from sluice_operator.queue import Key, Queue
+from sluice_operator.queue import Errands, Key, Queue
 from sluice_operator.resources import KEY_SETS, PODS
 from sluice_operator.times import Clock
 from sluice_operator.world import World
@@ -46,7 +47,6 @@ PUBLISH_SECONDS = 1.0
 # How often Pods are asked that have not got a key set, by the seconds since it was published.
 POLLS = ((5.0, 0.2), (60.0, 1.0), (float("inf"), 5.0))
 ROUNDS = 10
-UNPROVED_SECONDS = 0.5
 # What goes first, in this order: a revocation waits for nothing.
 ORDERED = (PublishKeySet, AnnotatePods)
 AT_ONCE = 8
@@ -54,8 +54,14 @@ AT_ONCE = 8
 LONGEST_SECONDS = 0.5
 REMARKS = (SetStatus, EmitEvent)
 QUESTIONS = (AwaitConvergence, ProbeWhoami)
+# So many calls of one plan may go unanswered: then it is the API server that is away, and not one object's webhook.
+UNANSWERED = 3
 
 log = structlog.get_logger()
+
+
+class NotLeading(Exception):
+    """This process may not write any more."""
 
 
 class Outcome(Struct, frozen=True):
@@ -66,7 +72,7 @@ class Outcome(Struct, frozen=True):
 
 
 class Engine:
-    """`may_write`: whether this process leads; it is asked before each action."""
+    """`may_write`: whether this process leads and its release has the namespace; it is asked before each action."""
 
     def __init__(
         self,
@@ -76,7 +82,8 @@ class Engine:
         observer: Observer,
         doer: Doer,
         enforcer: Enforcer,
-        may_write: Callable[[], bool],
+        errands: Errands,
+        may_write: Callable[[Key], bool],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
@@ -85,6 +92,7 @@ class Engine:
         self._observer = observer
         self._doer = doer
         self._enforcer = enforcer
+        self._errands = errands
         self._may_write = may_write
         self._monotonic = monotonic
         self._last: dict[Key, tuple[Action, ...]] = {}
@@ -104,7 +112,7 @@ class Engine:
         """One look at `key`; how it ended, for the metric."""
         try:
             return await self._look_after(key)
-        except Conflict:
+        except (Conflict, NotLeading):
             result = "conflict"
         except PASSED_OVER:
             await self._tell_blind(key)
@@ -122,29 +130,39 @@ class Engine:
         return result
 
     async def _look_after(self, key: Key) -> str:
-        keyset = self._cache.key_set(key.namespace, key.keyset)
-        if isinstance(keyset, KeySet):
-            await self._enforcer.wire(key, keyset, self._observer.memory(key))
+        if not self._may_write(key):
+            raise NotLeading
         world = await self._observer.look(key)
         clock = self._api.clock()
         # In a thread: a thousand keys take a while, and the Lease and the probes do not wait.
         found = await asyncio.to_thread(plan, world, clock)
+        for name, fault in found.faults.items():
+            log.error("not planned", namespace=key.namespace, keyset=key.keyset, apikey=name, fault=place(fault))
         self._measure(self._observer.memory(key), world, found.actions)
         delay = self._delay(key, found, clock)
         if world.keyset is not None and any(type(each) is ActivateClient for each in found.actions):
             await self._surely(key, world.keyset)
-        outcome = await self._do(key, self._now(key, chains(found.actions)))
+        wanted = [each for each in chains(found.actions) if world.settled or not isinstance(each[0], REMARKS)]
+        outcome = await self._do(key, self._now(key, wanted))
         if world.keyset is None:
             self._observer.memories.pop(key, None)
+        else:
+            self._observer.inquire(key, world.keyset, self._errands)
+            self._enforce(key, world.keyset)
         if self._stuck(key, outcome.done):
             self._queue.failed(key)
             return "stuck"
-        if outcome.refused:
+        if outcome.refused or not world.pods_known or any(each.reason == "NotRead" for each in world.aside.values()):
             self._queue.failed(key)
         else:
             self._queue.succeeded(key)
-        await self._follow(key, outcome.done, delay, world.keyset)
+        self._follow(key, outcome.done, delay, world.keyset)
         return "refused" if outcome.refused else "ok"
+
+    def _enforce(self, key: Key, keyset: KeySet) -> None:
+        memory = self._observer.memory(key)
+        if keyset.spec.probes.mode == "Enforce" or memory.enforcement is not None:
+            self._errands.start(key, "enforce", lambda: self._enforcer.wire(key, keyset, memory))
 
     async def _surely(self, key: Key, keyset: KeySet) -> None:
         """Before a key is handed out: raises Conflict when there is a Pod that was not asked."""
@@ -154,35 +172,35 @@ class Engine:
     async def _do(self, key: Key, whole: Sequence[Sequence[Action]]) -> Outcome:
         """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.
 
-        Raises what makes the rest pointless: Conflict, Unavailable.
+        What one object's call ends with holds no other up. A key set that could not be written does: it is looked at again.
         """
         first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
         outcomes = [await self._chain(key, chain) for chain in whole[:first]]
-        room, failed, end = asyncio.Semaphore(AT_ONCE), asyncio.Event(), self._monotonic() + LONGEST_SECONDS
+        room, end = asyncio.Semaphore(AT_ONCE), self._monotonic() + LONGEST_SECONDS
+        unanswered: list[ApiError] = []
 
         async def one(chain: Sequence[Action]) -> Outcome:
             async with room:
-                if failed.is_set() or (self._monotonic() > end and self._queue.is_due(key)):
+                if len(unanswered) >= UNANSWERED or (self._monotonic() > end and self._queue.is_due(key)):
                     return Outcome()
                 try:
                     return await self._chain(key, chain)
-                except BaseException:
-                    failed.set()
-                    raise
+                except Unavailable as error:
+                    unanswered.append(error)
+                    return Outcome(refused=True)
+                except Conflict:
+                    return Outcome(refused=True)
 
-        results = await asyncio.gather(*map(one, whole[first:]), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-            outcomes.append(result)
-        done = tuple(itertools.chain(*(each.done for each in outcomes)))
-        return Outcome(done, any(each.refused for each in outcomes))
+        outcomes += await asyncio.gather(*map(one, whole[first:]))
+        if len(unanswered) >= UNANSWERED:
+            raise unanswered[0]
+        return Outcome(tuple(itertools.chain(*(each.done for each in outcomes))), any(each.refused for each in outcomes))
 
     async def _chain(self, key: Key, chain: Sequence[Action]) -> Outcome:
         """An action, then the events that tell of it."""
         for number, action in enumerate(chain):
-            if not self._may_write():
-                raise Conflict("write", type(action).__name__, "this process leads no more")
+            if not self._may_write(key):
+                raise NotLeading
             try:
                 await self._doer.do(action, key)
             except PASSED_OVER:
@@ -217,37 +235,30 @@ class Engine:
         delays = (deadline.total_seconds() if deadline is not None else None, foreign)
         return min((each for each in delays if each is not None), default=None)
 
-    async def _follow(self, key: Key, actions: Sequence[Action], delay: float | None, keyset: KeySet | None) -> None:
-        """When to look again: at once when something was done, else when something can have changed."""
+    def _follow(self, key: Key, actions: Sequence[Action], delay: float | None, keyset: KeySet | None) -> None:
+        """When to look again: at once when something was done, else when something can have changed. Errands add themselves."""
         awaited = next((each for each in actions if isinstance(each, AwaitConvergence)), None)
         if any(not isinstance(each, QUESTIONS + REMARKS) for each in actions):
             self._queue.add(key)
         elif awaited is not None and keyset is not None:
-            await self._converge(key, keyset, awaited)
-            self._queue.add(key)
-        elif any(isinstance(each, ProbeWhoami) for each in actions):
-            self._queue.add(key, 0.0 if self._proved(key, actions) else UNPROVED_SECONDS)
-        elif keyset is not None or delay is not None:
+            self._errands.start(key, "converge", lambda: self._converge(key, keyset, awaited))
+        if keyset is not None or delay is not None:
             self._queue.add(key, REGULAR_SECONDS if delay is None else min(REGULAR_SECONDS, delay))
 
-    def _proved(self, key: Key, actions: Sequence[Action]) -> bool:
-        """Whether a Pod accepted a key that it was asked with."""
-        proved = {digest for digests in self._observer.memory(key).proved.values() for digest in digests}
-        return any(isinstance(each, ProbeWhoami) and each.digest in proved for each in actions)
-
-    async def _converge(self, key: Key, keyset: KeySet, awaited: AwaitConvergence) -> None:
-        """Ask the Pods that have not got the key set, until they have or there is something else to do."""
+    async def _converge(self, key: Key, keyset: KeySet, awaited: AwaitConvergence) -> float:
+        """Ask the Pods that have not got the key set, until they have or another one is published."""
         age = max(0.0, (self._api.clock().server - awaited.since).total_seconds())
         pause = next(pause for limit, pause in POLLS if age < limit)
+        memory = self._observer.memory(key)
+        edition = memory.edition
         for _ in range(ROUNDS):
-            if await self._queue.changed(key, pause):
-                return
+            await asyncio.sleep(pause)
             pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in awaited.pods]
             await self._observer.ask(key, keyset, pods, 0.0)
-            memory = self._observer.memory(key)
             heard = [memory.report(pod.metadata.uid) for pod in pods]
-            if all(each is not None and each.possible == {awaited.revision} for each in heard):
-                return
+            if edition != memory.edition or all(each is not None and each.possible == {awaited.revision} for each in heard):
+                break
+        return 0.0
 
     def _measure(self, memory: Memory, world: World, actions: Sequence[Action]) -> None:
         """Once for each revision: when every Pod has it. A target without Pods has nothing to measure."""
@@ -285,6 +296,12 @@ class Engine:
         except ApiError:
             return
         self._cache.put(KEY_SETS, raw, ours=True)
+
+
+def place(fault: Exception) -> str:
+    """What went wrong and where in the code; not its text, which may quote a value."""
+    last = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{type(fault).__name__} in {last.name}, line {last.lineno} of {last.filename.rpartition('/')[2]}"
 
 
 def chains(actions: Sequence[Action]) -> list[list[Action]]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import overlap, world
+from sluice_operator import names, overlap, world
 from sluice_operator.ledger import Ledger, Version
 from sluice_operator.model import ApiKey, KeySetSpec
 from sluice_operator.times import Clock
@@ -29,7 +29,11 @@ def wanted(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], clock: Cloc
     digests: set[str] = set()
     versions: set[tuple[str, int]] = set()
     chosen = []
-    for entry in (*living(seen, spec, ledgers, clock), *frozen(seen), *tombstones(seen, ledgers, clock)):
+    for entry in (
+        *living(seen, spec, ledgers, clock),
+        *(each for each in left(seen) if not seen.aside[each.key_id].revoked),
+        *tombstones(seen, ledgers, clock),
+    ):
         if entry.digest in digests or (entry.key_id, entry.version) in versions:
             continue
         digests.add(entry.digest)
@@ -70,15 +74,33 @@ def entry(key: ApiKey, spec: KeySetSpec, version: Version, ends_at: datetime | N
     )
 
 
-def frozen(seen: World) -> Iterator[keys.KeyEntry]:
-    """What is published of ApiKeys that can not be read: it stays, for their clients can not help it."""
-    return (entry for entry in world.entries(seen) if entry.key_id in seen.unreadable and entry.state != "revoked")
+def left(seen: World) -> Iterator[keys.KeyEntry]:
+    """What is published of ApiKeys that cannot be planned: it stays, for their clients cannot help it; but these two are obeyed.
+
+    Of a document that no operator wrote, only entries count whose digest a version Secret confirms.
+    """
+    document = seen.published.document if seen.published is not None and seen.published.ours else None
+    authentic = seen.published is not None and seen.published.authentic
+    for entry in document.entries if document is not None else ():
+        aside, secret = seen.aside.get(entry.key_id), seen.secrets.get(names.version_secret(entry.key_id, entry.version))
+        if aside is None or entry.state == "revoked" or not (authentic or (secret is not None and secret.digest == entry.digest)):
+            continue
+        yield replace(entry, state="suspended") if aside.suspended else entry
+
+
+def ended(seen: World, clock: Clock) -> Iterator[keys.KeyEntry]:
+    """The tombstones of those that cannot be planned and are revoked."""
+    for entry in left(seen):
+        if seen.aside[entry.key_id].revoked:
+            yield replace(entry, state="revoked", rate_limit=None, not_before=None, not_after=clock.latest)
 
 
 def tombstones(seen: World, ledgers: Iterable[Ledger], clock: Clock) -> Iterator[keys.KeyEntry]:
     """The entries of revoked keys, the latest first, each for TOMBSTONE, also when its ApiKey is gone."""
-    old = [since(entry, clock) for entry in world.entries(seen) if entry.state == "revoked"]
+    known = world.entries(seen) or seen.remembered
+    old = [since(entry, clock) for entry in known if entry.state == "revoked"]
     fresh = [each for ledger in ledgers if ledger.key.spec.revoked for each in revoked(seen, ledger, clock)]
+    fresh += ended(seen, clock)
     dated = ((entry.not_after, entry) for entry in (*old, *fresh) if entry.not_after is not None)
     young = [(date, entry) for date, entry in dated if clock.earliest < date + TOMBSTONE]
     young.sort(key=lambda each: each[0], reverse=True)

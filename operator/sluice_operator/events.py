@@ -30,8 +30,8 @@ EVENT_OF: dict[type[Any], str] = {
 }
 # Events that tell of something that nobody asked for.
 ALARMING = frozenset({"ClientRepaired", "VersionRestored", "KeySetRestored"})
-# Reasons of Ready that are told when it takes them on; what is wrong is told by the other conditions.
-READY = frozenset({"Active", "Suspended", "Revoked", "Expired", "KeySetNotFound"})
+# Reasons of these two that are told when they take them on; of the others all that somebody should look at.
+TOLD = {"Active": frozenset({"Active", "Pending", "Suspended", "Revoked", "Expired"}), "Ready": frozenset({"KeySetNotFound"})}
 
 
 def told(key: str, actions: Iterable[Action]) -> Iterator[Action]:
@@ -60,4 +60,4 @@ def set_status(kind: str, name: str, old: dict[str, Any], new: dict[str, Any]) -
 
 def is_told(condition: dict[str, Any]) -> bool:
     """Whether somebody should hear that a condition took on this reason."""
-    return condition["reason"] in (READY if condition["type"] == "Ready" else reasons.WARNINGS)
+    return condition["reason"] in TOLD.get(condition["type"], reasons.WARNINGS)

@@ -7,7 +7,7 @@ made before, it may come up with an older set, until the kubelet has delivered: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from datetime import datetime, timedelta
 
 from sluice_operator.times import Clock
@@ -40,6 +40,13 @@ def has_digest(world: World, digest: str) -> Accepts:
     revision = current(world)
     having = {known for known, digests in world.known.items() if digest in digests} | ({revision} if revision else set())
     return lambda report: report.possible <= having
+
+
+def refuses(world: World, digests: Set[str]) -> Accepts:
+    """Whether a Pod has a revision that accepts none of `digests`: this one or one that is still known."""
+    revision = current(world)
+    without = {known for known, accepted in world.known.items() if not accepted & digests} | ({revision} if revision else set())
+    return lambda report: report.possible <= without
 
 
 def lagging(world: World, clock: Clock, accepts: Accepts) -> tuple[Pod, ...]:
@@ -75,6 +82,8 @@ def nobody(world: World) -> str | None:
     """Why there is nobody to wait for, and yet no reason to go on; None: there is a Pod, or none is wanted."""
     if world.target is None:
         return "TargetNotFound"
+    if not world.pods_known:
+        return "PodsUnknown"
     answering = any(pod.report is not None and not pod.finished for pod in world.pods)
     return None if answering or world.target.replicas == 0 else "NoPods"
 

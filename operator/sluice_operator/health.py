@@ -1,8 +1,8 @@
 """/livez, /readyz and /metrics.
 
 /livez fails for what a restart mends: an event loop that hangs, a watch that is silent although the API server answers, a Lease
-that is not renewed, a clock that jumped. /readyz is true once the cache is complete, also of one that waits for the Lease: so a
-rollout waits for the next one to be able to take over. `?verbose` lists the checks.
+that is not renewed, a clock that jumped. /readyz is true once every step of the start has happened, also of a process that waits
+for the Lease: so a rollout waits for the next one to be able to take over. `?verbose` lists the checks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sluice_operator.api import Api
+from sluice_operator.bootstrap import Bootstrap
 from sluice_operator.hearing import Hearing
 from sluice_operator.lease import DEADLINE_SECONDS, Lease
 from sluice_operator.sync import Sync
@@ -59,8 +60,16 @@ class Clocks:
 
 class Health:
     def __init__(
-        self, api: Api, hearing: Hearing, sync: Sync, lease: Lease, monotonic: Callable[[], float] = time.monotonic
+        self,
+        api: Api,
+        hearing: Hearing,
+        sync: Sync,
+        lease: Lease,
+        bootstrap: Bootstrap | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._bootstrap = bootstrap
+        self.kinds = self.namespaces = False
         self._api = api
         self._hearing = hearing
         self._sync = sync
@@ -76,7 +85,13 @@ class Health:
 
     @property
     def ready(self) -> Checks:
-        return {"cache": lambda: self._sync.done}
+        """What of the start has happened. Who waits for the Lease makes nothing, and is ready without."""
+        return {
+            "kinds": lambda: self.kinds,
+            "namespaces": lambda: self.namespaces,
+            "cache": lambda: self._sync.done,
+            "bootstrap": lambda: self._bootstrap is None or not self.leading or self._bootstrap.done,
+        }
 
     def _loops(self) -> bool:
         return self.loop.lag < LAG_SECONDS

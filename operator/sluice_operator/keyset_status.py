@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sluice_operator import conditions, gate, times, world
+from sluice_operator import conditions, gate, times
 from sluice_operator.conditions import Condition
 from sluice_operator.ledger import Ledger
 from sluice_operator.model import KeySet
@@ -31,7 +31,7 @@ def of_keyset(keyset: KeySet, seen: World, ledgers: Sequence[Ledger], clock: Clo
     ]
     fields = {
         "keys": sum(bool(ledger.live) for ledger in ledgers),
-        "entries": len(world.entries(seen)),
+        "entries": len(document.entries) if document else 0,
         "revision": document.revision if document else None,
         "shortRevision": document.revision[:8] if document else None,
         "publishedAt": times.stamp(document.generated_at) if document else None,
@@ -50,11 +50,8 @@ def of_keyset(keyset: KeySet, seen: World, ledgers: Sequence[Ledger], clock: Clo
 
 def blind(keyset: KeySet, refused: Sequence[str], clock: Clock) -> dict[str, Any]:
     """The status of a KeySet that can not be looked at, because the API server refuses that: as it was, but Degraded."""
-    old = keyset.status.get("conditions")
     told = condition("Degraded", "True", "Forbidden", *refused)
-    [written] = conditions.merge(old, [told], keyset.metadata.generation, clock.here)
-    others = [each for each in conditions.by_type(old).values() if each["type"] != told.type]
-    return {**keyset.status, "conditions": [*others, written]}
+    return conditions.overlay(keyset.status, [told], keyset.metadata.generation, clock.here)
 
 
 def ready(found: Sequence[Condition]) -> Condition:
@@ -83,15 +80,17 @@ def target_found(seen: World) -> Condition:
 def probes_wired(seen: World) -> Condition:
     """Proof, not presence: no finding, and a 200 from each Pod that the operator asked itself."""
     if seen.enforcement is not None:
-        return condition("ProbesWired", "False", seen.enforcement)
+        return condition("ProbesWired", "False", seen.enforcement.reason, *seen.enforcement.about)
     if seen.findings is None:
         return condition("ProbesWired", "Unknown", "NotAudited")
     if seen.findings:
-        return condition("ProbesWired", "False", "Findings", *dict.fromkeys(finding.reason for finding in seen.findings))
+        return condition("ProbesWired", "False", "Findings", *(finding.message for finding in seen.findings))
     pods = [pod for pod in seen.pods if not pod.finished and not pod.terminating]
     unseen = sorted(pod.name for pod in pods if not pod.ready_seen)
     if unseen or not pods:
         return condition("ProbesWired", "False", "NotProven", *unseen)
+    if seen.muted:
+        return condition("ProbesWired", "True", "ProvenButMuted", *(f"{reason} ({why})" for reason, why in seen.muted.items()))
     return condition("ProbesWired", "True", "Proven")
 
 
@@ -100,8 +99,8 @@ def degraded(seen: World, late: Sequence[Pod], clock: Clock, room: int) -> Condi
         return condition("Degraded", "True", "ClockSkewed")
     if seen.refused:
         return condition("Degraded", "True", "Forbidden", *seen.refused)
-    if seen.unreadable:
-        return condition("Degraded", "True", "InvalidApiKey", *sorted(seen.unreadable))
+    if aside := sorted(name for name, each in seen.aside.items() if each.reason != "NotRead"):
+        return condition("Degraded", "True", "KeysSetAside", *aside)
     document = seen.published.document if seen.published else None
     if seen.published is not None and not seen.published.ours:
         return condition("Degraded", "True", "SecretNotOwned", seen.published.metadata.name)

@@ -14,12 +14,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
-from sluice_operator import metrics
-from sluice_operator.api import AlreadyExists, Api, ApiError, Conflict, NotFound
+from sluice_operator.api import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, NotFound
 from sluice_operator.resources import LEASES, Raw
 
 DURATION_SECONDS, DEADLINE_SECONDS, PERIOD_SECONDS = 15, 10, 2
+# Whatever a Lease asks for that somebody else wrote: nobody is waited for longer.
+LONGEST_SECONDS = 60.0
+LARGEST = 2**31 - 1
 
 log = structlog.get_logger()
 
@@ -28,48 +31,71 @@ class Lost(Exception):
     """Somebody else leads now, or might."""
 
 
+class Term(Struct, frozen=True):
+    """Seconds: what others wait for, what a renewal may take, and between renewals. None: those of the leader."""
+
+    duration: float = DURATION_SECONDS
+    deadline: float = DEADLINE_SECONDS
+    period: float | None = None
+
+
 class Lease:
-    def __init__(self, api: Api, namespace: str, name: str, holder: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        name: str,
+        holder: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        term: Term | None = None,
+    ) -> None:
+        self._term = term or Term()
         self._api = api
         self._namespace = namespace
         self._name = name
         self._holder = holder
         self._monotonic = monotonic
         self._version = ""
+        self._holder_seen = ""
         self._seen: tuple[str, float] = ("", float("-inf"))
         self._renewed = float("-inf")
 
     @property
     def held(self) -> bool:
         """Whether nobody else can have it yet."""
-        return self._monotonic() - self._renewed < DEADLINE_SECONDS
+        return self._monotonic() - self._renewed < self._term.deadline
 
     @property
     def age(self) -> float:
         """Seconds since it was renewed."""
         return self._monotonic() - self._renewed
 
-    async def acquire(self) -> None:
-        """Wait until it is ours. An API server that does not answer, or refuses, is waited for."""
+    async def acquire(self, taken: Callable[[str], None] = lambda _: None) -> None:
+        """Wait until it is ours. `taken` is told of whoever has it. An API server that does not answer is waited for.
+
+        Raises Forbidden and Refused for a claim, which is not worth waiting for.
+        """
         while not await self._try(self._take):
-            await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - so that two do not keep step
-        metrics.LEADER.set(1)
-        log.info("leading", lease=self._name, holder=self._holder)
+            if self._holder_seen not in ("", self._holder):
+                taken(self._holder_seen)
+            await asyncio.sleep(self._period() * random.uniform(0.8, 1.2))  # noqa: S311 - so that two do not keep step
+        log.info("leading", lease=self._name, namespace=self._namespace, holder=self._holder)
 
     async def keep(self) -> None:
         """Renew it until it is lost: raises Lost."""
         while True:
-            await asyncio.sleep(PERIOD_SECONDS)
+            await asyncio.sleep(self._period())
             await self._try(self._renew)
             if not self.held:
-                metrics.LEADER.set(0)
-                raise Lost(f"no renewal of Lease {self._name} for {DEADLINE_SECONDS} s")
+                raise Lost(f"no renewal of Lease {self._name} for {self._term.deadline} s")
+
+    def _period(self) -> float:
+        return self._term.period or PERIOD_SECONDS
 
     async def release(self) -> None:
         """Let the next one have it at once. What fails here only makes it wait."""
         if not self.held:
             return
-        metrics.LEADER.set(0)
         for _ in range(2):
             if await self._try(self._give_up):
                 return
@@ -81,6 +107,8 @@ class Lease:
             self._version = ""
             return False
         except (ApiError, TimeoutError) as error:
+            if self._term.period is not None and isinstance(error, PASSED_OVER):
+                raise
             log.warning("lease not reached", told=str(error) or type(error).__name__)
             return False
 
@@ -92,11 +120,11 @@ class Lease:
             return await self._make()
         self._version = found["metadata"]["resourceVersion"]
         spec = found.get("spec") or {}
-        holder = spec.get("holderIdentity") or ""
+        holder = self._holder_seen = spec.get("holderIdentity") or ""
         if holder not in ("", self._holder) and not self._is_over(spec):
             return False
         began = self._monotonic()
-        changes = int(spec.get("leaseTransitions") or 0) + (holder != self._holder)
+        changes = min(LARGEST, int(spec.get("leaseTransitions") or 0) + (holder != self._holder))
         await self._write({**self._spec(), "acquireTime": now(), "leaseTransitions": changes})
         self._renewed = began
         return True
@@ -118,7 +146,7 @@ class Lease:
         if version != self._version:
             self._seen = (self._version, self._monotonic())
             return False
-        return self._monotonic() - since >= float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+        return self._monotonic() - since >= min(LONGEST_SECONDS, float(spec.get("leaseDurationSeconds") or DURATION_SECONDS))
 
     async def _renew(self) -> bool:
         """Ours again for a while. After a conflict it is read first: who wrote it may have been ourselves."""
@@ -143,11 +171,11 @@ class Lease:
 
     async def _write(self, spec: Raw) -> None:
         patch = {"metadata": {"resourceVersion": self._version}, "spec": spec}
-        written = await asyncio.wait_for(self._api.merge(LEASES, self._namespace, self._name, patch), DEADLINE_SECONDS / 2)
+        written = await asyncio.wait_for(self._api.merge(LEASES, self._namespace, self._name, patch), self._term.deadline / 2)
         self._version = written["metadata"]["resourceVersion"]
 
     def _spec(self) -> Raw:
-        return {"holderIdentity": self._holder, "leaseDurationSeconds": DURATION_SECONDS, "renewTime": now()}
+        return {"holderIdentity": self._holder, "leaseDurationSeconds": int(self._term.duration), "renewTime": now()}
 
 
 def now() -> str:

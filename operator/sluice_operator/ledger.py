@@ -10,8 +10,8 @@ A fact is kept in two places, so that any one object can be lost:
 | when a superseded version ends | version Secret: `ends-at` | published entry: notAfter |
 | which request a version was made for | version Secret: `made-for` | client Secret: `made-for` |
 
-The published document counts when it is authentic (its revision is the one that the operator noted on the Secret); what somebody
-else wrote there adds no version, changes none and revokes none of which there is a version Secret.
+The published document counts when it is authentic (world.seal); what somebody else wrote there adds no version, changes none and
+revokes none.
 """
 
 from __future__ import annotations
@@ -125,16 +125,20 @@ def read_all(seen: World) -> tuple[Ledger, ...]:
             secrets[found[0]][found[1]] = secret
     authentic = seen.published is not None and seen.published.authentic
     holders = claimants(seen)
-    ordered = sorted(seen.keys, key=lambda key: (key.metadata.creation_timestamp, key.name))
     return tuple(
-        read(key, secrets[key.name], entries[key.name], authentic, client_of(key, seen, holders), holders) for key in ordered
+        read(key, secrets[key.name], entries[key.name], authentic, client_of(key, seen, holders), holders)
+        for key in ordered(seen.keys)
     )
+
+
+def ordered(found: Iterable[ApiKey]) -> list[ApiKey]:
+    """The oldest first."""
+    return sorted(found, key=lambda key: (key.metadata.creation_timestamp, key.name))
 
 
 def claimants(seen: World) -> dict[str, str]:
     """Which ApiKey may have each client Secret: the one that has it, else the oldest that asks for it."""
-    ordered = sorted(seen.keys, key=lambda key: (key.metadata.creation_timestamp, key.name), reverse=True)
-    wanted = {key.client_secret: key.name for key in ordered if key.client_secret is not None}
+    wanted = {key.client_secret: key.name for key in reversed(ordered(seen.keys)) if key.client_secret is not None}
     live = {key.name for key in seen.keys}
     for name in wanted:
         if (secret := seen.secrets.get(name)) is not None and (holder := holder_of(secret, live)) is not None:
@@ -184,8 +188,7 @@ def read(
 def numbers(traces: Traces) -> set[int]:
     """The versions that there are: with a Secret, published by us, or, where neither is left, in the client Secret."""
     found = set(traces.secrets)
-    if traces.authentic:
-        found.update(number for number, entry in traces.entries.items() if entry.state != "revoked")
+    found.update(number for number, entry in traces.entries.items() if entry.state != "revoked")
     if not found and traces.claim is not None and traces.client is not None and traces.client.digest and not traces.entries:
         found.add(traces.claim)
     return found
@@ -203,7 +206,7 @@ def version(traces: Traces, number: int) -> Version:
         number=number,
         digest=digest,
         secret=secret,
-        entry=traces.entries.get(number) if traces.authentic else None,
+        entry=traces.entries.get(number),
         activated=marked or claimed or (client is not None and digest is not None and client.digest == digest),
         activated_at=activated_at,
         made_for=next((note for holder in holders if holder and fingerprinted(note := holder.note(names.MADE_FOR))), None),
@@ -212,7 +215,7 @@ def version(traces: Traces, number: int) -> Version:
 
 def digest_of(traces: Traces, number: int) -> str | None:
     """The digest of a version: what we published of it, else what its Secret says, else where else it can be."""
-    if traces.authentic and number in traces.entries:
+    if number in traces.entries:
         return traces.entries[number].digest
     secret = traces.secrets.get(number)
     if secret is None:
@@ -251,7 +254,7 @@ def assigned(traces: Traces, versions: tuple[Version, ...]) -> Iterable[Version]
 def is_dead(traces: Traces, version: Version, versions: Iterable[Version]) -> bool:
     """Revoked, of unknown digest, or made again: a later version has the same digest (Provided: it came back)."""
     entry = traces.entries.get(version.number)
-    if entry is not None and entry.state == "revoked" and (traces.authentic or version.secret is None):
+    if entry is not None and entry.state == "revoked":
         return True
     again = any(other.digest == version.digest and other.number > version.number for other in versions)
     return version.digest is None or again

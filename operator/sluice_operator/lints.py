@@ -7,6 +7,7 @@ What it looks for is what turns a small fault into an outage; each finding has a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from msgspec import Struct
 
 Object = Mapping[str, Any]
 VOLUME = "sluice-keyset"
+MUTE = "mute.sluice.dev/"
+NUMBER = re.compile("[0-9]{1,9}")
 KEYSET_FILE = "KEYSET_FILE"
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 # What the API server takes for a field that is not there.
@@ -22,6 +25,7 @@ PERIOD, TIMEOUT, THRESHOLD, GRACE = 10, 1, 3, 30
 REASONS = {
     "ContainerNotFound": "the container that verifies keys is not in the Pod template",
     "ProbeMissing": "a Pod without it gets requests too early, or hangs for ever",
+    "TcpReadiness": "a port that is open says nothing of whether requests are answered; use httpGet",
     "SamePath": "liveness and readiness ask the same: a Pod that should only be left alone is killed",
     "PortUnresolved": "no port of the container has this name: the probe fails always",
     "ExecProbe": "it starts a process each time and says nothing of the port that clients use; use httpGet",
@@ -31,6 +35,7 @@ REASONS = {
     "BudgetAllowsNone": "the PodDisruptionBudget lets the last Pod go",
     "GraceTooShort": "terminationGracePeriodSeconds ends before preStop and drain do: requests are cut off",
     "RolloutDropsAll": "a rollout may leave no Pod ready",
+    "NotJudged": "a fault of the operator: report it with the operator's log",
     "NotMounted": "the key set is not mounted: its keys are unknown to the service",
     "SubPathMount": "a subPath mount never sees a new key set; mount the whole volume",
     "KeysetInEnvironment": "a variable never sees a new key set; mount the volume",
@@ -85,12 +90,14 @@ def probes(container: Object) -> Iterator[Finding]:
         yield from probe_faults(name, probe, container)
     readiness, liveness = container.get("readinessProbe"), container.get("livenessProbe")
     if readiness is not None and liveness is not None:
-        yield from pair_faults(readiness, liveness)
+        yield from pair_faults(readiness, liveness, container)
 
 
 def probe_faults(name: str, probe: Object, container: Object) -> Iterator[Finding]:
     if "exec" in probe:
         yield Finding("ExecProbe", name)
+    if "tcpSocket" in probe and name == "readinessProbe":
+        yield Finding("TcpReadiness", name)
     port = handler(probe).get("port")
     if isinstance(port, str) and port not in (each.get("name") for each in container.get("ports", [])):
         yield Finding("PortUnresolved", name)
@@ -98,12 +105,20 @@ def probe_faults(name: str, probe: Object, container: Object) -> Iterator[Findin
         yield Finding("TimeoutNotBelowPeriod", name)
 
 
-def pair_faults(readiness: Object, liveness: Object) -> Iterator[Finding]:
-    get = liveness.get("httpGet")
-    if get is not None and get.get("path", "/") == handler(readiness).get("path", "/"):
+def pair_faults(readiness: Object, liveness: Object, container: Object) -> Iterator[Finding]:
+    if "httpGet" in liveness and asked(liveness, container) == asked(readiness, container):
         yield Finding("SamePath", "livenessProbe")
     if budget(liveness) < budget(readiness):
         yield Finding("LivenessTighter", "livenessProbe")
+
+
+def asked(probe: Object, container: Object) -> tuple[Any, Any] | None:
+    """Port, by its number where its name tells it, and path; None: it asks no path."""
+    get = probe.get("httpGet")
+    if get is None:
+        return None
+    named = {each.get("name"): each.get("containerPort") for each in container.get("ports", [])}
+    return named.get(get.get("port"), get.get("port")), get.get("path") or "/"
 
 
 def handler(probe: Object) -> Object:
@@ -152,10 +167,27 @@ def part(value: Any, whole: int) -> float:
 
 
 def covers(pdb: Object, deployment: Object) -> bool:
-    """Whether a PodDisruptionBudget selects the Deployment's Pods (by matchLabels, as all that we know do)."""
+    """Whether a PodDisruptionBudget selects the Deployment's Pods; without a selector it selects none, with an empty one all."""
     labels = deployment.get("spec", {}).get("template", {}).get("metadata", {}).get("labels", {})
-    wanted = pdb.get("spec", {}).get("selector", {}).get("matchLabels", {})
-    return bool(wanted) and wanted.items() <= labels.items()
+    selector = pdb.get("spec", {}).get("selector")
+    if selector is None:
+        return False
+    wanted = selector.get("matchLabels") or {}
+    return wanted.items() <= labels.items() and all(matches(each, labels) for each in selector.get("matchExpressions") or [])
+
+
+def matches(expression: Object, labels: Object) -> bool:
+    """A label selector requirement, as the API server judges it; of an unknown operator nothing is known."""
+    there, values = labels.get(str(expression.get("key"))), expression.get("values") or []
+    judged = {"In": there in values, "NotIn": there not in values, "Exists": there is not None, "DoesNotExist": there is None}
+    return judged.get(str(expression.get("operator")), False)
+
+
+def muted(deployment: Object) -> dict[str, str]:
+    """The findings that the owner of a Deployment accepts, each with why: annotation `mute.sluice.dev/<finding>`."""
+    notes = deployment.get("metadata", {}).get("annotations") or {}
+    found = {reason: notes.get(f"{MUTE}{reason}", "").strip() for reason in REASONS}
+    return {reason: why[:100] for reason, why in found.items() if why}
 
 
 def evictable(pdb: Object, replicas: int) -> int:
@@ -169,7 +201,7 @@ def evictable(pdb: Object, replicas: int) -> int:
 def grace(pod: Object, container: Object) -> Iterator[Finding]:
     asleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     drain = next((each.get("value", "") for each in container.get("env", []) if each.get("name") == "DRAIN_SECONDS"), "")
-    needed = int(asleep) + (int(drain) if drain.isdigit() else 0)
+    needed = int(asleep) + (int(drain) if NUMBER.fullmatch(drain) else 0)
     if needed >= pod.get("terminationGracePeriodSeconds", GRACE):
         yield Finding("GraceTooShort", "terminationGracePeriodSeconds")
 

@@ -41,9 +41,10 @@ def of_key(key: ApiKey, notes: dict[str, str]) -> Marks:
     return Marks(labels, notes, OwnerReference(names.API_KEY, key.name, key.metadata.uid, controller=True))
 
 
-def published(keyset: KeySet, revision: str) -> Marks:
+def published(keyset: KeySet) -> Marks:
+    """Of the published Secret, to which who writes it adds the SEAL, and of the Secret with the key of the seals."""
     owner = OwnerReference(names.KEY_SET, keyset.name, keyset.metadata.uid, controller=True)
-    return Marks({names.LABEL_KEYSET: keyset.name}, {names.REVISION: revision}, owner)
+    return Marks({names.LABEL_KEYSET: keyset.name}, {}, owner)
 
 
 def there(marks: Marks, metadata: Metadata) -> bool:

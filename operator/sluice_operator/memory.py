@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from sluice import keys
 from sluice_operator.asking import Heard
-from sluice_operator.world import Published, Report
+from sluice_operator.world import Obstacle, Published, Report
 
 # More revisions than a Pod can be behind, and few enough to cost nothing.
 REVISIONS = 32
@@ -22,11 +22,12 @@ class Memory:
     """Of one KeySet. Pods by their uid.
 
     known: the digests of each revision that was published
+    tombstones: of the last one
     turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
     heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
     proved: digests of staged keys that each Pod accepted
     last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
-    ready, seen_ready: Pods that Kubernetes ever called Ready, and whose readiness the operator saw itself
+    ready, tried, seen_ready: Pods that Kubernetes ever called Ready, whose readiness the operator asked, and saw itself
     published_at: when a key set was written last, by the monotonic clock
     converging: the revision that was written last, until every Pod has it
     staged: when each version Secret was made that came into the key set since then
@@ -37,12 +38,14 @@ class Memory:
 
     def __init__(self) -> None:
         self.known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self.tombstones: tuple[keys.KeyEntry, ...] = ()
         self.edition: str | None = None
         self.turns: deque[tuple[float, str | None]] = deque(maxlen=REVISIONS)
         self.heard: dict[str, tuple[float, Heard | None]] = {}
         self.proved: dict[str, set[str]] = {}
         self.ready: set[str] = set()
         self.seen_ready: set[str] = set()
+        self.tried: set[str] = set()
         self.last_used: dict[str, datetime] = {}
         self.last_refused: dict[str, datetime] = {}
         self.published_at = float("-inf")
@@ -51,9 +54,10 @@ class Memory:
         self.revoking: set[str] = set()
         self.foreign: frozenset[str] = frozenset()
         self.foreign_since = 0.0
-        self.enforcement: str | None = None
+        self.enforcement: Obstacle | None = None
 
     def know(self, document: keys.KeySetDocument) -> None:
+        self.tombstones = tuple(entry for entry in document.entries if entry.state == "revoked")
         if document.revision in self.known:
             return
         self.known[document.revision] = frozenset(entry.digest for entry in document.entries if entry.state == "active")
@@ -102,6 +106,7 @@ class Memory:
         self.proved = {uid: value for uid, value in self.proved.items() if uid in live}
         self.ready &= live
         self.seen_ready &= live
+        self.tried &= live
         self.last_used = {name: date for name, date in self.last_used.items() if name in published}
         self.last_refused = {name: date for name, date in self.last_refused.items() if name in published}
 

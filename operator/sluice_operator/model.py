@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
 from sluice import keys
 from sluice_operator import times
@@ -46,6 +47,9 @@ class Metadata(Struct, frozen=True, rename="camel", kw_only=True):
     annotations: dict[str, str] = field(default_factory=dict)
     owner_references: tuple[OwnerReference, ...] = ()
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "creation_timestamp", times.within(self.creation_timestamp))
+
 
 class Reference(Struct, frozen=True):
     name: str
@@ -80,6 +84,13 @@ class ApiKeySpec(Struct, frozen=True, rename="camel", kw_only=True):
     suspended: bool = False
     revoked: bool = False
     delivery: Delivery = Delivery()
+
+    def __post_init__(self) -> None:
+        """A CRD without our bounds, or an object from before them, may hold any date that there is."""
+        if self.not_before is not None:
+            force_setattr(self, "not_before", times.within(self.not_before))
+        if self.expires_at is not None:
+            force_setattr(self, "expires_at", times.within(self.expires_at))
 
 
 class ApiKey(Struct, frozen=True):

@@ -10,7 +10,7 @@ API_KEY, KEY_SET = "ApiKey", "KeySet"
 
 # Set once when a Secret is made, and never to be changed after that: what tells our Secrets from all others.
 KEY_TYPE, KEYSET_TYPE = f"{GROUP}/api-key", f"{GROUP}/keyset"
-KEY_DATA, KEYSET_DATA = "key", "keyset.json"
+KEY_DATA, KEYSET_DATA, SEAL_DATA = "key", "keyset.json", "seal"
 
 LABEL_KEYSET, LABEL_API_KEY = f"{GROUP}/keyset", f"{GROUP}/apikey"
 # On an ApiKey, by its owner: any new value asks for a rotation.
@@ -23,10 +23,15 @@ ACTIVATED_AT = f"{GROUP}/activated-at"
 ENDS_AT = f"{GROUP}/ends-at"
 # On the client Secret: the version that it holds.
 VERSION = f"{GROUP}/version"
-# On the published Secret: the revision that the operator wrote. Another document under it was put there by somebody else.
-REVISION = f"{GROUP}/revision"
+# On the published Secret: a MAC over its document. Who can write that Secret only cannot make one: the key is in another Secret.
+SEAL = f"{GROUP}/seal"
 # On a Pod of the target, the one thing of it that we ever change: makes the kubelet deliver its Secrets at once.
 POD_REVISION = f"{GROUP}/keyset-revision"
+
+# On the Lease of the operator: the KeySets that were made out of the chart's ConfigMap, each as `<uid of the ConfigMap>/<name>`.
+BOOTSTRAPPED = f"{GROUP}/bootstrapped"
+# In each namespace that is worked in, held by the release that works in it.
+CLAIM_LEASE = "sluice-operator-claim"
 
 # No ApiKey and no client Secret may be called like a version Secret (a rule of the CRD), so this is never ambiguous.
 VERSION_SECRET = re.compile(r"(?P<key>.+)-v(?P<number>[1-9][0-9]{0,8})")
@@ -34,6 +39,10 @@ VERSION_SECRET = re.compile(r"(?P<key>.+)-v(?P<number>[1-9][0-9]{0,8})")
 
 def published_secret(keyset: str) -> str:
     return f"{keyset}-published"
+
+
+def seal_secret(keyset: str) -> str:
+    return f"{keyset}-seal"
 
 
 def version_secret(key: str, number: int) -> str:

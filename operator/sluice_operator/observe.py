@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 
+import structlog
 from msgspec.structs import replace
 
 from sluice_operator import lints, names, world
-from sluice_operator.api import Api, NotFound
+from sluice_operator.api import PASSED_OVER, Api, ApiError, NotFound
 from sluice_operator.asking import Asker
 from sluice_operator.audit import Audit
 from sluice_operator.cache import Cache
 from sluice_operator.memory import Memory
 from sluice_operator.model import ApiKey, KeySet
-from sluice_operator.queue import Key
-from sluice_operator.reading import PodFacts, Unreadable, secret
+from sluice_operator.queue import Errands, Key
+from sluice_operator.reading import DeploymentFacts, PodFacts, Unreadable, decoded, secret
 from sluice_operator.resources import PODS, REPLICA_SETS, SECRETS
-from sluice_operator.world import Pod, Published, Secret, Target, World
+from sluice_operator.world import Aside, Pod, Published, Secret, Target, World
 
 # How old a Pod's answer may be: while a key rotates, and otherwise.
 FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
 # How long it is believed that a Secret is not there, or that one which no watch sees stays as it is.
 ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 2.0
 AT_ONCE = 10
+SEAL_BYTES = 32
+
+log = structlog.get_logger()
 
 
 class Unseen:
@@ -55,28 +60,52 @@ class Unseen:
         self._read = {key: value for key, value in self._read.items() if key[0] != namespace or name not in (None, key[1])}
 
 
+class Seals:
+    """The keys that published documents are sealed with, each in a Secret of its own. Only ever in memory here."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._keys: dict[Key, bytes] = {}
+
+    async def get(self, key: Key) -> bytes | None:
+        """None: there is none yet. Raises ApiError."""
+        if key not in self._keys:
+            try:
+                raw = await self._api.get(SECRETS, key.namespace, names.seal_secret(key.keyset))
+            except NotFound:
+                return None
+            found = decoded(raw.get("data") or {}, names.SEAL_DATA)
+            if raw.get("type") != names.KEYSET_TYPE or not found or len(found) < SEAL_BYTES:
+                return None
+            self._keys[key] = found
+        return self._keys[key]
+
+    def forget(self, namespace: str, secret: str) -> None:
+        """The Secret is another, or gone."""
+        self._keys = {
+            key: seal for key, seal in self._keys.items() if (key.namespace, names.seal_secret(key.keyset)) != (namespace, secret)
+        }
+
+
 class Owners:
     """Which Deployment each ReplicaSet belongs to, by uid."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._owners: dict[str, str | None] = {}
+        self.known: dict[str, str | None] = {}
 
-    async def of(self, namespace: str, replica_sets: Iterable[str]) -> dict[str, str | None]:
+    async def learn(self, namespace: str, replica_sets: Iterable[str]) -> None:
         """Raises ApiError. One list for each ReplicaSet that is new."""
         wanted = set(replica_sets)
-        if wanted - set(self._owners):
+        if wanted - set(self.known):
             listing = await self._api.list(REPLICA_SETS, namespace)
             for raw in listing.items:
                 owners = raw["metadata"].get("ownerReferences") or []
-                self._owners[raw["metadata"]["uid"]] = next(
-                    (each["uid"] for each in owners if each["kind"] == "Deployment"), None
-                )
-            self._owners |= dict.fromkeys(wanted - set(self._owners))
-        return {uid: self._owners[uid] for uid in wanted}
+                self.known[raw["metadata"]["uid"]] = next((each["uid"] for each in owners if each["kind"] == "Deployment"), None)
+            self.known |= dict.fromkeys(wanted - set(self.known))
 
     def forget(self) -> None:
-        self._owners.clear()
+        self.known.clear()
 
 
 class Observer:
@@ -90,6 +119,7 @@ class Observer:
         self._monotonic = monotonic
         self.unseen = Unseen(api, monotonic)
         self.owners = Owners(api)
+        self.seals = Seals(api)
         self.audit = Audit(api, asker, monotonic)
         self.memories: dict[Key, Memory] = {}
 
@@ -106,26 +136,31 @@ class Observer:
         keyset = self._cache.key_set(key.namespace, key.keyset)
         if isinstance(keyset, Unreadable):
             raise UnreadableKeySet(key)
-        named, unreadable = self._keys(key)
+        named, aside = self._keys(key)
         if keyset is None:
-            return World(keyset=None, keys=named, unreadable=unreadable)
+            return World(keyset=None, keys=named, aside=aside)
         seen = World(
             keyset=keyset,
             keys=named,
-            unreadable=unreadable,
+            aside=aside,
+            remembered=self.memory(key).tombstones,
             secrets=self._labelled(key),
             published=await self._published(key),
         )
-        secrets = {**seen.secrets, **await self._missing(key, seen)}
-        return await self._with_target(key, keyset, seen, secrets)
+        found, unread = await self._missing(key, seen)
+        aside = {each.name: not_read(each) for each in named if not unread.isdisjoint(world.names_of(each, seen))}
+        seen = replace(seen, keys=tuple(each for each in named if each.name not in aside), aside={**seen.aside, **aside})
+        return await self._with_target(key, keyset, seen, {**seen.secrets, **found})
 
     async def _with_target(self, key: Key, keyset: KeySet, seen: World, secrets: dict[str, Secret]) -> World:
         memory, target = self.memory(key), keyset.spec.target
         memory.turn(seen.published, self._monotonic())
         deployment = self._cache.deployment(key.namespace, target.name)
-        facts = await self._pods_of(key.namespace, deployment.metadata.uid) if deployment is not None else []
-        await self.ask(key, keyset, facts, FRESH_SECONDS if moving(secrets.values()) else USUAL_SECONDS)
-        await self.audit.prove(key.namespace, keyset, facts, memory)
+        try:
+            facts, known = await self.pods(key, keyset), True
+        except ApiError as error:
+            log.warning("pods not known", namespace=key.namespace, keyset=key.keyset, told=str(error))
+            facts, known = [], False
         if seen.published is not None and seen.published.authentic and seen.published.document is not None:
             memory.know(seen.published.document)
         memory.ready |= {pod.metadata.uid for pod in facts if pod.ready}
@@ -136,17 +171,20 @@ class Observer:
             known=dict(memory.known),
             target=Target(lints.wanted_replicas(deployment.raw)) if deployment is not None else None,
             pods=tuple(pod_of(facts_of, memory) for facts_of in facts),
+            pods_known=known,
+            settled=self._settled(key, facts, memory, deployment),
             last_used=dict(memory.last_used),
             last_refused=dict(memory.last_refused),
-            findings=await self.audit.findings(key.namespace, keyset, deployment),
+            findings=self.audit.findings(key.namespace, keyset, deployment),
             refused=self._refusals.told(key.namespace),
+            muted=lints.muted(deployment.raw) if deployment is not None else {},
             enforcement=memory.enforcement,
         )
 
     async def pods(self, key: Key, keyset: KeySet) -> list[PodFacts]:
         """Those of the target. Raises ApiError."""
-        deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
-        return [] if deployment is None else await self._pods_of(key.namespace, deployment.metadata.uid)
+        await self.owners.learn(key.namespace, (pod.owner for pod in self._cache.pods(key.namespace) if pod.owner is not None))
+        return self.seen_pods(key, keyset)
 
     async def pods_again(self, key: Key, keyset: KeySet) -> bool:
         """List the Pods; whether the target has others than were seen: a watch may be silent and nobody knows yet."""
@@ -155,20 +193,23 @@ class Observer:
         self._cache.replace(PODS, key.namespace, listing.items, listing.resource_version)
         return before != {pod.metadata.uid for pod in await self.pods(key, keyset)}
 
-    async def ask(self, key: Key, keyset: KeySet, pods: Iterable[PodFacts], seconds: float) -> None:
-        """Ask those of `pods` for `/keyset` that were not asked for so many seconds."""
+    async def ask(self, key: Key, keyset: KeySet, pods: Iterable[PodFacts], seconds: float) -> float | None:
+        """Ask those of `pods` for `/keyset` that were not asked for so many seconds. None: nothing is new."""
         memory, now = self.memory(key), self._monotonic()
         asked = [pod for pod in pods if is_up(pod) and memory.age(pod.metadata.uid, now) >= seconds]
         answers = await asyncio.gather(*(self._asker.keyset(pod.ip or "", keyset.spec.target) for pod in asked))
+        before = [memory.heard.get(pod.metadata.uid) for pod in asked]
         for pod, heard in zip(asked, answers, strict=True):
             # Not when it answered: something may have been published in between.
             memory.hear(pod.metadata.uid, heard, now)
+        new = any(old is None or old[1] != heard for old, heard in zip(before, answers, strict=True))
+        return 0.0 if new else None
 
-    def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], frozenset[str]]:
+    def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], dict[str, Aside]]:
         found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None]
         named = tuple(each for each in found if isinstance(each, ApiKey) and each.spec.key_set_ref.name == key.keyset)
         broken = [each for each in found if isinstance(each, Unreadable) and each.keyset in (None, key.keyset)]
-        return named, frozenset(each.metadata.name for each in broken)
+        return named, {each.metadata.name: each.aside for each in broken}
 
     def _labelled(self, key: Key) -> dict[str, Secret]:
         found = self._cache.secrets(key.namespace)
@@ -182,20 +223,58 @@ class Observer:
 
     async def _published(self, key: Key) -> Published | None:
         found = await self._secret(key, names.published_secret(key.keyset))
-        return Published(metadata=found.metadata, type=found.type) if isinstance(found, Secret) else found
+        if not isinstance(found, Published):
+            return Published(metadata=found.metadata, type=found.type) if found is not None else None
+        try:
+            seal = await self.seals.get(key)
+        except PASSED_OVER:
+            return found
+        if seal is None:
+            return found
+        mark, document = found.metadata.annotations.get(names.SEAL, ""), found.document
+        right = document is not None and hmac.compare_digest(mark.encode(), world.seal(seal, document).encode())
+        return replace(found, sealed=right)
 
-    async def _missing(self, key: Key, seen: World) -> dict[str, Secret]:
+    async def _missing(self, key: Key, seen: World) -> tuple[dict[str, Secret], set[str]]:
+        """Secrets that no watch shows, and the names of those that could not be read."""
         wanted = sorted(set(world.wanted_names(seen)) - set(seen.secrets))
-        found = await asyncio.gather(*(self._secret(key, name) for name in wanted))
-        return {each.name: each for each in map(as_secret, found) if each is not None}
+        found = await asyncio.gather(*(self._secret(key, name) for name in wanted), return_exceptions=True)
+        unread = {name for name, each in zip(wanted, found, strict=True) if isinstance(each, BaseException)}
+        read = [as_secret(each) for each in found if not isinstance(each, BaseException)]
+        return {each.name: each for each in read if each is not None}, unread
+
+    def _settled(self, key: Key, pods: Sequence[PodFacts], memory: Memory, deployment: DeploymentFacts | None) -> bool:
+        asked = all(pod.metadata.uid in memory.heard for pod in pods if is_up(pod))
+        proved = all(pod.metadata.uid in memory.tried for pod in self.audit.unproved(pods, memory))
+        return asked and proved and (deployment is None or key.namespace in self.audit.tried)
+
+    def inquire(self, key: Key, keyset: KeySet, errands: Errands) -> None:
+        """Have asked what is not fresh any more. Answers that are new make the KeySet due."""
+        try:
+            pods = self.seen_pods(key, keyset)
+        except KeyError:
+            pods = []  # a ReplicaSet is not known
+        memory, now = self.memory(key), self._monotonic()
+        seconds = FRESH_SECONDS if moving(self._labelled(key).values()) else USUAL_SECONDS
+        if any(is_up(pod) and memory.age(pod.metadata.uid, now) >= seconds for pod in pods):
+            errands.start(key, "ask", lambda: self.ask(key, keyset, pods, seconds))
+        if self.audit.unproved(pods, memory):
+            errands.start(key, "readiness", lambda: self.audit.prove(keyset, pods, memory))
+        deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
+        if deployment is not None and self.audit.is_old(key.namespace, keyset, deployment):
+            errands.start(key, "budgets", lambda: self.audit.look(key.namespace))
 
     async def _secret(self, key: Key, name: str) -> Secret | Published | None:
         return self._cache.secret(key.namespace, name) or await self.unseen.get(key.namespace, name)
 
-    async def _pods_of(self, namespace: str, deployment: str) -> list[PodFacts]:
-        candidates = [pod for pod in self._cache.pods(namespace) if pod.owner is not None]
-        owners = await self.owners.of(namespace, (pod.owner or "" for pod in candidates))
-        return sorted((pod for pod in candidates if owners[pod.owner or ""] == deployment), key=lambda pod: pod.metadata.name)
+    def seen_pods(self, key: Key, keyset: KeySet) -> list[PodFacts]:
+        """Those of the target, by what is known. Raises KeyError when a ReplicaSet is not."""
+        deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
+        if deployment is None:
+            return []
+        candidates = [pod for pod in self._cache.pods(key.namespace) if pod.owner is not None]
+        own = (pod for pod in candidates if self.owners.known[pod.owner or ""] == deployment.metadata.uid)
+        return sorted(own, key=lambda pod: pod.metadata.name)
 
 
 class UnreadableKeySet(Exception):
@@ -208,6 +287,10 @@ class UnreadableKeySet(Exception):
 def as_secret(found: Secret | Published | None) -> Secret | None:
     """Any Secret as one that a key could have; the published one of another KeySet is somebody else's here."""
     return Secret(metadata=found.metadata, type=found.type) if isinstance(found, Published) else found
+
+
+def not_read(key: ApiKey) -> Aside:
+    return Aside(metadata=key.metadata, reason="NotRead", suspended=key.spec.suspended, revoked=key.spec.revoked)
 
 
 def moving(secrets: Iterable[Secret]) -> bool:
@@ -236,6 +319,7 @@ def pod_of(facts: PodFacts, memory: Memory) -> Pod:
         was_ready=facts.ready or facts.up or uid in memory.ready,
         terminating=facts.metadata.deletion_timestamp is not None,
         finished=facts.finished,
+        asked=uid in memory.heard or not is_up(facts),
         report=report if is_up(facts) else None,
         proved=frozenset(memory.proved.get(uid, ())),
         ready_seen=uid in memory.seen_ready,

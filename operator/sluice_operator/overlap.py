@@ -39,7 +39,7 @@ def held(ledger: Ledger, version: Version, world: World, clock: Clock) -> bool:
     decide = decision(ledger.key, version)
     if decide is None or version.ends_at is None or not decide <= clock.earliest or clock.latest >= version.ends_at:
         return False
-    return in_use(ledger.key, version, world)
+    return not any(pod.was_ready and not pod.asked for pod in world.pods) and in_use(ledger.key, version, world)
 
 
 def decision(key: ApiKey, version: Version) -> datetime | None:

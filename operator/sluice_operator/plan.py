@@ -23,7 +23,9 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
+
+from msgspec.structs import replace
 
 from sluice import keys
 from sluice_operator import (
@@ -48,34 +50,82 @@ from sluice_operator.actions import (
 )
 from sluice_operator.admission import refusals
 from sluice_operator.events import event, set_status, told
-from sluice_operator.ledger import Ledger, read_all
-from sluice_operator.model import KeySet
+from sluice_operator.ledger import Ledger, ordered, read_all
+from sluice_operator.model import ApiKey, KeySet
 from sluice_operator.steps import Scene
 from sluice_operator.times import Clock
-from sluice_operator.world import World
+from sluice_operator.world import Aside, World
 
 # So long after an ApiKey its KeySet may come: both are applied together, or made by bootstrap, which makes it last.
 TOGETHER = timedelta(seconds=10)
 
 
 def plan(seen: World, clock: Clock) -> Plan:
-    """The actions that lead from `seen` to what its KeySet and ApiKeys ask for; none when it is as it should be."""
+    """The actions that lead from `seen` to what its KeySet and ApiKeys ask for; none when it is as it should be.
+
+    Whatever one ApiKey contains: a key that cannot be planned is set aside, and the others are planned without it.
+    """
     if seen.keyset is None:
         return Plan(tuple(orphans(seen, clock)), next_orphan(seen, clock))
+    try:
+        return whole(seen, seen.keyset, clock)
+    except Exception as error:
+        if fault(seen, (), clock) is not None:
+            return Plan(publication(seen, seen.keyset, clock), None, faults={"": error})
+        culprits = faulty(seen, ordered(seen.keys), clock)
+        aside = {key.name: set_aside(key) for key in seen.keys if key.name in culprits}
+        others = tuple(key for key in seen.keys if key.name not in culprits)
+        found = plan(replace(seen, keys=others, aside={**seen.aside, **aside}), clock)
+        return replace(found, faults={**culprits, **found.faults})
+
+
+def whole(seen: World, keyset: KeySet, clock: Clock) -> Plan:
     ledgers = read_all(seen)
-    wanted = entries.wanted(seen, seen.keyset.spec, ledgers, clock)
+    wanted = entries.wanted(seen, keyset.spec, ledgers, clock)
     room = entries.room(wanted)
-    scenes = scenes_of(seen, seen.keyset, ledgers, clock, room)
-    publish = tuple(publishing(seen, seen.keyset, wanted, clock))
+    scenes = scenes_of(seen, keyset, ledgers, clock, room)
+    publish = tuple(publishing(seen, keyset, wanted, clock))
     actions = [
         *publish,
         *(() if publish else delivery(seen)),
         *(action for scene in scenes for action in told(scene.ledger.key.name, changes(scene))),
-        *staging(seen.keyset, scenes, room),
+        *staging(keyset, scenes, room),
         *(action for scene in scenes for action in status_of_key(scene)),
-        *status_of_keyset(seen.keyset, keyset_status.of_keyset(seen.keyset, seen, ledgers, clock, not publish, room)),
+        *(action for name, aside in seen.aside.items() for action in status_of_aside(name, aside, clock)),
+        *status_of_keyset(keyset, keyset_status.of_keyset(keyset, seen, ledgers, clock, not publish, room)),
     ]
     return Plan(tuple(actions), next_deadline(seen, scenes, clock), foreign(seen, ledgers))
+
+
+def publication(seen: World, keyset: KeySet, clock: Clock) -> tuple[Action, ...]:
+    """The key set alone: what revokes goes out although the rest of the plan cannot be made."""
+    return tuple(publishing(seen, keyset, entries.wanted(seen, keyset.spec, read_all(seen), clock), clock))
+
+
+def fault(seen: World, found: Sequence[ApiKey], clock: Clock) -> Exception | None:
+    """Why there is no plan with these keys alone."""
+    try:
+        whole(replace(seen, keys=tuple(found)), cast(KeySet, seen.keyset), clock)
+    except Exception as error:
+        return error
+    return None
+
+
+def faulty(seen: World, found: Sequence[ApiKey], clock: Clock) -> dict[str, Exception]:
+    """The keys that make a plan fail, found by halves. Where only two together do, the later one gives way."""
+    error = fault(seen, found, clock)
+    if error is None or not found:
+        return {}
+    if len(found) == 1:
+        return {found[0].name: error}
+    half = len(found) // 2
+    culprits = faulty(seen, found[:half], clock) | faulty(seen, found[half:], clock)
+    return culprits or {found[-1].name: error}
+
+
+def set_aside(key: ApiKey) -> Aside:
+    spec = key.spec
+    return Aside(metadata=key.metadata, reason="NotPlanned", suspended=spec.suspended, revoked=spec.revoked, status=key.status)
 
 
 def orphans(seen: World, clock: Clock) -> Iterator[Action]:
@@ -94,10 +144,12 @@ def next_orphan(seen: World, clock: Clock) -> datetime | None:
 def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, room: int) -> list[Scene]:
     refused = refusals(seen, keyset.spec, ledgers, room)
     published: dict[str, dict[str, keys.KeyEntry]] = defaultdict(dict)
-    if seen.published is not None and seen.published.authentic:
-        for entry in world.entries(seen):
-            if entry.state != "revoked":
-                published[entry.key_id][entry.digest] = entry
+    revoked: dict[str, set[str]] = defaultdict(set)
+    for entry in world.entries(seen):
+        if entry.state != "revoked":
+            published[entry.key_id][entry.digest] = entry
+        else:
+            revoked[entry.key_id].add(entry.digest)
     return [
         Scene(
             world=seen,
@@ -106,6 +158,7 @@ def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clo
             ledger=ledger,
             refusal=refused.get(ledger.key.name),
             entries=published[ledger.key.name],
+            revoked=frozenset(revoked[ledger.key.name]),
         )
         for ledger in ledgers
     ]
@@ -118,7 +171,7 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], c
         return
     document = old.document if old is not None and old.authentic else None
     revision = keys.revision(wanted)
-    marked = marks.published(keyset, revision)
+    marked = marks.published(keyset)
     same = document is not None and document.revision == revision
     if same and old is not None and marks.there(marked, old.metadata):
         return
@@ -129,8 +182,9 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], c
         revision=revision,
         marks=marked,
         precondition=old.metadata.resource_version if old is not None else None,
+        restores=old is not None and old.sealed is False,
     )
-    if old is not None and not old.authentic:
+    if old is not None and old.sealed is False:
         yield event(names.KEY_SET, keyset.name, "KeySetRestored")
     yield event(names.KEY_SET, keyset.name, "KeySetPublished", revision[:8])
 
@@ -186,6 +240,11 @@ def status_of_key(scene: Scene) -> Iterator[Action]:
     return set_status(names.API_KEY, key.name, key.status, status.of_key(scene))
 
 
+def status_of_aside(name: str, aside: Aside, clock: Clock) -> Iterator[Action]:
+    if aside.reason != "NotRead":
+        yield from set_status(names.API_KEY, name, aside.status, status.of_aside(aside, clock))
+
+
 def status_of_keyset(keyset: KeySet, wanted: dict[str, Any]) -> Iterator[Action]:
     return set_status(names.KEY_SET, keyset.name, keyset.status, wanted)
 
@@ -213,6 +272,8 @@ def dates_of_key(scene: Scene) -> Iterator[datetime]:
         if version.ends_at is not None:
             yield overlap.removal(key, version.ends_at)
             yield overlap.decision(key, version) or version.ends_at
+    if key.spec.not_before is not None:
+        yield key.spec.not_before
     if key.spec.expires_at is not None:
         yield from (key.spec.expires_at - before for before, _ in status.NOTICES)
     yield from (forgotten for _, forgotten in status.refusals(scene))

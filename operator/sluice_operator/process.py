@@ -11,10 +11,12 @@ from typing import Any
 
 import structlog
 
-from sluice_operator import bootstrap, connection, health, metrics, reach, watch
+from sluice_operator import api, health, metrics, reach, watch
 from sluice_operator.api import Api, ApiError
 from sluice_operator.asking import Asker
+from sluice_operator.bootstrap import Bootstrap
 from sluice_operator.cache import Cache, keysets_of
+from sluice_operator.claims import Claims
 from sluice_operator.doing import Doer
 from sluice_operator.enforce import Enforcer
 from sluice_operator.engine import Engine
@@ -24,14 +26,15 @@ from sluice_operator.hearing import Hearing
 from sluice_operator.lease import Lease
 from sluice_operator.model import ApiKey
 from sluice_operator.observe import Observer
-from sluice_operator.queue import Key, Queue
+from sluice_operator.queue import Errands, Key, Queue
 from sluice_operator.reading import Kept
-from sluice_operator.resources import OF_KIND
+from sluice_operator.resources import OF_KIND, WATCHED, Resource
 from sluice_operator.settings import Settings
 from sluice_operator.sync import Sync
 from sluice_operator.world import Published, Secret
 
-WORKERS = 4
+# None of them waits for a Pod; some may wait for a webhook that is slow.
+WORKERS = 16
 STOP = "told to stop"
 # Until the API server knows our kinds: they may be installed a moment after us.
 WAIT_SECONDS = (0.5, 1, 2, 5)
@@ -46,15 +49,20 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.api = Api(partial(connection.login, settings))
+        self.api = Api(partial(api.login, settings))
         self.queue = Queue()
         self.cache = Cache(self._changed)
         self.hearing = Hearing()
         self.asker = Asker()
+        self.errands = Errands(self.queue)
         self.observer = Observer(self.api, self.cache, self.asker)
         self.sync = Sync(self.api, self.cache, self.queue, self.observer, self.hearing, settings.watch_namespaces)
         self.lease = Lease(self.api, settings.pod_namespace, settings.lease_name, settings.pod_name)
-        self.health = Health(self.api, self.hearing, self.sync, self.lease)
+        self.claims = Claims(self.api, (), self._release, self._gained)
+        self.bootstrap: Bootstrap | None = None
+        if settings.bootstrap_configmap is not None:
+            self.bootstrap = Bootstrap(self.api, settings.pod_namespace, settings.bootstrap_configmap, settings.lease_name)
+        self.health = Health(self.api, self.hearing, self.sync, self.lease, self.bootstrap)
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -74,21 +82,34 @@ class Process:
         await runner.cleanup()
         return code
 
+    @property
+    def _release(self) -> str:
+        """Who claims a namespace: whichever process of this release leads."""
+        return f"{self._settings.pod_namespace}/{self._settings.lease_name}"
+
     async def _work(self) -> None:
+        """What the first plan needs, in its order; all else is a task of its own."""
         await self._known()
-        await self._reach()
-        self._start(watch.run(self._settings, self.sync.namespaces, self.cache, self.hearing, self._listen), "watches")
+        resources = await self._reach()
+        watches = watch.run(self._settings, self.sync.namespaces, resources, self.cache, self.hearing, self._listen)
+        self._start(watches, "watches")
         await self.sync.first()
         log.info("cache complete")
         await self.lease.acquire()
+        metrics.LEADER.set(1)
         self.health.leading = True
         self._start(self.lease.keep(), "lease")
-        if self._settings.bootstrap_configmap is not None:
-            await bootstrap.keep_trying(self.api, self._settings.pod_namespace, self._settings.bootstrap_configmap)
+        self.claims = Claims(self.api, self.sync.namespaces, self._release, self._gained)
+        self._start(self.claims.keep(), "claims")
+        if self.bootstrap is not None:
+            self._start(self.bootstrap.keep_trying(), "bootstrap", ends=False)
         self._start(self.sync.keep(), "sync")
-        self.sync.everything()
         engine = self._engine()
         await asyncio.gather(*(engine.work() for _ in range(WORKERS)))
+
+    def _gained(self, namespace: str) -> None:
+        log.info("namespace claimed", namespace=namespace)
+        self.sync.everything()
 
     async def _known(self) -> None:
         """Wait until the API server answers and has our kinds."""
@@ -96,23 +117,28 @@ class Process:
             try:
                 missing = set(OF_KIND) - await self.api.kinds()
                 if not missing:
+                    self.health.kinds = True
                     return
                 log.error("kinds not installed", missing=sorted(missing))
             except ApiError as error:
                 log.warning("api server not reached", told=error.told)
             await asyncio.sleep(seconds)
 
-    async def _reach(self) -> None:
-        """Settle which namespaces this process works in."""
+    async def _reach(self) -> tuple[Resource, ...]:
+        """Settle which namespaces this process works in, and what it watches there."""
         wanted = self._settings.watch_namespaces
-        self.sync.namespaces = await reach.wait(self.api, wanted)
-        if len(wanted) > 1:
-            self._start(reach.changed(self.api, wanted, self.sync.namespaces), "other namespaces can be read")
+        self.sync.namespaces = spaces = await reach.wait(self.api, wanted)
+        resources = await reach.watchable(self.api, spaces)
+        self.health.namespaces = True
+        if len(wanted) > 1 or resources != WATCHED:
+            self._start(reach.changed(self.api, wanted, spaces, resources), "something else can be read")
+        return resources
 
     def _engine(self) -> Engine:
-        doer = Doer(self.api, self.cache, self.asker, self.observer, self._settings.pod_name)
+        doer = Doer(self.api, self.cache, self.asker, self.observer, self.errands, self._settings.pod_name)
         enforcer = Enforcer(self.api, self.cache, self._settings.enforce)
-        return Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, lambda: self.lease.held)
+        may_write = lambda key: self.lease.held and self.claims.holds(key.namespace)  # noqa: E731
+        return Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, may_write)
 
     def _gauges(self) -> Gauges:
         return Gauges(self.cache, self.hearing, self._settings.watch_namespaces, self.sync.paths(), lambda: self.lease.held)
@@ -123,6 +149,7 @@ class Process:
             if kept is not None:
                 if isinstance(kept, Secret | Published):
                     self.observer.unseen.forget(namespace, kept.metadata.name)
+                    self.observer.seals.forget(namespace, kept.metadata.name)
                 if isinstance(kept, ApiKey) and kept.client_secret is not None:
                     self.observer.unseen.forget(namespace, kept.client_secret)
                 for name in keysets_of(self.cache, namespace, kept):
@@ -134,14 +161,15 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
 
-    def _start(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+    def _start(self, work: Coroutine[Any, Any, Any], name: str, ends: bool = True) -> None:
+        """`ends`: the process ends when it does; with an error any does."""
         task = asyncio.create_task(work, name=name)
-        task.add_done_callback(lambda _: self._ended.set())
+        task.add_done_callback(lambda task: self._ended.set() if ends or task.exception() is not None else None)
         self._tasks.append(task)
 
     def _tell(self) -> int:
         """Why it ends; the exit code."""
-        ended = [task for task in self._tasks if task.done()]
+        ended = [task for task in self._tasks if task.done() and (task.get_name() != "bootstrap" or task.exception() is not None)]
         for task in ended:
             error = None if task.cancelled() else task.exception()
             log.info("operator ends", why=task.get_name(), error=None if error is None else f"{type(error).__name__}: {error}")
@@ -149,10 +177,12 @@ class Process:
 
     async def _end(self) -> None:
         """Nobody writes any more; then the Lease is free."""
+        self.errands.stop()
         for task in self._tasks:
             if task.get_name() != "watches":
                 task.cancel()
         await asyncio.wait(self._tasks, timeout=0.5)
+        metrics.LEADER.set(0)
         await self.lease.release()
         for task in self._tasks:
             task.cancel()

@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
+import structlog
 from msgspec import Struct
 
 from sluice_operator import metrics
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
+# After an errand that failed.
+ERRAND_SECONDS = 5.0
+
+log = structlog.get_logger()
 
 
 class Key(Struct, frozen=True, order=True):
@@ -70,13 +75,6 @@ class Queue:
         self.add(key, delay)
         return delay
 
-    async def changed(self, key: Key, seconds: float) -> bool:
-        """Wait until `key`, which is being worked on, is due again, at most `seconds`; whether it is."""
-        end = self._monotonic() + seconds
-        while not self.is_due(key) and (left := end - self._monotonic()) > 0:
-            await self._wait(min(left, max(0.0, self._due.get(key, float("inf")) - self._monotonic())))
-        return self.is_due(key)
-
     def is_due(self, key: Key) -> bool:
         return self._due.get(key, float("inf")) <= self._monotonic()
 
@@ -86,3 +84,35 @@ class Queue:
             await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             return
+
+
+class Errands:
+    """What takes its time: questions to Pods, and what may fail without holding a key up. No worker waits for one.
+
+    Of one name each KeySet has one at a time. It ends with the seconds after which its KeySet is due; None: it changed nothing.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._running: dict[tuple[Key, str], asyncio.Task[None]] = {}
+
+    def start(self, key: Key, name: str, work: Callable[[], Coroutine[None, None, float | None]]) -> None:
+        if (key, name) not in self._running:
+            self._running[key, name] = asyncio.create_task(self._run(key, name, work()), name=name)
+
+    async def _run(self, key: Key, name: str, work: Coroutine[None, None, float | None]) -> None:
+        try:
+            due = await work
+        except Exception as error:  # told; what it was for is tried again
+            log.warning(
+                "errand failed", namespace=key.namespace, keyset=key.keyset, errand=name, told=str(error) or type(error).__name__
+            )
+            due = ERRAND_SECONDS
+        finally:
+            del self._running[key, name]
+        if due is not None:
+            self._queue.add(key, due)
+
+    def stop(self) -> None:
+        for task in self._running.values():
+            task.cancel()

@@ -10,19 +10,24 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import names
+from sluice_operator import names, times
 from sluice_operator.model import ApiKey, InvalidObject, KeySet, Metadata, parse
 from sluice_operator.resources import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, SECRETS, Raw, Resource
-from sluice_operator.world import Published, Secret
+from sluice_operator.world import Aside, Published, Secret
 
 
 class Unreadable(Struct, frozen=True):
     """An ApiKey or KeySet that breaks the rules of its kind. `keyset` None: not even the KeySet that it names can be told."""
 
-    metadata: Metadata
+    aside: Aside
     keyset: str | None = None
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.aside.metadata
 
 
 class PodFacts(Struct, frozen=True, kw_only=True):
@@ -54,16 +59,35 @@ def metadata(raw: Raw) -> Metadata:
 def api_key(raw: Raw) -> ApiKey | Unreadable:
     try:
         return parse(ApiKey, raw)
-    except InvalidObject:
-        named = ((raw.get("spec") or {}).get("keySetRef") or {}).get("name")
-        return Unreadable(metadata(raw), named if isinstance(named, str) else None)
+    except InvalidObject as error:
+        named = part(part(raw, "spec"), "keySetRef").get("name")
+        return Unreadable(aside(raw, error), named if isinstance(named, str) else None)
 
 
 def key_set(raw: Raw) -> KeySet | Unreadable:
     try:
         return parse(KeySet, raw)
-    except InvalidObject:
-        return Unreadable(metadata(raw))
+    except InvalidObject as error:
+        return Unreadable(aside(raw, error))
+
+
+def aside(raw: Raw, error: InvalidObject) -> Aside:
+    """What is obeyed of an object that breaks a rule: what ends a key."""
+    spec = part(raw, "spec")
+    return Aside(
+        metadata=metadata(raw),
+        reason="InvalidApiKey",
+        about=str(error),
+        suspended=spec.get("suspended") is True,
+        revoked=spec.get("revoked") is True,
+        status=part(raw, "status"),
+    )
+
+
+def part(raw: Raw, name: str) -> Raw:
+    """A field that should be an object."""
+    found = raw.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def secret(raw: Raw) -> Secret | Published:
@@ -77,9 +101,19 @@ def secret(raw: Raw) -> Secret | Published:
 
 def document(data: Raw) -> keys.KeySetDocument | None:
     try:
-        return keys.parse_document(decoded(data, names.KEYSET_DATA) or b"")
+        found = keys.parse_document(decoded(data, names.KEYSET_DATA) or b"")
     except keys.InvalidKeySet:
         return None
+    return replace(found, generated_at=times.within(found.generated_at), entries=tuple(map(within, found.entries)))
+
+
+def within(entry: keys.KeyEntry) -> keys.KeyEntry:
+    """With dates that can be reckoned with."""
+    dates = [date for date in (entry.not_before, entry.not_after) if date is not None]
+    if all(times.FIRST <= date <= times.LAST for date in dates):
+        return entry
+    first, last = (date and times.within(date) for date in (entry.not_before, entry.not_after))
+    return replace(entry, not_before=first, not_after=last)
 
 
 def plaintext(raw: Raw) -> str | None:
@@ -117,7 +151,11 @@ def is_true(conditions: Any, kind: str) -> bool:
 
 def deployment(raw: Raw) -> DeploymentFacts:
     return DeploymentFacts(
-        metadata(raw), {"metadata": {"labels": raw["metadata"].get("labels") or {}}, "spec": raw.get("spec") or {}}
+        metadata(raw),
+        {
+            "metadata": {name: raw["metadata"].get(name) or {} for name in ("labels", "annotations")},
+            "spec": raw.get("spec") or {},
+        },
     )
 
 
@@ -127,7 +165,7 @@ def moment(text: Any) -> datetime | None:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return found if found is not None and found.tzinfo is not None else None
+    return times.within(found) if found is not None and found.tzinfo is not None else None
 
 
 READERS: dict[Resource, Callable[[Raw], Kept]] = {

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 CONDITIONS: dict[str, str] = {
-    # Ready of an ApiKey
+    # Ready and Active of an ApiKey
     "Active": "version {} is accepted by the target and handed out",
     "Staging": "the first version is being made",
     "Publishing": "the key set with the new version is being written",
     "Converging": "waiting until every Pod accepts the new version: {}",
+    "Pending": "refused until spec.notBefore has come",
     "Suspended": "suspended: refused until spec.suspended is false",
     "Revoked": "revoked: refused for good",
     "Expired": "spec.expiresAt has passed: refused; move it to accept the key again",
     "PlaintextLost": "the Secrets of version {} are gone; it is still accepted and a new version follows",
-    # Refusals: Ready of a key without a version, Degraded of one that has one
+    # Ready of a key without a version, Degraded of one that has one
     "KeySetNotFound": "no KeySet of the name in spec.keySetRef is in this namespace",
     "NotSelected": "the labels are not those of spec.selector of the KeySet",
     "ScopesNotAllowed": "spec.scopes has scopes that spec.allowedScopes of the KeySet has not; they are not granted",
@@ -44,7 +45,9 @@ CONDITIONS: dict[str, str] = {
     "AsExpected": "nothing is wrong",
     "ConvergenceLate": "these Pods have not acknowledged the key set for 5 minutes: {}",
     "NotAcknowledged": "no Pod of the target acknowledges the key set",
-    "InvalidApiKey": "these ApiKeys break the rules of their kind and are left as they are: {}",
+    "InvalidApiKey": "the ApiKey breaks a rule of its kind and is left as it is; correct it: {}",
+    "NotPlanned": "a fault of the operator: it leaves this ApiKey as it is, all others go on; report it with the operator's log",
+    "KeysSetAside": "these ApiKeys cannot be planned and are left as they are: {}",
     "NoRoom": "the key set is as large as a Secret may be: no new versions; delete or revoke keys",
     "Forbidden": "the API server refuses these calls, see the operator's log for its words (rights, quota, policies): {}",
     "ClockSkewed": "the clocks of operator and API server differ; what is due by time waits for the later one",
@@ -56,13 +59,17 @@ CONDITIONS: dict[str, str] = {
     "TargetFound": "the Deployment is there",
     "TargetNotFound": "no Deployment of the name in spec.target is in this namespace",
     "NoPods": "no Pod of the target answers yet",
+    "PodsUnknown": "nobody can tell which Pods the target has; see condition Degraded of the KeySet",
     "NotAudited": "the probes were not looked at yet",
     "Proven": "three distinct probes, and each Pod's readiness was seen to answer 200",
+    "ProvenButMuted": "each Pod's readiness was seen to answer 200; accepted by annotation: {}",
     "NotProven": "readiness was not yet seen to answer 200 on: {}",
     "Findings": "the probes need work: {}",
     "FieldConflict": "somebody else owns a field that Enforce would set; nothing was changed",
     "NotOptedIn": "Enforce changes a Deployment only with the label sluice.dev/enforce=true",
     "EnforceDisabled": "this operator may not change Deployments: install it with operator.enforce, or set probes.mode to Audit",
+    "EnforceRefused": "the API server refuses what Enforce would set; the operator's log has its words",
+    "ProbeHandlers": "Enforce sets httpGet; remove the other handler of these probes from the Deployment: {}",
     "EnforceNoContainer": "the Deployment has no container of the name in spec.probes.container",
 }
 
@@ -85,11 +92,14 @@ WARNINGS = {
     "DigestTaken",
     "EnforceDisabled",
     "EnforceNoContainer",
+    "EnforceRefused",
     "Expired",
     "FieldConflict",
     "Findings",
     "Forbidden",
     "InvalidApiKey",
+    "KeysSetAside",
+    "NotPlanned",
     "KeySetFull",
     "KeySetNotFound",
     "NoRoom",
@@ -97,6 +107,7 @@ WARNINGS = {
     "NotOptedIn",
     "NotSelected",
     "PlaintextLost",
+    "ProbeHandlers",
     "ScopesNotAllowed",
     "SecretNotOwned",
     "StillSent",

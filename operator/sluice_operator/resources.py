@@ -43,6 +43,8 @@ EVENTS = Resource("", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 OF_KIND = {each.kind: each for each in (API_KEYS, KEY_SETS)}
+# Without these nothing can be planned; of the others what can be is.
+ESSENTIAL = (API_KEYS, KEY_SETS, SECRETS)
 # What is watched; of Secrets only those with the label of a KeySet.
 WATCHED = (API_KEYS, KEY_SETS, SECRETS, PODS, DEPLOYMENTS)
 SELECTORS = {SECRETS: names.LABEL_KEYSET}

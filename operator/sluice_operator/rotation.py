@@ -71,8 +71,8 @@ def fingerprint(key: ApiKey) -> str:
 def due(key: ApiKey, active: Version) -> datetime | None:
     """When the active version is old enough, by the server's date on its Secret, which nobody can edit."""
     period = key.spec.rotation.period
-    if period is None or active.secret is None:
-        return None
+    if period is None or active.secret is None or key.spec.delivery.mode == "DropAfter":
+        return None  # who copied a key by hand does not notice a new one: theirs would end
     return active.secret.metadata.creation_timestamp + period * (1 - SPREAD * share(active.digest or ""))
 
 

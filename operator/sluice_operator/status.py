@@ -14,6 +14,7 @@ from sluice_operator.ledger import Version
 from sluice_operator.model import ApiKey
 from sluice_operator.steps import Scene
 from sluice_operator.times import Clock
+from sluice_operator.world import Aside
 
 # lastUsedAt moves no more often than this: it would be written with every request otherwise.
 USE_STEP = timedelta(hours=1)
@@ -57,6 +58,12 @@ def without_keyset(key: ApiKey, clock: Clock) -> dict[str, Any]:
     return written(key, {}, [condition("Ready", "False", "KeySetNotFound")], clock)
 
 
+def of_aside(aside: Aside, clock: Clock) -> dict[str, Any]:
+    """Of a key that cannot be planned: what was known of it, and that it is left alone."""
+    found = [condition("Ready", "False", aside.reason, aside.about), condition("Degraded", "True", aside.reason, aside.about)]
+    return conditions.overlay(aside.status, found, aside.metadata.generation, clock.here)
+
+
 def shown(moment: datetime | None) -> str | None:
     return times.stamp(moment) if moment is not None else None
 
@@ -90,6 +97,7 @@ def upcoming(scene: Scene) -> list[tuple[datetime, str]]:
 def of_conditions(scene: Scene) -> list[Condition]:
     return [
         ready(scene),
+        accepted(scene),
         published(scene),
         rotating(scene),
         previous_in_use(scene),
@@ -104,23 +112,49 @@ def condition(kind: str, status: Any, reason: str, *about: str) -> Condition:
 
 
 def ready(scene: Scene) -> Condition:
-    """Whether a client that takes the key from its Secret now is let in."""
+    """Whether the state that the spec asks for is reached, be it that the key is accepted or that it is not."""
     active = scene.ledger.active
-    reason = unready(scene)
+    reason = unreached(scene) if scene.unwanted else unready(scene)
     if reason is None:
-        return condition("Ready", "True", "Active", str(active.number if active else ""))
+        return condition("Ready", "True", resting(scene) or "Active", str(active.number if active else ""))
     about = {"PlaintextLost": [str(active.number)] if active else [], "SecretNotOwned": scene.ledger.foreign}
     return condition("Ready", "False", reason, *about.get(reason, waited_for(scene)))
 
 
-def unready(scene: Scene) -> str | None:
-    key, active = scene.ledger.key, scene.ledger.active
-    if key.spec.revoked:
+def accepted(scene: Scene) -> Condition:
+    """Whether a client that sends the active version now is let in."""
+    active = scene.ledger.active
+    reason = resting(scene)
+    if reason is None and (active is None or not scene.accepts(active)):
+        reason = unready(scene)
+    if reason is None:
+        return condition("Active", "True", "Active", str(active.number if active else ""))
+    return condition("Active", "False", reason, *(scene.ledger.foreign if reason == "SecretNotOwned" else waited_for(scene)))
+
+
+def resting(scene: Scene) -> str | None:
+    """Why the spec itself keeps the key from being accepted now, as a reason."""
+    spec = scene.ledger.key.spec
+    if spec.revoked:
         return "Revoked"
     if scene.dead:
         return "Expired"
-    if key.spec.suspended:
+    if spec.suspended:
         return "Suspended"
+    return "Pending" if spec.not_before is not None and scene.clock.earliest < spec.not_before else None
+
+
+def unreached(scene: Scene) -> str | None:
+    """What is still to come until a key that is revoked, expired or suspended is refused by every Pod."""
+    if resting(scene) == "Expired":
+        return None  # Pods hold to the date by themselves
+    if not steps.is_known(scene) or any(entry.state == "active" for entry in scene.entries.values()):
+        return "Publishing"
+    return "Converging" if waited_for(scene) else None
+
+
+def unready(scene: Scene) -> str | None:
+    active = scene.ledger.active
     if active is not None:
         return not_accepted(scene, active)
     if scene.refusal is not None:
@@ -142,7 +176,10 @@ def underway(scene: Scene) -> str:
 
 
 def waited_for(scene: Scene) -> tuple[str, ...]:
-    """The Pods that the staged version waits for."""
+    """The Pods that have still to accept the staged version, or to refuse a key that is not wanted any more."""
+    if scene.unwanted:
+        digests = scene.revoked | {version.digest for version in scene.ledger.versions if version.digest is not None}
+        return tuple(sorted(pod.name for pod in gate.lagging(scene.world, scene.clock, gate.refuses(scene.world, digests))))
     staged = scene.ledger.staged
     if staged is None or not scene.accepts(staged):
         return ()

@@ -29,7 +29,11 @@ from sluice_operator.world import World
 
 
 class Scene(Struct, frozen=True, kw_only=True):
-    """One key and all that its next steps depend on. `entries`: those of it that are published, by digest, when they are ours."""
+    """One key and all that its next steps depend on.
+
+    entries: those of it that are published, by digest, when they are ours
+    revoked: the digests of its tombstones
+    """
 
     world: World
     clock: Clock
@@ -37,6 +41,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     refusal: Refusal | None = None
     entries: dict[str, keys.KeyEntry]
+    revoked: frozenset[str] = frozenset()
 
     @property
     def dead(self) -> bool:
@@ -49,9 +54,14 @@ class Scene(Struct, frozen=True, kw_only=True):
         return entry is not None and entry.state == "active"
 
     @property
+    def unwanted(self) -> bool:
+        """No version of it should be accepted."""
+        return self.dead or self.ledger.key.spec.suspended
+
+    @property
     def resting(self) -> bool:
         """Nothing new is made or handed out; what is there is kept as it is."""
-        return self.dead or self.ledger.key.spec.suspended or self.refusal is not None
+        return self.unwanted or self.refusal is not None
 
 
 def repairs(scene: Scene) -> Iterator[RestoreVersion | AdoptVersion | RepairClient | RetireVersion]:

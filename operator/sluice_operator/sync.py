@@ -14,7 +14,7 @@ from sluice_operator.hearing import Hearing
 from sluice_operator.model import ApiKey
 from sluice_operator.observe import Observer
 from sluice_operator.queue import Key, Queue
-from sluice_operator.resources import SELECTORS, WATCHED
+from sluice_operator.resources import ESSENTIAL, SELECTORS, WATCHED
 
 EVERY_SECONDS = 300.0
 # After a watch began anew: others will have, too.
@@ -81,14 +81,16 @@ class Sync:
                 self._queue.add(Key(space, name))
 
     async def _all(self) -> bool:
-        """Whether all could be listed."""
-        try:
-            for space in self.namespaces:
-                for resource in WATCHED:
+        """Whether all could be listed that is needed to plan."""
+        whole = True
+        for space in self.namespaces:
+            for resource in WATCHED:
+                try:
                     listing = await self._api.list(resource, space, SELECTORS.get(resource, ""))
+                except ApiError as error:
+                    log.warning("not listed", namespace=space, verb=error.verb, resource=error.resource, told=error.told)
+                    whole = whole and resource not in ESSENTIAL
+                else:
                     self._cache.replace(resource, space, listing.items, listing.resource_version)
-                self._observer.forget(space)
-        except ApiError as error:
-            log.warning("not listed", verb=error.verb, resource=error.resource, told=error.told)
-            return False
-        return True
+            self._observer.forget(space)
+        return whole

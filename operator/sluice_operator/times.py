@@ -14,6 +14,8 @@ from msgspec import Struct
 DURATION = re.compile(r"(?:(?P<hours>[0-9]{1,6})h)?(?:(?P<minutes>[0-9]{1,6})m)?(?:(?P<seconds>[0-9]{1,6})s)?")
 STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 SECOND = timedelta(seconds=1)
+# Every moment that is read lies in here: whatever is added to it or taken from it is still a date. The CRD has the same bounds.
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class Duration(timedelta):
@@ -63,6 +65,11 @@ def show(length: timedelta) -> str:
     return "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if number) or "0s"
 
 
+def within(moment: datetime) -> datetime:
+    """An aware `moment` in UTC, not before FIRST and not after LAST. Near the ends of the calendar UTC may have no such date."""
+    return FIRST if moment <= FIRST else LAST if moment >= LAST else moment.astimezone(UTC)
+
+
 def whole_second(moment: datetime) -> datetime:
     """`moment` in UTC, rounded up: what ends later never ended early."""
     moment = moment.astimezone(UTC)
@@ -78,6 +85,6 @@ def read_stamp(text: str | None) -> datetime | None:
     if text is None or not STAMP.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text)
+        return within(datetime.fromisoformat(text))
     except ValueError:
         return None

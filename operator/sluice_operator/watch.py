@@ -14,7 +14,7 @@ import kopf
 from sluice_operator import connection, names
 from sluice_operator.cache import Cache
 from sluice_operator.hearing import Hearing
-from sluice_operator.resources import SELECTORS, WATCHED, Resource
+from sluice_operator.resources import SELECTORS, Resource
 from sluice_operator.settings import Settings
 
 # Waits between attempts of a watch; a missing right is told after so many seconds instead of after a minute.
@@ -85,7 +85,7 @@ def selector_of(resource: Resource) -> Any:
     return (resource.group, resource.version, resource.plural)
 
 
-def registry(settings: Settings, cache: Cache, hearing: Hearing) -> kopf.OperatorRegistry:
+def registry(settings: Settings, resources: Iterable[Resource], cache: Cache, hearing: Hearing) -> kopf.OperatorRegistry:
     """The handlers: one for each kind, and one that logs in."""
     made = kopf.OperatorRegistry()
 
@@ -94,7 +94,7 @@ def registry(settings: Settings, cache: Cache, hearing: Hearing) -> kopf.Operato
         info = connection.login(settings)
         return kopf.AiohttpSession(server=info.server, aiohttp_session=connection.session(info, hearing.response_class()))
 
-    for resource in WATCHED:
+    for resource in resources:
         kopf.on.event(*selector_of(resource), registry=made, id=resource.plural)(handler(resource, cache))
     return made
 
@@ -111,14 +111,21 @@ def handler(resource: Resource, cache: Cache) -> Callable[..., Any]:
     return seen
 
 
-async def run(settings: Settings, namespaces: Iterable[str], cache: Cache, hearing: Hearing, started: Callable[[], None]) -> None:
+async def run(
+    settings: Settings,
+    namespaces: Iterable[str],
+    resources: Iterable[Resource],
+    cache: Cache,
+    hearing: Hearing,
+    started: Callable[[], None],
+) -> None:
     """Watch `namespaces` until cancelled, or until a watch can not go on: then this raises or returns, and the process ends.
 
     `started` is called once kopf has taken the signals of the process for itself.
     """
     ours = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=registry(settings, cache, hearing),
+        registry=registry(settings, resources, cache, hearing),
         settings=options(),
         standalone=True,
         namespaces=list(namespaces),

@@ -39,6 +39,13 @@ def patch(keyset: KeySet, deployment: Mapping[str, Any]) -> Body | None:
     }
 
 
+def other_handlers(keyset: KeySet, deployment: Mapping[str, Any]) -> tuple[str, ...]:
+    """The probes with a handler beside which httpGet is refused, each as `readinessProbe.tcpSocket`."""
+    container = lints.verifier(lints.template(deployment), keyset.spec.probes.container) or {}
+    handlers = ((probe, handler) for probe in lints.PROBES for handler in ("exec", "grpc", "tcpSocket"))
+    return tuple(f"{probe}.{handler}" for probe, handler in handlers if handler in container.get(probe, {}))
+
+
 def wired(keyset: KeySet, container: str) -> dict[str, Any]:
     return {
         "name": container,

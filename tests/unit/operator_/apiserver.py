@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import kopf
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
 
 from sluice_operator.api import Api
 from sluice_operator.resources import Raw
@@ -33,8 +33,10 @@ class ApiServer:
         self.faults: dict[tuple[str, str], int] = {}
         self.calls: list[tuple[str, str]] = []
         self.patience: int | None = None
+        self.refused_names: set[str] = set()
         self.ahead = timedelta()
         self.kinds = ("apikeys", "keysets")
+        self.token = "first"
         self._numbers = itertools.count(1)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -45,6 +47,8 @@ class ApiServer:
         if fault == 0:
             assert request.transport is not None
             request.transport.close()
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return self.told(401, {"message": "Unauthorized"})
         if fault is not None:
             return self.told(fault or 500, {"message": "as was wished"})
         body = await request.json() if request.can_read_body else {}
@@ -74,6 +78,8 @@ class ApiServer:
 
     def post(self, request: web.Request, body: Raw) -> web.Response:
         path = f"{request.path}/{body['metadata']['name']}"
+        if body["metadata"]["name"] in self.refused_names:
+            return self.told(500, {"message": "a webhook failed"})
         if path in self.objects:
             return self.told(409, {"message": "already exists"})
         body["metadata"] |= {"namespace": path.split("/namespaces/")[1].split("/")[0], "uid": f"uid-{next(self._numbers)}"}
@@ -132,7 +138,11 @@ def run(work: Work) -> Any:
         application.router.add_route("*", "/{path:.*}", server.handle)
         async with TestServer(application) as running:
             url = str(running.make_url("/"))
-            api = Api(lambda: kopf.ConnectionInfo(server=url))
+
+            async def login() -> Configuration:
+                return Configuration(host=url.rstrip("/"), api_key={"BearerToken": f"Bearer {server.token}"})
+
+            api = Api(login)
             try:
                 return await work(server, api)
             finally:

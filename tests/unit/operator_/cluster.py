@@ -22,10 +22,12 @@ from sluice_operator.memory import Memory
 from sluice_operator.model import ApiKey, KeySet, Metadata, OwnerReference, parse
 from sluice_operator.plan import plan
 from sluice_operator.times import Clock
-from sluice_operator.world import Pod, Published, Report, Secret, Target, World
+from sluice_operator.world import Aside, Pod, Published, Report, Secret, Target, World, seal
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WORKERS = 2
+# The key of the seals, which only operators have.
+SEAL = b"s" * 32
 # Actions that ask and write nothing.
 QUESTIONS = (actions.ProbeWhoami, actions.AwaitConvergence)
 # What the planner may use a status or an event for: nothing.
@@ -115,6 +117,7 @@ class Cluster:
         self.keyset: KeySet | None = parse(KeySet, keyset())
         self.keys: dict[str, ApiKey] = {}
         self.specs: dict[str, dict[str, Any]] = {}
+        self.aside: dict[str, Aside] = {}
         self.secrets: dict[str, Stored] = {}
         self.pods: dict[str, PodState] = {}
         self.used: dict[str, datetime] = {}
@@ -255,6 +258,8 @@ class Cluster:
         return World(
             keyset=self.keyset,
             keys=tuple(self.keys.values()),
+            aside=dict(self.aside),
+            remembered=operator.memory.tombstones,
             secrets={name: seen(stored) for name, stored in self.secrets.items() if stored.type != names.KEYSET_TYPE},
             published=published,
             known=dict(operator.memory.known),
@@ -298,6 +303,7 @@ class Cluster:
 
     def do_PublishKeySet(self, operator: Operator, action: actions.PublishKeySet) -> None:  # noqa: N802
         document = keys.parse_document(action.document)
+        action = replace(action, marks=sealed(action.marks, document))
         data = {names.KEYSET_DATA: action.document}
         if action.precondition is None:
             self.create(action.secret, names.KEYSET_TYPE, data, action.marks)
@@ -353,6 +359,8 @@ class Cluster:
     def do_SetStatus(self, operator: Operator, action: actions.SetStatus) -> None:  # noqa: N802
         if action.kind == names.KEY_SET and self.keyset is not None:
             self.keyset = replace(self.keyset, status=action.status)
+        elif action.name in self.aside:
+            self.aside[action.name] = replace(self.aside[action.name], status=action.status)
         elif action.name in self.keys:
             self.keys[action.name] = replace(self.keys[action.name], status=action.status)
 
@@ -383,7 +391,18 @@ def seen_set(stored: Stored) -> Published:
         document = keys.parse_document(stored.data.get(names.KEYSET_DATA, b""))
     except keys.InvalidKeySet:
         document = None
-    return Published(metadata=stored.metadata, type=stored.type, document=document)
+    mark = stored.metadata.annotations.get(names.SEAL)
+    return Published(
+        metadata=stored.metadata,
+        type=stored.type,
+        document=document,
+        sealed=document is not None and mark == seal(SEAL, document),
+    )
+
+
+def sealed(marks: actions.Marks, document: keys.KeySetDocument) -> actions.Marks:
+    """As the engine writes the key set."""
+    return replace(marks, annotations={**marks.annotations, names.SEAL: seal(SEAL, document)})
 
 
 def seen_pod(pod: PodState, operator: Operator) -> Pod:

@@ -97,7 +97,7 @@ def test_the_columns_point_at_fields_that_there_are(kind: str) -> None:
 
 def test_kubectl_get_tells_whether_a_key_is_safe_until_when_and_what_is_next() -> None:
     columns = [column["name"] for column in version("ApiKey")["additionalPrinterColumns"] if not column.get("priority")]
-    assert columns == ["Ready", "State", "Version", "Expires", "Next", "Next-At", "Last-Used", "Age"]
+    assert columns == ["Ready", "State", "Version", "Expires", "Next", "Age"]
 
 
 def test_dates_that_may_be_ahead_are_shown_as_text() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -120,6 +121,17 @@ def test_kinds_are_those_of_our_group() -> None:
         assert await api.kinds() == {"ApiKey", "KeySet"}
         server.faults["GET", "/apis/sluice.dev/v1alpha1"] = 404
         assert await api.kinds() == set()
+
+    run(work)
+
+
+def test_a_token_that_was_replaced_fails_none_of_many_calls_at_once() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}})
+        for token in ("second", "third", "fourth"):
+            server.token = token
+            found = await asyncio.gather(*(api.get(SECRETS, SPACE, "one") for _ in range(300)), return_exceptions=True)
+            assert [each for each in found if isinstance(each, BaseException)] == []
 
     run(work)
 

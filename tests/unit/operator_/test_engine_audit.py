@@ -36,7 +36,9 @@ class Look:
         keyset = parse(KeySet, {"metadata": named("main"), "spec": spec})
         raw: Any = deployment()
         facts = DeploymentFacts(metadata({"metadata": named("web")}), raw)
-        found = await self._audit.findings(SPACE, keyset, facts)
+        if self._audit.is_old(SPACE, keyset, facts):
+            await self._audit.look(SPACE)
+        found = self._audit.findings(SPACE, keyset, facts)
         assert found is not None
         return [each.reason for each in found if "Budget" in each.reason or "Disruption" in each.reason]
 

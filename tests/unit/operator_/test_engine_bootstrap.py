@@ -8,10 +8,9 @@ import pytest
 import yaml
 from tests.unit.operator_.apiserver import ApiServer, run
 
-from sluice_operator import bootstrap
-from sluice_operator.api import Api, Forbidden
-from sluice_operator.bootstrap import BadDocument
-from sluice_operator.resources import CONFIG_MAPS, KEY_SETS, Raw
+from sluice_operator.api import Api, ApiError, Forbidden
+from sluice_operator.bootstrap import BadDocument, Bootstrap
+from sluice_operator.resources import CONFIG_MAPS, KEY_SETS, LEASES, Raw
 
 SPACE, NAME = "space", "first"
 
@@ -30,23 +29,25 @@ DATA = {
 
 async def prepared(api: Api, data: Raw) -> None:
     await api.create(CONFIG_MAPS, SPACE, {"metadata": {"name": NAME}, "data": data})
+    await api.create(LEASES, SPACE, {"metadata": {"name": "lease"}, "spec": {"holderIdentity": "me"}})
 
 
 def test_apikeys_come_first_and_their_keyset_last() -> None:
     async def work(server: ApiServer, api: Api) -> list[str]:
         await prepared(api, DATA)
         server.calls.clear()
-        await bootstrap.make(api, SPACE, NAME)
+        await Bootstrap(api, SPACE, NAME, "lease").make()
         return server.writes()
 
     base = "POST /apis/sluice.dev/v1alpha1/namespaces/space"
-    assert run(work) == [f"{base}/apikeys", f"{base}/keysets"]
+    lease = "PATCH /apis/coordination.k8s.io/v1/namespaces/space/leases/lease"
+    assert run(work) == [f"{base}/apikeys", f"{base}/keysets", lease]
 
 
 def test_objects_are_in_our_namespace_with_their_labels() -> None:
     async def work(server: ApiServer, api: Api) -> None:
         await prepared(api, DATA)
-        await bootstrap.make(api, SPACE, NAME)
+        await Bootstrap(api, SPACE, NAME, "lease").make()
         made = server.objects["/apis/sluice.dev/v1alpha1/namespaces/space/apikeys/admin"]
         assert (made["kind"], made["metadata"]["labels"]) == ("ApiKey", {"from": "chart"})
 
@@ -56,11 +57,45 @@ def test_objects_are_in_our_namespace_with_their_labels() -> None:
 def test_an_apikey_that_was_deleted_never_comes_back() -> None:
     async def work(server: ApiServer, api: Api) -> None:
         await prepared(api, DATA)
-        await bootstrap.make(api, SPACE, NAME)
+        await Bootstrap(api, SPACE, NAME, "lease").make()
         del server.objects["/apis/sluice.dev/v1alpha1/namespaces/space/apikeys/admin"]
         server.calls.clear()
-        await bootstrap.make(api, SPACE, NAME)
+        await Bootstrap(api, SPACE, NAME, "lease").make()
         assert server.writes() == []
+
+    run(work)
+
+
+def test_after_a_clean_up_nothing_comes_back_and_after_another_installation_all_does() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await prepared(api, DATA)
+        await Bootstrap(api, SPACE, NAME, "lease").make()
+        for path in [path for path in server.objects if "sluice.dev" in path]:
+            del server.objects[path]
+        server.calls.clear()
+        await Bootstrap(api, SPACE, NAME, "lease").make()
+        assert server.writes() == []
+        del server.objects[CONFIG_MAPS.path(SPACE, NAME)]
+        await api.create(CONFIG_MAPS, SPACE, {"metadata": {"name": NAME}, "data": DATA})
+        await Bootstrap(api, SPACE, NAME, "lease").make()
+        assert len((await api.list(KEY_SETS, SPACE)).items) == 1
+
+    run(work)
+
+
+def test_a_key_set_that_is_refused_holds_no_other_up() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        more = {
+            "a.yaml": document("KeySet", "first", environment="test"),
+            "b.yaml": document("ApiKey", "bad", keySetRef={"name": "first"}),
+        }
+        await prepared(api, {**DATA, **more, "c.yaml": document("ApiKey", "odd", keySetRef="main")})
+        server.refused_names = {"bad"}
+        made = Bootstrap(api, SPACE, NAME, "lease")
+        with pytest.raises(ApiError):
+            await made.make()
+        assert [each["metadata"]["name"] for each in (await api.list(KEY_SETS, SPACE)).items] == ["main"]
+        assert not made.done
 
     run(work)
 
@@ -70,16 +105,16 @@ def test_what_was_cut_short_is_gone_on_with() -> None:
         await prepared(api, DATA)
         server.faults["POST", "keysets"] = 403
         with pytest.raises(Forbidden):
-            await bootstrap.make(api, SPACE, NAME)
+            await Bootstrap(api, SPACE, NAME, "lease").make()
         server.faults.clear()
-        await bootstrap.make(api, SPACE, NAME)
+        await Bootstrap(api, SPACE, NAME, "lease").make()
         assert len((await api.list(KEY_SETS, SPACE)).items) == 1
 
     run(work)
 
 
 def test_a_missing_configmap_is_no_reason_to_go_on_asking() -> None:
-    run(lambda _server, api: asyncio.wait_for(bootstrap.keep_trying(api, SPACE, NAME), 5))
+    run(lambda _server, api: asyncio.wait_for(Bootstrap(api, SPACE, NAME, "lease").keep_trying(), 5))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +133,7 @@ def test_nothing_is_made_of_documents_that_are_none(text: str) -> None:
         await prepared(api, {**DATA, "z.yaml": text})
         server.calls.clear()
         with pytest.raises(BadDocument, match=r"z\.yaml"):
-            await bootstrap.make(api, SPACE, NAME)
+            await Bootstrap(api, SPACE, NAME, "lease").make()
         assert server.writes() == []
 
     run(work)

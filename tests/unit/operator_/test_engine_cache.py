@@ -134,11 +134,26 @@ def test_a_late_deletion_does_not_remove_the_one_that_came_after() -> None:
     assert cache.secret(SPACE, "alpha") is None
 
 
+def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
+    cache = Cache()
+    cache.put(SECRETS, raw_secret("alpha"))
+    cache.remove(SECRETS, SPACE, "alpha", "uid-alpha")
+    cache.put(SECRETS, raw_secret("alpha", 9), ours=True)
+    cache.replace(SECRETS, SPACE, [raw_secret("alpha", 9)], 9)
+    assert cache.secret(SPACE, "alpha") is None
+    again = raw_secret("alpha", 10)
+    again["metadata"]["uid"] = "uid-of-the-next"
+    cache.put(SECRETS, again)
+    assert cache.secret(SPACE, "alpha") is not None
+
+
 def test_an_apikey_that_breaks_the_rules_is_kept_as_such() -> None:
     cache = Cache()
     cache.put(API_KEYS, raw_key(scopes=["everything"]))
     [kept] = cache.api_keys(SPACE)
-    assert kept == Unreadable(kept.metadata, "main")
+    assert isinstance(kept, Unreadable)
+    assert (kept.keyset, kept.aside.revoked) == ("main", False)
+    assert kept.aside.about.endswith("wrong value at `$.spec.scopes[0]`")
     assert keysets_of(cache, SPACE, kept) == {"main"}
 
 

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from sluice_operator.api import Api
+from sluice_operator.bootstrap import Bootstrap
 from sluice_operator.cache import Cache
 from sluice_operator.health import Clocks, Health, application
 from sluice_operator.hearing import Hearing
@@ -27,7 +28,8 @@ class Parts:
         self.hearing = Hearing(self.monotonic)
         self.sync = Sync(self.api, Cache(), Queue(), None, self.hearing, ["space"])  # type: ignore[arg-type]
         self.lease = Lease(self.api, "space", "operator", "one", self.monotonic)
-        self.health = Health(self.api, self.hearing, self.sync, self.lease, self.monotonic)
+        self.bootstrap = Bootstrap(self.api, "space", "first", "operator")
+        self.health = Health(self.api, self.hearing, self.sync, self.lease, self.bootstrap, self.monotonic)
         self.health.clocks = Clocks(lambda: self.wall, self.monotonic)
 
     def monotonic(self) -> float:
@@ -51,9 +53,22 @@ def parts() -> Parts:
 
 def test_a_process_that_just_started_is_alive_and_not_ready(parts: Parts) -> None:
     assert parts.failed() == []
-    assert [check() for check in parts.health.ready.values()] == [False]
+    assert unready(parts) == ["kinds", "namespaces", "cache"]
+    parts.health.kinds = parts.health.namespaces = True
+    assert unready(parts) == ["cache"]
     parts.sync.done = True
-    assert [check() for check in parts.health.ready.values()] == [True]
+    assert unready(parts) == []
+
+
+def test_who_leads_is_ready_when_what_the_chart_asks_for_is_made(parts: Parts) -> None:
+    parts.health.kinds = parts.health.namespaces = parts.sync.done = parts.health.leading = True
+    assert unready(parts) == ["bootstrap"]
+    parts.bootstrap.done = True
+    assert unready(parts) == []
+
+
+def unready(parts: Parts) -> list[str]:
+    return [name for name, check in parts.health.ready.items() if not check()]
 
 
 def test_a_silent_watch_is_no_life(parts: Parts) -> None:
@@ -101,6 +116,7 @@ def test_the_checks_are_listed_for_who_asks_or_when_one_fails(parts: Parts) -> N
             assert (alive.status, await alive.text()) == (200, "ok\n")
             assert "[+]loop ok" in await (await client.get("/livez?verbose")).text()
             ready = await client.get("/readyz")
-            assert (ready.status, await ready.text()) == (503, "[-]cache failed\n")
+            assert ready.status == 503
+            assert "[-]cache failed\n" in await ready.text()
 
     asyncio.run(work())

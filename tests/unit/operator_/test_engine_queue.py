@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from sluice_operator.queue import LONGEST_DELAY, Key, Queue
+from sluice_operator.queue import LONGEST_DELAY, Errands, Key, Queue
 
 A, B = Key("space", "a"), Key("space", "b")
 
@@ -54,17 +54,45 @@ def test_nobody_else_works_on_the_same_one() -> None:
     run(work())
 
 
-def test_who_waits_is_told_when_its_keyset_is_due_again() -> None:
+def test_an_errand_runs_beside_the_workers_and_makes_its_keyset_due() -> None:
     async def work() -> None:
         queue = Queue()
-        queue.add(A)
-        await queue.take()
-        assert not await queue.changed(A, 0.02)
-        waiting = asyncio.create_task(queue.changed(A, 5))
+        errands, going, started = Errands(queue), asyncio.Event(), []
+
+        async def errand() -> float | None:
+            started.append(1)
+            await going.wait()
+            return 0.0
+
+        for _ in range(3):
+            errands.start(A, "ask", errand)
         await asyncio.sleep(0)
-        queue.add(B)
-        queue.add(A)
-        assert await waiting
+        assert (started, queue.is_due(A)) == ([1], False), "of one name one at a time"
+        going.set()
+        assert await asyncio.wait_for(queue.take(), 5) == A
+
+    run(work())
+
+
+def test_an_errand_that_found_nothing_new_or_failed_holds_nobody_up() -> None:
+    async def nothing() -> float | None:
+        return None
+
+    async def failing() -> float | None:
+        raise OSError("no route")
+
+    async def work() -> None:
+        queue = Queue()
+        errands = Errands(queue)
+        errands.start(A, "ask", nothing)
+        errands.start(B, "ask", failing)
+        await asyncio.sleep(0.01)
+        assert not queue.is_due(A)
+        assert not queue.is_due(B)
+        assert B in queue._due, "it is tried again later"
+        errands.start(A, "ask", nothing)
+        await asyncio.sleep(0)
+        errands.stop()
 
     run(work())
 

@@ -10,6 +10,7 @@ from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice_operator import reach
 from sluice_operator.api import Api, Unavailable
+from sluice_operator.resources import WATCHED
 
 SPACES = ("kept", "lost")
 LOST = ("GET", "/namespaces/lost/")
@@ -28,7 +29,7 @@ def test_all_that_can_be_read_are_taken() -> None:
     run(work)
 
 
-@pytest.mark.parametrize("resource", ["apikeys", "keysets", "secrets", "pods", "deployments"])
+@pytest.mark.parametrize("resource", ["apikeys", "keysets", "secrets"])
 def test_a_namespace_with_one_resource_that_is_refused_is_left_out_and_told(resource: str) -> None:
     async def work(server: ApiServer, api: Api) -> None:
         server.faults[("GET", f"/namespaces/lost/{resource}")] = 403
@@ -109,12 +110,19 @@ def test_a_glance_asks_for_one_object_of_those_that_are_watched() -> None:
         server.faults[LOST] = 503
         with pytest.raises(Unavailable):
             await reach.readable(api, SPACES)
-        assert [path.rpartition("/")[2] for _, path in server.calls[:5]] == [
-            "apikeys",
-            "keysets",
-            "secrets",
-            "pods",
-            "deployments",
-        ]
+        assert [path.rpartition("/")[2] for _, path in server.calls[:3]] == ["apikeys", "keysets", "secrets"]
+
+    run(work)
+
+
+@pytest.mark.parametrize("resource", ["pods", "deployments"])
+def test_what_a_plan_can_do_without_is_not_watched_and_keeps_no_namespace_out(resource: str) -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        server.faults[("GET", f"/namespaces/lost/{resource}")] = 403
+        assert await reach.wait(api, SPACES) == SPACES
+        watched = await reach.watchable(api, SPACES)
+        assert {each.plural for each in WATCHED} - {each.plural for each in watched} == {resource}
+        server.patience = len(server.calls) + 30
+        await asyncio.wait_for(reach.changed(api, SPACES, SPACES, watched), 10)
 
     run(work)

@@ -40,7 +40,7 @@ def test_kopf_writes_nothing_and_looks_at_no_other_namespace() -> None:
 
 
 def test_there_are_handlers_of_events_only() -> None:
-    registry = watch.registry(SETTINGS, Cache(), Hearing())
+    registry = watch.registry(SETTINGS, WATCHED, Cache(), Hearing())
     assert len(registry._watching.get_all_handlers()) == len(WATCHED)
     stateful = (registry._changing, registry._spawning, registry._indexing, registry._webhooks)
     assert [len(each.get_all_handlers()) for each in stateful] == [0, 0, 0, 0]
@@ -58,7 +58,7 @@ def test_a_watch_that_is_refused_is_told_within_ten_seconds() -> None:
 def test_kopf_is_used_by_the_watch_and_the_login_alone(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     used = any(isinstance(node, ast.Import) and any(each.name == "kopf" for each in node.names) for node in ast.walk(tree))
-    assert used is (path.stem in ("api", "connection", "watch"))
+    assert used is (path.stem in ("connection", "watch"))
 
 
 def test_each_piece_of_a_watch_is_heard_and_a_second_list_is_told() -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, Story, running
+from tools import operator_reference
 
 from sluice import keys
 from sluice_operator import actions, events, reasons
@@ -119,9 +120,10 @@ def test_every_reason_that_is_given_is_in_the_list_and_every_one_in_the_list_is_
     assert listed >= reasons.WARNINGS
 
 
-def test_every_reason_is_explained_in_the_documentation() -> None:
-    text = (ROOT / "docs/operator.md").read_text(encoding="utf-8")
-    assert [reason for reason in (*reasons.CONDITIONS, *reasons.EVENTS) if f"`{reason}`" not in text] == []
+def test_the_reference_in_the_documentation_is_that_of_the_kinds_and_reasons() -> None:
+    page = operator_reference.PAGE.read_text(encoding="utf-8")
+    assert operator_reference.renewed(page) == page, "run python -m tools.operator_reference"
+    assert [reason for reason in (*reasons.CONDITIONS, *reasons.EVENTS) if f"| `{reason}` |" not in page] == []
 
 
 def test_no_plaintext_reaches_a_plan() -> None:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from tests.unit.operator_.cluster import (
     QUESTIONS,
     REMARKS,
+    SEAL,
     START,
     WORKERS,
     Cluster,
@@ -35,6 +36,7 @@ from sluice import keys
 from sluice_operator import actions, names
 from sluice_operator.plan import plan
 from sluice_operator.times import Clock
+from sluice_operator.world import seal
 
 STEPS = int(os.environ.get("SOAK_STEPS", "4000"))
 # How long a hand-over may take that nothing holds up: rounds of one plan and one delivery.
@@ -481,7 +483,7 @@ class Exploration(RuleBasedStateMachine):
         """I2, I5: what is published is what the live ApiKeys ask for, even while no Pod answers."""
         stored = self.cluster.secrets[PUBLISHED]
         document = keys.parse_document(stored.data[names.KEYSET_DATA])
-        assert stored.metadata.annotations[names.REVISION] == document.revision
+        assert stored.metadata.annotations[names.SEAL] == seal(SEAL, document)
         live = {name for name, key in self.cluster.keys.items() if not key.spec.revoked}
         accepted = [entry for entry in document.entries if entry.state != "revoked"]
         assert {entry.key_id for entry in accepted} <= live, "I5: a key without an ApiKey"

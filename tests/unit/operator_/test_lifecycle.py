@@ -447,4 +447,3 @@ def test_what_is_published_is_known_by_its_revision() -> None:
     story = Story()
     [published] = [action for action in story.writes() if isinstance(action, actions.PublishKeySet)]
     assert keys.parse_document(published.document).revision == published.revision
-    assert published.marks.annotations == {names.REVISION: published.revision}

@@ -149,10 +149,62 @@ def test_a_deployment_that_lacks_everything_is_judged_all_the_same(whole: Object
     assert [each.reason for each in lints.lint(whole, [], SECRET)] == ["ContainerNotFound"]
 
 
-@pytest.mark.parametrize("pdb", [{}, {"spec": {}}, {"spec": {"selector": {}}}, {"spec": {"selector": {"matchLabels": {}}}}])
-def test_a_budget_that_says_nothing_covers_nobody_and_keeps_one(pdb: Object) -> None:
-    assert not lints.covers(pdb, deployment())
+@pytest.mark.parametrize(
+    ("pdb", "covers"),
+    [({}, False), ({"spec": {}}, False), ({"spec": {"selector": {}}}, True), ({"spec": {"selector": {"matchLabels": {}}}}, True)],
+)
+def test_a_budget_without_a_selector_covers_nobody_an_empty_one_all_and_either_keeps_one(pdb: Object, covers: bool) -> None:
+    assert lints.covers(pdb, deployment()) is covers
     assert lints.evictable(pdb, 3) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "operator", "values", "covers"),
+    [
+        ("app", "In", ["web", "other"], True),
+        ("app", "In", ["other"], False),
+        ("app", "NotIn", ["other"], True),
+        ("app", "NotIn", ["web"], False),
+        ("other", "NotIn", ["web"], True),
+        ("app", "Exists", None, True),
+        ("other", "Exists", None, False),
+        ("other", "DoesNotExist", None, True),
+        ("app", "DoesNotExist", None, False),
+        ("app", "Like", ["web"], False),
+    ],
+)
+def test_a_budget_that_selects_by_expressions_is_judged_by_them(key: str, operator: str, values: Any, covers: bool) -> None:
+    expression = {"key": key, "operator": operator} | ({"values": values} if values else {})
+    assert lints.covers({"spec": {"selector": {"matchExpressions": [expression]}}}, deployment()) is covers
+
+
+def test_one_path_on_two_ports_is_no_finding() -> None:
+    other = probe("/readiness", periodSeconds=10, failureThreshold=6)
+    other["httpGet"]["port"] = 9999
+    assert found(deployment(container(livenessProbe=other))) == []
+
+
+def test_a_named_port_and_its_number_are_one_port() -> None:
+    ports = [{"name": "admin", "containerPort": 8081}]
+    named, plain = probe("/readiness", periodSeconds=10, failureThreshold=6), probe("/readiness")
+    named["httpGet"]["port"], plain["httpGet"]["port"] = "admin", 8081
+    assert found(deployment(container(livenessProbe=named, readinessProbe=plain, ports=ports))) == [("SamePath", "livenessProbe")]
+
+
+def test_an_open_port_is_no_readiness() -> None:
+    tcp = {"tcpSocket": {"port": 8081}}
+    assert ("TcpReadiness", "readinessProbe") in found(deployment(container(readinessProbe=tcp)))
+
+
+@pytest.mark.parametrize("value", ["\N{SUPERSCRIPT TWO}", "9" * 5000, "", "-1", "1e3"])
+def test_a_drain_that_is_no_number_is_none(value: str) -> None:
+    assert "GraceTooShort" not in reasons(deployment(container(env=[{"name": "DRAIN_SECONDS", "value": value}])))
+
+
+def test_a_finding_is_muted_by_an_annotation_with_a_reason() -> None:
+    notes = {f"{lints.MUTE}NoDisruptionBudget": " one node only ", f"{lints.MUTE}SamePath": "  ", f"{lints.MUTE}Nonsense": "x"}
+    assert lints.muted({"metadata": {"annotations": notes}}) == {"NoDisruptionBudget": "one node only"}
+    assert lints.muted({}) == {}
 
 
 def test_one_budget_that_holds_is_enough() -> None:

@@ -39,9 +39,8 @@ def test_versions_that_left_the_key_set_are_forgotten() -> None:
 def published(revision: str, minute: int = 0, by: str | None = None) -> Published:
     """`by`: the revision that the operator noted, if it was another."""
     document = keys.KeySetDocument(revision=revision, generated_at=NOW + timedelta(minutes=minute), entries=())
-    annotations = {names.REVISION: by or revision}
-    metadata = Metadata(name="main-published", creation_timestamp=NOW, annotations=annotations)
-    return Published(metadata=metadata, type=names.KEYSET_TYPE, document=document)
+    metadata = Metadata(name="main-published", creation_timestamp=NOW)
+    return Published(metadata=metadata, type=names.KEYSET_TYPE, document=document, sealed=by in (None, revision))
 
 
 def possible(memory: Memory) -> set[str | None] | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.operator_.cluster import START, foreign
+from tests.unit.operator_.cluster import SEAL, START, foreign
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, PUBLISHED, SECOND, Story, running
 
 from sluice import keys
 from sluice_operator import actions, entries, names
 from sluice_operator.model import Metadata
-from sluice_operator.world import Published
+from sluice_operator.world import Aside, Published, seal
 
 DIGEST, OTHER = keys.digest("theirs"), keys.digest("others")
 
@@ -26,7 +28,8 @@ def test_a_revoked_key_is_unpublished_first_of_all_and_waits_for_nobody() -> Non
     story.stall()
     assert story.entries()["alpha", 1].state == "revoked"
     assert sorted(story.secrets) == [PUBLISHED]
-    assert story.condition("Ready") == ("False", "Revoked")
+    assert story.condition("Ready") == ("False", "Converging"), "Pods may still accept it"
+    assert story.condition("Active") == ("False", "Revoked")
 
 
 def test_a_revocation_comes_first_in_its_plan() -> None:
@@ -140,7 +143,11 @@ def test_the_latest_tombstones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_tombstone_without_a_date_gets_one() -> None:
     story = running()
     bare = keys.KeyEntry(digest=DIGEST, key_id="gone", owner="x", scopes=frozenset({"read"}), state="revoked")
-    story.edit(PUBLISHED, **{names.KEYSET_DATA: keys.publish([bare], START)})
+    document = keys.publish([bare], START)
+    story.edit(PUBLISHED, **{names.KEYSET_DATA: document})
+    stored = story.secrets[PUBLISHED]
+    notes = {names.SEAL: seal(SEAL, keys.parse_document(document))}
+    story.put(PUBLISHED, replace(stored, metadata=replace(stored.metadata, annotations=notes)))
     story.run()
     assert story.entries()["gone", 1].not_after == story.now
 
@@ -152,7 +159,7 @@ def test_a_suspended_key_keeps_its_value_and_comes_back_with_it() -> None:
     story.now += 30 * DAY
     story.run()
     assert story.refusal(old) == "suspended"
-    assert story.condition("Ready") == ("False", "Suspended")
+    assert story.condition("Ready") == ("True", "Suspended")
     assert story.digest("alpha") == old
     assert "nextAction" not in story.keys["alpha"].status
     story.apply("alpha", suspended=False)
@@ -192,7 +199,7 @@ def test_an_expired_key_is_refused_by_the_service_and_told_by_the_operator() -> 
     assert story.refusal(old) == "expired", "with no operator"
     assert {type(action) for action in story.plan().actions} == {actions.SetStatus, actions.EmitEvent}
     story.run()
-    assert story.condition("Ready") == ("False", "Expired")
+    assert story.condition("Ready") == ("True", "Expired")
     story.now += 30 * DAY
     assert story.writes() == []
 
@@ -213,7 +220,7 @@ def test_a_key_that_expired_before_it_was_made_is_not_made() -> None:
     story.apply("alpha", expiresAt=(START - DAY).isoformat())
     story.run()
     assert list(story.secrets) == [PUBLISHED]
-    assert story.condition("Ready") == ("False", "Expired")
+    assert story.condition("Ready") == ("True", "Expired")
 
 
 def test_what_is_lost_of_an_expired_key_is_not_made_again() -> None:
@@ -474,21 +481,37 @@ def test_a_published_secret_of_another_type_is_left_alone_and_told() -> None:
 
 def test_a_key_set_of_another_type_is_no_key_set() -> None:
     document = keys.parse_document(keys.publish([], START))
-    metadata = Metadata(name=PUBLISHED, creation_timestamp=START, annotations={names.REVISION: document.revision})
-    assert Published(metadata=metadata, type=names.KEYSET_TYPE, document=document).authentic
-    assert not Published(metadata=metadata, type="Opaque", document=document).authentic
+    metadata = Metadata(name=PUBLISHED, creation_timestamp=START)
+    assert Published(metadata=metadata, type=names.KEYSET_TYPE, document=document, sealed=True).authentic
+    assert not Published(metadata=metadata, type="Opaque", document=document, sealed=True).authentic
 
 
 def test_what_is_published_of_an_unreadable_api_key_stays() -> None:
     story = running()
     entry = story.entries()["alpha", 1]
-    del story.keys["alpha"]
-    look = story.look
-    story.look = lambda operator: replace(look(operator), unreadable=frozenset({"alpha"}))  # type: ignore[method-assign]
+    aside = unreadable(story)
     story.apply("beta")
     story.run()
     assert story.entries()["alpha", 1] == entry
-    assert story.condition("Degraded", "main") == ("True", "InvalidApiKey")
+    assert story.condition("Degraded", "main") == ("True", "KeysSetAside")
+    told = {each["type"]: (each["status"], each["reason"]) for each in aside().status["conditions"]}
+    assert (told["Ready"], told["Degraded"]) == (("False", "InvalidApiKey"), ("True", "InvalidApiKey"))
+
+
+def unreadable(story: Story, **spec: Any) -> Callable[[], Aside]:
+    """From now on ApiKey alpha breaks a rule of its kind; what is known of it."""
+    metadata = story.keys.pop("alpha").metadata
+    story.aside["alpha"] = Aside(metadata=metadata, reason="InvalidApiKey", **spec)
+    return lambda: story.aside["alpha"]
+
+
+@pytest.mark.parametrize(("field", "state"), [("revoked", "revoked"), ("suspended", "suspended")])
+def test_an_unreadable_api_key_is_revoked_and_suspended_all_the_same(field: str, state: str) -> None:
+    story = running()
+    old = story.digest("alpha")
+    unreadable(story, **{field: True})
+    story.run()
+    assert story.refusal(old) == state
 
 
 def test_two_keys_that_bring_one_digest_do_not_break_the_key_set() -> None:

@@ -14,6 +14,7 @@ from sluice_operator import keyset_status as keyset_statuses
 from sluice_operator import status as statuses
 from sluice_operator.lints import Finding
 from sluice_operator.times import at
+from sluice_operator.world import Obstacle
 
 
 def keyset_status(story: Story) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def test_a_key_that_is_fine_says_so() -> None:
     assert "expiresAt" not in status
     assert {each["type"]: each["status"] for each in status["conditions"]} == {
         "Ready": "True",
+        "Active": "True",
         "Published": "True",
         "Rotating": "False",
         "PreviousInUse": "False",
@@ -237,13 +239,82 @@ def test_probes_that_nobody_looked_at_are_unknown() -> None:
     assert running().condition("ProbesWired", "main") == ("Unknown", "NotAudited")
 
 
-def test_findings_are_told_each_once() -> None:
+def test_findings_are_told_with_place_and_reason() -> None:
     story = running()
     story.look_findings((Finding("ProbeMissing", "a"), Finding("ProbeMissing", "b"), Finding("SubPathMount", "c")))
     story.run()
     assert story.condition("ProbesWired", "main") == ("False", "Findings")
     [message] = [each["message"] for each in keyset_status(story)["conditions"] if each["type"] == "ProbesWired"]
-    assert message.endswith("ProbeMissing, SubPathMount")
+    assert message.startswith("the probes need work: a: a Pod without it gets requests too early")
+    assert "c: a subPath mount never sees a new key set" in message
+
+
+def test_findings_that_are_muted_are_told_with_their_reason() -> None:
+    story = running()
+    look_with(story, findings=(), muted={"NoDisruptionBudget": "one node"}, pods=())
+    story.run()
+    assert story.condition("ProbesWired", "main") == ("False", "NotProven")
+    story = running()
+    story.look_findings(())
+    look_with(story, muted={"NoDisruptionBudget": "one node"})
+    story.run()
+    assert story.condition("ProbesWired", "main") == ("True", "ProvenButMuted")
+    [message] = [each["message"] for each in keyset_status(story)["conditions"] if each["type"] == "ProbesWired"]
+    assert message.endswith("NoDisruptionBudget (one node)")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"notBefore": (START + DAY).isoformat()}, "Pending"),
+        ({"suspended": True}, "Suspended"),
+        ({"revoked": True}, "Revoked"),
+        ({"expiresAt": START.isoformat()}, "Expired"),
+    ],
+)
+def test_ready_means_that_the_spec_is_reached_and_active_that_the_key_is_accepted(spec: dict[str, Any], reason: str) -> None:
+    story = running()
+    assert (story.condition("Ready"), story.condition("Active")) == (("True", "Active"), ("True", "Active"))
+    story.apply("alpha", **spec)
+    story.run()
+    assert (story.condition("Ready"), story.condition("Active")) == (("True", reason), ("False", reason))
+    story.apply("beta", **spec)
+    story.run()
+    assert (story.condition("Ready", "beta"), story.condition("Active", "beta")) == (("True", reason), ("False", reason))
+
+
+@pytest.mark.parametrize("spec", [{"suspended": True}, {"revoked": True}])
+def test_what_should_be_refused_is_ready_when_every_pod_refuses_it(spec: dict[str, Any]) -> None:
+    story = running(2)
+    story.pod.held = True
+    story.apply("alpha", **spec)
+    for _ in range(5):
+        story.catch_up()
+        story.round()
+    assert (story.condition("Ready"), story.condition("Active")) == (
+        ("False", "Converging"),
+        ("False", spec.popitem()[0].capitalize()),
+    )
+    story.pod.held = False
+    story.run()
+    assert story.condition("Ready")[0] == "True"
+
+
+def test_a_key_whose_date_has_come_is_active() -> None:
+    story = running(notBefore=(START + DAY).isoformat())
+    assert story.condition("Active") == ("False", "Pending")
+    assert story.plan().next_deadline == START + DAY
+    story.now = START + DAY
+    story.run()
+    assert (story.condition("Ready"), story.condition("Active")) == (("True", "Active"), ("True", "Active"))
+
+
+def test_under_drop_after_nothing_rotates_by_the_clock() -> None:
+    story = running(delivery={"mode": "DropAfter", "dropAfter": "1h"}, rotation={"period": "100h"})
+    story.now += 30 * DAY
+    story.run()
+    assert story.keys["alpha"].status["version"] == 1
+    assert story.condition("Active") == ("True", "Active")
 
 
 def test_probes_are_proven_only_by_a_200_of_every_pod() -> None:
@@ -271,7 +342,7 @@ def look_with(story: Story, **fields: Any) -> None:
 
 def test_why_a_target_was_not_wired_is_told() -> None:
     story = running()
-    look_with(story, enforcement="FieldConflict", findings=())
+    look_with(story, enforcement=Obstacle("FieldConflict"), findings=())
     story.run()
     assert story.condition("ProbesWired", "main") == ("False", "FieldConflict")
 

@@ -26,15 +26,19 @@ Exactly the verbs that the operator uses. RBAC can not tell Secrets by their typ
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [list]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [sluice-operator-claim]
+  verbs: [get, patch]
 {{- end }}
 
 {{/*
 What it needs in its own namespace only: the Lease, and what it makes once.
 */}}
 {{- define "sluice.operatorRulesAtHome" -}}
-- apiGroups: [coordination.k8s.io]
-  resources: [leases]
-  verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "sluice.operatorName" . }}]
