@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sluice import env, errors
+from sluice import env, errors, origins
 from sluice.env import LOG_LEVELS, Parser, one_of, read_all, setting, switch, whole
 
 CORES = os.cpu_count() or 1
@@ -110,7 +110,13 @@ class Settings:
         "of `/` and `/log`: POST without a key, all in one rate-limit bucket",
         shown="none",
     )
-    allowed_origins: tuple[str, ...] = setting("ALLOWED_ORIGINS", words, (), "CORS origins, comma-separated", shown="none")
+    allowed_origins: tuple[str, ...] = setting(
+        "ALLOWED_ORIGINS",
+        lambda text: tuple(map(origins.parse, words(text))),
+        (),
+        "origins of web pages that may call the service (CORS): `https://app.example.com`, `https://*.example.com`",
+        shown="none",
+    )
     workers: int = setting("WORKERS", whole(1, 64), max(2, min(CORES, 8)), "gunicorn workers", shown="one a core, 2 to 8")
     threads: int = setting("THREADS", whole(2, 256), 16, "threads of one worker")
     max_requests: int = setting(

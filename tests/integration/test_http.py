@@ -13,8 +13,9 @@ import httpx
 import pytest
 import zstandard
 from tests.integration.checks import Mine, data_of, problem_of
+from tests.integration.postgres import Database
 from tests.integration.raw import Raw
-from tests.integration.service import Service
+from tests.integration.service import Service, running
 
 pytest_plugins = ["tests.integration.services"]
 
@@ -240,3 +241,39 @@ def test_a_body_that_is_cut_off_is_refused_and_stores_nothing(service: Service, 
         raw.sock.shutdown(1)
         problem_of(raw.answer(), 400, "invalid_body", "incomplete_body")
     assert mine.names() == []
+
+
+def test_pages_of_other_origins_are_let_in_as_they_are_listed(shared_database: Database) -> None:
+    origins = "https://app.example.com, https://*.shop.example"
+    with running(shared_database.url, ALLOWED_ORIGINS=origins, WORKERS="1") as service, service.client() as client:
+
+        def answer(origin: str, method: str = "GET", **headers: str) -> httpx.Response:
+            return client.request(method, "/api/v1/whoami", headers={"Origin": origin, **headers})
+
+        for origin in ("https://app.example.com", "https://a.shop.example", "https://a.b.shop.example"):
+            let_in = answer(origin)
+            assert let_in.headers["Access-Control-Allow-Origin"] == origin
+            assert "Access-Control-Allow-Credentials" not in let_in.headers
+            exposed = {name.strip().lower() for name in let_in.headers["Access-Control-Expose-Headers"].split(",")}
+            assert {"x-request-id", "ratelimit", "retry-after", "idempotent-replayed"} <= exposed
+            asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key, content-type"}
+            before = answer(origin, "OPTIONS", **asked)
+            assert before.headers["Access-Control-Allow-Origin"] == origin
+            assert "x-api-key" in before.headers["Access-Control-Allow-Headers"].lower()
+        for origin in (
+            "https://shop.example",
+            "https://xshop.example",
+            "https://a.shop.example.evil.net",
+            "https://appXexample.com",
+        ):
+            assert "Access-Control-Allow-Origin" not in answer(origin).headers
+        # A page may read why it was refused, too.
+        refused = client.get("/api/v1/whoami", headers={"Origin": "https://app.example.com", "Authorization": "Bearer x"})
+        assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, "https://app.example.com")
+
+
+def test_every_origin_may_be_let_in(shared_database: Database) -> None:
+    with running(shared_database.url, ALLOWED_ORIGINS="*", WORKERS="1") as service, service.client() as client:
+        answer = client.get("/api/v1/whoami", headers={"Origin": "null"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers

@@ -11,8 +11,9 @@ from flask_cors import CORS
 from prometheus_client import CollectorRegistry
 from prometheus_flask_exporter import PrometheusMetrics
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
 
-from sluice import errors, logs, stores
+from sluice import errors, logs, origins, stores
 from sluice.http import ingest, openapi, probes, problems, read  # noqa: F401 - each declares its routes
 from sluice.http.context import CONTEXT, METHODS, Middleware, RequestContext
 from sluice.http.responses import Response
@@ -21,6 +22,26 @@ from sluice.http.services import ReadyState, Services, assemble
 from sluice.metrics import Metrics
 from sluice.settings import Settings
 from sluice.stores import Store
+
+# What a page may read of a response beside what every page may.
+EXPOSED = (
+    "X-Request-ID",
+    "traceparent",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Idempotent-Replayed",
+    "WWW-Authenticate",
+    "Accept-Post",
+    "Allow",
+)
+
+
+class AnyText(BaseConverter):
+    """Slashes, line ends and all: an event id may be any text, and no other path is near it."""
+
+    regex = r"[\s\S]+"
+    part_isolating = False
 
 
 class Service(Flask):
@@ -47,17 +68,21 @@ def create_app(
     """
     logs.configure(settings.log_level)
     app = Service("sluice", static_folder=None)
+    # A redirect to another path would be one to another event's.
+    app.url_map.merge_slashes = False
+    app.url_map.converters["path"] = AnyText
     registry = CollectorRegistry()
     PrometheusMetrics(app, registry=registry, path=None, group_by=route)
     app.parts = assemble(settings, store or stores.open(settings), Metrics(registry), shared, stopping)
     for operation in OPERATIONS:
-        # A path variable of ours may hold slashes.
         rule = operation.path.replace("{", "<path:").replace("}", ">")
         app.add_url_rule(rule, f"{operation.method} {rule}", view(app.parts, operation), methods=[operation.method])
     app.before_request(hide_from_metrics)
     app.register_error_handler(Exception, refused)
     if settings.allowed_origins:
-        CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, max_age=43_200)
+        # Keys are in headers that a page sets itself, so no credentials of the browser are let in.
+        allowed = [origins.pattern(origin) for origin in settings.allowed_origins]
+        CORS(app, origins=allowed, expose_headers=EXPOSED, max_age=43_200, send_wildcard=True)
     app.wsgi_app = Middleware(app.wsgi_app, log_all=settings.log_level == "debug")  # type: ignore[method-assign]
     return app
 
