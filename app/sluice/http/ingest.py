@@ -124,7 +124,7 @@ def ingest(parts: Services, context: RequestContext, format: Format, respond: Re
     with parts.memory.reservation() as reservation:
         body = bodies.whole(context, parts.settings, reservation)
         try:
-            items = format.parse(body, parts.settings.max_batch_size)
+            items = format.parse(body, parts.settings.max_batch_size, parts.settings.max_event_bytes)
         except errors.BadRequest:
             if format.single:
                 parts.metrics.count(format.label, received=1, invalid=1)

@@ -12,20 +12,20 @@ from sluice.parsing.batches import Item
 
 
 class Format(msgspec.Struct, frozen=True):
-    """`label`: in metrics. `parse`: a body and how many items it may hold, to items; raises BadRequest.
+    """`label`: in metrics. `parse`: a body, how many items it may hold, and the bytes of one, to items; raises BadRequest.
 
     `single`: the body is one event, so that one that cannot be parsed counts as one invalid event.
     `json_only`: a Content-Type that says something else is refused; else it is not looked at.
     """
 
     label: Label
-    parse: Callable[[bytes, int], Sequence[Item]]
+    parse: Callable[[bytes, int, int], Sequence[Item]]
     single: bool = True
     json_only: bool = True
 
 
-EVENT = Format("event", lambda body, _: [batches.one(body)])
-BATCH = Format("batch", batches.many, single=False)
+EVENT = Format("event", lambda body, *_: [batches.one(body)])
+BATCH = Format("batch", lambda body, max_items, _: batches.many(body, max_items), single=False)
 # Nobody ever set the Content-Type of these right.
-ERROR_REPORT = Format("error_report", lambda body, _: [legacy.error_report(body)], json_only=False)
-LOG = Format("log", lambda body, _: [legacy.log_object(body)], json_only=False)
+ERROR_REPORT = Format("error_report", lambda body, _, max_bytes: [legacy.error_report(body, max_bytes)], json_only=False)
+LOG = Format("log", lambda body, *_: [legacy.log_object(body)], json_only=False)

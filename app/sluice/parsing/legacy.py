@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from sluice import events
-from sluice.events import Event, Name
+from sluice.errors import InvalidEvent
+from sluice.events import Event
 from sluice.parsing import batches
+
+MAX_NAME = 255
+Filled = Annotated[str, Meta(min_length=1)]
 
 
 class ErrorReport(msgspec.Struct):
-    """Seed 000's error report; fields beside these are not read."""
+    """Seed 000's error report; fields beside these are not read, and null is absent. service and endpoint are needed."""
 
-    service: Name
-    endpoint: Name
-    error: str = ""
-    traceback: str = ""
+    service: Filled | None = None
+    endpoint: Filled | None = None
+    error: str | None = None
+    traceback: str | None = None
 
 
 decode_report = msgspec.json.Decoder(ErrorReport).decode
 decode_document = msgspec.json.Decoder(dict[str, Any], float_hook=events.number).decode
 
 
-def error_report(body: bytes) -> Event:
-    """An error event: `source` is the service, `event_name` the endpoint, everything stays in `properties`."""
+def error_report(body: bytes, max_event_bytes: int) -> Event:
+    """An error event: `source` is the service, `event_name` the endpoint, everything stays in `properties`.
+
+    The report is worth more than its form: what is too long for its field, or for an event, is cut and named in
+    `properties.truncated`.
+    """
     try:
         report = decode_report(body)
     except batches.NOT_JSON as error:
         raise batches.refused(body, events.explain(error)) from error
-    return Event(event_type="error", event_name=report.endpoint, source=report.service, properties=msgspec.structs.asdict(report))
+    for name in ("service", "endpoint"):
+        if getattr(report, name) is None:
+            missing = InvalidEvent("this field is required", pointer=f"/{name}", reason="missing_field")
+            raise batches.refused(body, missing)
+    texts: dict[str, str] = {name: value or "" for name, value in msgspec.structs.asdict(report).items()}
+    cut = {name for name in ("service", "endpoint") if len(texts[name]) > MAX_NAME}
+    event = Event(event_type="error", event_name=texts["endpoint"][:MAX_NAME], source=texts["service"][:MAX_NAME])
+    for name in ("traceback", "error", "endpoint", "service"):
+        while True:
+            event.properties = {**texts, "truncated": sorted(cut)} if cut else texts
+            if len(msgspec.json.encode(event)) <= max_event_bytes or len(texts[name]) < 64:
+                break
+            # Of a traceback the end says what happened, and the beginning where.
+            kept = len(texts[name]) // 4
+            texts = {**texts, name: f"{texts[name][:kept]}\n[...]\n{texts[name][-kept:]}"}
+            cut.add(name)
+    return event
 
 
 def log_object(body: bytes) -> Event:
