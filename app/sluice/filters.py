@@ -39,6 +39,8 @@ MAX_PAGE_SIZE = 1_000
 # Rows that OFFSET may skip: it reads and throws away every one of them. Beyond it a cursor costs nothing more.
 MAX_OFFSET = 100_000
 MAX_PATH = 16
+# One name of a path: `.name`, in which a backslash stands before a dot, a bracket or itself, or `["name"]` as JSON writes it.
+STEP = re.compile(r'\.((?:[^.\\\[]|\[(?!")|\\[.\\\[])+)|\[("(?:[^"\\]|\\.)*")\]')
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -51,7 +53,7 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Conditions (all must hold), order and page of one read."""
+    """Conditions (all must hold), order and page of one read. `counted`: whether the total is asked for."""
 
     matches: tuple[Match, ...] = ()
     sort_by: str = "created_at"
@@ -59,6 +61,7 @@ class Filter(msgspec.Struct, frozen=True):
     page: int = 1
     page_size: int = 50
     cursor: str | None = None
+    counted: bool = True
 
     @property
     def offset(self) -> int:
@@ -80,11 +83,8 @@ def refusal(problems: Sequence[BadParameter]) -> errors.BadRequest:
     return errors.BadRequest(f"{first.parameter} {first.detail}", error=first.error, reason="query", errors=details)
 
 
-def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True, matched: bool = True) -> Filter:
-    """Query parameters to a Filter; raises BadRequest with every problem.
-
-    `paged` False: no page, cursor or sort (the export). `matched` False: no conditions (the newest events).
-    """
+def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True) -> Filter:
+    """Query parameters to a Filter; raises BadRequest with every problem. `paged` False: no page, cursor or sort (the export)."""
     problems: list[BadParameter] = []
     matches: list[Match] = []
     paging: dict[str, str] = {}
@@ -94,12 +94,30 @@ def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True, matched:
                 problems.append(BadParameter(name, "is given twice"))
             paging[name] = value
             continue
-        found = match(name, value) if matched else unknown(name)
+        found = match(name, value)
         (problems if isinstance(found, BadParameter) else matches).append(found)  # type: ignore[arg-type]
     fields = page_fields(paging, problems)
     if problems:
         raise refusal(problems)
     return Filter(matches=tuple(matches), **fields)
+
+
+def newest(parameters: Iterable[tuple[str, str]]) -> Filter:
+    """The newest events, as many as `limit` says; raises BadRequest."""
+    given = list(parameters)
+    problems = [unknown(name) for name, _ in given if name != "limit"]
+    limits = [value for name, value in given if name == "limit"]
+    size = 50
+    if len(limits) > 1:
+        problems.append(BadParameter("limit", "is given twice"))
+    elif limits:
+        try:
+            size = bounded(limits[0], MAX_PAGE_SIZE)
+        except ValueError as error:
+            problems.append(BadParameter("limit", str(error)))
+    if problems:
+        raise refusal(problems)
+    return Filter(page_size=size, counted=False)
 
 
 def match(name: str, value: str) -> Match | BadParameter:
@@ -138,14 +156,35 @@ def number_match(name: str, value: str) -> Match | BadParameter:
 
 
 def path_match(name: str, value: str) -> Match | BadParameter:
-    """`properties.tags.provider=x`: the text at that path."""
-    column, _, path = name.partition(".")
-    steps = tuple(path.split("."))
-    if column not in DOCUMENTS or not path:
+    """`properties.tags.provider=x`: the text at that path. `properties["http.status_code"]`: a name with dots in it."""
+    column = re.split(r"[.\[]", name, maxsplit=1)[0]
+    if column not in DOCUMENTS or name in (column, f"{column}."):
         return unknown(name)
-    if len(steps) > MAX_PATH or not all(steps):
-        return BadParameter(name[:64], f"must be a path of 1 to {MAX_PATH} names joined by dots")
-    return Match(column, "=", value, steps)
+    try:
+        return Match(column, "=", value, path(name.removeprefix(column)))
+    except ValueError as error:
+        return BadParameter(name[:64], str(error))
+
+
+def path(text: str) -> tuple[str, ...]:
+    """The names of a path such as `.tags.provider` or `["http.status_code"]`; raises ValueError for what no event can have."""
+    steps: list[str] = []
+    at = 0
+    while at < len(text):
+        step = STEP.match(text, at)
+        if step is None:
+            raise ValueError(
+                'is no path: names are joined by dots, and one with dots in it is written properties["http.status_code"] or'
+                r" properties.http\.status_code"
+            )
+        try:
+            steps.append(re.sub(r"\\(.)", r"\1", step[1]) if step[1] else msgspec.json.decode(step[2], type=str))
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            raise ValueError("holds a name in quotes that is no JSON string") from error
+        at = step.end()
+    if len(steps) > MAX_PATH or any("\0" in step for step in steps):
+        raise ValueError(f"must have 1 to {MAX_PATH} names, without U+0000")
+    return tuple(steps)
 
 
 def unknown(name: str) -> BadParameter:

@@ -150,3 +150,13 @@ def test_an_answer_survives_a_restart_of_the_service(database: Database) -> None
     assert (answers[1].status_code, answers[1].content) == (201, answers[0].content)
     assert answers[1].headers["Idempotent-Replayed"] == "true"
     assert stored(mine) == 1
+
+
+@pytest.mark.parametrize("path", [INGEST, BATCH])
+def test_a_duplicate_sent_with_a_key_says_that_it_was_stored_before(client: httpx.Client, mine: Mine, path: str) -> None:
+    event = mine.event()
+    data_of(client.post(INGEST, json=event), 201)
+    body = event if path == INGEST else [event]
+    again = [client.post(path, json=body, headers={"Idempotency-Key": mine.id()}) for _ in range(2)]
+    assert [answer.headers.get("Idempotent-Replayed") for answer in again] == ["true" if path == INGEST else None, "true"]
+    assert again[0].content == again[1].content

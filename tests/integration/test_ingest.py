@@ -171,8 +171,10 @@ def test_another_type_is_refused_with_those_that_are_taken(
     client: httpx.Client, mine: Mine, path: str, accepted: str, kind: str
 ) -> None:
     answer = client.post(path, content=json.dumps(mine.event()), headers={"Content-Type": kind})
-    problem_of(answer, 415, "unsupported_media_type")
+    problem = problem_of(answer, 415, "unsupported_media_type")
     assert answer.headers["Accept-Post"] == accepted
+    assert problem["detail"].startswith(f"the body is sent as {kind.partition(';')[0]}, and {accepted} can be taken")
+    assert ("add the header 'Content-Type: application/json'" in problem["detail"]) == ("form-urlencoded" in kind)
     assert mine.names() == []
 
 

@@ -193,6 +193,23 @@ def test_an_unknown_parameter_is_refused_everywhere(client: httpx.Client, path: 
     problem_of(client.get(f"{path}?colour=red"), 400, "unknown_parameter", "query")
 
 
+def test_a_name_with_dots_is_found_in_quotes_or_with_a_backslash(client: httpx.Client, mine: Mine) -> None:
+    """As OpenTelemetry's attributes have them."""
+    attributes = {"http.status_code": 500, "resource": {"service.name": "shop"}}
+    source = mine.id("dots")
+    for name, properties in {"a": attributes, "b": {"http": {"status_code": 500}}}.items():
+        data_of(client.post(INGEST, json=mine.event(name, source=source, properties=properties)), 201)
+
+    def names(query: str, value: str = "500") -> list[str]:
+        logs = data_of(client.get(FILTER, params={"source": source, query: value}))["logs"]
+        return [log["event_id"].removeprefix(mine.prefix) for log in logs]
+
+    assert names('properties["http.status_code"]') == names("properties.http\\.status_code") == ["a"]
+    assert names("properties.http.status_code") == ["b"]
+    assert names('properties.resource["service.name"]', "shop") == ["a"]
+    problem_of(client.get(FILTER, params={'properties["a': "x"}), 400, "validation_error", "query")
+
+
 def walk(client: httpx.Client, cursor: str | None = None, **query: Any) -> Iterator[dict[str, Any]]:
     """Page after page, to the last."""
     while True:
@@ -260,7 +277,13 @@ def test_recent_gives_the_newest_first(client: httpx.Client, mine: Mine) -> None
 
 @pytest.mark.parametrize("limit", ["0", "1001", "x", ""])
 def test_recent_refuses_a_limit_out_of_range(client: httpx.Client, limit: str) -> None:
-    problem_of(client.get(f"{RECENT}?limit={limit}"), 400, "validation_error", "query")
+    problem = problem_of(client.get(f"{RECENT}?limit={limit}"), 400, "validation_error", "query")
+    assert problem["errors"][0]["parameter"] == "limit"
+
+
+@pytest.mark.parametrize("name", ["sort_by", "sort_order", "page", "page_size", "cursor", "user_id"])
+def test_recent_takes_a_limit_and_nothing_else(client: httpx.Client, name: str) -> None:
+    problem_of(client.get(RECENT, params={name: "id"}), 400, "unknown_parameter", "query")
 
 
 ODD = [
@@ -291,6 +314,44 @@ def test_an_event_with_an_odd_id_can_be_read_by_it(service: Service, client: htt
         raw.head("GET", f"/api/v1/events/{quote(mine.id(name), safe='')}")
         log = data_of(raw.answer())
     assert (log["event_id"], log["id"]) == (mine.id(name), mine.row(name)["id"])
+
+
+# Ids as a whole, for what stands before or after decides what a router makes of them.
+WHOLE = [
+    "/{}",
+    "//{}",
+    "{}/",
+    "/",
+    "///",
+    ".",
+    "..",
+    "./{}",
+    "../{}",
+    "../../v1/whoami",
+    "%2F{}",
+    "%{}",
+    "{}\n",
+    "\n{}",
+    "\t",
+    "?{}",
+    "#{}",
+]
+
+
+@pytest.mark.parametrize("form", WHOLE)
+def test_whatever_id_an_event_has_its_url_is_its_own(service: Service, client: httpx.Client, mine: Mine, form: str) -> None:
+    event_id = form.format(mine.prefix)
+    stored = data_of(client.post(INGEST, json={**mine.event(), "event_id": event_id}), 201)
+    with Raw(service) as raw:
+        raw.head("GET", f"/api/v1/events/{quote(event_id, safe='')}")
+        log = data_of(raw.answer())
+    assert (log["event_id"], log["id"]) == (event_id, stored["id"])
+
+
+def test_the_longest_id_of_the_longest_characters_can_be_read(client: httpx.Client, mine: Mine) -> None:
+    event_id = mine.prefix + "\U0001f600" * (255 - len(mine.prefix))
+    data_of(client.post(INGEST, json={**mine.event(), "event_id": event_id}), 201)
+    assert data_of(client.get(f"/api/v1/events/{quote(event_id, safe='')}"))["event_id"] == event_id
 
 
 @pytest.mark.parametrize("path", ["none", "a/b/c", "%00", "%ff", "%ed%a0%80", "//", "x" * 300])

@@ -178,6 +178,7 @@ def test_of_broken_framing_whole_lines_are_stored_and_the_answer_counts_them(ser
         answer = upload.answer()
     problem = problem_of(answer, 400, "invalid_body", "incomplete_body")
     assert (counts(problem["data"]), answer.headers["connection"]) == ((1, 1, 0, 0, 0, 0), "close")
+    assert problem["data"]["retryable"] is True
     assert mine.names() == ["a"]
 
 
@@ -213,6 +214,7 @@ def test_of_a_truncated_compressed_stream_whole_lines_are_stored(client: httpx.C
     events = [mine.event(f"{number:06}", properties={"text": mine.prefix * 50 + str(number)}) for number in range(2_000)]
     body = PACKERS[encoding](ndjson(*events))
     problem = problem_of(post(client, body[:-20], **{"Content-Encoding": encoding}), 400, "invalid_body", "broken_encoding")
+    assert "retryable" not in problem["data"]
     assert counts(problem["data"]) == (mine.count(), mine.count(), 0, 0, 0, 0)
     assert mine.names() == [f"{number:06}" for number in range(mine.count())]
 
@@ -220,6 +222,7 @@ def test_of_a_truncated_compressed_stream_whole_lines_are_stored(client: httpx.C
 def test_a_line_without_end_ends_the_stream_after_what_is_whole(client: httpx.Client, mine: Mine) -> None:
     problem = problem_of(post(client, ndjson(mine.event()) + b"x" * (3 << 20)), 413, "request_too_large", "line_too_long")
     assert counts(problem["data"]) == (1, 1, 0, 0, 0, 0)
+    assert "retryable" not in problem["data"]
     assert mine.names() == ["a"]
 
 
@@ -228,6 +231,13 @@ def test_a_line_over_the_limit_of_one_event_is_refused_alone(client: httpx.Clien
     data = data_of(post(client, ndjson(mine.event("a"), big, mine.event("c"))))
     assert [(result["index"], result["reason"]) for result in data["results"]] == [(1, "too_large")]
     assert mine.names() == ["a", "c"]
+
+
+def test_a_stream_in_another_coding_is_refused_for_good(client: httpx.Client) -> None:
+    answer = post(client, b"{}", **{"Content-Encoding": "lzma"})
+    problem = problem_of(answer, 415, "unsupported_content_encoding")
+    assert "the body is coded as lzma" in problem["detail"]
+    assert "retryable" not in problem["data"]
 
 
 @pytest.mark.parametrize("query", ["atomic=true", "page=1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -15,9 +16,9 @@ Parameters = list[tuple[str, str]]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def problems(*parameters: tuple[str, str], paged: bool = True, matched: bool = True) -> list[BadParameter]:
+def problems(*parameters: tuple[str, str], paged: bool = True) -> list[BadParameter]:
     with pytest.raises(errors.BadRequest) as caught:
-        filters.parse(parameters, paged=paged, matched=matched)
+        filters.parse(parameters, paged=paged)
     return problems_of(caught.value)
 
 
@@ -178,10 +179,76 @@ def test_an_export_knows_no_paging(name: str) -> None:
     assert problems((name, "1"), paged=False)[0].error == "unknown_parameter"
 
 
-@pytest.mark.parametrize("name", CONDITIONS)
-def test_the_newest_events_know_no_conditions(name: str) -> None:
-    assert problems((name, CONDITIONS[name][0]), matched=False)[0].error == "unknown_parameter"
-    assert filters.parse([("page_size", "7")], matched=False).page_size == 7
+@pytest.mark.parametrize("name", [*CONDITIONS, *filters.PAGING])
+def test_the_newest_events_know_a_limit_and_nothing_else(name: str) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        filters.newest([("limit", "7"), (name, "1")])
+    assert problems_of(caught.value) == [BadParameter(name, "is not a parameter of this endpoint", "unknown_parameter")]
+    assert filters.newest([("limit", "7")]) == Filter(page_size=7, counted=False)
+    assert filters.newest([]).page_size == 50
+
+
+@pytest.mark.parametrize("limits", [["abc"], ["0"], ["1001"], [""], ["-1"], ["1.0"], ["1", "2"]])
+def test_a_limit_that_cannot_be_used_is_blamed_by_its_name(limits: list[str]) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        filters.newest([("limit", text) for text in limits])
+    assert [each.parameter for each in problems_of(caught.value)] == ["limit"]
+
+
+PATHS = {
+    "properties.tags.provider": ("tags", "provider"),
+    'properties["http.status_code"]': ("http.status_code",),
+    "properties.http\\.status_code": ("http.status_code",),
+    'properties.resource["service.name"].x': ("resource", "service.name", "x"),
+    'properties["a"]["b.c"]': ("a", "b.c"),
+    'properties["a\\"b"]': ('a"b',),
+    'properties["a\\\\b"]': ("a\\b",),
+    'properties["\\u00fc"]': ("\u00fc",),
+    "properties.a\\\\b": ("a\\b",),
+    "properties.items[0]": ("items[0]",),
+    "properties.items.0": ("items", "0"),
+    'properties[""]': ("",),
+    'properties["]"]': ("]",),
+    "properties. ": (" ",),
+}
+
+
+@pytest.mark.parametrize(("name", "steps"), PATHS.items(), ids=PATHS)
+def test_a_path_may_hold_names_with_dots_in_quotes_or_after_a_backslash(name: str, steps: tuple[str, ...]) -> None:
+    assert filters.parse([(name, "v")]).matches == (Match("properties", "=", "v", steps),)
+
+
+NO_PATHS = [
+    'properties["a',
+    'properties["a"',
+    'properties["a"]b',
+    "properties[a]",
+    "properties[0]",
+    "properties['a']",
+    "properties[]",
+    "properties.a\\",
+    "properties.a\\n",
+    'properties["\\x"]',
+    'properties["\\ud800"]',
+    'properties["\\u0000"]',
+    "properties.a.",
+    "properties..a",
+    'properties.["a"]',
+]
+
+
+@pytest.mark.parametrize("name", NO_PATHS)
+def test_a_path_that_can_never_match_is_refused(name: str) -> None:
+    found = problem(name, "v")
+    assert (found.parameter, found.error) == (name, "validation_error")
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1, max_size=filters.MAX_PATH)
+)
+def test_every_name_can_be_written_in_quotes(names: list[str]) -> None:
+    written = "device_info" + "".join(f"[{json.dumps(name)}]" for name in names)
+    assert filters.parse([(written, "v")]).matches == (Match("device_info", "=", "v", tuple(names)),)
 
 
 def test_a_long_name_is_not_repeated_as_a_whole() -> None:
@@ -200,9 +267,9 @@ NAMES = st.sampled_from([*CONDITIONS, *filters.PAGING]) | st.text() | st.text().
 WORDS = st.text() | st.integers().map(str) | st.datetimes().map(datetime.isoformat) | st.floats().map(str)
 
 
-@given(st.lists(st.tuples(NAMES, WORDS), max_size=8), st.booleans(), st.booleans())
-def test_any_parameters_are_a_filter_or_refused_and_nothing_else(parameters: Parameters, paged: bool, matched: bool) -> None:
-    found = parsed(parameters, paged=paged, matched=matched)
+@given(st.lists(st.tuples(NAMES, WORDS), max_size=8), st.booleans())
+def test_any_parameters_are_a_filter_or_refused_and_nothing_else(parameters: Parameters, paged: bool) -> None:
+    found = parsed(parameters, paged=paged)
     if isinstance(found, Filter):
         assert found.offset <= filters.MAX_OFFSET
         assert not any("\0" in str(part) for match in found.matches for part in (match.value, *match.path))

@@ -71,7 +71,10 @@ def must_be_json(context: RequestContext, *also: str) -> None:
     if kind in ("", "application/json") or JSON_TYPES.fullmatch(kind):
         return
     accepted = ", ".join(("application/json", *also))
-    raise errors.UnsupportedMediaType(f"send one of {accepted}", headers={"Accept-Post": accepted})
+    detail = f"the body is sent as {kind[:100]}, and {accepted} can be taken"
+    if kind == "application/x-www-form-urlencoded":
+        detail += "; add the header 'Content-Type: application/json', without which curl -d and many clients send a form's type"
+    raise errors.UnsupportedMediaType(detail, headers={"Accept-Post": accepted})
 
 
 def whole(context: RequestContext, settings: Settings, reservation: Reservation) -> bytes:

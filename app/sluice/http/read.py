@@ -39,7 +39,7 @@ def filter_parameters(*, paged: bool) -> tuple[Schema, ...]:
 @route(
     "GET",
     "/api/v1/logs/filter",
-    summary="Find events; `properties.<path>=text` and `device_info.<path>=text` look inside",
+    summary='Find events; `properties.<path>=text`, `device_info.<path>=text` look inside; `properties["a.b"]` is one name',
     access="read",
     answers={200: envelope(LogPage)},
     parameters=filter_parameters(paged=True),
@@ -71,8 +71,7 @@ def filtered(parts: Services, context: RequestContext) -> Response:
     ),
 )
 def recent(parts: Services, context: RequestContext) -> Response:
-    given = dict(context.query)
-    query = filters.parse([("page_size", given.pop("limit", "50")), *given.items()], matched=False)
+    query = filters.newest(context.query)
     stores.require(parts.store, "filters")
     return responses.success(parts.store.page(query).logs, "newest events")
 

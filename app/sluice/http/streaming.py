@@ -46,7 +46,9 @@ def ingest(parts: Services, context: RequestContext, *, everything: bool) -> Res
 
 def counted(error: errors.ApiError, tally: Tally) -> errors.ApiError:
     """`error` with the counts of what was done before it. The client may be gone: then only the log hears them."""
-    data: dict[str, Any] = msgspec.to_builtins(tally.data(error.error))
+    # A body that broke off may come whole another time.
+    retryable = error.status in (408, 429, 503) or error.reason == "incomplete_body"
+    data: dict[str, Any] = msgspec.to_builtins(tally.data(error.error, retryable=retryable))
     error.data = data
     counts = {name: data[name] for name in ("total_received", *outcomes.STATUSES) if name in data}
     log.info("stream.ended", error=error.error, reason=error.reason, **counts)

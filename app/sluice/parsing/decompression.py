@@ -138,7 +138,7 @@ def inflater_for(encoding: str) -> Inflater:
     name = {"x-gzip": "gzip"}.get(encoding.strip().lower(), encoding.strip().lower())
     if name not in INFLATERS:
         raise errors.UnsupportedMediaType(
-            f"a body may be coded once, as one of {', '.join(ENCODINGS)}",
+            f"the body is coded as {encoding[:100]}; it may be coded once, as one of {', '.join(ENCODINGS)}",
             error="unsupported_content_encoding",
             headers={"Accept-Encoding": ", ".join(ENCODINGS)},
         )
