@@ -12,6 +12,16 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 STATUSES = ("received", "created", "duplicate", "conflict", "invalid", "failed", "queued")
 AUTH_RESULTS = ("ok", "missing", "malformed", "unknown", "expired", "revoked", "suspended", "not_yet_valid", "forbidden")
 LIMITS = ("requests", "events")
+# Of requests that are not HTTP as the server takes it (sluice.server.refusals).
+REFUSALS = (
+    "request_line_too_long",
+    "headers_too_large",
+    "expectation",
+    "transfer_coding",
+    "http_version",
+    "malformed",
+    "framing",
+)
 OTHER = "other"
 
 COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -39,6 +49,9 @@ class Metrics:
         self._limited = children(
             Counter("sluice_rate_limited", "Requests refused by a rate limit", ("limit",), registry=registry), LIMITS
         )
+        self._refused = children(
+            Counter("sluice_refused_requests", "Requests that were not read, by reason", ("reason",), registry=registry), REFUSALS
+        )
 
     def count(self, format: Format, *, received: int, **became: int) -> None:
         """Count `received` events together with what became of each (by STATUSES): both sides must agree."""
@@ -51,6 +64,9 @@ class Metrics:
 
     def auth(self, result: str) -> None:
         self._auth.get(result, self._auth[OTHER]).inc()
+
+    def refused(self, reason: str) -> None:
+        self._refused.get(reason, self._refused[OTHER]).inc()
 
     def rate_limited(self, limit: str) -> None:
         self._limited.get(limit, self._limited[OTHER]).inc()

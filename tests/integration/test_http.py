@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 import zlib
 from collections.abc import Callable
 
@@ -14,8 +15,10 @@ import pytest
 import zstandard
 from tests.integration.checks import Mine, data_of, problem_of
 from tests.integration.postgres import Database
-from tests.integration.raw import Raw
+from tests.integration.raw import Raw, Upload
+from tests.integration.scrape import scrape, values
 from tests.integration.service import Service, running
+from tests.integration.waiting import until
 
 pytest_plugins = ["tests.integration.services"]
 
@@ -199,6 +202,78 @@ def test_what_is_not_http_is_refused_as_a_problem_that_repeats_nothing(service: 
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
     assert answer.json()["error"] == "invalid_request"
     assert b"canary" not in answer.content
+
+
+REFUSED = {
+    "a long line": (b"GET /" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "request_line_too_long", "4094 bytes"),
+    "a long field": (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9_000 + b"\r\n\r\n", 431, "headers_too_large", "8190 bytes"),
+    "many fields": (
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: x\r\n" * 101 + b"\r\n",
+        431,
+        "headers_too_large",
+        "100 header fields",
+    ),
+    "another expectation": (b"POST / HTTP/1.1\r\nHost: x\r\nExpect: cake\r\n\r\n", 417, "expectation", "100-continue"),
+    "another version": (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400, "http_version", "HTTP/1.1"),
+    "another protocol": (b"\x16\x03\x01\x02\x00 \r\n\r\n", 400, "malformed", "request line"),
+    "no field": (b"GET / HTTP/1.1\r\nHost x\r\n\r\n", 400, "malformed", "RFC 9112"),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na",
+        400,
+        "malformed",
+        "contradict",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sent", "status", "reason", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_refused_with_its_limit_counted_and_logged(
+    service: Service, sent: bytes, status: int, reason: str, said: str
+) -> None:
+    series = ("sluice_refused_requests_total", (("reason", reason),))
+    before = values(scrape(service))[series]
+    with Raw(service) as raw:
+        raw.send(sent)
+        answer = raw.answer()
+    problem = answer.json()
+    assert (answer.status_code, problem["error"], problem["reason"]) == (status, "invalid_request", reason)
+    assert said in problem["detail"]
+    assert answer.headers["connection"] == "close"
+    until(lambda: values(scrape(service))[series] == before + 1, 5, "it is counted")
+    assert service.lines("Invalid request from a client")[-1]["reason"] == reason
+
+
+@pytest.mark.parametrize("path", ["/api/v1/ingest", "/api/v1/batch-ingest", "/", "/log"])
+def test_a_body_that_is_announced_is_invited_only_when_it_is_wanted(service: Service, mine: Mine, path: str) -> None:
+    """RFC 9110, section 10.1.1: a refusal comes at once, and instead of the 100."""
+    headers = {"Expect": "100-continue", "Content_Type": "application/json"}
+    for refused, status in (
+        ({"Authorization": "Bearer wrong", "Content_Length": "5"}, 401),
+        ({"Content_Length": str((10 << 20) + 1)}, 413),
+        ({"Content_Length": "5", "Content_Encoding": "nonsense"}, 415),
+    ):
+        with Raw(service) as raw:
+            raw.head("POST", path, **headers, **refused)
+            begin = time.monotonic()
+            assert raw.answer().status_code == status
+            assert time.monotonic() - begin < 5
+            assert raw.sock.recv(1) == b""
+    body = json.dumps(mine.event() if "api" in path else {"service": "s", "endpoint": "e"}).encode()
+    body = b"[%b]" % body if "batch" in path else body
+    with Raw(service) as raw:
+        raw.head("POST", path, **headers, Content_Length=str(len(body)))
+        assert raw.sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        raw.send(body)
+        assert raw.answer().status_code in (201, 202, 204)
+        raw.head("GET", "/api/v1/whoami")
+        assert raw.answer().status_code == 200
+
+
+def test_a_stream_that_is_announced_is_invited(service: Service, mine: Mine) -> None:
+    with Upload(service, Expect="100-continue") as upload:
+        assert upload.sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        upload.lines(mine.event())
+        data_of(upload.end(), 201)
 
 
 def test_garbage_on_the_wire_hurts_nobody(service: Service, client: httpx.Client, mine: Mine) -> None:

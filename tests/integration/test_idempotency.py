@@ -160,3 +160,17 @@ def test_a_duplicate_sent_with_a_key_says_that_it_was_stored_before(client: http
     again = [client.post(path, json=body, headers={"Idempotency-Key": mine.id()}) for _ in range(2)]
     assert [answer.headers.get("Idempotent-Replayed") for answer in again] == ["true" if path == INGEST else None, "true"]
     assert again[0].content == again[1].content
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 204), ("/log", 202)])
+def test_a_key_works_for_clients_of_the_seeds_too(client: httpx.Client, mine: Mine, path: str, status: int) -> None:
+    body = {"service": mine.id(), "endpoint": "/x"}
+    first, again, other = (
+        client.post(path, json=sent, headers={"Idempotency-Key": mine.id()}) for sent in (body, body, {**body, "endpoint": "/y"})
+    )
+    assert [first.status_code, again.status_code] == [status, status]
+    assert [answer.headers.get("Idempotent-Replayed") for answer in (first, again)] == [None, "true"]
+    assert again.content == first.content
+    problem_of(other, 422, "idempotency_key_reused")
+    text = "SELECT count(*) FROM sluice.events WHERE properties->>'service' = %s"
+    assert mine.database.execute(text, [mine.id()]) == [(1,)]

@@ -110,6 +110,13 @@ def test_a_walk_in_any_order_meets_every_row_once(filled: PostgresqlStore, sort_
     assert sorted(found) == [one.event_id for one in mixed()]
 
 
+def test_a_page_that_is_not_counted_asks_once(filled: PostgresqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(statements, "count", lambda *query: asked.append(query))
+    page = filled.page(Filter(page_size=5, counted=False))
+    assert (len(page.logs), page.total, page.exact, asked) == (5, 0, False, [])
+
+
 @pytest.mark.parametrize("sort_by", filters.SORTS)
 def test_down_is_up_the_other_way_round(filled: PostgresqlStore, sort_by: str) -> None:
     up, down = (walk(filled, Filter(sort_by=sort_by, descending=way, page_size=5)) for way in (False, True))

@@ -116,7 +116,7 @@ def read(context: RequestContext) -> bytes:
         context.body.close_connection()
         raise errors.RequestTimeout("the body did not come within the deadline") from error
     except errors.IncompleteBody as error:
-        detail = "the body ended before it was complete"
+        detail = f"the body ended before it was complete, or its chunks are not framed as RFC 9112 says ({error})"
         raise errors.BadRequest(detail, error="invalid_body", reason="incomplete_body") from error
 
 

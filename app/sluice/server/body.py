@@ -140,16 +140,17 @@ class Chunked(ChunkedReader):  # type: ignore[misc]
 
 
 class GunicornBody(Body):  # type: ignore[misc]
-    """`wsgi.input` of a request, and its http.bodies.RequestBody."""
+    """`wsgi.input` of a request, and its http.bodies.RequestBody. `awaited`: it comes after a 100 (RFC 9110, 10.1.1)."""
 
     buf: io.BytesIO
 
-    def __init__(self, req: Request, unreader: DeadlineUnreader) -> None:
+    def __init__(self, req: Request, unreader: DeadlineUnreader, *, awaited: bool = False) -> None:
         reader = req.body.reader
         super().__init__(Chunked(req, unreader) if isinstance(reader, ChunkedReader) else reader)
         self._req = req
         self._unreader = unreader
         self._closing = False
+        self._awaited = awaited
 
     def set_deadline(self, seconds: float) -> None:
         self._unreader.set_deadline(seconds)
@@ -160,6 +161,7 @@ class GunicornBody(Body):  # type: ignore[misc]
 
     def read_some(self) -> bytes:
         try:
+            self._invite()
             # First what `readline()` and its like read ahead.
             data: bytes = self.buf.getvalue()
             if data:
@@ -177,15 +179,24 @@ class GunicornBody(Body):  # type: ignore[misc]
         reader = self.reader
         if self.buf.tell():
             return True
-        if isinstance(reader, Chunked):
-            try:
+        try:
+            self._invite()
+            if isinstance(reader, Chunked):
                 return reader.readable(timeout)
-            except OSError:
-                # The client reset the connection: `read_some` meets its end, and reports it in our words.
-                return True
+        except OSError:
+            # The client reset the connection: `read_some` meets its end, and reports it in our words.
+            return True
         return not reader.length or bool(self._unreader.buf.tell()) or wait(self._unreader.sock, timeout)
 
+    def _invite(self) -> None:
+        if self._awaited:
+            self._awaited = False
+            self._unreader.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def skip_rest(self) -> None:
+        if self._awaited:
+            self.close_connection()
+            return
         until = time.monotonic() + SKIP_SECONDS
         # The rest of what comes in pieces, too, ends here.
         self._unreader.set_deadline(SKIP_SECONDS)

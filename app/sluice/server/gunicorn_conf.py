@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import gunicorn.http.wsgi
-from gunicorn import glogging, util
+from gunicorn import glogging
 
 from sluice import logs
-from sluice.server import worker
 from sluice.server.worker import SluiceWorker
 from sluice.server.worker_state import SharedState
 from sluice.settings import Settings, host_part
@@ -41,13 +40,6 @@ class Logs(glogging.Logger):  # type: ignore[misc]
         # That one is method and path of each request, before its ids are known; our own line has the route.
         if msg != "%s %s":
             super().debug(msg, *args, **kwargs)
-
-    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        if msg.startswith("Invalid request from ip="):
-            # What follows quotes the request, maybe a header with a key; and a stranger can cause it at will.
-            self.info(msg.partition(": ")[0])
-        else:
-            super().warning(msg, *args, **kwargs)
 
 
 def die_with_parent() -> None:
@@ -89,4 +81,3 @@ logger_class = Logs
 forwarded_allow_ips = ""
 # The Server header names the product, not what it is built on.
 gunicorn.http.wsgi.SERVER = "sluice"
-util.write_error = worker.write_problem

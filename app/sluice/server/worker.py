@@ -5,27 +5,29 @@ goes only when no client counts on a connection to it any more. Written against 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import math
-import secrets
 import selectors
 import socket
 import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import structlog
 from gunicorn import util
+from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, ParseException
 from gunicorn.http.message import Request
 from gunicorn.workers import gthread
 from structlog.contextvars import clear_contextvars
 
 from sluice import errors
-from sluice.http import problems
+from sluice.server import refusals
 from sluice.server.body import DeadlineUnreader, GunicornBody, wait
 from sluice.server.worker_state import SharedState
 
@@ -38,9 +40,10 @@ LINGER_SECONDS = 2.0
 
 
 class Process:
-    """`worker`: the one that this process is."""
+    """`worker`: the one that this process is. `refused`: counts a request that gunicorn refused, by its reason."""
 
     worker: SluiceWorker | None = None
+    refused: Callable[[str], object] = staticmethod(lambda reason: None)
 
 
 def stopping() -> bool:
@@ -72,15 +75,6 @@ class Connection(gthread.TConn):  # type: ignore[misc]
         """At once: gunicorn lingers here, on the thread that accepts, where one client would hold up all others for 2 s.
         The threads that serve did it before (SluiceWorker.handle)."""
         util.close(self.sock)
-
-
-def write_problem(sock: socket.socket, status: int, reason: str, _message: str) -> None:
-    """gunicorn's own refusals (not HTTP, too long a line) as problem details too (RFC 9457), without a word of the client's."""
-    problem = errors.ApiError("this is not HTTP as it can be taken here", error="invalid_request")
-    problem.status, problem.title = status, reason
-    body = problems.document(problem, secrets.token_hex(16))
-    head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: {problems.PROBLEM}\r\n"
-    util.write_nonblock(sock, head.encode("latin1") + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
 
 
 class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
@@ -154,13 +148,28 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.body = None
         return result
 
+    def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: Exception) -> None:
+        """Answer what gunicorn could not read, or what went wrong outside of the application."""
+        if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
+            refusal: errors.ApiError = refusals.of(exc, self.cfg)
+            Process.refused(str(refusal.reason))
+            # A stranger can cause it at will: no warning, and no word of the request, which may be a key.
+            log.info("Invalid request from a client", status=refusal.status, reason=refusal.reason, detail=refusal.detail)
+        else:
+            log.error("request.failed", cause=type(exc).__name__, exc_info=exc)
+            refusal = errors.InternalServerError("something here is broken; the log says what")
+        with contextlib.suppress(OSError):
+            refusals.send(client, refusal)
+
     def finish_request(self, conn: Connection, fs: Future[object]) -> None:
         super().finish_request(conn, fs)
         self._kept.discard(conn)
 
     def handle_request(self, req: Request, conn: Connection) -> object:
-        req.body = conn.body = GunicornBody(req, conn.parser.unreader)
+        req.body = conn.body = GunicornBody(req, conn.parser.unreader, awaited=req._expected_100_continue)
         conn.parser.unreader.in_body = True
+        # gunicorn would invite the body at once; a refusal is to come before it.
+        req._expected_100_continue = False
         if self.nr + 1 >= self._enough and not self.leaving:
             # Whoever says nothing for so long finds the connection closed anyway.
             self._leaves_at = time.monotonic() + self.cfg.keepalive + 1

@@ -13,6 +13,7 @@ from sluice.settings import Settings
 settings = Settings.from_env(os.environ)
 shared = SharedState(settings.run_dir) if settings.run_dir is not None else None
 app = create_app(settings, shared=shared, stopping=worker.stopping)
+worker.Process.refused = app.parts.metrics.refused
 # Left to its __del__ at the interpreter's end, Python 3.13 waits 5 s for each of the pool's threads, and gunicorn starts the next
 # worker only when this one is gone.
 atexit.register(app.parts.store.close)

@@ -83,6 +83,8 @@ class PostgresqlStore:
         rows = self._query(*statements.page(query, (cursor.value, cursor.id) if cursor else None))
         if cursor:
             total, exact = cursor.total, cursor.exact
+        elif not query.counted:
+            total, exact = 0, False
         else:
             counted = self._query(*statements.count(query, COUNT_CAP))[0][0]
             total, exact = min(counted, COUNT_CAP), counted <= COUNT_CAP
