@@ -10,6 +10,7 @@ from typing import Any, get_args
 import msgspec
 
 from sluice import errors, events
+from sluice.env import one_of, whole
 
 TEXTS = ("event_id", "event_name", "user_id", "session_id", "app_version", "source", "key_id", "fingerprint")
 CHOICES = {"event_type": get_args(events.EventType), "priority": get_args(events.Priority)}
@@ -34,7 +35,6 @@ SORTS = (
     "source",
     "priority",
 )
-PAGING = ("sort_by", "sort_order", "page", "page_size", "cursor")
 MAX_PAGE_SIZE = 1_000
 # Rows that OFFSET may skip: it reads and throws away every one of them. Beyond it a cursor costs nothing more.
 MAX_OFFSET = 100_000
@@ -89,7 +89,7 @@ def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True) -> Filte
     matches: list[Match] = []
     paging: dict[str, str] = {}
     for name, value in parameters:
-        if paged and name in PAGING:
+        if paged and name in PAGE_FIELDS:
             if name in paging:
                 problems.append(BadParameter(name, "is given twice"))
             paging[name] = value
@@ -112,7 +112,7 @@ def newest(parameters: Iterable[tuple[str, str]]) -> Filter:
         problems.append(BadParameter("limit", "is given twice"))
     elif limits:
         try:
-            size = bounded(limits[0], MAX_PAGE_SIZE)
+            size = whole(1, MAX_PAGE_SIZE)(limits[0])
         except ValueError as error:
             problems.append(BadParameter("limit", str(error)))
     if problems:
@@ -129,7 +129,9 @@ def match(name: str, value: str) -> Match | BadParameter:
     if name in TIMES:
         return time_match(name, value)
     if name in NUMBERS:
-        return number_match(name, value)
+        if not re.fullmatch(r"-?[0-9]{1,19}", value) or not -(2**63) <= int(value) < 2**63:
+            return BadParameter(name, "must be a whole number of 64 bits")
+        return Match(name, "=", int(value))
     if name in CHOICES and value not in CHOICES[name]:
         return BadParameter(name, f"must be one of {', '.join(CHOICES[name])}", f"invalid_{name}")
     if name in TEXTS or name in CHOICES:
@@ -147,12 +149,6 @@ def time_match(name: str, value: str) -> Match | BadParameter:
         detail = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z (+ is %2B in a URL)"
         return BadParameter(name, detail, f"invalid_{name}")
     return Match(column, operator, moment)
-
-
-def number_match(name: str, value: str) -> Match | BadParameter:
-    if not re.fullmatch(r"-?[0-9]{1,19}", value) or not -(2**63) <= int(value) < 2**63:
-        return BadParameter(name, "must be a whole number of 64 bits")
-    return Match(name, "=", int(value))
 
 
 def path_match(name: str, value: str) -> Match | BadParameter:
@@ -191,17 +187,20 @@ def unknown(name: str) -> BadParameter:
     return BadParameter(name[:64], "is not a parameter of this endpoint", "unknown_parameter")
 
 
+# Parameter -> field of Filter, and how it is read; raises ValueError.
+PAGE_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "sort_by": ("sort_by", one_of(*SORTS)),
+    "sort_order": ("descending", lambda text: one_of("asc", "desc")(text) == "desc"),
+    "page": ("page", whole(1, 10**9)),
+    "page_size": ("page_size", whole(1, MAX_PAGE_SIZE)),
+    "cursor": ("cursor", str),
+}
+
+
 def page_fields(paging: Mapping[str, str], problems: list[BadParameter]) -> dict[str, Any]:
-    readers: dict[str, tuple[str, Callable[[str], Any]]] = {
-        "sort_by": ("sort_by", sort_column),
-        "sort_order": ("descending", is_descending),
-        "page": ("page", lambda text: bounded(text, 10**9)),
-        "page_size": ("page_size", lambda text: bounded(text, MAX_PAGE_SIZE)),
-        "cursor": ("cursor", str),
-    }
     fields: dict[str, Any] = {}
     for name, text in paging.items():
-        field, read = readers[name]
+        field, read = PAGE_FIELDS[name]
         try:
             fields[field] = read(text)
         except ValueError as error:
@@ -211,21 +210,3 @@ def page_fields(paging: Mapping[str, str], problems: list[BadParameter]) -> dict
     if (fields.get("page", 1) - 1) * fields.get("page_size", 50) > MAX_OFFSET:
         problems.append(BadParameter("page", f"skips more than {MAX_OFFSET} rows; follow next_cursor instead"))
     return fields
-
-
-def sort_column(text: str) -> str:
-    if text not in SORTS:
-        raise ValueError(f"must be one of {', '.join(SORTS)}")
-    return text
-
-
-def is_descending(text: str) -> bool:
-    if text.lower() not in ("asc", "desc"):
-        raise ValueError("must be asc or desc")
-    return text.lower() == "desc"
-
-
-def bounded(text: str, high: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= high:
-        raise ValueError(f"must be a whole number from 1 to {high}")
-    return int(text)

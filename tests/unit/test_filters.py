@@ -135,7 +135,7 @@ def test_the_last_second_of_the_calendar_is_a_time() -> None:
     assert filters.parse([("end_time", last.isoformat())]).matches[0].value == last
 
 
-@pytest.mark.parametrize("name", filters.PAGING)
+@pytest.mark.parametrize("name", filters.PAGE_FIELDS)
 def test_a_paging_parameter_that_is_given_twice_is_refused(name: str) -> None:
     value = {"sort_by": "id", "sort_order": "asc", "page": "2", "page_size": "5", "cursor": "x"}[name]
     assert BadParameter(name, "is given twice") in problems((name, value), (name, value))
@@ -174,12 +174,12 @@ def test_every_problem_is_told_at_once_and_in_order() -> None:
     assert [p.parameter for p in found] == ["nope", "event_type", "id", "page", "page_size"]
 
 
-@pytest.mark.parametrize("name", filters.PAGING)
+@pytest.mark.parametrize("name", filters.PAGE_FIELDS)
 def test_an_export_knows_no_paging(name: str) -> None:
     assert problems((name, "1"), paged=False)[0].error == "unknown_parameter"
 
 
-@pytest.mark.parametrize("name", [*CONDITIONS, *filters.PAGING])
+@pytest.mark.parametrize("name", [*CONDITIONS, *filters.PAGE_FIELDS])
 def test_the_newest_events_know_a_limit_and_nothing_else(name: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
         filters.newest([("limit", "7"), (name, "1")])
@@ -263,7 +263,7 @@ def parsed(parameters: Parameters, **choices: bool) -> Filter | list[BadParamete
         return problems_of(refused)
 
 
-NAMES = st.sampled_from([*CONDITIONS, *filters.PAGING]) | st.text() | st.text().map("properties.{}".format)
+NAMES = st.sampled_from([*CONDITIONS, *filters.PAGE_FIELDS]) | st.text() | st.text().map("properties.{}".format)
 WORDS = st.text() | st.integers().map(str) | st.datetimes().map(datetime.isoformat) | st.floats().map(str)
 
 
@@ -273,6 +273,6 @@ def test_any_parameters_are_a_filter_or_refused_and_nothing_else(parameters: Par
     if isinstance(found, Filter):
         assert found.offset <= filters.MAX_OFFSET
         assert not any("\0" in str(part) for match in found.matches for part in (match.value, *match.path))
-        assert len(found.matches) == sum(not (paged and name in filters.PAGING) for name, _ in parameters)
+        assert len(found.matches) == sum(not (paged and name in filters.PAGE_FIELDS) for name, _ in parameters)
     else:
         assert found

@@ -109,12 +109,10 @@ def error_report(parts: Services, context: RequestContext) -> Response:
     parameters=(KEY_PARAMETER,),
 )
 def log_object(parts: Services, context: RequestContext) -> Response:
-    def respond(found: Sequence[Outcome], replayed: bool) -> Response:
-        responses.must_be_stored(found[0])
-        return responses.success(responses.stored(found[0]), "Log accepted", 202, replayed=replayed)
-
     flags(context)
-    return ingest(parts, context, formats.LOG, respond)
+    return ingest(
+        parts, context, formats.LOG, lambda found, replayed: responses.single(found[0], "Log accepted", 202, replayed=replayed)
+    )
 
 
 def ingest(parts: Services, context: RequestContext, format: Format, respond: Respond, *, atomic: bool = False) -> Response:

@@ -126,12 +126,12 @@ def metrics(parts: Services, context: RequestContext) -> Response:
 def status(parts: Services, context: RequestContext) -> Response:
     """Truthful and never a 5xx: it reports a database that is away."""
     flags(context)
+    figures = None
     try:
         figures = parts.store.figures(datetime.now(UTC))
+        database = responses.DatabaseState(status="up", total_logs=figures.total_logs)
     except errors.StoreUnavailable as error:
         database = responses.DatabaseState(status="down", total_logs=None, reason=error.reason)
-        return responses.success(State(service_state(parts), database, None), "state of the service")
-    database = responses.DatabaseState(status="up", total_logs=figures.total_logs)
     return responses.success(State(service_state(parts), database, figures), "state of the service")
 
 

@@ -151,8 +151,8 @@ class Result(msgspec.Struct, omit_defaults=True):
     """One item of a batch. `index` counts from 0 in the order of the request."""
 
     index: int
-    event_id: str | None
     status: outcomes.Status
+    event_id: str | None
     id: int | None = None
     error: str | None = None
     reason: str | None = None
@@ -184,17 +184,12 @@ def success(data: Any, message: str, status: int = 200, *, replayed: bool = Fals
     return Response(status, body, headers=REPLAYED if replayed else {})
 
 
-def stored(outcome: Outcome) -> dict[str, Any]:
-    return {"event_id": outcome.event_id, "id": outcome.id, "status": outcome.status}
-
-
-def single(outcome: Outcome, *, replayed: bool = False) -> Response:
+def single(outcome: Outcome, message: str = "event stored", status: int = 201, *, replayed: bool = False) -> Response:
     """The response to one event; raises the refusal that `outcome` is."""
     must_be_stored(outcome)
     duplicate = outcome.status == "duplicate"
-    return success(
-        stored(outcome), "event was stored before" if duplicate else "event stored", 201, replayed=replayed or duplicate
-    )
+    data = {"event_id": outcome.event_id, "id": outcome.id, "status": outcome.status}
+    return success(data, "event was stored before" if duplicate else message, status, replayed=replayed or duplicate)
 
 
 def must_be_stored(outcome: Outcome) -> None:
@@ -226,7 +221,8 @@ class Tally:
             self._counts[outcome.status] += 1
             if self._everything or outcome.status != "created":
                 if self._max_results is None or len(self._results) < self._max_results:
-                    self._results.append(result(index, outcome))
+                    *fields, retryable = msgspec.structs.astuple(outcome)
+                    self._results.append(Result(index, *fields, retryable if outcome.error else None))
                 else:
                     self._truncated = True
         self.received += len(found)
@@ -237,31 +233,12 @@ class Tally:
         return BatchData(
             total_received=self.received,
             logs_processed=counts["created"] + counts["duplicate"],
-            created=counts["created"],
-            duplicate=counts["duplicate"],
-            conflict=counts["conflict"],
-            invalid=counts["invalid"],
-            failed=counts["failed"],
-            queued=counts["queued"],
+            **counts,
             results=self._results,
             results_truncated=self._truncated,
             retryable=stopped is not None and retryable,
             stopped=stopped,
         )
-
-
-def result(index: int, outcome: Outcome) -> Result:
-    return Result(
-        index=index,
-        event_id=outcome.event_id,
-        status=outcome.status,
-        id=outcome.id,
-        error=outcome.error,
-        reason=outcome.reason,
-        pointer=outcome.pointer,
-        detail=outcome.detail,
-        retryable=outcome.retryable if outcome.error else None,
-    )
 
 
 def batch(data: BatchData, *, replayed: bool = False) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 import structlog
@@ -48,8 +47,7 @@ def counted(error: errors.ApiError, tally: Tally) -> errors.ApiError:
     """`error` with the counts of what was done before it. The client may be gone: then only the log hears them."""
     # A body that broke off may come whole another time.
     retryable = error.status in (408, 429, 503) or error.reason == "incomplete_body"
-    data: dict[str, Any] = msgspec.to_builtins(tally.data(error.error, retryable=retryable))
-    error.data = data
+    data = error.data = msgspec.to_builtins(tally.data(error.error, retryable=retryable))
     counts = {name: data[name] for name in ("total_received", *outcomes.STATUSES) if name in data}
     log.info("stream.ended", error=error.error, reason=error.reason, **counts)
     return error
