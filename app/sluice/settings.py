@@ -45,6 +45,12 @@ def paths(text: str) -> tuple[str, ...]:
     return found
 
 
+def path(text: str) -> Path:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("must be a path without line ends or other control characters")
+    return Path(text)
+
+
 def postgresql_url(text: str) -> str:
     if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("must be a postgresql:// URL")
@@ -58,7 +64,7 @@ class Settings:
     host: str = setting("HOST", str, "127.0.0.1", "address that both ports listen on")
     port: int = setting("PORT", whole(0, 65535), 8080, "the service; 0 picks a free port")
     admin_port: int = setting("ADMIN_PORT", whole(0, 65535), 8081, "probes, `/metrics` and `/keyset`; 0 picks a free port")
-    data_dir: Path = setting("DATA_DIR", Path, Path(".sluice"), "embedded database and first-run key")
+    data_dir: Path = setting("DATA_DIR", path, Path(".sluice"), "embedded database and first-run key")
     database_url: str | None = setting(
         "DATABASE_URL",
         postgresql_url,
@@ -76,7 +82,7 @@ class Settings:
         "DB_SSL_MODE", one_of(*SSL_MODES), None, "TLS to the database", shown="`verify-full`, on loopback `prefer`"
     )
     database_password_file: Path | None = setting(
-        "DATABASE_PASSWORD_FILE", Path, None, "password, read again for every new connection"
+        "DATABASE_PASSWORD_FILE", path, None, "password, read again for every new connection"
     )
     database_secret_arn: str | None = setting(
         "DATABASE_SECRET_ARN",
@@ -91,7 +97,7 @@ class Settings:
         "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)",
     )
     database_ca_file: Path | None = setting(
-        "DATABASE_CA_FILE", Path, None, "CA bundle for TLS to the database", shown="system trust"
+        "DATABASE_CA_FILE", path, None, "CA bundle for TLS to the database", shown="system trust"
     )
     db_pool_size: int = setting("DB_POOL_SIZE", whole(1, 100), 4, "database connections of one worker")
     api_keys: tuple[str, ...] = setting(
@@ -102,7 +108,7 @@ class Settings:
         secret=True,
         shown="a first-run key while `HOST` is loopback and the store embedded",
     )
-    keyset_file: Path | None = setting("KEYSET_FILE", Path, None, "the operator's document, polled every second")
+    keyset_file: Path | None = setting("KEYSET_FILE", path, None, "the operator's document, polled every second")
     anonymous_paths: tuple[str, ...] = setting(
         "ANONYMOUS_PATHS",
         paths,
@@ -177,7 +183,7 @@ class Settings:
     )
     log_level: str = setting("LOG_LEVEL", one_of(*LOG_LEVELS), "info", "`debug` logs every request")
     run_dir: Path | None = setting(
-        "SLUICE_RUN_DIR", Path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"
+        "SLUICE_RUN_DIR", path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"
     )
 
     @classmethod

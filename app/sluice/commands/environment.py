@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import click
 import structlog
 
-from sluice import errors, logs
+from sluice import logs
 from sluice.settings import Settings, absent_files, secret_wait
 
 log = structlog.get_logger()
@@ -32,10 +32,7 @@ def variables() -> Mapping[str, str]:
 
 
 def settings() -> Settings:
-    try:
-        return Settings.from_env(variables())
-    except errors.SettingsError as error:
-        raise BadSettings(error.problems) from error
+    return Settings.from_env(variables())
 
 
 def settings_once_there() -> Settings:

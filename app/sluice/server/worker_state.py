@@ -27,6 +27,7 @@ log = structlog.get_logger()
 Reason = Literal[
     "starting",
     "database_unreachable",
+    "database_missing",
     "login_refused",
     "password_file_missing",
     "tls_refused",
