@@ -117,7 +117,7 @@ def ports(settings: Settings) -> Iterator[Finding]:
 def resolves(host: str) -> bool:
     try:
         return bool(socket.getaddrinfo(host, None))
-    except OSError:
+    except (OSError, UnicodeError):
         return False
 
 

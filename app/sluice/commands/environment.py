@@ -11,6 +11,7 @@ import structlog
 
 from sluice import logs
 from sluice.settings import Settings, absent_files, secret_wait
+from sluice.stores.postgresql import login
 
 log = structlog.get_logger()
 
@@ -32,7 +33,10 @@ def variables() -> Mapping[str, str]:
 
 
 def settings() -> Settings:
-    return Settings.from_env(variables())
+    """The checked settings, the address of the database included; raises errors.SettingsError."""
+    found = Settings.from_env(variables())
+    login.address(found)
+    return found
 
 
 def settings_once_there() -> Settings:

@@ -252,9 +252,11 @@ def listen(host: str, port: int, name: str) -> socket.socket:
         family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
         dual = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         fix = f"end what uses it, or set HOST and {name} to a free one"
-        raise errors.SettingsError([f"{name}: cannot listen on {host}:{port} ({error.strerror}); {fix}"]) from error
+        raise errors.SettingsError(
+            [f"{name}: cannot listen on {host}:{port} ({getattr(error, 'strerror', 'no name of a host')}); {fix}"]
+        ) from error
 
 
 def port_of(listener: socket.socket) -> int:
