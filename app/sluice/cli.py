@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from sluice import __version__
+from sluice import __version__, errors
+from sluice.commands import environment
 from sluice.commands.check import check
 from sluice.commands.doctor import doctor
 from sluice.commands.generate import generate
@@ -14,7 +17,19 @@ from sluice.commands.migrate import migrate
 from sluice.commands.serve import serve
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Every command's refusals, in one line each: exit code 2 when nothing was started, 1 when the database is away."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except errors.SettingsError as error:
+            raise environment.BadSettings(error.problems) from error
+        except errors.StoreUnavailable as error:
+            raise click.ClickException(f"the database cannot be used: {error.reason}; `sluice doctor` says more") from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sluice")
 def main() -> None:
     """Events and error logs over HTTP, each stored exactly once in PostgreSQL.

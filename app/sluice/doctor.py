@@ -1,38 +1,74 @@
-"""What is wrong with this place, and how to mend it. Each check says one thing and touches nothing."""
+"""What is wrong with this place, and how to fix it. Each check says one thing and changes nothing."""
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
+import structlog
 
-from sluice import keyring, keys
+from sluice import errors, keyring, keys
 from sluice.settings import Settings
+from sluice.stores.postgresql import embedded, inspection, login
 from sluice.stores.postgresql.inspection import ServerFacts
+
+log = structlog.get_logger()
 
 Verdict = Literal["ok", "warning", "failed"]
 MIN_DISK = 1 << 30
 MAX_SKEW_SECONDS = 5.0
 MIN_SERVER = 140_000
+FIXES = {
+    "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST; is a firewall or NetworkPolicy between?",
+    "database_missing": "create it (`createdb`), or correct the name in DATABASE_URL / DB_NAME",
+    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE); `sluice migrate` makes sluice_app",
+    "tls_refused": "set DATABASE_CA_FILE to the CA of the server's certificate, and DB_HOST to a name that stands in it",
+    "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
+    "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",
+    "database_full": "free some space on the server's disk, or make it larger",
+    "password_file_missing": "mount the file that DATABASE_PASSWORD_FILE names, readable and in UTF-8",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line of the report; `mend` is empty when all is well."""
+    """One line of the report; `fix` is empty when all is well."""
 
     verdict: Verdict
     what: str
-    mend: str = ""
+    fix: str = ""
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Everything that can be said. A check that fails itself is a finding, and does not stop the others."""
+    for check in (here, database):
+        try:
+            yield from check(settings)
+        except Exception as error:
+            log.exception("doctor.failed", check=check.__name__)
+            yield Finding("failed", f"{check.__name__}: {type(error).__name__}", "report it, with the lines above this table")
+
+
+def refused(error: errors.SettingsError) -> Iterator[Finding]:
+    """What would stop the start, each problem with its fix."""
+    for problem in error.problems:
+        what, _, fix = problem.rpartition("; ")
+        yield Finding("failed", what or problem, fix if what else "")
 
 
 def here(settings: Settings) -> Iterator[Finding]:
     """Findings about this machine and the settings."""
     yield Finding("ok", f"Python {sys.version_info.major}.{sys.version_info.minor}")
     yield disk(settings)
+    yield from folders(settings)
     yield from ports(settings)
     yield from key_sources(settings)
     if settings.retention_days is None:
@@ -40,66 +76,109 @@ def here(settings: Settings) -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Finding:
-    folder = settings.data_dir if settings.data_dir.exists() else settings.data_dir.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(existing(settings.data_dir)).free
     text = f"{free / (1 << 30):.1f} GiB free for DATA_DIR"
     if settings.embedded and free < MIN_DISK:
         return Finding("failed", text, "free some space, or set DATA_DIR to a larger disk")
     return Finding("ok", text)
 
 
+def existing(folder: Path) -> Path:
+    """`folder`, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def folders(settings: Settings) -> Iterator[Finding]:
+    if settings.embedded:
+        try:
+            embedded.examine(settings.data_dir)
+        except errors.SettingsError as error:
+            yield from refused(error)
+    run_dir = existing(settings.run_dir or Path(tempfile.gettempdir()))
+    if not (run_dir.is_dir() and os.access(run_dir, os.W_OK | os.X_OK)):
+        yield Finding("failed", f"SLUICE_RUN_DIR: {run_dir} cannot be written", "set it to a folder of the user who runs this")
+
+
 def ports(settings: Settings) -> Iterator[Finding]:
+    if not resolves(settings.host):
+        yield Finding("failed", f"HOST {settings.host} is no address of this machine", "set HOST to 127.0.0.1, 0.0.0.0 or ::")
+        return
     for name, port in (("PORT", settings.port), ("ADMIN_PORT", settings.admin_port)):
-        if not resolves(settings.host):
-            yield Finding("failed", f"HOST {settings.host} is no address of this machine", "set HOST to 127.0.0.1, 0.0.0.0 or ::")
-        elif port == 0 or is_free(settings.host, port):
+        hindrance = bind_error(settings.host, port)
+        if hindrance is None:
             yield Finding("ok", f"{name} {port} is free")
-        else:
+        elif hindrance == errno.EADDRINUSE:
             yield Finding("warning", f"{name} {port} is in use", f"fine when that is Sluice; else set {name} to another port")
+        else:
+            fix = f"set HOST to an address of this machine and {name} to a port that this user may use (from 1024 on)"
+            yield Finding("failed", f"{name} {port} on {settings.host}: {os.strerror(hindrance)}", fix)
 
 
 def resolves(host: str) -> bool:
     try:
         return bool(socket.getaddrinfo(host, None))
-    except OSError:
+    except (OSError, UnicodeError):
         return False
 
 
-def is_free(host: str, port: int) -> bool:
+def bind_error(host: str, port: int) -> int | None:
+    """The error number of an attempt to use the port; None when it is free."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error.errno
+        return None
 
 
 def key_sources(settings: Settings) -> Iterator[Finding]:
     if settings.keyset_file is not None:
-        yield keyset(settings)
+        yield keyset(settings.keyset_file)
     if settings.api_keys:
+        yield from refused(errors.SettingsError(keyring.check_plain(settings.api_keys)))
         yield Finding("ok", f"{len(settings.api_keys)} plain keys in API_KEYS")
-    if not settings.api_keys and settings.keyset_file is None:
-        if settings.embedded and settings.loopback:
-            yield Finding("ok", "a first-run key in DATA_DIR")
-        else:
-            mend = "set API_KEYS (`sluice keys new`) or KEYSET_FILE; a first-run key is for loopback and the embedded store only"
-            yield Finding("failed", "no key source", mend)
+    elif settings.keyset_file is None and not (settings.embedded and settings.loopback):
+        fix = "set API_KEYS (`sluice keys new`) or KEYSET_FILE; a first-run key is for loopback and the embedded store only"
+        yield Finding("failed", "no key source", fix)
+    elif settings.keyset_file is None:
+        yield first_run_key(settings.data_dir / "first-run.key")
 
 
-def keyset(settings: Settings) -> Finding:
-    path = settings.keyset_file
-    assert path is not None  # noqa: S101 - the caller looked
+def first_run_key(path: Path) -> Finding:
+    try:
+        if keys.checksum_ok(path.read_text(errors="replace").strip()):
+            return Finding("ok", "a first-run key in DATA_DIR")
+    except (FileNotFoundError, NotADirectoryError):
+        return Finding("ok", "the first-run key is missing; the first `sluice serve` makes it")
+    except OSError as error:
+        return Finding("failed", f"{path} cannot be read ({error.strerror})", "run as the user who owns it, or remove it")
+    return Finding("failed", f"{path} holds no API key", "remove it, and the next start makes another")
+
+
+def keyset(path: Path) -> Finding:
     try:
         document = keyring.parse(keyring.read(path)[0])
     except OSError as error:
-        return Finding("failed", f"KEYSET_FILE {path}: {type(error).__name__}", "mount the key set there, or correct KEYSET_FILE")
+        cause = "missing" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        return Finding("failed", f"KEYSET_FILE {path}: {cause}", "mount the key set there, or correct KEYSET_FILE")
     except keys.InvalidKeySet as error:
         return Finding("failed", f"KEYSET_FILE {path}: {error}", "write it with `sluice keys keyset`")
     return Finding("ok", f"key set with {len(document.entries)} entries, revision {document.revision[:12]}")
+
+
+def database(settings: Settings) -> Iterator[Finding]:
+    try:
+        if not settings.embedded:
+            yield from server(inspection.inspect(login.of_service(settings)))
+        elif (running := embedded.found(settings.data_dir)) is not None:
+            yield from server(inspection.inspect(running.app))
+        else:
+            yield Finding("ok", "the embedded server is not running; `sluice serve` starts it")
+    except errors.SettingsError as error:
+        yield from refused(error)
+    except errors.StoreUnavailable as error:
+        yield Finding("failed", f"the database cannot be used: {error.reason}", FIXES.get(error.reason, "see the server's log"))
 
 
 def server(facts: ServerFacts, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:

@@ -62,7 +62,11 @@ def read_all(settings: type, env: Mapping[str, str], problems: list[str]) -> Ite
         try:
             text = text_of(name, spec, env)
             if text is not None:
-                yield spec.name, spec.metadata["parse"](text)
+                value = spec.metadata["parse"](text)
+                # A path may have bytes that are no text.
+                if not isinstance(value, Path) and re.search("[\ud800-\udfff]", text):
+                    raise ValueError("must be text in UTF-8")
+                yield spec.name, value
             elif spec.default is MISSING:
                 raise ValueError(f"must be set: {spec.metadata['doc']}")
         except ValueError as error:

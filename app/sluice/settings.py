@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from sluice import env, errors, origins
 from sluice.env import LOG_LEVELS, Parser, one_of, read_all, setting, switch, whole
@@ -18,6 +18,8 @@ from sluice.env import LOG_LEVELS, Parser, one_of, read_all, setting, switch, wh
 CORES = os.cpu_count() or 1
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 ANONYMOUS_CHOICES = ("/", "/log")
+# Near names of ours that many shells have for other programs.
+OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "DATADIR"))
 LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -45,9 +47,46 @@ def paths(text: str) -> tuple[str, ...]:
     return found
 
 
+def path(text: str) -> Path:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("must be a path without line ends or other control characters")
+    return Path(text)
+
+
 def postgresql_url(text: str) -> str:
-    if not text.startswith(("postgresql://", "postgres://")):
+    """A URL that libpq reads as it was meant. No message repeats a part of it: what looks like a host may be half a password."""
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("postgresql", "postgres"):
         raise ValueError("must be a postgresql:// URL")
+    if re.search(r"%(?![0-9A-Fa-f]{2})|%00|[\x00-\x1f\x7f]", text):
+        raise ValueError("has a % without two hex digits, or a control character; write a % of user or password as %25")
+    try:
+        unquote(text, errors="strict")
+    except UnicodeError:
+        raise ValueError("has a % with two hex digits that are no text in UTF-8; write a % of user or password as %25") from None
+    url = re.fullmatch(r"(?:[^@/]*@)?(?P<hosts>[^@/?]*)(?:/[^@?]*)?(?:\?(?P<query>[^@]*))?", rest)
+    if url is None:
+        raise ValueError("has an @ or a / too many; in user, password and name write @ as %40, / as %2F and ? as %3F")
+    for host in url["hosts"].split(","):
+        place = re.fullmatch(r"(?:\[[^\[\]]+\]|[^:\[\]]*)(?::(\d{0,5}))?", host)
+        if place is None or not 0 < int(place[1] or 1) < 65536:
+            raise ValueError("has a port that is no number from 1 to 65535; in user and password write / as %2F and @ as %40")
+    if url["query"] and not all(part.count("=") == 1 for part in url["query"].split("&")):
+        raise ValueError("has a ? whose parameters are not name=value; in user and password write ? as %3F")
+    return text
+
+
+def host_name(text: str) -> str:
+    if re.search(r"://|@|\s|^[^/:]+:\d+$", text) and not text.startswith("/"):
+        raise ValueError(
+            "must be a host name, an address or a socket folder; the port goes into DB_PORT, a URL into DATABASE_URL"
+        )
+    return text
+
+
+def password_text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not have a NUL character")
     return text
 
 
@@ -58,7 +97,7 @@ class Settings:
     host: str = setting("HOST", str, "127.0.0.1", "address that both ports listen on")
     port: int = setting("PORT", whole(0, 65535), 8080, "the service; 0 picks a free port")
     admin_port: int = setting("ADMIN_PORT", whole(0, 65535), 8081, "probes, `/metrics` and `/keyset`; 0 picks a free port")
-    data_dir: Path = setting("DATA_DIR", Path, Path(".sluice"), "embedded database and first-run key")
+    data_dir: Path = setting("DATA_DIR", path, Path(".sluice"), "embedded database and first-run key")
     database_url: str | None = setting(
         "DATABASE_URL",
         postgresql_url,
@@ -67,16 +106,18 @@ class Settings:
         secret=True,
         shown="embedded server under `DATA_DIR`",
     )
-    db_host: str | None = setting("DB_HOST", str, None, "with `DB_PORT`, `DB_NAME`, `DB_USER`, `DB_PASSWORD`: instead of a URL")
+    db_host: str | None = setting(
+        "DB_HOST", host_name, None, "with `DB_PORT`, `DB_NAME`, `DB_USER`, `DB_PASSWORD`: instead of a URL"
+    )
     db_port: int = setting("DB_PORT", whole(1, 65535), 5432, "see `DB_HOST`")
     db_name: str = setting("DB_NAME", str, "analytics_logs", "see `DB_HOST`")
     db_user: str = setting("DB_USER", str, "postgres", "see `DB_HOST`")
-    db_password: str | None = setting("DB_PASSWORD", str, None, "see `DB_HOST`", secret=True)
+    db_password: str | None = setting("DB_PASSWORD", password_text, None, "see `DB_HOST`", secret=True)
     db_ssl_mode: str | None = setting(
         "DB_SSL_MODE", one_of(*SSL_MODES), None, "TLS to the database", shown="`verify-full`, on loopback `prefer`"
     )
     database_password_file: Path | None = setting(
-        "DATABASE_PASSWORD_FILE", Path, None, "password, read again for every new connection"
+        "DATABASE_PASSWORD_FILE", path, None, "password, read again for every new connection"
     )
     database_secret_arn: str | None = setting(
         "DATABASE_SECRET_ARN",
@@ -91,7 +132,7 @@ class Settings:
         "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)",
     )
     database_ca_file: Path | None = setting(
-        "DATABASE_CA_FILE", Path, None, "CA bundle for TLS to the database", shown="system trust"
+        "DATABASE_CA_FILE", path, None, "CA bundle for TLS to the database", shown="system trust"
     )
     db_pool_size: int = setting("DB_POOL_SIZE", whole(1, 100), 4, "database connections of one worker")
     api_keys: tuple[str, ...] = setting(
@@ -102,7 +143,7 @@ class Settings:
         secret=True,
         shown="a first-run key while `HOST` is loopback and the store embedded",
     )
-    keyset_file: Path | None = setting("KEYSET_FILE", Path, None, "the operator's document, polled every second")
+    keyset_file: Path | None = setting("KEYSET_FILE", path, None, "the operator's document, polled every second")
     anonymous_paths: tuple[str, ...] = setting(
         "ANONYMOUS_PATHS",
         paths,
@@ -183,7 +224,7 @@ class Settings:
     )
     log_level: str = setting("LOG_LEVEL", one_of(*LOG_LEVELS), "info", "`debug` logs every request")
     run_dir: Path | None = setting(
-        "SLUICE_RUN_DIR", Path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"
+        "SLUICE_RUN_DIR", path, None, "folder in which a `serve` makes the folder where its processes meet", shown="shared memory"
     )
 
     @classmethod
@@ -224,16 +265,19 @@ def known() -> dict[str, Field[Any]]:
 
 
 def misspelt(env: Mapping[str, str]) -> Iterator[str]:
-    """Variables that are nearly one of ours.
+    """Variables that are nearly one of ours, or one of ours behind our name.
 
     Short names (PORT, HOST) are near too many innocent ones, and Kubernetes itself sets `<SERVICE>_PORT` and
-    `<SERVICE>_SERVICE_HOST` for every Service of a namespace, so neither is judged.
+    `<SERVICE>_SERVICE_HOST` for every Service of a namespace, so neither is judged, nor what other programs read.
     """
     names = set(known()) | {f"{name}_FILE" for name, f in known().items() if f.metadata["secret"]}
     long_names = [name for name in names if len(name) >= 8]
-    for name in sorted(set(env) - names):
-        near = difflib.get_close_matches(name, long_names, n=1, cutoff=0.86)
-        if near and not name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")):
+    for name in sorted(set(env) - names - OF_OTHERS):
+        if name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")):
+            continue
+        meant = name.removeprefix("SLUICE_") if name.startswith("SLUICE_") else ""
+        near = [meant] if meant in names else difflib.get_close_matches(name, long_names, n=1, cutoff=0.86)
+        if near:
             yield f"{name} is not a setting; did you mean {near[0]}?"
 
 

@@ -210,9 +210,13 @@ def test_a_wrong_or_missing_password_is_told_quickly(strict: Database, open_stor
     assert caught.value.reason == refusal(of) == "login_refused"
 
 
-@pytest.mark.parametrize("change", [{"DB_USER": "nobody"}, {"DB_NAME": "nowhere"}])
-def test_a_wrong_user_or_database_is_a_refused_login(strict: Database, change: dict[str, str]) -> None:
-    assert refusal(service(**{**parts(strict), "DB_PASSWORD": APP_PASSWORD, **change})) == "login_refused"
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"DB_USER": "nobody"}, "login_refused"), ({"DB_NAME": "nowhere"}, "database_missing")]
+)
+def test_a_wrong_user_is_a_refused_login_and_a_wrong_database_a_missing_one(
+    strict: Database, change: dict[str, str], reason: str
+) -> None:
+    assert refusal(service(**{**parts(strict), "DB_PASSWORD": APP_PASSWORD, **change})) == reason
 
 
 def test_a_password_of_any_characters_works(strict: Database, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The doctor: each finding that is not ok says how to mend it."""
+"""The doctor: each finding that is not ok says how to fix it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from sluice import doctor, keys
 from sluice.doctor import Finding
+from sluice.server import supervisor
 from sluice.settings import Settings
 from sluice.stores.postgresql.inspection import ServerFacts
 
@@ -41,7 +42,7 @@ def test_a_good_place_has_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(doctor.MIN_DISK))
     findings = list(doctor.here(settings(data_dir=tmp_path)))
     assert troubles(findings) == []
-    assert all(finding.what and not finding.mend for finding in findings)
+    assert all(finding.what and not finding.fix for finding in findings)
 
 
 def test_a_good_server_has_no_trouble() -> None:
@@ -59,12 +60,12 @@ SICK: dict[str, tuple[dict[str, Any], str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("facts", "verdict", "what", "mend"), SICK.values(), ids=SICK)
-def test_a_sick_server_is_told_with_its_mend(facts: dict[str, Any], verdict: str, what: str, mend: str) -> None:
+@pytest.mark.parametrize(("facts", "verdict", "what", "fix"), SICK.values(), ids=SICK)
+def test_a_sick_server_is_told_with_its_mend(facts: dict[str, Any], verdict: str, what: str, fix: str) -> None:
     (trouble,) = troubles(server(**facts))
     assert trouble.verdict == verdict
     assert what in trouble.what
-    assert mend in trouble.mend
+    assert fix in trouble.fix
 
 
 @pytest.mark.parametrize("facts", [{"version": 140_000}, {"clock": NOW - timedelta(seconds=5)}])
@@ -78,7 +79,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 def test_events_that_are_kept_for_ever_are_a_warning() -> None:
     (trouble,) = [f for f in doctor.here(settings(retention_days=None)) if "for ever" in f.what]
-    assert (trouble.verdict, "RETENTION_DAYS" in trouble.mend) == ("warning", True)
+    assert (trouble.verdict, "RETENTION_DAYS" in trouble.fix) == ("warning", True)
 
 
 # Disk
@@ -87,7 +88,7 @@ def test_events_that_are_kept_for_ever_are_a_warning() -> None:
 def test_a_full_disk_fails_when_the_store_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(doctor.MIN_DISK - 1))
     found = doctor.disk(settings())
-    assert (found.verdict, "DATA_DIR" in found.mend) == ("failed", True)
+    assert (found.verdict, "DATA_DIR" in found.fix) == ("failed", True)
     assert doctor.disk(settings(database_url="postgresql://db/x")).verdict == "ok"
 
 
@@ -118,14 +119,14 @@ def taken() -> Iterator[int]:
 def test_a_port_in_use_is_told_by_its_variable(taken: int, name: str) -> None:
     (trouble,) = troubles(list(doctor.ports(settings(**{name: taken}))))
     assert trouble.what == f"{name.upper()} {taken} is in use"
-    assert f"set {name.upper()}" in trouble.mend
+    assert f"set {name.upper()}" in trouble.fix
 
 
 def test_a_port_that_is_free_again_is_free(taken: int) -> None:
-    assert not doctor.is_free("127.0.0.1", taken)
+    assert doctor.bind_error("127.0.0.1", taken)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
-    assert doctor.is_free("127.0.0.1", free)
+    assert doctor.bind_error("127.0.0.1", free) is None
 
 
 # Keys
@@ -139,7 +140,7 @@ def test_a_first_run_key_needs_loopback_and_the_embedded_store() -> None:
     assert key_trouble() == []
     for elsewhere in ({"host": "0.0.0.0"}, {"database_url": "postgresql://db/x"}, {"db_host": "db"}):
         (trouble,) = key_trouble(**elsewhere)
-        assert (trouble.verdict, "API_KEYS" in trouble.mend, "KEYSET_FILE" in trouble.mend) == ("failed", True, True)
+        assert (trouble.verdict, "API_KEYS" in trouble.fix, "KEYSET_FILE" in trouble.fix) == ("failed", True, True)
 
 
 def test_plain_keys_are_counted_and_never_shown() -> None:
@@ -163,11 +164,45 @@ def test_a_good_key_set_is_told_with_its_revision(tmp_path: Path) -> None:
 def test_a_key_set_that_can_not_be_read_is_told_with_its_mend(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "keyset")
     (trouble,) = key_trouble(keyset_file=tmp_path / "keyset")
-    assert (trouble.verdict, "mount the key set" in trouble.mend) == ("failed", True)
+    assert (trouble.verdict, "mount the key set" in trouble.fix) == ("failed", True)
 
 
 @pytest.mark.parametrize("data", [b"", b"canary", b'{"schema":2}', b"\xff"])
 def test_a_spoilt_key_set_is_told_with_its_mend_and_without_its_content(tmp_path: Path, data: bytes) -> None:
     (trouble,) = key_trouble(keyset_file=published(tmp_path / "keyset.json", data))
-    assert (trouble.verdict, "sluice keys keyset" in trouble.mend) == ("failed", True)
+    assert (trouble.verdict, "sluice keys keyset" in trouble.fix) == ("failed", True)
     assert "canary" not in trouble.what
+
+
+# What is missing is called missing, and no check stops the others
+
+
+def test_a_first_run_key_that_is_not_there_yet_is_called_missing(tmp_path: Path) -> None:
+    (found,) = doctor.key_sources(settings(data_dir=tmp_path))
+    assert (found.verdict, "missing" in found.what) == ("ok", True)
+    supervisor.key_file(settings(data_dir=tmp_path))
+    assert list(doctor.key_sources(settings(data_dir=tmp_path))) == [Finding("ok", "a first-run key in DATA_DIR")]
+
+
+def test_a_first_run_key_that_was_cut_off_fails_with_its_fix(tmp_path: Path) -> None:
+    (tmp_path / "first-run.key").write_bytes(b"slk_\xff")
+    (trouble,) = key_trouble(data_dir=tmp_path)
+    assert (trouble.verdict, "remove it" in trouble.fix) == ("failed", True)
+
+
+def test_a_plain_key_that_serve_refuses_fails_by_its_position() -> None:
+    (trouble,) = key_trouble(api_keys=("good-enough-for-a-test", "slk_canary"))
+    assert (trouble.verdict, "key 2" in trouble.what, "canary" in f"{trouble}") == ("failed", True, False)
+
+
+def test_a_check_that_fails_itself_is_a_finding_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "here", lambda _: 1 / 0)
+    monkeypatch.setattr(doctor.here, "__name__", "here", raising=False)
+    first, second = doctor.findings(settings(data_dir=tmp_path))
+    assert (first.verdict, "ZeroDivisionError" in first.what) == ("failed", True)
+    assert "embedded server" in second.what
+
+
+def test_a_port_that_this_user_may_not_use_is_no_port_in_use() -> None:
+    trouble = next(iter(doctor.ports(settings(host="192.0.2.1"))))
+    assert (trouble.verdict, "in use" in trouble.what, "HOST" in trouble.fix) == ("failed", False, True)

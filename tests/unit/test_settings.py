@@ -105,9 +105,12 @@ def test_every_variable_is_explained_in_words(name: str) -> None:
 
 
 BAD = {
+    "DATA_DIR": ["a\nb", "a\x7f"],
+    "DB_HOST": ["http://db", "me@db", "db:5432", "a b"],
     "PORT": ["65536", "-1", "http", "80.0", "1e3", " 80", "0x50", "9" * 30],
     "DB_PORT": ["0"],
     "DATABASE_URL": ["mysql://db", "db", "POSTGRESQL://db"],
+    "DB_PASSWORD": ["a\0b"],
     "DB_SSL_MODE": ["on"],
     "DATABASE_IAM_AUTH": ["yes", "2"],
     "ANONYMOUS_PATHS": ["/metrics", "/log,/x"],
@@ -139,7 +142,10 @@ MISSPELT = {
     "DATABSE_URL": "DATABASE_URL",
     "DATABASE_URI": "DATABASE_URL",
     "DB_PASWORD": "DB_PASSWORD",
-    "API_KEY": "API_KEYS",
+    "API_KEYZ": "API_KEYS",
+    "SLUICE_API_KEYS": "API_KEYS",
+    "SLUICE_LOG_LEVEL": "LOG_LEVEL",
+    "SLUICE_RUNDIR": "SLUICE_RUN_DIR",
     "API_KEYS_FLIE": "API_KEYS_FILE",
     "RETENTION_DAY": "RETENTION_DAYS",
     "LOGLEVEL": "LOG_LEVEL",
@@ -178,8 +184,12 @@ def test_a_port_of_our_own_that_is_no_number_is_still_refused() -> None:
     assert len(problems(DB_HOST="db", DB_PORT="http://10.0.0.1", ADMIN_PORT="x")) == 2
 
 
+# What shells have for other programs, or for our own client.
+OTHERS = ["API_KEY", "API_KEY_FILE", "OPENAI_API_KEY", "MY_API_KEYS", "DATADIR", "SLUICE_API_KEY", "SLUICE_URL"]
+
+
 @pytest.mark.parametrize(
-    "name", ["HOSTNAME", "PATH", "HOME", "PGHOST", "XDG_DATA_DIRS", "APP_PORT", "THREAD", "REDIS_URL", "TERM"]
+    "name", ["HOSTNAME", "PATH", "HOME", "PGHOST", "XDG_DATA_DIRS", "APP_PORT", "THREAD", "REDIS_URL", "TERM", *OTHERS]
 )
 def test_an_innocent_variable_is_not_judged(name: str) -> None:
     assert Settings.from_env({name: "x"}) == Settings()

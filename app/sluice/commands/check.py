@@ -52,8 +52,8 @@ def check(url: str, no_key: bool, api_key: str | None, key_file: Path | None, da
 
 
 def line(finding: Finding) -> str:
-    mend = f"; {finding.mend}" if finding.mend else ""
-    return f"{finding.verdict:<8} {finding.what}{mend}"
+    fix = f"; {finding.fix}" if finding.fix else ""
+    return f"{finding.verdict:<8} {finding.what}{fix}"
 
 
 class Waits:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 import click
 import structlog
 
-from sluice import errors, logs
+from sluice import logs
 from sluice.settings import Settings, absent_files, secret_wait
+from sluice.stores.postgresql import login
 
 log = structlog.get_logger()
 
@@ -32,10 +33,10 @@ def variables() -> Mapping[str, str]:
 
 
 def settings() -> Settings:
-    try:
-        return Settings.from_env(variables())
-    except errors.SettingsError as error:
-        raise BadSettings(error.problems) from error
+    """The checked settings, the address of the database included; raises errors.SettingsError."""
+    found = Settings.from_env(variables())
+    login.address(found)
+    return found
 
 
 def settings_once_there() -> Settings:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from sluice import errors, retention, stores
+from sluice import retention, stores
 from sluice.commands import environment
 from sluice.ingest import pipeline
 from sluice.server import supervisor
@@ -31,13 +31,7 @@ def serve(migrate_first: bool) -> None:
     supervisor.stop_while_starting()
     settings = environment.settings_once_there()
     migrate = migrations.migrate if migrate_first or settings.embedded else None
-    try:
-        code = supervisor.run(settings, environment.variables(), duties=duties, say=click.echo, migrate=migrate)
-    except errors.SettingsError as error:
-        raise environment.BadSettings(error.problems) from error
-    except errors.StoreUnavailable as error:
-        raise click.ClickException(f"the database cannot be used: {error.reason}; `sluice doctor` says more") from error
-    sys.exit(code)
+    sys.exit(supervisor.run(settings, environment.variables(), duties=duties, say=click.echo, migrate=migrate))
 
 
 def duties(settings: Settings) -> supervisor.Duties:

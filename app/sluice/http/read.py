@@ -124,14 +124,15 @@ def metrics(parts: Services, context: RequestContext) -> Response:
 
 @route("GET", "/api/v1/status", summary="State of the service", access="read", answers={200: envelope(State)})
 def status(parts: Services, context: RequestContext) -> Response:
-    """Truthful and never a 5xx: it reports a database that is away."""
+    """Truthful and never a 5xx: it reports a database that is away, or takes no writes."""
     flags(context)
     figures = None
     try:
         figures = parts.store.figures(datetime.now(UTC))
-        database = responses.DatabaseState(status="up", total_logs=figures.total_logs)
+        fault = parts.writes.fault
+        database = responses.DatabaseState("down" if fault else "up", figures.total_logs, fault)
     except errors.StoreUnavailable as error:
-        database = responses.DatabaseState(status="down", total_logs=None, reason=error.reason)
+        database = responses.DatabaseState("down", total_logs=None, reason=error.reason)
     return responses.success(State(service_state(parts), database, figures), "state of the service")
 
 

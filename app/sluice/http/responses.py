@@ -88,13 +88,15 @@ class ServiceState(msgspec.Struct):
 
 
 class DatabaseState(msgspec.Struct):
+    """`down` also while reads work and the last write failed; `reason` says why, for example `database_full`."""
+
     status: Literal["up", "down"]
     total_logs: int | None
     reason: str | None = None
 
 
 class State(msgspec.Struct):
-    """What the service knows of itself; `metrics` is null while the database is down."""
+    """What the service knows of itself; `metrics` is null while the database cannot be read."""
 
     service: ServiceState
     database: DatabaseState

@@ -9,9 +9,11 @@ from typing import Protocol
 
 from sluice.events import Rules
 from sluice.http.stream_slots import StreamSlots
+from sluice.ingest import write_state
 from sluice.ingest.memory_budget import MemoryBudget
 from sluice.ingest.pipeline import Pipeline, utc_now
 from sluice.ingest.sinks import DirectSink
+from sluice.ingest.write_state import WriteState
 from sluice.keyring import Keyring
 from sluice.limiter import Limiter, SharedCounters
 from sluice.metrics import Metrics
@@ -31,11 +33,14 @@ class ReadyState(Protocol):
     @property
     def reason(self) -> str: ...
 
+    @property
+    def writes(self) -> WriteState: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """`stream_memory`: the part of `memory` that streams may use. `draining`: whether a stream is to end with its chunk.
-    `ready`: whether traffic may come, and why not.
+    `ready`: whether traffic may come, and why not. `writes`: whether the store takes any.
     """
 
     settings: Settings
@@ -47,6 +52,7 @@ class Services:
     streams: StreamSlots
     stream_memory: MemoryBudget
     metrics: Metrics
+    writes: WriteState
     draining: Callable[[], bool]
     ready: Callable[[], tuple[bool, str]]
     started: datetime = field(default_factory=utc_now)
@@ -59,11 +65,12 @@ def assemble(
     rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
     keyring = Keyring(settings.api_keys, settings.keyset_file, utc_now)
     keyring.poll()
+    writes = shared.writes if shared is not None else WriteState(bytearray(write_state.SIZE))
     memory = MemoryBudget(settings.max_inflight_bytes)
     return Services(
         settings=settings,
         store=store,
-        pipeline=Pipeline(DirectSink(store, metrics), rules, metrics),
+        pipeline=Pipeline(DirectSink(store, metrics, writes), rules, metrics),
         keyring=keyring,
         limiter=Limiter(
             SharedCounters(settings.run_dir / "limits" if settings.run_dir is not None else None, settings.workers),
@@ -74,6 +81,7 @@ def assemble(
         streams=StreamSlots(settings.threads),
         stream_memory=MemoryBudget(settings.max_inflight_bytes // 2, memory),
         metrics=metrics,
+        writes=writes,
         draining=lambda: stopping() or (shared is not None and shared.draining),
         ready=lambda: (shared.ready, shared.reason) if shared is not None else (True, "ready"),
     )

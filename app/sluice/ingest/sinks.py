@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from sluice import errors
 from sluice.events import Record
 from sluice.ingest.group_commit import GroupCommit
+from sluice.ingest.write_state import WriteState
 from sluice.metrics import Metrics
 from sluice.outcomes import Outcome
 from sluice.stores import Capability, Claim, Kept, Store, require
@@ -35,9 +37,10 @@ class Sink(Protocol):
 class DirectSink:
     """Commits before it returns; few records share a commit with those of other requests."""
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, metrics: Metrics, writes: WriteState) -> None:
         self._store = store
         self._metrics = metrics
+        self._writes = writes
         self.group_commit = GroupCommit(self.insert)
 
     def accept(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
@@ -67,5 +70,10 @@ class DirectSink:
     @contextlib.contextmanager
     def _measured(self, records: Sequence[Record]) -> Iterator[None]:
         self._metrics.batch_events.observe(len(records))
-        with self._metrics.commit_seconds.time():
-            yield
+        try:
+            with self._metrics.commit_seconds.time():
+                yield
+        except errors.StoreUnavailable as error:
+            self._writes.failed(error.reason)
+            raise
+        self._writes.succeeded()

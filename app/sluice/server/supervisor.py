@@ -203,14 +203,15 @@ def run_dir(parent: Path | None) -> Iterator[Path]:
     """A new folder for this run, in memory where there is such a file system: the workers' counters are mapped files."""
     if parent is None:
         parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with embedded.usable("SLUICE_RUN_DIR", parent):
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # mkdtemp gives it mode 0700.
+        path = Path(tempfile.mkdtemp(prefix="sluice-", dir=parent))
     # Of supervisors that were killed nobody holds the lock, and `state` is made after it was taken.
     for state in parent.glob("sluice-*/state"):
-        with contextlib.suppress(OSError), embedded.locked(state.parent) as free:
+        with contextlib.suppress(OSError, errors.SettingsError), embedded.locked(state.parent) as free:
             if free:
                 shutil.rmtree(state.parent)
-    # mkdtemp gives it mode 0700.
-    path = Path(tempfile.mkdtemp(prefix="sluice-", dir=parent))
     try:
         with embedded.locked(path):
             (path / "metrics").mkdir()
@@ -229,16 +230,18 @@ def key_file(settings: Settings) -> Path | None:
     if not (settings.loopback and settings.embedded):
         why = "one is made only while HOST is a loopback address and the store the embedded one"
         raise errors.SettingsError([f"there is no API key: set API_KEYS or KEYSET_FILE ({why})"])
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = settings.data_dir / "first-run.key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if not keys.checksum_ok(path.read_text().strip()):
-            raise errors.SettingsError([f"{path} holds no API key; remove it, and the next start makes another"]) from None
-        return path
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{keys.mint('local')}\n")
+    with embedded.usable("DATA_DIR", settings.data_dir):
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            if not keys.checksum_ok(path.read_text(errors="replace").strip()):
+                raise errors.SettingsError([f"{path} holds no API key; remove it, and the next start makes another"]) from None
+            return path
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{keys.mint('local')}\n")
+        embedded.hand_over(path)
     return path
 
 
@@ -249,9 +252,11 @@ def listen(host: str, port: int, name: str) -> socket.socket:
         family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
         dual = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         fix = f"end what uses it, or set HOST and {name} to a free one"
-        raise errors.SettingsError([f"{name}: cannot listen on {host}:{port} ({error.strerror}); {fix}"]) from error
+        raise errors.SettingsError(
+            [f"{name}: cannot listen on {host}:{port} ({getattr(error, 'strerror', 'no name of a host')}); {fix}"]
+        ) from error
 
 
 def port_of(listener: socket.socket) -> int:

@@ -2,7 +2,7 @@
 
 The parent makes the folder (mode 0700) and hands its path down as SLUICE_RUN_DIR:
 
-    state            two bytes, mapped into every process: draining, and why the service is not ready
+    state            mapped into every process: draining, why the service is not ready, and why the store takes no writes
     workers/PID.json the newest WorkerReport of that worker
     metrics/         PROMETHEUS_MULTIPROC_DIR (sluice.metrics)
 """
@@ -21,12 +21,15 @@ import msgspec
 import structlog
 
 from sluice import keyring
+from sluice.ingest import write_state
+from sluice.ingest.write_state import WriteState
 
 log = structlog.get_logger()
 
 Reason = Literal[
     "starting",
     "database_unreachable",
+    "database_missing",
     "login_refused",
     "password_file_missing",
     "tls_refused",
@@ -42,7 +45,8 @@ Reason = Literal[
 REASONS: tuple[Reason, ...] = get_args(Reason)
 READY = REASONS.index("ready")
 # Offsets in the state file. One byte each: written and read at once, so no lock.
-DRAINING, REASON, SIZE = 0, 1, 2
+DRAINING, REASON, WRITES = 0, 1, 2
+SIZE = WRITES + write_state.SIZE
 BEAT = 1.0
 
 
@@ -75,6 +79,7 @@ class SharedState:
             file.truncate(SIZE)
         with (path / "state").open("r+b") as file:
             self._state = mmap.mmap(file.fileno(), SIZE)
+        self.writes = WriteState(memoryview(self._state)[WRITES:])
         # Of workers that are gone. Only the parent asks for reports, by its monitor and by requests to the admin port.
         self._used: dict[str, str] = {}
         self._refused: dict[str, str] = {}
@@ -159,9 +164,12 @@ def newest(uses: Iterable[dict[str, str]]) -> dict[str, str]:
 
 
 class Heartbeat:
-    """A worker's thread that polls the key set and reports, once a second. Start it after the fork."""
+    """A worker's thread that polls the key set and reports, once a second. Start it after the fork.
 
-    def __init__(self, shared: SharedState, keys: keyring.Keyring) -> None:
+    `shared`: None under a gunicorn that no `serve` started, where nobody reads a report.
+    """
+
+    def __init__(self, shared: SharedState | None, keys: keyring.Keyring) -> None:
         self._shared = shared
         self._keys = keys
         self._stop = threading.Event()
@@ -183,6 +191,8 @@ class Heartbeat:
                 log.exception("heart.failed", duty=duty.__name__)
 
     def _report(self) -> None:
+        if self._shared is None:
+            return
         keys = self._keys
         self._shared.report(
             WorkerReport(

@@ -17,5 +17,4 @@ worker.Process.refused = app.parts.metrics.refused
 # Left to its __del__ at the interpreter's end, Python 3.13 waits 5 s for each of the pool's threads, and gunicorn starts the next
 # worker only when this one is gone.
 atexit.register(app.parts.store.close)
-if shared is not None:
-    Heartbeat(shared, app.parts.keyring).start()
+Heartbeat(shared, app.parts.keyring).start()

