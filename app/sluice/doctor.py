@@ -106,6 +106,10 @@ def server(facts: ServerFacts, now: Callable[[], datetime] = lambda: datetime.no
     """Findings about a database that answers."""
     text = f"PostgreSQL {facts.version // 10_000}"
     yield Finding("ok", text) if facts.version >= MIN_SERVER else Finding("failed", text, "use PostgreSQL 14 or newer")
+    if facts.behind_pooler:
+        yield Finding(
+            "ok", "a pooler stands before it: `serve` works through it, `migrate` and `index` need the server's own address"
+        )
     if facts.durable:
         yield Finding("ok", "a commit survives a crash")
     else:

@@ -23,6 +23,7 @@ MENDS = {
     "tls_refused": "set DATABASE_CA_FILE to the CA of the server's certificate, and DB_HOST to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
     "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",
+    "behind_pooler": "name the server itself: migrations and indexes need a session of their own, `serve` does not",
     "password_file_missing": "mount the file that DATABASE_PASSWORD_FILE names",
 }
 

@@ -6,6 +6,7 @@ import click
 
 from sluice import errors, logs
 from sluice.commands import environment
+from sluice.commands.doctor import MENDS
 from sluice.stores.postgresql import embedded, login
 from sluice.stores.postgresql import migrate as migrations
 
@@ -31,7 +32,8 @@ def migrate() -> None:
         else:
             applied = migrations.migrate(login.of_owner(settings))
     except errors.StoreUnavailable as error:
-        raise click.ClickException(f"the schema was not changed: {error.reason}; `sluice doctor` says more") from error
+        fix = MENDS.get(error.reason, "`sluice doctor` says more")
+        raise click.ClickException(f"the schema was not changed: {error.reason}; {fix}") from error
     for name in applied:
         click.echo(f"applied {name}")
     click.echo("the schema is up to date")

@@ -231,8 +231,8 @@ class Tally:
                     self._truncated = True
         self.received += len(found)
 
-    def data(self, stopped: str | None = None) -> BatchData:
-        """`stopped`: why the rest was not read."""
+    def data(self, stopped: str | None = None, *, retryable: bool = True) -> BatchData:
+        """`stopped`: why the rest was not read; `retryable`: whether the same rest may be taken later."""
         counts = self._counts
         return BatchData(
             total_received=self.received,
@@ -245,7 +245,7 @@ class Tally:
             queued=counts["queued"],
             results=self._results,
             results_truncated=self._truncated,
-            retryable=stopped is not None,
+            retryable=stopped is not None and retryable,
             stopped=stopped,
         )
 

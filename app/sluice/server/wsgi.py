@@ -19,7 +19,7 @@ app = create_app(settings, shared=shared, stopping=worker.stopping)
 atexit.register(app.parts.store.close)
 if shared is not None:
     Heartbeat(shared, app.parts.keyring).start()
-# What is here stays. A batch of 1,000 events makes 4,000 containers that all die by themselves: at the default of 700 the collector
-# looks at each of them several times, which took a quarter of the time that Python had for an event.
+# What is here stays. A batch of 1,000 events makes 4,000 containers that all die by themselves; at the default of 700 the
+# collector looks at them several times, which took a quarter of Python's time for an event.
 gc.freeze()
 gc.set_threshold(10_000, 10, 10)
