@@ -87,7 +87,10 @@ def no_base_image() -> str | None:
 
 # What is named after make's target is for that target, in the order of installation.
 GROUPS: dict[str, list[Part]] = {
-    "test": [unpacked("promtool", "prometheus")],
+    "test": [
+        unpacked("promtool", "prometheus"),
+        packages("pgbouncer", lambda: [] if Path("/usr/sbin/pgbouncer").exists() else ["pgbouncer"]),
+    ],
     "bench": [packages("wrk", lambda: [] if shutil.which("wrk") else ["wrk"])],
     "node": [
         packages("node-packages", means.packages, means.impossible),

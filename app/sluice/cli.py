@@ -15,6 +15,7 @@ from sluice.commands.import_ import import_file
 from sluice.commands.keys import keys
 from sluice.commands.migrate import migrate
 from sluice.commands.serve import serve
+from sluice.doctor import FIXES
 
 
 class Commands(click.Group):
@@ -26,7 +27,8 @@ class Commands(click.Group):
         except errors.SettingsError as error:
             raise environment.BadSettings(error.problems) from error
         except errors.StoreUnavailable as error:
-            raise click.ClickException(f"the database cannot be used: {error.reason}; `sluice doctor` says more") from error
+            fix = FIXES.get(error.reason, "`sluice doctor` says more")
+            raise click.ClickException(f"the database cannot be used: {error.reason}; {fix}") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -34,6 +34,7 @@ FIXES = {
     "tls_refused": "set DATABASE_CA_FILE to the CA of the server's certificate, and DB_HOST to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
     "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",
+    "behind_pooler": "name the server itself: migrations and indexes need a session of their own, `serve` does not",
     "database_full": "free some space on the server's disk, or make it larger",
     "password_file_missing": "mount the file that DATABASE_PASSWORD_FILE names, readable and in UTF-8",
 }
@@ -185,6 +186,10 @@ def server(facts: ServerFacts, now: Callable[[], datetime] = lambda: datetime.no
     """Findings about a database that answers."""
     text = f"PostgreSQL {facts.version // 10_000}"
     yield Finding("ok", text) if facts.version >= MIN_SERVER else Finding("failed", text, "use PostgreSQL 14 or newer")
+    if facts.behind_pooler:
+        yield Finding(
+            "ok", "a pooler stands before it: `serve` works through it, `migrate` and `index` need the server's own address"
+        )
     if facts.durable:
         yield Finding("ok", "a commit survives a crash")
     else:

@@ -61,8 +61,8 @@ class Record(msgspec.Struct, gc=False):
     """A valid event on its way to a store.
 
     `event`: the client's own fields, as sent. `timestamp`: theirs in UTC; None: time of receipt. `canonical`: see `contents`.
-    `digest`: one byte RULE and the SHA-256 of that, by which a duplicate differs from a conflict; `digest_1`: the SHA-256 by
-    rule 1, for rows that the release before wrote or reads. `fingerprint`: of errors only.
+    `digest`: the SHA-256 of that, by which a duplicate differs from a conflict; `digest_1`: the same by rule 1, for rows that the
+    release before wrote or reads. `fingerprint`: of errors only.
     """
 
     event: Event
@@ -120,45 +120,47 @@ def parse(data: bytes | msgspec.Raw) -> Event:
 
 def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: Callable[[], str] | None = None) -> Record:
     """The record of a well-formed event; raises InvalidEvent for what only a look at its values can show."""
-
-    def invalid(detail: str, reason: str, pointer: str = "") -> InvalidEvent:
-        return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event.event_id)
-
     moment, exact = None, True
     if event.timestamp is not None:
         try:
-            sent = instant(event.timestamp)
+            moment = instant(event.timestamp)
         except ValueError:
-            raise invalid(TIME_DETAIL, "invalid_value", "/timestamp") from None
-        if sent > now + MAX_AHEAD:
-            raise invalid("the timestamp is more than 24 hours ahead", "too_far_ahead", "/timestamp")
-        if sent < (EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))):
-            raise invalid("the timestamp is older than what is kept", "too_old", "/timestamp")
-        moment = sent.astimezone(UTC)
-        exact = sent.tzinfo is UTC and not event.timestamp[26:27].isdigit()  # the digit after microseconds
+            raise invalid(event, TIME_DETAIL, "invalid_value", "/timestamp") from None
+        if moment > now + MAX_AHEAD:
+            raise invalid(event, "the timestamp is more than 24 hours ahead", "too_far_ahead", "/timestamp")
+        if moment < (EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))):
+            raise invalid(event, "the timestamp is older than what is kept", "too_old", "/timestamp")
+        exact = moment.tzinfo is UTC and not event.timestamp[26:27].isdigit()  # the digit after microseconds
+        moment = moment if exact else moment.astimezone(UTC)
     try:
         canonical, by_rule_1 = contents(event, moment, exact)
     except RecursionError as error:  # the decoder stood one call less deep in the stack, and just came through
-        raise invalid(TOO_DEEP, "too_deep") from error
+        raise invalid(event, TOO_DEEP, "too_deep") from error
     if len(canonical) > rules.max_event_bytes:
-        raise invalid(f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken", "too_large")
+        raise invalid(event, f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken", "too_large")
     # No nesting without a bracket: counting them spares nearly every event the walk. First, for what follows recurses.
-    if canonical.count(b"{") + canonical.count(b"[") > MAX_DEPTH and depth(event) > MAX_DEPTH:
-        raise invalid(TOO_DEEP, "too_deep")
+    brackets = canonical.count(b"{") + (canonical.count(b"[") if b"[" in canonical else 0)
+    if brackets > MAX_DEPTH and depth(event) > MAX_DEPTH:
+        raise invalid(event, TOO_DEEP, "too_deep")
     # The escape also stands in the innocent text "\\u0000", so its absence proves, its presence only suspects.
-    if b"\\u0000" in canonical and (where := nul_in(msgspec.to_builtins(event, enc_hook=as_sent))) is not None:
-        raise invalid("the character U+0000 cannot be stored", "nul_character", where)
+    escape = b"\\" in canonical and b"\\u0000" in canonical
+    if escape and (where := nul_in(msgspec.to_builtins(event, enc_hook=as_sent))) is not None:
+        raise invalid(event, "the character U+0000 cannot be stored", "nul_character", where)
     digest = hashlib.sha256(canonical).digest()
     return Record(
         event,
         event.event_id if event.event_id is not None else (new_id or uuid7)(),
         moment,
         canonical,
-        bytes((RULE,)) + digest,
+        digest,
         digest if by_rule_1 is canonical else hashlib.sha256(by_rule_1).digest(),
         key_id,
         fingerprint.of(event.event_name, event.source, event.properties or {}) if event.event_type == "error" else None,
     )
+
+
+def invalid(event: Event, detail: str, reason: str, pointer: str = "") -> InvalidEvent:
+    return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event.event_id)
 
 
 def instant(text: str) -> datetime:
@@ -174,12 +176,13 @@ def contents(event: Event, moment: datetime | None, exact: bool) -> tuple[bytes,
     Equal are: numbers of one value, one instant under two offsets, a default that is given and one that is not, null and absent.
     Before any default is filled in, so a retry without a timestamp is the same content. `exact`: `moment` is as it was sent.
     """
-    properties, device_info = event.properties or None, event.device_info or None
-    priority = None if event.priority == "normal" else event.priority
-    content = msgspec.structs.replace(event, timestamp=moment, properties=properties, device_info=device_info, priority=priority)
+    content = msgspec.structs.replace(event, timestamp=moment)
+    if spelled_out := event.properties == {} or event.device_info == {} or event.priority == "normal":
+        content.properties, content.device_info = event.properties or None, event.device_info or None
+        content.priority = None if event.priority == "normal" else event.priority
     try:
         canonical = encode_plain(content)
-        if exact and (properties, device_info, priority) == (event.properties, event.device_info, event.priority):
+        if exact and not spelled_out:
             return canonical, canonical
     except TypeError:
         canonical = encode_by_value(content)

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.integration.waiting import until, without_error
 from sluice import errors
 from sluice.filters import Filter
 from sluice.stores import Claim
-from sluice.stores.postgresql import connections
+from sluice.stores.postgresql import connections, statements
 from sluice.stores.postgresql.store import PostgresqlStore
 
 # Generous beside the promised 0.25 s: the machine of the tests has other work too.
@@ -261,6 +261,64 @@ def test_a_pool_that_is_all_in_use_is_busy_after_its_deadline(database: Database
         finish.set()
     assert (reason, 0.5 <= seconds < 3, holder.result()) == ("database_busy", True, True)
     assert database.count() == 0
+
+
+def test_slow_queries_keep_no_event_waiting(database: Database, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ready(open_store(database.login, 4))
+    monkeypatch.setattr(statements, "GET", "SELECT pg_sleep(1)::text WHERE %s <> ''")
+    with ThreadPoolExecutor(8) as pool:
+        queries = [pool.submit(store.get, "a") for _ in range(8)]
+        until(lambda: database.execute(SLEEPING) == [(2,)], 10, "every connection for queries is in use")
+        for number in range(50):
+            store.insert([row(f"e{number}")], NOW)
+        assert not all(query.done() for query in queries)
+    assert database.count() == 50
+
+
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+
+
+def test_a_query_over_its_time_is_no_store_that_is_away(
+    database: Database, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ready(open_store(database.login, 4, 0.5))
+    monkeypatch.setattr(statements, "GET", "SELECT pg_sleep(60)::text WHERE %s <> ''")
+    with pytest.raises(errors.QueryTimeout):
+        store.get("a")
+
+
+def test_a_connection_is_given_first_come_first_served(database: Database, open_store: OpenStore) -> None:
+    one = ready(open_store(database.login, 1)).writes
+    order: list[int] = []
+    begun, finish = threading.Event(), threading.Event()
+
+    def hold(_connection: object) -> bool:
+        begun.set()
+        return finish.wait(10)
+
+    with ThreadPoolExecutor(21) as pool:
+        futures: list[Future[object]] = [pool.submit(one.once, hold)]
+        assert begun.wait(10)
+        for number in range(20):
+            futures.append(pool.submit(one.once, lambda _connection, number=number: order.append(number)))
+            until(lambda: len(one._waiting) == number + 1)  # noqa: B023 - called at once
+        # Some slices of waiting: who waits longest keeps its place.
+        time.sleep(3 * connections.SLICE)
+        finish.set()
+        for future in futures:
+            future.result(10)
+    assert order == list(range(20))
+
+
+def test_readers_of_the_cursor_secret_do_not_wait_for_each_other(
+    private_server: LocalServer, private_database: Database, open_store: OpenStore
+) -> None:
+    store = ready(open_store(private_database.login, 8, 1.0))
+    private_server.freeze()
+    with ThreadPoolExecutor(4) as pool:
+        waits = list(pool.map(lambda _: refused(lambda: store.cursor_secret)[1], range(4)))
+    private_server.thaw()
+    assert max(waits) < 4
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])

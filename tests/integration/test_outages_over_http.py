@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import ROOT
+from tests.integration import postgres
 from tests.integration.checks import Mine, data_of, problem_of
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.service import Service, running
@@ -107,3 +108,12 @@ def test_a_server_that_may_lose_a_commit_is_never_served_from(private_server: Lo
         refused(client.post(BATCH, json=mine.events(3)), "not_durable")
         assert (readiness(service), liveness(service)) == ((503, "not_durable"), 200)
     assert mine.count() == 0
+
+
+def test_a_query_over_its_time_is_504_and_says_what_to_do(database: Database) -> None:
+    with running(database.url) as service, service.client() as client:
+        with postgres.connect(database.owner_url) as other, other.transaction():
+            other.execute("LOCK TABLE sluice.events")
+            problem = problem_of(client.get(READS[1], timeout=30), 504, "query_timeout", None)
+        assert "narrow its time range" in problem["detail"]
+        data_of(client.get(READS[1]), 200)

@@ -81,6 +81,13 @@ def test_every_field_comes_back_as_it_was_sent(store: PostgresqlStore) -> None:
     assert (found["timestamp"], found["created_at"]) == ("2024-05-31T12:00:00+00:00", "2024-06-01T12:00:00+00:00")
 
 
+def test_values_that_python_takes_for_equal_are_stored_each_as_sent(store: PostgresqlStore, database: Database) -> None:
+    sent = [{"a": 1}, {"a": True}, {"a": Integral(1.0)}]
+    store.insert([row(f"e{number}", properties=value) for number, value in enumerate(sent)], NOW)
+    stored = database.execute("SELECT properties::text FROM sluice.events ORDER BY event_id")
+    assert stored == [('{"a": 1}',), ('{"a": true}',), ('{"a": 1.0}',)]
+
+
 def test_absent_fields_get_their_defaults(store: PostgresqlStore) -> None:
     store.insert([row("e")], NOW)
     found = json.loads(bytes(store.get("e") or b"null"))

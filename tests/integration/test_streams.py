@@ -219,6 +219,21 @@ def test_of_a_truncated_compressed_stream_whole_lines_are_stored(client: httpx.C
     assert mine.names() == [f"{number:06}" for number in range(mine.count())]
 
 
+NEVER = {
+    "no such coding": ("zip", b"x", 415, "unsupported_encoding"),
+    "no gzip although it says so": ("gzip", b"{}\n", 400, "invalid_body"),
+    "gzip with something behind it": ("gzip", gzip.compress(b"\n") + b"rest", 400, "invalid_body"),
+}
+
+
+@pytest.mark.parametrize(("coding", "body", "status", "error"), NEVER.values(), ids=NEVER)
+def test_a_stream_that_can_never_be_read_is_not_to_be_sent_again(
+    client: httpx.Client, coding: str, body: bytes, status: int, error: str
+) -> None:
+    answer = post(client, body, **{"Content-Encoding": coding})
+    assert (answer.status_code, answer.json()["error"], answer.json()["data"].get("retryable", False)) == (status, error, False)
+
+
 def test_a_line_without_end_ends_the_stream_after_what_is_whole(client: httpx.Client, mine: Mine) -> None:
     problem = problem_of(post(client, ndjson(mine.event()) + b"x" * (3 << 20)), 413, "request_too_large", "line_too_long")
     assert counts(problem["data"]) == (1, 1, 0, 0, 0, 0)

@@ -79,7 +79,8 @@ def described(operation: Operation, named: dict[str, Schema]) -> Schema:
 
 
 def responses(operation: Operation, named: dict[str, Schema]) -> Schema:
-    refusals = {**ALWAYS, **(KEYED if operation.keyed else {}), **operation.refusals}
+    slow = {504: "the query took too long"} if operation.access == "read" else {}
+    refusals = {**ALWAYS, **(KEYED if operation.keyed else {}), **slow, **operation.refusals}
     found = {
         str(status): {"description": text, "content": {problems.PROBLEM: {"schema": named[repr(problems.Problem)]}}}
         for status, text in refusals.items()

@@ -163,6 +163,10 @@ class Result(msgspec.Struct, omit_defaults=True):
     retryable: bool | None = None
 
 
+# What of an outcome a result repeats as it is.
+REPORTED = ("event_id", "status", "id", "error", "reason", "pointer", "detail")
+
+
 class BatchData(msgspec.Struct, omit_defaults=True):
     """What became of a batch. `logs_processed` is created + duplicate."""
 
@@ -223,8 +227,8 @@ class Tally:
             self._counts[outcome.status] += 1
             if self._everything or outcome.status != "created":
                 if self._max_results is None or len(self._results) < self._max_results:
-                    *fields, retryable = msgspec.structs.astuple(outcome)
-                    self._results.append(Result(index, *fields, retryable if outcome.error else None))
+                    fields = {name: getattr(outcome, name) for name in REPORTED}
+                    self._results.append(Result(index, retryable=outcome.retryable if outcome.error else None, **fields))
                 else:
                     self._truncated = True
         self.received += len(found)

@@ -18,6 +18,8 @@ from sluice.parsing import batches, decompression, ndjson
 
 log = structlog.get_logger()
 MAX_RESULTS = 1_000
+# What says nothing against the body.
+RETRYABLE = (408, 429, 503)
 
 
 def ingest(parts: Services, context: RequestContext, *, everything: bool) -> Response:
@@ -46,7 +48,7 @@ def ingest(parts: Services, context: RequestContext, *, everything: bool) -> Res
 def counted(error: errors.ApiError, tally: Tally) -> errors.ApiError:
     """`error` with the counts of what was done before it. The client may be gone: then only the log hears them."""
     # A body that broke off may come whole another time.
-    retryable = error.status in (408, 429, 503) or error.reason == "incomplete_body"
+    retryable = error.status in RETRYABLE or error.reason == "incomplete_body"
     data = error.data = msgspec.to_builtins(tally.data(error.error, retryable=retryable))
     counts = {name: data[name] for name in ("total_received", *outcomes.STATUSES) if name in data}
     log.info("stream.ended", error=error.error, reason=error.reason, **counts)

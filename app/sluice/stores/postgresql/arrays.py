@@ -13,7 +13,7 @@ import psycopg
 from psycopg import pq
 from psycopg.adapt import Dumper
 
-from sluice.events import Record, encode_as_sent
+from sluice.events import RULE, Event, Record, encode_as_sent
 
 # The columns that a statement fills from arrays, with the type of each.
 TYPES = {
@@ -41,6 +41,7 @@ INT4, INT8 = struct.Struct(">i").pack, struct.Struct(">q").pack
 NULL = INT4(-1)
 # jsonb's binary format is its version and the text.
 JSONB = b"\x01"
+VERSION = bytes((RULE,))
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -73,29 +74,29 @@ def of(records: Sequence[Record], places: Sequence[int], at: datetime) -> dict[s
     """The columns of `records` (at least one) by name, and `ord`: `places`. `at`: the timestamp of those that have none."""
     events = [record.event for record in records]
     columns: dict[str, list[bytes | None]] = {
+        "ord": [INT4(place) for place in places],
         "timestamp": [INT8(((record.timestamp or at) - EPOCH) // MICROSECOND) for record in records],
         "properties": [JSONB + encode_as_sent(event.properties or {}) for event in events],
         "device_info": [JSONB + encode_as_sent(event.device_info or {}) for event in events],
         "sequence_number": [None if event.sequence_number is None else INT8(event.sequence_number) for event in events],
+        "priority": [(event.priority or "normal").encode() for event in events],
         "content": [record.digest_1 for record in records],
         # Only where today's rule and rule 1 differ: most events cost no column more.
-        "digest": [None if record.digest.endswith(record.digest_1) else record.digest for record in records],
-        "event_id": [record.event_id.encode() for record in records],
-        "priority": [(event.priority or "normal").encode() for event in events],
-        "key_id": [record.key_id.encode() for record in records],
-        "fingerprint": [record.fingerprint and record.fingerprint.encode() for record in records],  # type: ignore[misc]
+        "digest": [None if record.digest is record.digest_1 else versioned(record.digest) for record in records],
     }
     for name in TYPES.keys() - columns.keys():
-        texts = [getattr(event, name) for event in events]
+        owners: Sequence[Record | Event] = records if name in ("event_id", "key_id", "fingerprint") else events
+        texts = [getattr(owner, name) for owner in owners]
         columns[name] = [None if text is None else text.encode() for text in texts]
-    arrays = {name: packed(OIDS[TYPES[name]], column) for name, column in columns.items()}
-    return {**arrays, "ord": packed(OIDS["int4"], [INT4(place) for place in places])}
+    return {name: packed(OIDS[TYPES.get(name, "int4")], column) for name, column in columns.items()}
 
 
 def packed(oid: int, values: Sequence[bytes | None]) -> Array:
     """One dimension of elements of type `oid`; None is NULL."""
-    head = HEAD.pack(1, 1, oid, len(values), 1)
-    first = values[0]
-    if values.count(first) == len(values):
-        return Array(head + (NULL if first is None else LENGTHS[len(first)] + first) * len(values))
-    return Array(head + b"".join([NULL if value is None else LENGTHS[len(value)] + value for value in values]))
+    parts = [NULL if value is None else LENGTHS[len(value)] + value for value in values]
+    return Array(HEAD.pack(1, 1, oid, len(values), 1) + b"".join(parts))
+
+
+def versioned(digest: bytes) -> bytes:
+    """A digest as it is stored: one byte with the number of its rule before it."""
+    return VERSION + digest

@@ -9,6 +9,7 @@ import psycopg
 
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
+from sluice.stores.postgresql.connections import is_behind_pooler
 from sluice.stores.postgresql.login import Login
 from sluice.stores.postgresql.statements import APPLIED, DURABLE
 from sluice.stores.postgresql.store import migrations
@@ -22,6 +23,7 @@ class ServerFacts(msgspec.Struct, frozen=True):
     missing: list[str]
     clock: datetime
     role_may_ddl: bool
+    behind_pooler: bool = False
 
 
 FACTS = """
@@ -53,4 +55,5 @@ def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
         missing=sorted(set(migrations()) - applied),
         clock=clock,  # type: ignore[arg-type]
         role_may_ddl=bool(may_ddl),
+        behind_pooler=is_behind_pooler(connection),
     )

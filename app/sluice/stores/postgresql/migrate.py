@@ -10,7 +10,9 @@ import psycopg
 import structlog
 import yoyo
 
+from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
+from sluice.stores.postgresql.connections import is_behind_pooler
 from sluice.stores.postgresql.login import Login
 
 log = structlog.get_logger()
@@ -27,6 +29,9 @@ def migrate(login: Login) -> list[str]:
     try:
         parameters = login()
         with psycopg.connect(**parameters, autocommit=True) as connection:
+            if is_behind_pooler(connection):
+                # The lock below would stay with a session that the pooler gives to others.
+                raise errors.StoreUnavailable("behind_pooler")
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])

@@ -250,7 +250,7 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
     known: dict[str, tuple[int, bytes, bytes | None]] = {}
     if count < len(order):
         missing = first.keys() - {records[id - base].event_id for id in ids or ()}
-        known = {row[0]: row[1:] for row in connection.execute(statements.STORED, [sorted(missing)])}
+        known = {row[0]: row[1:] for row in connection.execute(statements.STORED, [sorted(missing)], binary=True)}
         if len(known) < len(missing):
             # Removed by retention between the two statements: the client sends it again and gets the truth then.
             raise errors.StoreUnavailable("database_busy", retry_after=1)
@@ -258,7 +258,7 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
     for place, record in enumerate(records):
         if record.event_id in known:
             id, digest_1, digest = known[record.event_id]
-            same = digest == record.digest if digest else digest_1 in (record.digest_1, record.digest[1:])
+            same = digest == arrays.versioned(record.digest) if digest else digest_1 in (record.digest_1, record.digest)
         else:
             twin = first[record.event_id]
             id, same = base + twin, record.digest == records[twin].digest

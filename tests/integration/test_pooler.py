@@ -1,0 +1,124 @@
+"""PgBouncer between service and database, as many hosted PostgreSQLs have it: no state of a session is relied on."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from tests.integration import postgres
+from tests.integration.conftest import OpenStore, ready
+from tests.integration.postgres import APP, Database, LocalServer
+from tests.integration.sample import NOW, poisoned, row, rows
+from tests.integration.waiting import until
+
+from sluice import errors
+from sluice.events import Integral
+from sluice.filters import Filter
+from sluice.stores import Claim
+from sluice.stores.postgresql import inspection, migrate
+from sluice.stores.postgresql.login import Login
+
+pytestmark = pytest.mark.needs("pgbouncer")
+PROGRAM = "/usr/sbin/pgbouncer"
+CONFIGURATION = """
+[databases]
+* = host=127.0.0.1 port={server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+auth_type = trust
+auth_file = {users}
+unix_socket_dir =
+pool_mode = {mode}
+default_pool_size = {size}
+"""
+
+
+@contextmanager
+def pgbouncer(server: LocalServer, mode: str, size: int) -> Iterator[int]:
+    """The port of a PgBouncer before `server`, which it gives `size` connections for each user and database."""
+    port = postgres.free_port()
+    users = server.write("users", f'"{APP}" ""\n"postgres" ""\n'.encode())
+    text = CONFIGURATION.format(server=server.port, port=port, users=users, mode=mode, size=size)
+    command = [PROGRAM, str(server.write("pgbouncer.ini", text.encode()))]
+    with Path(server.folder, "pgbouncer.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=server._user)
+    try:
+        until(lambda: reachable(port), 10, "PgBouncer listens")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def reachable(port: int) -> bool:
+    try:
+        postgres.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def through(port: int, database: Database, *, owner: bool = False) -> Login:
+    parameters: dict[str, Any] = conninfo_to_dict(database.owner_url if owner else database.url)
+    return lambda: {**parameters, "host": "127.0.0.1", "port": port}
+
+
+@pytest.mark.parametrize(("mode", "size"), [("transaction", 2), ("session", 20)])
+def test_8_threads_get_no_error_through_a_pooler(
+    private_server: LocalServer, private_database: Database, open_store: OpenStore, mode: str, size: int
+) -> None:
+    with pgbouncer(private_server, mode, size) as port:
+        # Two services, whose statements would have the same names on sessions that they share.
+        stores = [ready(open_store(through(port, private_database), 6)) for _ in range(2)]
+
+        def work(thread: int) -> Counter[str]:
+            store, found = stores[thread % 2], []
+            for number in range(25):
+                name = f"{thread}-{number}"
+                found += store.insert([*rows(3, f"{name}-"), poisoned(f"{name}-bad")], NOW)
+                found += store.insert([row(f"{name}-00000", properties={"n": Integral(1.0)})], NOW)
+                found += store.insert_all([row(f"{name}-all")], NOW)
+                found += store.insert_once(Claim("k", name, b"r"), [row(f"{name}-once")], [None], NOW, atomic=False).outcomes
+                assert store.get(f"{name}-once")
+                assert store.page(Filter(page_size=2)).logs
+                store.purge(NOW.replace(year=2000), NOW.replace(year=2000), 10)
+            return Counter(outcome.status for outcome in found)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(work, range(8)), Counter()) == {"created": 8 * 25 * 5, "invalid": 8 * 25, "conflict": 8 * 25}
+        assert private_database.count() == 8 * 25 * 5
+        assert private_database.execute("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+
+
+def test_a_statement_has_its_time_limit_and_times_are_utc_through_a_pooler(
+    private_server: LocalServer, private_database: Database, open_store: OpenStore
+) -> None:
+    private_server.execute(f"ALTER DATABASE {private_database.name} SET timezone = 'Asia/Tokyo'")
+    with pgbouncer(private_server, "transaction", 5) as port:
+        store = ready(open_store(through(port, private_database), 4, 0.5))
+        store.insert([row("a")], NOW)
+        assert b'"2024-06-01T12:00:00+00:00"' in bytes(store.get("a") or b"")
+        with postgres.connect(private_database.owner_url) as other, other.transaction():
+            other.execute("LOCK TABLE sluice.events")
+            with pytest.raises(errors.StoreUnavailable, match="query_timeout"):
+                store.insert([row("b")], NOW)
+            with pytest.raises(errors.QueryTimeout):
+                store.get("a")
+
+
+def test_migrate_refuses_a_pooler_by_name_and_leaves_no_lock(private_server: LocalServer, private_database: Database) -> None:
+    with pgbouncer(private_server, "transaction", 2) as port:
+        with pytest.raises(errors.StoreUnavailable, match="behind_pooler"):
+            migrate.migrate(through(port, private_database, owner=True))
+        assert private_database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+        assert inspection.inspect(through(port, private_database)).behind_pooler
+    assert not inspection.inspect(private_database.login).behind_pooler
