@@ -122,11 +122,17 @@ class Memory:
         self._connection.close()
 
     def recognise(
-        self, found: File, head: bytes, digests: Callable[[Iterable[int]], dict[int, str]], *, is_log: bool = True
+        self,
+        found: File,
+        head: bytes,
+        digests: Callable[[Iterable[int]], dict[int, str]],
+        *,
+        is_log: bool = True,
+        unknown: Callable[[File], File | None] = lambda _found: None,
     ) -> File:
         """`found` with the identity and source that it has here, which are noted when it is new.
 
-        `digests(sizes)`: the SHA-256 of its first N bytes for each N.
+        `digests(sizes)`: the SHA-256 of its first N bytes for each N. `unknown(found)` may know a new file from elsewhere.
         """
         candidates = list(self._begin_like(head))
         known = digests({each.size for each in candidates if each.size > each.head_size})
@@ -134,9 +140,12 @@ class Memory:
             continues = each.size <= each.head_size or known.get(each.size) == each.digest
             if continues and same(found, each):
                 return replace(found, identity=each.identity, source=each.source)
+        if elsewhere := unknown(found):
+            self.note(elsewhere)
+            return elsewhere
         identity, number = found.identity, 1
         # A JSON array that was written anew is the same document; a log in the same place that does not go on is another.
-        while is_log and self._holds(identity):
+        while is_log and self.holds(identity):
             number += 1
             identity = f"{found.identity}:{number}"
         found = replace(found, identity=identity)
@@ -167,7 +176,7 @@ class Memory:
                     fields = {name: row[name] for name in row.keys() if name not in ("service", "seen")}  # noqa: SIM118
                     yield File(**{**fields, "compressed": bool(fields["compressed"])})
 
-    def _holds(self, identity: str) -> bool:
+    def holds(self, identity: str) -> bool:
         query = "SELECT 1 FROM files WHERE service = ? AND identity = ?"
         return self._connection.execute(query, (self._service, identity)).fetchone() is not None
 

@@ -78,8 +78,9 @@ class Refused:
 class Importer:
     """Reads one input. `zone` is for timestamps without offset, unless `times` reads them; `ids` may be shared by several inputs.
 
-    `growth()` says whether somebody still writes to it: what is not whole at its end is left then, and counted in `left`.
-    `blank` counts lines that held nothing and became nothing, `untimed` events without a time of their own.
+    `lines`: what makes lines one event; `plain`: nothing that wraps a line is taken off. `growth()` says whether somebody still
+    writes to it: what is not whole at its end is left then, and counted in `left`. `blank` counts lines that held nothing and
+    became nothing, `untimed` events without a time of their own.
     """
 
     def __init__(
@@ -91,12 +92,14 @@ class Importer:
         times: Timestamps | None = None,
         lines: Multiline = "auto",
         growth: Callable[[], Growth] = lambda: "",
+        plain: bool = False,
     ) -> None:
         self._source = source
         self._ids = ids or Ids(source)
         self._times = times or Timestamps(zone)
         self._multiline = lines
         self._growth = growth
+        self._plainly = plain
         self._groupers: dict[str, Grouper] = {}
         self._partial: dict[str, str] = {}
         self.blank = self.untimed = self.left = 0
@@ -137,7 +140,7 @@ class Importer:
             yield refused(number, "too_large", f"longer than {MAX_RAW_BYTES} bytes", piece)
         elif format == "lines":
             text = piece.decode("utf-8", "backslashreplace")
-            if cri := CRI.match(text):
+            if not self._plainly and (cri := CRI.match(text)):
                 time, stream, tag, rest = cri.groups()
                 yield from self._container(number, rest or "", stream, time, whole=tag == "F")
             else:
@@ -205,6 +208,8 @@ class Importer:
             return
         if not isinstance(value, dict):
             yield refused(number, "not_an_object", "not a JSON object", piece)
+        elif self._plainly:
+            yield from self._entry(number, piece, lambda: self._of_record(value, None))
         elif is_docker(value):
             text = value["log"]
             yield from self._container(number, text.removesuffix("\n"), value["stream"], value["time"], whole=text.endswith("\n"))

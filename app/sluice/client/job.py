@@ -13,11 +13,12 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from sluice.client import files, follow, identity, importer
+from sluice.client import files, follow, identity, importer, legacy
 from sluice.client.files import Format, Growth, Input, Openable
 from sluice.client.framing import READ_BYTES
 from sluice.client.identity import File, Memory
 from sluice.client.importer import Ids, Importer, Item, Multiline, Refused
+from sluice.client.legacy import LegacyTimestamps
 from sluice.client.timestamps import Timestamps
 
 STDIN = "-"
@@ -83,17 +84,24 @@ class Batch(NamedTuple):
 class Job:
     """Reads `names` (- is stdin). `memory` knows what was imported before, None when nothing does.
 
-    `refuse(report, refused)` gets what cannot become an event. `reports` has one entry for each input so far.
+    `is_stored(event_id)` asks the service. `refuse(report, refused)` gets what cannot become an event. `reports` has one entry
+    for each input so far.
     """
 
     def __init__(
-        self, names: list[str], options: Options, memory: Memory | None, refuse: Callable[[Report, Refused], None]
+        self,
+        names: list[str],
+        options: Options,
+        memory: Memory | None,
+        refuse: Callable[[Report, Refused], None],
+        is_stored: Callable[[str], bool] = lambda _event_id: False,
     ) -> None:
         self.reports: list[Report] = []
         self._names = names
         self._options = options
         self._memory = memory
         self._refuse = refuse
+        self._is_stored = is_stored
         # Inputs under one source, or through stdin, are one stream of events: equal lines in two of them are two events.
         self._stream_source = identity.storable(options.source or "stdin")
         self._stream_ids = Ids(self._stream_source)
@@ -131,7 +139,7 @@ class Job:
                     continue
                 head = os.pread(file.fileno(), files.SNIFF_BYTES, 0)
                 report.format = kind = self._options.format or files.sniff(head)
-                known = self._known(path, "", head, compressed=False, again=lambda _sizes: {})
+                known = self._known(path, "", head, kind, compressed=False, again=lambda _sizes: {})
                 reader = self._importer(name, known, report, None)
                 rest = with_first(piece, pieces)
                 yield from self._batches(reader, report, reader.entries(rest, "ndjson" if kind == "json" else kind), size)
@@ -161,9 +169,7 @@ class Job:
                     pass
                 return again.text.digests
 
-            known = self._known(
-                path, openable.member, given.head, compressed=given.compressed, again=digests, is_log=kind != "json"
-            )
+            known = self._known(path, openable.member, given.head, kind, compressed=given.compressed, again=digests)
             given = openable.open(())
         self._current = given
         growing = path if path is not None and not given.compressed and not given.binary else None
@@ -183,22 +189,33 @@ class Job:
         path: Path,
         member: str,
         head: bytes,
+        kind: Format,
         *,
         compressed: bool,
         again: Callable[[Iterable[int]], dict[int, str]],
-        is_log: bool = True,
     ) -> File | None:
         if self._options.source:
             return None
-        found = identity.look_at(path, member, head, compressed=compressed, is_log=is_log)
-        if self._memory is not None:
-            with contextlib.suppress(sqlite3.Error):
-                return self._memory.recognise(found, head, again, is_log=is_log)
-        return found
+        found = identity.look_at(path, member, head, compressed=compressed, is_log=kind != "json")
+        memory = self._memory
+        if memory is None:
+            return found
+
+        def unknown(found: File) -> File | None:
+            def first_id(source: str) -> str | None:
+                return legacy.first_id(head, source, LegacyTimestamps(self._options.zone), kind)
+
+            return None if member else legacy.recognise(path, found, first_id, self._is_stored, memory.holds)
+
+        try:
+            return memory.recognise(found, head, again, is_log=kind != "json", unknown=unknown)
+        except sqlite3.Error:
+            return found
 
     def _importer(self, name: str, known: File | None, report: Report, growing: Path | None) -> Importer:
+        as_before = known is not None and known.identity.startswith(legacy.PREFIX)
         if known is not None:
-            source, ids = known.source, Ids(known.source, known.identity)
+            source, ids = known.source, Ids(known.source, "" if as_before else known.identity)
         else:
             source, ids = self._stream_source, self._stream_ids
         changed = None if name == STDIN else datetime.fromtimestamp(Path(name).stat().st_mtime, UTC)
@@ -206,7 +223,10 @@ class Job:
         def growth() -> Growth:
             return files.growth(growing) if growing is not None else ""
 
-        reader = Importer(source, ids=ids, times=self._options.times(changed), lines=self._options.lines, growth=growth)
+        if as_before:
+            reader = Importer(source, ids=ids, times=LegacyTimestamps(self._options.zone), lines="off", growth=growth, plain=True)
+        else:
+            reader = Importer(source, ids=ids, times=self._options.times(changed), lines=self._options.lines, growth=growth)
         self._reader = (reader, report)
         return reader
 

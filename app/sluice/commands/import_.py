@@ -15,11 +15,12 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from types import FrameType
 from typing import IO, cast
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from sluice.client import files
+from sluice.client import files, http
 from sluice.client.identity import Memory
 from sluice.client.importer import Multiline
 from sluice.client.job import STDIN, Job, Options
@@ -139,7 +140,7 @@ def import_file(
     tally = Tally(errors_to)
     with contextlib.ExitStack() as stack:
         memory = None if dry_run or source else stack.enter_context(remembered(state_dir, peer.url))
-        job = Job(names, options, memory, tally.refuse)
+        job = Job(names, options, memory, tally.refuse, lambda event_id: is_stored(peer, event_id))
         try:
             if dry_run:
                 for item in itertools.islice((item for batch in job.batches(1) for item in batch.items), first):
@@ -176,6 +177,15 @@ def remembered(state_dir: Path, service: str) -> Iterator[Memory | None]:
         return
     with contextlib.closing(memory):
         yield memory
+
+
+def is_stored(peer: Peer, event_id: str) -> bool:
+    """Whether the service has the event; no for a key that may not read."""
+    service = peer.client(lambda _why, _seconds: None)
+    answer = service.request("GET", f"/api/v1/events/{quote(event_id, safe='')}", None, service.deadline())
+    if answer.status in (401, *http.RETRIED):
+        raise service.refusal(answer)
+    return answer.status == 200
 
 
 def go_on_for_ever(job: Job, name: str, peer: Peer, tally: Tally, batch_size: int) -> None:

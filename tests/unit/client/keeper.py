@@ -14,7 +14,9 @@ Run = Callable[..., Result]
 
 
 class Keeper(ThreadingHTTPServer):
-    """Keeps `events` by id; `refuse` names lines that it calls invalid, `broken` makes it answer 400."""
+    """Keeps `events` by id; `refuse` names lines that it calls invalid, `broken` makes it answer 400.
+
+    `reading`: the status of its answers to reads, if they are not to be true."""
 
     daemon_threads = True
 
@@ -23,6 +25,7 @@ class Keeper(ThreadingHTTPServer):
         self.events: dict[str, dict[str, Any]] = {}
         self.refuse: set[str] = set()
         self.broken = False
+        self.reading = 0
         self.lock = threading.Lock()
         self.asked = threading.Event()
         self.go_on = threading.Event()
@@ -39,6 +42,12 @@ class Keeper(ThreadingHTTPServer):
 class KeeperHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Keeper
+
+    def do_GET(self) -> None:
+        known = self.path.removeprefix("/api/v1/events/") in self.server.events
+        self.send_response(self.server.reading or (200 if known else 404))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def do_POST(self) -> None:
         batch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
