@@ -47,8 +47,11 @@ SYSLOG = (
         r"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d\S*|\d{4}-\d\d-\d\dT\S+) (\S+ [^\s:\[]+(?:\[\d+\])?): (.*)$",
         re.DOTALL,
     ),
-    re.compile(r"<\d{1,3}>1 \S+ (\S+ \S+ \S+) \S+ (?:-|(?:\[.*?(?<!\\)\])+) (.*)$", re.DOTALL),
+    re.compile(r"<\d{1,3}>1 \S+ (\S+ \S+ \S+) \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) (.*)$", re.DOTALL),
 )
+# What `kubectl logs --timestamps` and `docker logs -t` put before each line.
+STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6,9}Z (.*)$", re.DOTALL)
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Where loggers that write JSON put a traceback.
 TRACEBACKS = (
     "traceback", "exc_info", "exception", "stack", "stack_trace", "stacktrace", "err", "error", "message", "MESSAGE", "msg",
@@ -151,12 +154,17 @@ class Importer:
             yield from self._json(number, piece)
 
     def _plain(self, number: int, text: str) -> Iterator[Item | Refused]:
-        time = self._times.of_line(text)
-        if time is not None and (syslog := SYSLOG[0].match(text) or SYSLOG[1].match(text)):
+        clean = COLOUR.sub("", text) if "\x1b" in text and not self._plainly else text
+        time = self._times.of_line(clean)
+        if time is None:
+            yield from self._line("", Line(number, clean, raw=text))
+        elif syslog := SYSLOG[0].match(clean) or SYSLOG[1].match(clean):
             program, message = syslog.groups()
             yield from self._line(program, Line(number, message, time=time, raw=text))
+        elif stamped := STAMPED.match(clean):
+            yield from self._line("", Line(number, stamped[1], time=time, raw=text))
         else:
-            yield from self._line("", Line(number, text, timed=time is not None, time=time, raw=text))
+            yield from self._line("", Line(number, clean, timed=True, time=time, raw=text))
 
     def _container(self, number: int, text: str, stream: str, time: str, *, whole: bool) -> Iterator[Item | Refused]:
         """A line of a container's output, or a part of one: a runtime cuts what is long."""

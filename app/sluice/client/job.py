@@ -140,7 +140,7 @@ class Job:
                 head = os.pread(file.fileno(), files.SNIFF_BYTES, 0)
                 report.format = kind = self._options.format or files.sniff(head)
                 known = self._known(path, "", head, kind, compressed=False, again=lambda _sizes: {})
-                reader = self._importer(name, known, report, None)
+                reader = self._importer(path, known, report, None)
                 rest = with_first(piece, pieces)
                 yield from self._batches(reader, report, reader.entries(rest, "ndjson" if kind == "json" else kind), size)
                 self._note(known, file)
@@ -158,7 +158,8 @@ class Job:
             report.problem = f"looks binary ({given.binary}) and was not read; --force reads it all the same"
             return
         report.format = kind = self._options.format or given.format
-        path = None if name == STDIN else Path(name)
+        # A pipe has no name that lasts, and can be read once.
+        path = Path(name) if name != STDIN and Path(name).is_file() else None
         known = None
         if path is not None:
 
@@ -173,7 +174,7 @@ class Job:
             given = openable.open(())
         self._current = given
         growing = path if path is not None and not given.compressed and not given.binary else None
-        reader = self._importer(name, known, report, growing)
+        reader = self._importer(path, known, report, growing)
         yield from self._batches(reader, report, reader.read(given.stream, kind), size)
         if known is not None and self._memory is not None and given.text.taken:
             with contextlib.suppress(sqlite3.Error):
@@ -212,13 +213,13 @@ class Job:
         except sqlite3.Error:
             return found
 
-    def _importer(self, name: str, known: File | None, report: Report, growing: Path | None) -> Importer:
+    def _importer(self, path: Path | None, known: File | None, report: Report, growing: Path | None) -> Importer:
         as_before = known is not None and known.identity.startswith(legacy.PREFIX)
         if known is not None:
             source, ids = known.source, Ids(known.source, "" if as_before else known.identity)
         else:
             source, ids = self._stream_source, self._stream_ids
-        changed = None if name == STDIN else datetime.fromtimestamp(Path(name).stat().st_mtime, UTC)
+        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path is not None else None
 
         def growth() -> Growth:
             return files.growth(growing) if growing is not None else ""

@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 Mode = Literal["", "pattern", "python", "frames", "go", "node", "rust"]
 
@@ -29,7 +29,6 @@ AT = re.compile(r"\s+at (?:async |new )?(?P<where>[^\s(]+).*(?:\(.*\)(?: ~?\[.*\
 RUBY_FRAME = re.compile(r"(?:\s+from )?\S+\.rb:\d+:in [`'](?P<where>[^']+)'")
 RUBY = re.compile(r"\S+:\d+:in [`'](?P<where>[^']+)': (?P<error>.*\((?P<type>[A-Z][\w:]*)\))\s*$")
 PERL_FRAME = re.compile(r"\s+(?P<where>\S+)\(.*\) called at \S+ line \d+")
-FRAME = re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", each.pattern) for each in (AT, RUBY_FRAME, PERL_FRAME)))
 RUBY_LOGGED = re.compile(r"(?:-- [^:]*: )(?P<error>.*\((?P<type>[A-Z][\w:]*)\))\s*$")
 INNER = re.compile(r"\s+---> ")
 # An exception of one's own, without the usual ending of its name.
@@ -51,6 +50,20 @@ RUST_BELONGS = re.compile(r"note: |stack backtrace:|\s+\d+: |\s+at ")
 # java.util.logging writes two lines for one entry.
 JUL = re.compile(r"[A-Z][a-z]{2} \d{1,2}, \d{4} \d.* [AP]M \S+")
 JUL_LEVEL = re.compile(r"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ")
+
+
+def unnamed(pattern: re.Pattern[str]) -> str:
+    return re.sub(r"\(\?P<\w+>", "(?:", pattern.pattern)
+
+
+FRAME = re.compile("|".join(map(unnamed, (AT, RUBY_FRAME, PERL_FRAME))))
+# What a first line looks like, by the mode that it begins.
+BEGINS = re.compile(
+    f"(?P<python>{PYTHON.pattern})|(?P<go>{GO.pattern}|.*?{GO_HTTP.pattern})|(?P<rust>{unnamed(RUST)})"
+    f"|(?P<frames>{unnamed(RUBY)}|.*?{unnamed(PHP)})|(?P<node>{NODE.pattern})"
+)
+# No line of a traceback is recognised by more than its first so many characters: some patterns take their square in time.
+MAX_MATCHED = 2000
 # A group is closed before it gets larger than an event may be.
 MAX_GROUP = 200_000
 NODE_PREAMBLE = 12
@@ -123,7 +136,7 @@ class Grouper:
         if not line.text.strip():
             yield line
         else:
-            self._group = Group([line], self._begun(line.text), len(line.text))
+            self._group = Group([line], self._begun(line.text[:MAX_MATCHED]), len(line.text))
             if self._off:
                 yield from self.flush()
 
@@ -140,26 +153,19 @@ class Grouper:
 
     def _may_hold_blanks(self, group: Group) -> bool:
         # Spring has an empty line between what failed and the traceback.
-        return (group.mode != "" or SEVERE.search(group.lines[-1].text) is not None) and len(group.blanks) < 3
+        return (group.mode != "" or SEVERE.search(group.lines[-1].text[:MAX_MATCHED]) is not None) and len(group.blanks) < 3
 
     def _begun(self, text: str) -> Mode:
         if self._pattern is not None:
             return "pattern"
-        if PYTHON.match(text):
-            return "python"
-        if GO.match(text) or GO_HTTP.search(text):
-            return "go"
-        if RUST.match(text):
-            return "rust"
-        if RUBY.match(text) or PHP.search(text):
-            return "frames"
-        return "node" if NODE.match(text) else ""
+        match = BEGINS.match(text)
+        return cast(Mode, match.lastgroup) if match else ""
 
     def _belongs(self, group: Group, line: Line) -> bool:
         """Whether `line` goes on with `group`, whose mode may change by it."""
-        text = line.text
+        text = line.text[:MAX_MATCHED]
         if self._pattern is not None:
-            return self._pattern.search(text) is None
+            return self._pattern.search(line.text) is None
         if self._off or (line.timed and not text[0].isspace()):
             return False
         match group.mode:
@@ -179,7 +185,7 @@ class Grouper:
 
     def _goes_on(self, group: Group, text: str) -> bool:
         """Whether `text` makes the single line before it the beginning of a traceback."""
-        before = group.lines[-1].text
+        before = group.lines[-1].text[:MAX_MATCHED]
         # Ruby's frames in a log are not indented: they need a line before them that says that something failed.
         if (FRAME.match(text) or INNER.match(text)) and (text[0].isspace() or SEVERE.search(before)):
             group.mode = "frames"
@@ -189,13 +195,12 @@ class Grouper:
         # PostgreSQL indents what a statement has beside its first line.
         if text.startswith("\t") and group.lines[0].time and not group.blanks:
             return True
-        if not SEVERE.search(before):
-            return False
-        if begun := self._begun(text):
-            group.mode = begun
-        elif THREAD.match(text) or (EXCEPTION.match(text) and not EXCEPTION.search(before)):
-            group.mode = "frames"
-        return group.mode != ""
+        begun = self._begun(text)
+        thrown = THREAD.match(text) or (EXCEPTION.match(text) and not EXCEPTION.search(before))
+        if (begun or thrown) and SEVERE.search(before):
+            group.mode = begun or "frames"
+            return True
+        return False
 
     def _in_python(self, group: Group, text: str) -> bool:
         """Frames are indented; the first line that is not says what happened; then the next exception of the chain may follow."""
@@ -217,12 +222,13 @@ def error_in(group: Group) -> Error | None:
         return None
     if group.mode == "pattern":
         return error_in_text(group.text)
-    lines = [line.text for line in group.lines]
+    lines = [line.text[:MAX_MATCHED] for line in group.lines]
+    text = "\n".join(lines)
     error, kind = said(group, lines)
     if group.mode == "python":
-        where = re.findall(r'File ".*", line \d+, in (\S+)', group.text)[-1:]
+        where = re.findall(r'File ".*", line \d+, in (\S+)', text)[-1:]
     elif group.mode == "go":
-        where = re.findall(r"(?m)^(?!goroutine|panic|created)([\w./*()-]+)\(.*\)$", group.text)
+        where = re.findall(r"(?m)^(?!goroutine|panic|created)([\w./*()-]+)\(.*\)$", text)
     else:
         frames = (AT.match(line) or RUBY_FRAME.match(line) or PERL_FRAME.match(line) or RUST.match(line) for line in lines)
         where = [match["where"] for match in frames if match]
