@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import itertools
 import math
@@ -21,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from sluice.client import files, http
+from sluice.client.delivery import IngestClient
 from sluice.client.identity import Memory
 from sluice.client.importer import Multiline
 from sluice.client.job import STDIN, Job, Options
@@ -168,9 +170,9 @@ def check(options: Options, names: list[str], follow: bool, dry_run: bool) -> No
 @contextlib.contextmanager
 def remembered(state_dir: Path, service: str) -> Iterator[Memory | None]:
     """The memory of what was imported before; None, and a word about it, when there can be none."""
-    file = state_dir.expanduser() / "sluice" / "imports.sqlite"
+    file = state_dir / "sluice" / "imports.sqlite"
     try:
-        memory = Memory(file, service)
+        memory = Memory(file.expanduser(), service)
     except (OSError, sqlite3.Error, RuntimeError) as error:
         click.echo(f"{file} cannot be written ({error}): a file that was renamed is not recognised; set --state-dir", err=True)
         yield None
@@ -179,9 +181,14 @@ def remembered(state_dir: Path, service: str) -> Iterator[Memory | None]:
         yield memory
 
 
+@functools.cache
+def reader_of(peer: Peer) -> IngestClient:
+    return peer.client(lambda _why, _seconds: None)
+
+
 def is_stored(peer: Peer, event_id: str) -> bool:
     """Whether the service has the event; no for a key that may not read."""
-    service = peer.client(lambda _why, _seconds: None)
+    service = reader_of(peer)
     answer = service.request("GET", f"/api/v1/events/{quote(event_id, safe='')}", None, service.deadline())
     if answer.status in (401, *http.RETRIED):
         raise service.refusal(answer)

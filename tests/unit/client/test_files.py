@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -202,6 +203,17 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(run: Run, tmp_path:
     (tmp_path / "dir.log").mkdir()
     result = run(tmp_path / "*.log")
     assert (counts(result)[0], result.exit_code) == (1, 0)
+
+
+def test_a_named_pipe_is_a_stream_like_stdin(run: Run, keeper: Keeper, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for _ in range(2):
+        writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[gzip.compress(TEXT[:100_000])])
+        writer.start()
+        result = run(tmp_path / "pipe")
+        writer.join()
+    assert (counts(result)[0], counts(result)[1] > 9000) == (0, True)
+    assert {event["source"] for event in keeper.events.values()} == {"stdin"}
 
 
 def test_the_summary_tells_of_each_file(run: Run, keeper: Keeper, tmp_path: Path) -> None:
