@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +28,13 @@ needs_log = pytest.mark.needs(*(() if REAL_LOG else ("package manager log",)))
 COMMANDS = (*main.commands, "keys new", "keys digest", "keys check", "keys keyset", "keys show")
 
 
+STATE = tempfile.TemporaryDirectory()
+
+
 def sluice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with nothing in its environment but `environment`."""
-    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "app"), "COLUMNS": "200", **environment}
+    """Run a command with nothing in its environment but `environment`; what `import` remembers is in STATE."""
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "app"), "COLUMNS": "200", "XDG_STATE_HOME": STATE.name}
+    given |= environment
     return subprocess.run(
         [sys.executable, "-m", "sluice", *words], env=given, capture_output=True, text=True, timeout=60, cwd="/"
     )

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 
 from sluice import logs, settings
 from sluice.cli import main
+from sluice.client import timestamps
 from sluice.http.app import create_app
 from sluice.settings import Settings
 
@@ -77,12 +78,19 @@ def test_every_command_is_told_in_the_readme() -> None:
         "LICENSE",
         "SECURITY.md",
         "docs/decisions.md",
+        "docs/import.md",
         "docs/performance.md",
         "docs/reliability.md",
     ],
 )
 def test_a_document_that_is_promised_is_there(name: str) -> None:
     assert len((ROOT / name).read_text(encoding="utf-8")) > 250
+
+
+def test_the_fields_that_hold_a_time_are_those_that_the_page_on_importing_lists() -> None:
+    text = (ROOT / "docs/import.md").read_text(encoding="utf-8")
+    listed = text.partition("these fields are looked at:")[2].partition(".\n\n")[0]
+    assert tuple(docs.quoted(listed)) == timestamps.TIME_FIELDS
 
 
 @pytest.mark.needs("git", "git clone")

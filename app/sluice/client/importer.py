@@ -1,62 +1,61 @@
-"""Files as events: NDJSON, a JSON array or plain log lines, gzip or not, read once from front to back.
+"""Events out of lines and JSON: plain log lines, NDJSON, JSON arrays, and what container runtimes and syslog wrap around them.
 
-The events of a file are a function of its bytes, `source` and `zone` alone. So a second import is all duplicates, and one that
-was broken off is resumed by starting it again.
+The events of a file are a function of its bytes, its identity and the options alone. So a second import is all duplicates, and
+one that was broken off is resumed by starting it again.
 """
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import hashlib
 import io
-import os
 import re
-import stat
 import uuid
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from pathlib import PurePath
+from datetime import UTC, tzinfo
 from typing import Any, Literal
 
 import msgspec
 
 from sluice import errors, events
+from sluice.client import framing, multiline
+from sluice.client.files import UNREADABLE, Format, Growth
+from sluice.client.framing import MAX_EVENT_BYTES, MAX_RAW_BYTES, TooLong, Unfinished, Unreadable
+from sluice.client.multiline import Group, Grouper, Line
+from sluice.client.timestamps import Timestamps
 
-Format = Literal["ndjson", "json", "lines"]
-FORMATS: tuple[Format, ...] = ("ndjson", "json", "lines")
+Multiline = Literal["auto", "off"] | re.Pattern[str]
 
-MAX_EVENT_BYTES = events.Rules().max_event_bytes
-# What one line or array item may take before it is parsed: JSON with much white space or many escapes shrinks.
-MAX_RAW_BYTES = 4 * MAX_EVENT_BYTES
 # Far below the service's 10 MiB for a body, and small enough to hold a handful at a time.
 MAX_BATCH_BYTES = 4 << 20
-READ_BYTES = 64 << 10
-SNIFF_BYTES = 4096
 EXCERPT = 200
+# Lines of as many streams (programs in a syslog, outputs of a container) are put together side by side.
+MAX_STREAMS = 64
 
 # Ours for ever: another namespace would give every event imported so far a second id.
 NAMESPACE = uuid.UUID("5f0c2a3e-7d84-4b1a-9c56-2e8f1d6b4a90")
 
-GZIP_MAGIC = b"\x1f\x8b"
-# A `[` alone is no sign of JSON: the kernel's and many programs' lines begin with one.
-LOOKS_LIKE_ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]\s*\Z)")
-LOOKS_LIKE_OBJECT = re.compile(rb'\s*\{\s*["}]')
-# A string swallowed whole or, without its last quote, up to the end of the chunk; or a sign between strings.
-TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)|[\[\]{},]', re.DOTALL)
-REST_OF_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*("?)', re.DOTALL)
 # U+0000 as msgspec writes it, and not the harmless text "\\u0000".
 NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-UNREADABLE = (EOFError, OSError, zlib.error)
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-# RFC 3339, ISO 8601 and what dpkg, PostgreSQL or Python's logging write: a space for the T, a comma for the point, no offset.
-TIMESTAMP = re.compile(
-    r"\[?(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?: ?(Z|z|UTC|GMT|[+-]\d\d:?\d\d))?(?![\w:])", re.ASCII
+# A container's log as the kubelet keeps it (CRI), and with F or P: the line is full, or its rest is in the next one.
+CRI = re.compile(r"(\d{4}-\d\d-\d\dT\S+) (stdout|stderr) ([FP])(?::\S*)?(?: (.*))?$", re.DOTALL)
+# What syslogd and journalctl write (RFC 3164, or with an ISO time), and RFC 5424: the host and program, and the message.
+SYSLOG = (
+    re.compile(
+        r"(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d\S*|\d{4}-\d\d-\d\dT\S+) (\S+ [^\s:\[]+(?:\[\d+\])?): (.*)$",
+        re.DOTALL,
+    ),
+    re.compile(r"<\d{1,3}>1 \S+ (\S+ \S+ \S+) \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) (.*)$", re.DOTALL),
 )
-TIME_FIELDS = ("timestamp", "@timestamp", "time")
+# What `kubectl logs --timestamps` and `docker logs -t` put before each line.
+STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6,9}Z (.*)$", re.DOTALL)
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# Where loggers that write JSON put a traceback.
+TRACEBACKS = (
+    "traceback", "exc_info", "exception", "stack", "stack_trace", "stacktrace", "err", "error", "message", "MESSAGE", "msg",
+)  # fmt: skip
 
 encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -71,7 +70,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What can not become an event; `text` is where it can be recognised by, at most 200 characters."""
+    """What cannot become an event; `text` is where it can be recognised by, at most 200 characters."""
 
     number: int
     reason: str
@@ -79,177 +78,240 @@ class Refused:
     text: str = ""
 
 
-class TooLong(bytes):
-    """The beginning of a line or item that is longer than MAX_RAW_BYTES."""
-
-
-class Unreadable(Exception):
-    """Nothing can be read after this place of the input."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-class Peeked(io.RawIOBase):
-    """A stream whose first bytes can be looked at before they are read, however few a pipe gives at a time.
-
-    `taken`: bytes read from below so far. An error met while looking is raised when reading gets there.
-    """
-
-    def __init__(self, below: io.BufferedIOBase) -> None:
-        self._below = below
-        self._head = b""
-        self._broken: Exception | None = None
-        self.taken = 0
-
-    def look(self, size: int) -> bytes:
-        try:
-            while len(self._head) < size and (chunk := self._take(size - len(self._head))):
-                self._head += chunk
-        except UNREADABLE as error:
-            self._broken = error
-        return self._head
-
-    def skip(self, prefix: bytes) -> None:
-        self._head = self._head.removeprefix(prefix)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._head[: len(buffer)]
-        self._head = self._head[len(chunk) :]
-        if not chunk:
-            if self._broken:
-                raise self._broken
-            chunk = self._take(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-    def _take(self, size: int) -> bytes:
-        chunk = self._below.read1(size)  # read() would lose what comes before an error
-        self.taken += len(chunk)
-        return chunk
-
-
-class Input:
-    """The bytes of a file or pipe, inflated when they are gzip.
-
-    `size`: bytes to read in all, None for a pipe; `position`: how many of them were read (compressed ones, where they are).
-    """
-
-    def __init__(self, file: io.BufferedIOBase) -> None:
-        self._raw = Peeked(file)
-        self.size = size_of(file)
-        text = self._raw
-        if self._raw.look(len(GZIP_MAGIC)).startswith(GZIP_MAGIC):
-            text = Peeked(gzip.GzipFile(fileobj=io.BufferedReader(self._raw)))
-        head = text.look(SNIFF_BYTES)
-        text.skip(codecs.BOM_UTF8)
-        self.format = sniff(head.removeprefix(codecs.BOM_UTF8))
-        self.stream = io.BufferedReader(text, READ_BYTES)
-
-    @property
-    def position(self) -> int:
-        return self._raw.taken
-
-
-def size_of(file: io.BufferedIOBase) -> int | None:
-    try:
-        status = os.fstat(file.fileno())
-    except OSError:
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-
-def sniff(head: bytes) -> Format:
-    """The format that text beginning with `head` is in."""
-    if LOOKS_LIKE_ARRAY.match(head):
-        return "json"
-    return "ndjson" if LOOKS_LIKE_OBJECT.match(head) else "lines"
-
-
-def source_of(name: str) -> str:
-    """What events of the file `name` have as source: its last part, the same before and after it was compressed."""
-    return storable("stdin" if name == "-" else PurePath(name).name.removesuffix(".gz"))
-
-
-def storable(text: str) -> str:
-    """`text` as the service can take it: a name that is not UTF-8 reaches Python with lone surrogates; 255 characters."""
-    return text.encode("utf-8", "backslashreplace").decode()[-255:]
-
-
 class Importer:
-    """Reads one input. `zone` is for timestamps without offset. `blank` counts lines that held nothing and became nothing."""
+    """Reads one input. `zone` is for timestamps without offset, unless `times` reads them; `ids` may be shared by several inputs.
 
-    def __init__(self, source: str, zone: tzinfo = UTC) -> None:
+    `lines`: what makes lines one event; `plain`: nothing that wraps a line is taken off. `growth()` says whether somebody still
+    writes to it: what is not whole at its end is left then, and counted in `left`. `blank` counts lines that held nothing and
+    became nothing, `untimed` events without a time of their own.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        zone: tzinfo = UTC,
+        *,
+        ids: Ids | None = None,
+        times: Timestamps | None = None,
+        lines: Multiline = "auto",
+        growth: Callable[[], Growth] = lambda: "",
+        plain: bool = False,
+    ) -> None:
         self._source = source
-        self._zone = zone
-        self._ids = Ids(source)
-        self.blank = 0
+        self._ids = ids or Ids(source)
+        self._times = times or Timestamps(zone)
+        self._multiline = lines
+        self._growth = growth
+        self._plainly = plain
+        self._groupers: dict[str, Grouper] = {}
+        self._partial: dict[str, str] = {}
+        self.blank = self.untimed = self.left = 0
 
     def read(self, stream: io.BufferedIOBase, format: Format) -> Iterator[Item | Refused]:
-        """Everything in `stream`: each line or array item becomes an Item or a Refused."""
-        pieces = elements(stream) if format == "json" else lines(stream)
+        """Everything in `stream`: each event becomes an Item, what can be none a Refused."""
+        pieces = framing.elements(stream) if format == "json" else framing.lines(stream)
+        return (entry for entry in self.entries(pieces, format) if entry is not None)
+
+    def entries(self, pieces: Iterable[bytes | None], format: Format) -> Iterator[Item | Refused | None]:
+        """As `read`, of lines or array items. None is a pause: it ends what lines are put together, and is passed on."""
         number = 0
+        broken = None
         try:
             for piece in pieces:
+                if piece is None:
+                    yield from self._flush()
+                    yield None
+                    continue
                 number += 1
-                if format != "json" and not piece.strip():
-                    self.blank += 1
-                else:
-                    yield self._entry(number, piece, format)
+                if isinstance(piece, Unfinished) and not (format == "ndjson" and is_json(piece)) and self._growth():
+                    self.left += 1
+                    break
+                yield from self._piece(number, piece, format)
         except Unreadable as error:
-            yield Refused(number + 1, error.reason, error.detail)
+            broken = Refused(number + 1, error.reason, error.detail)
         except UNREADABLE as error:
-            yield Refused(number + 1, "unreadable", f"nothing more can be read from here on: {error}")
+            broken = Refused(number + 1, "unreadable", f"nothing more can be read from here on: {error}")
+        if any(grouper.open for grouper in self._groupers.values()) and self._growth() == "open":
+            self.left += sum(grouper.drop() for grouper in self._groupers.values() if grouper.open)
+        yield from self._flush()
+        if broken is not None:
+            yield broken
 
-    def _entry(self, number: int, piece: bytes, format: Format) -> Item | Refused:
+    def _piece(self, number: int, piece: bytes, format: Format) -> Iterator[Item | Refused]:
         if isinstance(piece, TooLong):
-            return refused(number, "too_large", f"longer than {MAX_RAW_BYTES} bytes", piece)
-        try:
-            event = self._of_line(piece) if format == "lines" else self._of_json(piece)
-            json = self._ids.identified(event)
-        except errors.InvalidEvent as problem:
-            return refused(number, problem.reason, problem.detail, piece)
-        if len(json) > MAX_EVENT_BYTES:
-            detail = f"the event has {len(json)} bytes; at most {MAX_EVENT_BYTES} are taken"
-            return refused(number, "too_large", detail, piece)
-        return Item(number, json)
+            yield from self._flush()
+            yield refused(number, "too_large", f"longer than {MAX_RAW_BYTES} bytes", piece)
+        elif format == "lines":
+            text = piece.decode("utf-8", "backslashreplace")
+            if not self._plainly and (cri := CRI.match(text)):
+                time, stream, tag, rest = cri.groups()
+                yield from self._container(number, rest or "", stream, time, whole=tag == "F")
+            else:
+                yield from self._plain(number, text)
+        elif format == "ndjson" and not piece.strip():
+            self.blank += 1
+        else:
+            yield from self._json(number, piece)
 
-    def _of_line(self, piece: bytes) -> dict[str, Any]:
-        line = piece.decode("utf-8", "backslashreplace")
-        return self._log("log_line", {"line": line}, timestamp_of(line, self._zone))
+    def _plain(self, number: int, text: str) -> Iterator[Item | Refused]:
+        clean = COLOUR.sub("", text) if "\x1b" in text and not self._plainly else text
+        time = self._times.of_line(clean)
+        if time is None:
+            yield from self._line("", Line(number, clean, raw=text))
+        elif syslog := SYSLOG[0].match(clean) or SYSLOG[1].match(clean):
+            program, message = syslog.groups()
+            yield from self._line(program, Line(number, message, time=time, raw=text))
+        elif stamped := STAMPED.match(clean):
+            yield from self._line("", Line(number, stamped[1], time=time, raw=text))
+        else:
+            yield from self._line("", Line(number, clean, timed=True, time=time, raw=text))
 
-    def _of_json(self, piece: bytes) -> dict[str, Any]:
-        """An object that looks like an event stays as it is; any other becomes the properties of one. Raises InvalidEvent."""
+    def _container(self, number: int, text: str, stream: str, time: str, *, whole: bool) -> Iterator[Item | Refused]:
+        """A line of a container's output, or a part of one: a runtime cuts what is long."""
+        text = self._partial.pop(stream, "") + text
+        if not whole and len(text) < MAX_RAW_BYTES:
+            self._partial[stream] = text
+            return
+        stamp = self._times.of_value(time)
+        if text.startswith("{") and text.endswith("}"):
+            try:
+                record = msgspec.json.decode(text)
+            except NOT_JSON:
+                record = None
+            if isinstance(record, dict):
+                yield from self._entry(number, text.encode(), lambda: self._of_record({"stream": stream} | record, stamp))
+                return
+        timed = self._times.of_line(text) is not None
+        yield from self._line(stream, Line(number, text, timed=timed, time=stamp, raw=text, stream=stream))
+
+    def _line(self, stream: str, line: Line) -> Iterator[Item | Refused]:
+        grouper = self._groupers.get(stream)
+        if grouper is None:
+            if len(self._groupers) >= MAX_STREAMS:
+                yield from self._groups(self._groupers.pop(next(iter(self._groupers))).flush())
+            pattern = self._multiline if isinstance(self._multiline, re.Pattern) else None
+            grouper = self._groupers[stream] = Grouper(pattern, off=self._multiline == "off")
+        yield from self._groups(grouper.feed(line))
+
+    def _flush(self) -> Iterator[Item | Refused]:
+        for stream, text in list(self._partial.items()):
+            del self._partial[stream]
+            yield from self._line(stream, Line(0, text, raw=text, stream=stream))
+        for grouper in self._groupers.values():
+            yield from self._groups(grouper.flush())
+
+    def _groups(self, found: Iterable[Group | Line]) -> Iterator[Item | Refused]:
+        for each in found:
+            if isinstance(each, Line):
+                self.blank += 1
+            else:
+                yield from self._entry(each.lines[0].number, each.text.encode(), lambda group=each: self._of_group(group))  # type: ignore[misc]
+
+    def _json(self, number: int, piece: bytes) -> Iterator[Item | Refused]:
         try:
             value = msgspec.json.decode(piece.decode("utf-8", ESCAPE_IN_JSON))
         except NOT_JSON as error:
-            raise events.explain(error) from error
+            problem = events.explain(error)
+            yield refused(number, problem.reason, problem.detail, piece)
+            return
         if not isinstance(value, dict):
-            raise errors.InvalidEvent("not a JSON object", reason="not_an_object")
-        if "event_type" in value and "event_name" in value:
-            return value
-        times = (timestamp_of(value[name], self._zone) for name in TIME_FIELDS if isinstance(value.get(name), str))
-        return self._log("log_record", value, next(filter(None, times), None))
+            yield refused(number, "not_an_object", "not a JSON object", piece)
+        elif self._plainly:
+            yield from self._entry(number, piece, lambda: self._of_record(value, None))
+        elif is_docker(value):
+            text = value["log"]
+            yield from self._container(number, text.removesuffix("\n"), value["stream"], value["time"], whole=text.endswith("\n"))
+        elif isinstance(message := value.get("MESSAGE"), str) and "__REALTIME_TIMESTAMP" in value:
+            # The journal has a record for each line that a program wrote.
+            program = f"{value.get('SYSLOG_IDENTIFIER')}[{value.get('_PID')}]"
+            timed = self._times.of_line(message) is not None
+            line = Line(number, message, timed=timed, time=self._times.of_record(value), record=value)
+            if message.strip() and "\n" not in message:
+                yield from self._line(program, line)
+            else:
+                yield from self._entry(number, piece, lambda: self._of_record(value, line.time))
+        else:
+            yield from self._entry(number, piece, lambda: self._of_record(value, None))
+
+    def _entry(self, number: int, text: bytes, make: Callable[[], dict[str, Any]]) -> Iterator[Item | Refused]:
+        try:
+            event = make()
+            json = self._ids.identified(event)
+        except errors.InvalidEvent as problem:
+            yield refused(number, problem.reason, problem.detail, text)
+            return
+        if len(json) > MAX_EVENT_BYTES:
+            detail = f"the event has {len(json)} bytes; at most {MAX_EVENT_BYTES} are taken"
+            yield refused(number, "too_large", detail, text)
+            return
+        self.untimed += event.get("timestamp") is None
+        yield Item(number, json)
+
+    def _of_group(self, group: Group) -> dict[str, Any]:
+        first = group.lines[0]
+        time = next((line.time for line in group.lines if line.time), None)
+        stream = {"stream": first.stream} if first.stream else {}
+        if error := multiline.error_in(group):
+            return self._error(error, (first.record or stream) | {"traceback": group.text}, time)
+        if first.record is not None and len(group.lines) == 1:
+            return self._of_record(first.record, time)
+        line = first.raw if len(group.lines) == 1 else group.text
+        return self._log("log_line", {"line": line} | stream, time)
+
+    def _of_record(self, record: dict[str, Any], time: str | None) -> dict[str, Any]:
+        """An object that looks like an event stays as it is; any other becomes the properties of one."""
+        if "event_type" in record and "event_name" in record:
+            return record
+        time = time or self._times.of_record(record)
+        if self._multiline != "off":
+            for name in TRACEBACKS:
+                text = record.get(name)
+                if isinstance(text, dict):
+                    text = text.get("stack")
+                if isinstance(text, str) and "\n" in text and (error := multiline.error_in_text(text)):
+                    return self._error(error, {"traceback": text} | record, time)
+        return self._log("log_record", record, time)
 
     def _log(self, name: str, properties: dict[str, Any], timestamp: str | None) -> dict[str, Any]:
         event = {"event_type": "log", "event_name": name, "source": self._source, "properties": properties}
         return event if timestamp is None else event | {"timestamp": timestamp}
 
+    def _error(self, error: multiline.Error, properties: dict[str, Any], timestamp: str | None) -> dict[str, Any]:
+        """With the parts that an error report (`POST /`) has."""
+        parts = {"service": self._source, "endpoint": error.endpoint, "error": error.error} | properties
+        return self._log(error.type or "error", parts, timestamp) | {"event_type": "error"}
+
+
+def is_json(piece: bytes) -> bool:
+    """Whether it is whole: a JSON object that is cut off is none."""
+    try:
+        msgspec.json.decode(piece)
+    except NOT_JSON:
+        return False
+    return piece.lstrip().startswith(b"{")
+
+
+def is_docker(value: dict[str, Any]) -> bool:
+    """A line as Docker's json-file driver writes it."""
+    return (
+        value.keys() <= {"log", "stream", "time", "attrs"}
+        and value.get("stream") in ("stdout", "stderr")
+        and isinstance(value.get("log"), str)
+        and isinstance(value.get("time"), str)
+    )
+
 
 class Ids:
-    """Gives each event without one an id: UUIDv5 of its content, of how often that content came before, and of `source`.
+    """Gives each event without one an id: UUIDv5 of its content, how often that content came before, `source` and the file.
+
+    Without `identity` the source alone names the file, as in releases up to 0.1.
 
     Remembers 64 bits of a digest for each distinct event: about 100 bytes of memory each, 1 GB for ten million. Two contents
     that share those bits still get different ids, for an id is made of the whole digest.
     """
 
-    def __init__(self, source: str) -> None:
-        self._source = source
+    def __init__(self, source: str, identity: str = "") -> None:
+        self._name = f"{source}:{identity}" if identity else source
         self._seen: dict[int, int] = {}
 
     def identified(self, event: dict[str, Any]) -> bytes:
@@ -275,16 +337,20 @@ class Ids:
         short = int.from_bytes(digest.digest()[:8], "big")
         occurrence = self._seen.get(short, 0) + 1
         self._seen[short] = occurrence
-        return str(uuid.uuid5(NAMESPACE, f"{digest.hexdigest()}:{occurrence}:{self._source}"))
+        return str(uuid.uuid5(NAMESPACE, f"{digest.hexdigest()}:{occurrence}:{self._name}"))
 
 
-def batches(entries: Iterable[Item | Refused], size: int, refuse: Callable[[Refused], None]) -> Iterator[list[Item]]:
-    """Lists of up to `size` items and 4 MiB; whatever is no item goes to `refuse` on the way."""
+def batches(entries: Iterable[Item | Refused | None], size: int, refuse: Callable[[Refused], None]) -> Iterator[list[Item]]:
+    """Lists of up to `size` items and 4 MiB; a Refused goes to `refuse`. None, a pause, ends a list, even an empty one."""
     batch: list[Item] = []
     held = 0
     for entry in entries:
         if isinstance(entry, Refused):
             refuse(entry)
+            continue
+        if entry is None:
+            yield batch
+            batch, held = [], 0
             continue
         if batch and (len(batch) == size or held + len(entry.json) > MAX_BATCH_BYTES):
             yield batch
@@ -293,123 +359,6 @@ def batches(entries: Iterable[Item | Refused], size: int, refuse: Callable[[Refu
         held += len(entry.json)
     if batch:
         yield batch
-
-
-def lines(stream: io.BufferedIOBase) -> Iterator[bytes]:
-    """The lines of `stream` without their ends; of one beyond MAX_RAW_BYTES only the beginning is kept, as TooLong."""
-    while piece := stream.readline(MAX_RAW_BYTES + 1):
-        if len(piece) > MAX_RAW_BYTES and not piece.endswith(b"\n"):
-            skip_line(stream)
-            yield TooLong(piece)
-        else:
-            yield piece.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def skip_line(stream: io.BufferedIOBase) -> None:
-    while (piece := stream.readline(READ_BYTES)) and not piece.endswith(b"\n"):
-        pass
-
-
-def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
-    """The items of the JSON array in `stream`, as text; of one beyond MAX_RAW_BYTES only the beginning, as TooLong.
-
-    Raises Unreadable where the text is no array, or no longer one.
-    """
-    framer = Framer()
-    while chunk := stream.read1(READ_BYTES):
-        yield from framer.feed(chunk)
-    framer.end()
-
-
-class Framer:
-    """Cuts a JSON array into its items by brackets, commas and quotes, and leaves each item to the JSON parser.
-
-    Not a streaming parser, on purpose: with ijson 3.6 one broken item loses all that follow, `\\ud800` silently becomes `?`,
-    and 100 kB of `[` take all memory of the machine.
-    """
-
-    def __init__(self) -> None:
-        self._opened = self._closed = self._any = False
-        self._depth = 1
-        self._quoted = self._escaped = False
-        self._item = bytearray()
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The items that end in `chunk`."""
-        chunk = chunk if self._opened else self._open(chunk)
-        start = 0
-        for at, sign in self._signs(chunk):
-            self._depth += (sign in b"[{") - (sign in b"]}")
-            if self._depth == 0 or (self._depth == 1 and sign == b","):
-                self._keep(chunk[start:at])
-                start = at + 1
-                yield from self._finished(last=self._depth == 0)
-        if not self._closed:
-            self._keep(chunk[start:])
-        elif chunk[start:].strip():
-            raise Unreadable("not_an_array", "there is text after the end of the array, which is not read")
-
-    def end(self) -> None:
-        """Raise Unreadable unless the array was closed."""
-        if not self._closed:
-            raise Unreadable("truncated", "the array does not end: the last item is cut off, or a bracket or quote is missing")
-
-    def _open(self, chunk: bytes) -> bytes:
-        text = chunk.lstrip()
-        if text and not text.startswith(b"["):
-            raise Unreadable("not_an_array", "the text is no JSON array; use --format ndjson for one object a line")
-        self._opened = bool(text)
-        return text[1:]
-
-    def _signs(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
-        """Where brackets and commas stand that are not in a string, up to the end of the array."""
-        start = 0
-        if self._quoted and chunk:
-            match = REST_OF_STRING.match(chunk, int(self._escaped))
-            start = self._after(match, chunk) if match else 0
-        for match in TOKEN.finditer(chunk, start):
-            if match[1] is None:
-                yield match.start(), match[0]
-            else:
-                self._after(match, chunk)
-            if self._closed:
-                return
-
-    def _after(self, string: re.Match[bytes], chunk: bytes) -> int:
-        """Note whether `string` goes on in the next chunk, and whether that begins with an escaped character."""
-        self._quoted = not string[1]
-        self._escaped = self._quoted and string.end() < len(chunk)
-        return len(chunk) if self._quoted else string.end()
-
-    def _keep(self, text: bytes) -> None:
-        self._item += text[: MAX_RAW_BYTES + 1 - len(self._item)]
-
-    def _finished(self, *, last: bool) -> Iterator[bytes]:
-        self._closed = last
-        # What stands between the brackets of [] is no item; nothing after a comma is one, and no JSON.
-        if self._any or not last or self._item.strip():
-            yield (TooLong if len(self._item) > MAX_RAW_BYTES else bytes)(self._item)
-        self._any = True
-        self._item.clear()
-
-
-def timestamp_of(text: str, zone: tzinfo = UTC) -> str | None:
-    """The time that `text` begins with, as RFC 3339 in UTC; one without offset is in `zone`.
-
-    None when there is none, it is no time of the calendar, or it has no year, as in syslog's `May  1 12:00:00`: we do not guess.
-    """
-    match = TIMESTAMP.match(text)
-    if match is None:
-        return None
-    date, time, fraction, offset = match.groups()
-    offset = "+00:00" if offset in ("Z", "z", "UTC", "GMT") else offset or ""
-    try:
-        moment = datetime.fromisoformat(f"{date}T{time}.{(fraction or '0')[:6].ljust(6, '0')}{offset}")
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        # RFC 3339 knows no offset with seconds, which local times of the 19th century have; UTC always has a form.
-        return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError):
-        return None
 
 
 def refused(number: int, reason: str, detail: str, piece: bytes) -> Refused:

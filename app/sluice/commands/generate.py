@@ -12,6 +12,7 @@ import click
 
 from sluice.client import generator, importer
 from sluice.client.http import encode
+from sluice.client.job import Batch, Report
 from sluice.commands import peer as peers
 from sluice.commands.peer import Peer
 from sluice.commands.progress import Meter, Tally, send, shown
@@ -62,7 +63,9 @@ def generate(
     else:
         # At most about a second's worth, so that a slow rate is not seen as rare bursts.
         size = min(batch_size, max(1, round(rate))) if rate else batch_size
-        send(importer.batches(shop.items(numbers), size, tally.refuse), peer, tally, sent, AGAIN)
+        report = Report("generated events")
+        batches = importer.batches(shop.items(numbers), size, lambda refused: tally.refuse(report, refused))
+        send((Batch(report, items) for items in batches), peer, tally, sent, AGAIN)
     raise SystemExit(1 if tally.not_stored else 0)
 
 

@@ -1,18 +1,31 @@
-"""`sluice import`: a file into the service, with progress, and what was not stored."""
+"""`sluice import`: files into the service, with progress, and what was not stored."""
 
 from __future__ import annotations
 
-import io
+import contextlib
+import functools
+import glob
 import itertools
-from collections.abc import Iterable
+import math
+import re
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
 from datetime import UTC, tzinfo
+from pathlib import Path
+from types import FrameType
 from typing import IO, cast
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from sluice.client import importer
-from sluice.client.importer import Importer, Input, Item, Refused
+from sluice.client import files, http
+from sluice.client.delivery import IngestClient
+from sluice.client.identity import Memory
+from sluice.client.importer import Multiline
+from sluice.client.job import STDIN, Job, Options
 from sluice.commands import peer as peers
 from sluice.commands.peer import Peer
 from sluice.commands.progress import Meter, Tally, send
@@ -30,62 +43,174 @@ def zone_named(_context: click.Context, _parameter: click.Parameter, value: str)
         raise click.BadParameter(f"no time zone {value!r}; use a name such as Europe/Berlin") from error
 
 
+def names_of(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    """The files that `values` name: as they are, or as patterns that the shell left alone. Each once."""
+    names: list[str] = []
+    for value in values:
+        found = [value] if value == STDIN or Path(value).exists() else sorted(glob.glob(value, recursive=True))
+        found = [name for name in found if name == value or Path(name).is_file()]
+        if not found:
+            raise click.BadParameter(f"there is no file {value}")
+        if value != STDIN and Path(value).is_dir():
+            raise click.BadParameter(f"{value} is a folder; name the files in it, as in '{value.rstrip('/')}/*.log'")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+def multiline_of(_context: click.Context, _parameter: click.Parameter, value: str) -> Multiline:
+    if value in ("auto", "off"):
+        return cast(Multiline, value)
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise click.BadParameter(f"auto, off, or a pattern of the first line of each event; {error}") from error
+
+
 @click.command(
     "import",
     epilog="""\b
 Examples:
   sluice import /var/log/dpkg.log
-  sluice import events.ndjson.gz --errors refused.ndjson
+  sluice import /var/log/app/*.log* --errors refused.ndjson
   journalctl -o json | sluice import - --source journal
-  sluice import app.log --timezone Europe/Berlin --dry-run""",
+  sluice import app.log --timezone Europe/Berlin --dry-run
+  sluice import app.log --time-format '%d.%m.%Y %H:%M:%S' --multiline '^\\d'
+  sluice import --follow /var/log/app.log""",
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("names", metavar="FILE...", nargs=-1, required=True, callback=names_of)
 @peers.peer_options
 @peers.batch_size_option
 @click.option(
-    "--format", default="auto", show_default=True, type=click.Choice(["auto", *importer.FORMATS]), help="How FILE is written."
+    "--format", default="auto", show_default=True, type=click.Choice(["auto", *files.FORMATS]), help="How the files are written."
 )
-@click.option("--source", help="Source of events that name none. Default: the name of FILE, or stdin.")
+@click.option(
+    "--source", help="Source of events that name none, and the identity of what is read. Default: each file by name, or stdin."
+)
 @click.option(
     "--timezone", "zone", default="UTC", show_default=True, callback=zone_named, help="Zone of timestamps without offset."
 )
+@click.option("--time-field", help="Field that holds the time: of a JSON record (a.b for b in a), or NAME=VALUE in a line.")
+@click.option("--time-format", help="How the time is written, as strptime takes it, anywhere in a line.")
+@click.option(
+    "--multiline",
+    default="auto",
+    show_default=True,
+    metavar="auto|off|PATTERN",
+    callback=multiline_of,
+    help="What makes lines one event: tracebacks, nothing, or that only lines with PATTERN begin one.",
+)
+@click.option("--follow", is_flag=True, help="Go on reading one file as it grows, is rotated or truncated, until stopped.")
+@click.option("--force", is_flag=True, help="Read also what looks binary.")
 @click.option("--errors", "errors_to", type=click.File("wb", lazy=False), help="Write what was not stored, and why, as NDJSON.")
+@click.option(
+    "--state-dir",
+    envvar="XDG_STATE_HOME",
+    default=Path("~/.local/state"),
+    show_default=True,
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Where to remember which files were imported, in sluice/imports.sqlite.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the first events instead of sending any.")
 @click.option("--first", default=10, show_default=True, type=click.IntRange(min=1), help="How many --dry-run prints.")
 def import_file(
-    file: str,
+    names: list[str],
     peer: Peer,
     batch_size: int,
     format: str,
     source: str | None,
     zone: tzinfo,
+    time_field: str | None,
+    time_format: str | None,
+    multiline: Multiline,
+    follow: bool,
+    force: bool,
     errors_to: IO[bytes] | None,
+    state_dir: Path,
     dry_run: bool,
     first: int,
 ) -> None:
-    """Send the events in FILE (- is stdin): NDJSON, a JSON array or log lines, gzip or not.
+    """Send the events in each FILE (- is stdin): log lines, NDJSON or a JSON array, plain, compressed or in a zip archive.
 
-    Stopped halfway or in doubt, run it again: each event has an id made of its content, its place among equal ones and its
-    source, so what is stored already counts as duplicate. Exits with 1 when anything was not stored.
+    Stopped halfway or in doubt, run it again: each event has an id made of its content, its place among equal ones and its file,
+    so what is stored already counts as duplicate. A file that grew, was rotated, renamed or compressed is still the same file.
+    Exits with 1 when anything was not stored.
     """
-    with click.open_file(file, "rb") as opened:
-        given = Input(cast(io.BufferedIOBase, opened))
-        kind = given.format if format == "auto" else cast(importer.Format, format)
-        reader = Importer(importer.storable(source) if source else importer.source_of(file), zone)
-        entries = reader.read(given.stream, kind)
-        tally = Tally(errors_to)
-        if dry_run:
-            preview(itertools.islice(entries, first), tally)
-        else:
-            batches = importer.batches(entries, batch_size, tally.refuse)
-            send(batches, peer, tally, Meter(given.size, lambda: given.position), RESUME)
-    click.echo(f"read as {kind}" + (f", {reader.blank:,} blank lines passed over" if reader.blank else ""), err=True)
-    raise SystemExit(1 if tally.not_stored else 0)
+    kind = None if format == "auto" else cast(files.Format, format)
+    options = Options(kind, source, zone, time_field, time_format, multiline, force)
+    check(options, names, follow, dry_run)
+    tally = Tally(errors_to)
+    with contextlib.ExitStack() as stack:
+        memory = None if dry_run or source else stack.enter_context(remembered(state_dir, peer.url))
+        job = Job(names, options, memory, tally.refuse, lambda event_id: is_stored(peer, event_id))
+        try:
+            if dry_run:
+                for item in itertools.islice((item for batch in job.batches(1) for item in batch.items), first):
+                    click.echo(item.json.decode())
+            elif follow:
+                go_on_for_ever(job, names[0], peer, tally, batch_size)
+            else:
+                send(job.batches(batch_size), peer, tally, Meter(job.total, lambda: job.position), RESUME)
+        finally:
+            job.finish()
+            tell(job)
+    raise SystemExit(1 if tally.not_stored or any(report.problem for report in job.reports) else 0)
 
 
-def preview(entries: Iterable[Item | Refused], tally: Tally) -> None:
-    for entry in entries:
-        if isinstance(entry, Refused):
-            tally.refuse(entry)
-        else:
-            click.echo(entry.json.decode())
+def check(options: Options, names: list[str], follow: bool, dry_run: bool) -> None:
+    """Refuse options that do not go together or cannot be read."""
+    try:
+        options.times()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--time-format") from error
+    if follow and (len(names) != 1 or names == [STDIN] or dry_run):
+        raise click.BadParameter("it takes one file, and no --dry-run", param_hint="--follow")
+
+
+@contextlib.contextmanager
+def remembered(state_dir: Path, service: str) -> Iterator[Memory | None]:
+    """The memory of what was imported before; None, and a word about it, when there can be none."""
+    file = state_dir / "sluice" / "imports.sqlite"
+    try:
+        memory = Memory(file.expanduser(), service)
+    except (OSError, sqlite3.Error, RuntimeError) as error:
+        click.echo(f"{file} cannot be written ({error}): a file that was renamed is not recognised; set --state-dir", err=True)
+        yield None
+        return
+    with contextlib.closing(memory):
+        yield memory
+
+
+@functools.cache
+def reader_of(peer: Peer) -> IngestClient:
+    return peer.client(lambda _why, _seconds: None)
+
+
+def is_stored(peer: Peer, event_id: str) -> bool:
+    """Whether the service has the event; no for a key that may not read."""
+    service = reader_of(peer)
+    answer = service.request("GET", f"/api/v1/events/{quote(event_id, safe='')}", None, service.deadline())
+    if answer.status in (401, *http.RETRIED):
+        raise service.refusal(answer)
+    return answer.status == 200
+
+
+def go_on_for_ever(job: Job, name: str, peer: Peer, tally: Tally, batch_size: int) -> None:
+    """Follow the file until SIGINT or SIGTERM. However long the service is away, the file holds what comes meanwhile."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    if click.get_current_context().get_parameter_source("retry_for") is click.core.ParameterSource.DEFAULT:
+        peer = peer.patient(math.inf)
+    send(job.follow(name, batch_size, time.sleep), peer, tally, Meter(None, lambda: 0), RESUME)
+
+
+def tell(job: Job) -> None:
+    for report in job.reports:
+        click.echo(str(report), err=True)
+        if report.only_duplicates:
+            click.echo(
+                f"warning: all of {report.name} is stored already: imported before, or is it a copy of another file?", err=True
+            )

@@ -31,6 +31,10 @@ class Peer:
     compress: bool
     retry_for: float
 
+    def patient(self, seconds: float) -> Peer:
+        """The same, tried for `seconds`."""
+        return dataclasses.replace(self, retry_for=seconds)
+
     def client(self, on_wait: Callable[[str, float], None]) -> IngestClient:
         """Raises ClientError for an address or key that cannot be used."""
         key = http.find_key(self.api_key, self.key_file, self.data_dir, self.url)

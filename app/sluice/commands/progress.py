@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -20,7 +20,8 @@ from sluice import outcomes
 from sluice.client import delivery
 from sluice.client.delivery import BatchResult
 from sluice.client.http import ClientError, encode
-from sluice.client.importer import Item, Refused
+from sluice.client.importer import Refused
+from sluice.client.job import Batch, Report
 from sluice.commands.peer import Peer
 
 # Seconds between two plain lines of progress, where no bar can be drawn.
@@ -29,16 +30,17 @@ SHOWN_REFUSALS = 5
 INTERRUPTED = 130
 
 
-def send(batches: Iterable[list[Item]], peer: Peer, tally: Tally, meter: Meter, again: str) -> None:
+def send(batches: Iterable[Batch], peer: Peer, tally: Tally, meter: Meter, again: str) -> None:
     """Send all of `batches`, several at a time, and show how far it came; `again` says what a second run does."""
 
-    def send_one(batch: list[Item]) -> BatchResult:
-        return service.send_batch([msgspec.Raw(item.json) for item in batch])
+    def send_one(batch: Batch) -> BatchResult:
+        return service.send_batch([msgspec.Raw(item.json) for item in batch.items]) if batch.items else BatchResult()
 
     with shown(tally, again), meter:
         service = peer.client(meter.say)
         with contextlib.closing(service.deliver(send_one, batches)) as delivered:
             for batch, result in delivered:
+                batch.report.counts.update(result.counts)
                 tally.book(batch, result)
                 meter.show(tally.counts.total())
 
@@ -70,18 +72,18 @@ class Tally:
     def not_stored(self) -> int:
         return sum(self.counts[status] for status in delivery.NOT_STORED)
 
-    def refuse(self, entry: Refused) -> None:
+    def refuse(self, report: Report, entry: Refused) -> None:
         self.counts["invalid"] += 1
-        self._report({"status": "invalid", **dataclasses.asdict(entry)})
+        self._report({"file": report.name, "status": "invalid", **dataclasses.asdict(entry)})
 
-    def book(self, batch: Sequence[Item], result: BatchResult) -> None:
+    def book(self, batch: Batch, result: BatchResult) -> None:
         self.counts.update(result.counts)
         for refusal in result.refused:
-            item = batch[refusal.index]
+            item = batch.items[refusal.index]
             why = {
                 name: value for name, value in msgspec.structs.asdict(refusal).items() if value is not None and name != "index"
             }
-            self._report({"number": item.number, **why, "event": msgspec.Raw(item.json)})
+            self._report({"file": batch.report.name, "number": item.number, **why, "event": msgspec.Raw(item.json)})
 
     def _report(self, record: dict[str, Any]) -> None:
         self._reported += 1

@@ -5,29 +5,23 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, tzinfo
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.client import importer
-from sluice.client.importer import Format, Importer, Input, Item, Refused
-from sluice.commands.import_ import import_file
-from sluice.commands.progress import Meter
+from sluice.client import files, framing, identity, importer
+from sluice.client.files import Format, Input
+from sluice.client.importer import Importer, Item, Refused
+from sluice.client.timestamps import Timestamps
 
 BERLIN = ZoneInfo("Europe/Berlin")
-SECRET = "slk_test_" + "s" * 49
+NOW = datetime(2025, 12, 1, tzinfo=UTC)
+
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -62,17 +56,20 @@ def ids(data: bytes, format: Format | None = None, **options: Any) -> list[str]:
     return [event["event_id"] for event in events(data, format, **options)]
 
 
-@given(st.binary() | st.binary().map(gzip.compress), st.sampled_from([*importer.FORMATS, None]))
+@settings(deadline=None)
+@given(st.binary() | st.binary().map(gzip.compress), st.sampled_from([*files.FORMATS, None]))
 def test_no_bytes_raise_and_every_run_gives_the_same(data: bytes, format: Format | None) -> None:
     assert read(data, format) == read(data, format) == read(data, format, pipe=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(b'[]{},:"\\u0a\n \xff\x00').map(lambda code: bytes([code]))).map(b"".join))
 def test_nothing_that_looks_a_bit_like_json_raises(text: bytes) -> None:
     assert read(b"[" + text, "json") == read(b"[" + text, "json", pipe=True)
     read(text, "ndjson")
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary().filter(lambda line: b"\n" not in line and not line.startswith((b"\x1f\x8b", b"\xef\xbb\xbf")))))
 def test_every_line_becomes_one_event_or_is_counted_as_blank(texts: list[bytes]) -> None:
     data = b"".join(text + b"\n" for text in texts)
@@ -81,6 +78,7 @@ def test_every_line_becomes_one_event_or_is_counted_as_blank(texts: list[bytes])
     assert (len(found) + reader.blank, [entry for entry in found if isinstance(entry, Refused)]) == (len(texts), [])
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(), JSON, max_size=4), max_size=6))
 def test_an_array_gives_the_events_that_its_items_give_as_lines(values: list[dict[str, Any]]) -> None:
     lines = b"".join(json.dumps(value).encode() + b"\n" for value in values)
@@ -89,6 +87,7 @@ def test_an_array_gives_the_events_that_its_items_give_as_lines(values: list[dic
         assert events(array, "json", pipe=True) == events(array, "json") == events(lines, "ndjson")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1), min_size=1))
 def test_ids_are_unique_within_a_file_and_the_same_in_the_next_run(texts: list[str]) -> None:
     data = "\n".join(texts).encode()
@@ -199,14 +198,14 @@ def test_the_text_that_only_looks_like_an_escaped_nul_stays() -> None:
 
 
 def test_an_over_long_line_is_refused_and_the_next_one_is_read() -> None:
-    longest = importer.MAX_EVENT_BYTES - len(read(b"x", "lines")[0].json) + 1  # type: ignore[union-attr]
-    data = b"\n".join([b"x" * longest, b"x" * (longest + 1), b"x" * importer.MAX_RAW_BYTES * 2, b"last"])
+    longest = framing.MAX_EVENT_BYTES - len(read(b"x", "lines")[0].json) + 1  # type: ignore[union-attr]
+    data = b"\n".join([b"x" * longest, b"x" * (longest + 1), b"x" * framing.MAX_RAW_BYTES * 2, b"last"])
     assert reasons(data) == [(2, "too_large"), (3, "too_large")]
     assert [event["properties"]["line"][-4:] for event in events(data)] == ["xxxx", "last"]
 
 
 def test_an_over_long_item_is_refused_and_the_next_one_is_read() -> None:
-    data = b'[{"a":"%b"},{"b":1}]' % (b"x" * importer.MAX_RAW_BYTES)
+    data = b'[{"a":"%b"},{"b":1}]' % (b"x" * framing.MAX_RAW_BYTES)
     assert reasons(data) == [(1, "too_large")]
     assert [event["properties"] for event in events(data)] == [{"b": 1}]
 
@@ -264,7 +263,7 @@ def test_what_is_wrong_with_an_array_is_told(text: bytes, found: list[tuple[int,
         ("2025-06-24 14:36:25 +0200 up", "2025-06-24T12:36:25Z"),
         ("2025-06-24 14:36:25.250 UTC [7] LOG", "2025-06-24T14:36:25.250000Z"),
         ("2025-06-24 14:36:25: up", None),
-        ("Jun 24 14:36:25 host up", None),
+        ("Jun 24 14:36:25 host up", "2025-06-24T14:36:25Z"),
         ("up since 2025-06-24 14:36:25", None),
         ("2025-06-24", None),
         ("2025-02-30 00:00:00", None),
@@ -274,7 +273,7 @@ def test_what_is_wrong_with_an_array_is_told(text: bytes, found: list[tuple[int,
     ],
 )
 def test_a_timestamp_is_taken_from_the_beginning_of_a_line_or_not_at_all(text: str, utc: str | None) -> None:
-    assert importer.timestamp_of(text) == utc
+    assert Timestamps(now=NOW).of_line(text) == utc
 
 
 @pytest.mark.parametrize(
@@ -289,27 +288,27 @@ def test_a_timestamp_is_taken_from_the_beginning_of_a_line_or_not_at_all(text: s
     ids=["summer", "winter", "the hour that comes twice", "an offset with seconds", "an offset of its own"],
 )
 def test_a_naive_timestamp_is_in_the_zone(text: str, utc: str) -> None:
-    assert importer.timestamp_of(text, BERLIN) == utc
+    assert Timestamps(BERLIN).of_line(text) == utc
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_breaks_the_timestamp(text: str) -> None:
-    importer.timestamp_of(text, BERLIN)
-    importer.timestamp_of("2025-06-24 14:36:25" + text, BERLIN)
+    Timestamps(BERLIN).of_line(text)
+    Timestamps(BERLIN).of_line("2025-06-24 14:36:25" + text)
 
 
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("logs/app.log", "app.log"),
+        ("app.log", "app.log"),
         ("app.log.gz", "app.log"),
-        ("-", "stdin"),
         ("\udcff.log", r"\udcff.log"),
         ("x" * 300, "x" * 255),
     ],
 )
 def test_the_source_is_the_name_of_the_file(name: str, source: str) -> None:
-    assert importer.source_of(name) == source
+    assert identity.storable(identity.stem_of(name)) == source
 
 
 def test_a_batch_is_bounded_in_events_and_bytes() -> None:
@@ -319,191 +318,9 @@ def test_a_batch_is_bounded_in_events_and_bytes() -> None:
     assert sizes == [20, 25, 15]
 
 
-# The command, against a service that keeps events by their id.
-
-
-class Keeper(ThreadingHTTPServer):
-    """Keeps `events` by id; `refuse` names lines that it calls invalid, `broken` makes it answer 400."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), KeeperHandler)
-        self.events: dict[str, dict[str, Any]] = {}
-        self.refuse: set[str] = set()
-        self.broken = False
-        self.lock = threading.Lock()
-        self.asked = threading.Event()
-        self.go_on = threading.Event()
-        self.go_on.set()
-
-    def keep(self, index: int, event: dict[str, Any]) -> dict[str, Any]:
-        told = {"index": index, "event_id": event["event_id"]}
-        if event["properties"].get("line") in self.refuse:
-            return told | {"status": "invalid", "reason": "too_old", "detail": "older than what is kept"}
-        known = self.events.setdefault(event["event_id"], event)
-        return told | {"status": "created" if known is event else "duplicate" if known == event else "conflict"}
-
-
-class KeeperHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Keeper
-
-    def do_POST(self) -> None:
-        batch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.set()
-        self.server.go_on.wait(30)
-        with self.server.lock:
-            results = [self.server.keep(index, event) for index, event in enumerate(batch)]
-        counts = {
-            status: sum(each["status"] == status for each in results)
-            for status in ("created", "duplicate", "conflict", "invalid")
-        }
-        shown = [each for each in results if each["status"] != "created"]
-        text = json.dumps({"success": True, "data": {**counts, "failed": 0, "results": shown}}).encode()
-        self.send_response(400 if self.server.broken else 201)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def keeper() -> Iterator[Keeper]:
-    with Keeper() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(keeper: Keeper, tmp_path: Path) -> Run:
-    def sluice_import(*arguments: str | Path, stdin: bytes | None = None, **env: str) -> Result:
-        ours = {"SLUICE_URL": f"http://127.0.0.1:{keeper.server_port}", "SLUICE_API_KEY": SECRET, "DATA_DIR": str(tmp_path)}
-        return CliRunner().invoke(import_file, [str(each) for each in arguments], input=stdin, env=ours | env)
-
-    return sluice_import
-
-
-def counts(result: Result) -> list[int]:
-    """created, duplicate, conflict, invalid, failed, as the last row of the table shows them."""
-    (row,) = [line for line in result.stdout.splitlines() if any(letter.isdigit() for letter in line)]
-    return [int(part.replace(",", "")) for part in row.replace("│", " ").replace("|", " ").split()]
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    path = tmp_path / "app.log"
-    path.write_text("".join(f"2025-01-01 00:00:{number % 60:02} line {number % 900}\n" for number in range(2000)))
-    return path
-
-
-def test_a_second_import_is_all_duplicates(run: Run, keeper: Keeper, log: Path) -> None:
-    first, second = run(log), run(log)
-    assert (counts(first), counts(second)) == ([2000, 0, 0, 0, 0], [0, 2000, 0, 0, 0])
-    assert (first.exit_code, second.exit_code, len(keeper.events)) == (0, 0, 2000)
-
-
-def test_the_same_log_compressed_is_all_duplicates(run: Run, log: Path, tmp_path: Path) -> None:
-    (tmp_path / "app.log.gz").write_bytes(gzip.compress(log.read_bytes()))
-    run(log)
-    assert counts(run(tmp_path / "app.log.gz"))[:2] == [0, 2000]
-
-
-def test_a_file_that_grew_adds_only_what_is_new(run: Run, log: Path) -> None:
-    run(log)
-    log.write_text(log.read_text() + "2025-01-01 00:00:00 line 0\n")
-    assert counts(run(log))[:2] == [1, 2000]
-
-
-def test_stdin_is_read_with_its_source(run: Run, keeper: Keeper) -> None:
-    assert counts(run("-", "--source", "journal", stdin=b'{"MESSAGE":"up"}\n'))[0] == 1
-    assert [event["source"] for event in keeper.events.values()] == ["journal"]
-
-
-def test_what_was_not_stored_is_written_with_its_reason_and_the_exit_code_is_1(run: Run, keeper: Keeper, tmp_path: Path) -> None:
-    keeper.refuse = {"old"}
-    (tmp_path / "x").write_bytes(b"new\nold\n" + b"x" * 300_000 + b"\n")
-    result = run(tmp_path / "x", "--errors", tmp_path / "refused")
-    told = [json.loads(line) for line in (tmp_path / "refused").read_bytes().splitlines()]
-    assert (counts(result), result.exit_code) == ([1, 0, 0, 2, 0], 1)
-    assert sorted((each["number"], each["reason"]) for each in told) == [(2, "too_old"), (3, "too_large")]
-    assert next(each for each in told if each["number"] == 2)["event"]["properties"] == {"line": "old"}
-
-
-def test_without_an_errors_file_the_first_refusals_are_shown_with_escapes(run: Run) -> None:
-    result = run("-", "--format", "ndjson", stdin=b'{"a":1}\n' + b"\x1b[2J\n" * 9)
-    assert result.stderr.count("invalid_json") == 5
-    assert "use --errors FILE" in result.stderr
-    assert "\x1b" not in result.output
-    assert (counts(result), result.exit_code) == ([1, 0, 0, 9, 0], 1)
-
-
-def test_a_service_that_breaks_off_is_told_with_the_way_to_go_on(run: Run, keeper: Keeper, log: Path) -> None:
-    keeper.broken = True
-    result = run(log)
-    assert result.exit_code == 1
-    assert "answers 400" in result.stderr
-    assert "Run the same command again" in result.stderr
-
-
-def test_a_dry_run_prints_the_first_events_and_sends_none(run: Run, keeper: Keeper, log: Path) -> None:
-    result = run(log, "--dry-run", "--first", "3")
-    assert [json.loads(line)["properties"]["line"][-6:] for line in result.stdout.splitlines()] == ["line 0", "line 1", "line 2"]
-    assert (keeper.events, result.exit_code) == ({}, 0)
-
-
-def test_the_key_is_shown_nowhere_and_not_taken_as_an_argument(run: Run, log: Path) -> None:
-    result = run(log, "--api-key", SECRET)
-    assert (result.exit_code, "set SLUICE_API_KEY" in result.stderr) == (2, True)
-    assert SECRET not in result.output + run(log).output + run("--help").output
-
-
-@pytest.mark.parametrize("zone", ["Nowhere/Land", "../etc/passwd", "Europe", ""])
-def test_an_unknown_zone_is_refused_with_an_example(run: Run, log: Path, zone: str) -> None:
-    result = run(log, "--timezone", zone)
-    assert (result.exit_code, "Europe/Berlin" in result.stderr) == (2, True)
-
-
-def test_a_terminal_gets_a_bar_with_rate_and_share(run: Run, log: Path) -> None:
-    result = run(log, TTY_COMPATIBLE="1", TERM="xterm", COLUMNS="120")
-    assert "2,000 events" in result.stderr
-    assert "100%" in result.stderr
-    assert "━" in result.stderr
-
-
-def test_elsewhere_progress_is_plain_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    now = [0.0]
-    with Meter(1000, lambda: 250, lambda: now[0]) as meter:
-        now[0] = 4.0
-        meter.show(100)
-        now[0] = 10.0
-        meter.show(500)
-    assert capsys.readouterr().err.splitlines() == ["500 events, 50/s, 25%, 30 s left", "500 events, 50/s in 10.0 s"]
-
-
-def test_ctrl_c_stops_at_once_and_says_how_to_go_on(keeper: Keeper, log: Path) -> None:
-    keeper.go_on.clear()
-    code = "from sluice.commands.import_ import import_file; import_file()"
-    env = {"SLUICE_URL": f"http://127.0.0.1:{keeper.server_port}", "SLUICE_API_KEY": SECRET, "PYTHONPATH": ":".join(sys.path)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, log], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert keeper.asked.wait(30)
-    process.send_signal(signal.SIGINT)
-    keeper.go_on.set()
-    _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, "Run the same command again" in stderr, "Traceback" in stderr) == (130, True, False)
-
-
-def test_size_and_position_tell_how_much_of_a_file_is_read(log: Path) -> None:
+def test_size_and_position_tell_how_much_of_a_file_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes(b"a line\n" * 5000)
     with log.open("rb") as opened:
         given = Input(cast("io.BufferedIOBase", opened))
         assert given.size == log.stat().st_size

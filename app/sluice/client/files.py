@@ -1,0 +1,299 @@
+"""Opens what people import: files, zip members and stdin, inflated by their content, whatever they are called.
+
+Also answers two questions about them: does it look binary, and does somebody still write to it?
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import contextlib
+import functools
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple, cast
+
+import zstandard
+
+from sluice.client.framing import READ_BYTES
+
+Format = Literal["ndjson", "json", "lines"]
+Growth = Literal["open", "recent", ""]
+FORMATS: tuple[Format, ...] = ("ndjson", "json", "lines")
+
+SNIFF_BYTES = 4096
+# A gzip file in a zip archive is two layers.
+MAX_LAYERS = 4
+# A file that was written to in the last seconds may get the rest of its last line in the next ones.
+GROWS_SECONDS = 10.0
+MAX_WINDOW = 128 << 20
+
+ZIP = re.compile(rb"PK(?:\x03\x04|\x05\x06)")
+# A `[` alone is no sign of JSON: the kernel's and many programs' lines begin with one.
+LOOKS_LIKE_ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]\s*\Z)")
+LOOKS_LIKE_OBJECT = re.compile(rb'\s*\{\s*["}]')
+# Tab, the line ends, bell, backspace, form feed and the escape of colours are what logs hold.
+CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+MAX_CONTROL_SHARE = 0.05
+# What else is known by its first bytes, and what to do with it.
+BINARY = (
+    (re.compile(rb"LPKSHHRH"), "a systemd journal; use `journalctl --file FILE -o json | sluice import -`"),
+    (re.compile(rb".{257}ustar", re.DOTALL), "a tar archive; unpack it first"),
+    (re.compile(rb"\x04\x22\x4d\x18"), "lz4, which is not read; use `lz4 -dc FILE | sluice import -`"),
+    (re.compile(rb"7z\xbc\xaf|Rar!"), "an archive that is not read; unpack it first"),
+    (re.compile(rb"%PDF-|\x7fELF|\x89PNG|SQLite format 3"), "no log"),
+)
+# What reading a broken input raises.
+UNREADABLE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
+
+
+class Pieces(io.RawIOBase):
+    """A raw stream over `pull`, which returns the next bytes, and none at the end."""
+
+    def __init__(self, pull: Callable[[], bytes]) -> None:
+        self._pull = pull
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._rest or self._pull()
+        self._rest = chunk[len(buffer) :]
+        chunk = chunk[: len(buffer)]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+class Peeked(io.RawIOBase):
+    """A stream whose first bytes can be looked at before they are read, however few a pipe gives at a time.
+
+    `taken`: bytes read from below so far, `digest`: their SHA-256; `digests`: that of the first N bytes for each N of `marks`,
+    as far as it was read. An error met while looking is raised when reading gets there.
+    """
+
+    def __init__(self, below: io.BufferedIOBase, marks: Iterable[int] = ()) -> None:
+        self._below = below
+        self._marks = sorted(marks)
+        self.digests: dict[int, str] = {}
+        self._head = b""
+        self._broken: Exception | None = None
+        self.taken = 0
+        self.digest = hashlib.sha256()
+
+    def look(self, size: int) -> bytes:
+        try:
+            while len(self._head) < size and (chunk := self._take(size - len(self._head))):
+                self._head += chunk
+        except UNREADABLE as error:
+            self._broken = error
+        return self._head
+
+    def skip(self, prefix: bytes) -> None:
+        self._head = self._head.removeprefix(prefix)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._head[: len(buffer)]
+        self._head = self._head[len(chunk) :]
+        if not chunk:
+            if self._broken:
+                raise self._broken
+            chunk = self._take(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def _take(self, size: int) -> bytes:
+        chunk = self._below.read1(size)  # read() would lose what comes before an error
+        while self._marks and self._marks[0] <= self.taken + len(chunk):
+            partly = self.digest.copy()
+            partly.update(chunk[: self._marks[0] - self.taken])
+            self.digests[self._marks.pop(0)] = partly.hexdigest()
+        self.taken += len(chunk)
+        self.digest.update(chunk)
+        return chunk
+
+
+def inflate_zstd(file: io.BufferedReader) -> io.BufferedIOBase:
+    """Frames after each other. The library's own reader takes a file that is cut off for a whole one."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    stream, rest = decompressor.decompressobj(), b""
+    started = False
+
+    def pull() -> bytes:
+        nonlocal stream, rest, started
+        while True:
+            if stream.eof:
+                stream, rest, started = decompressor.decompressobj(), stream.unused_data, False
+            # Small pieces: the library does not bound what it returns for one.
+            piece, rest = (rest[:1024], rest[1024:]) if rest else (file.read1(1024), b"")
+            if not piece:
+                if started:
+                    raise EOFError("the zstd stream is cut off")
+                return b""
+            started = True
+            if inflated := stream.decompress(piece):
+                if stream.eof:
+                    rest = stream.unused_data + rest
+                    stream, started = decompressor.decompressobj(), False
+                return inflated
+
+    return io.BufferedReader(Pieces(pull))
+
+
+CODINGS: tuple[tuple[re.Pattern[bytes], Callable[[io.BufferedReader], io.BufferedIOBase]], ...] = (
+    (re.compile(rb"\x1f\x8b\x08"), lambda file: gzip.GzipFile(fileobj=file)),
+    (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
+    (re.compile(rb"\xfd7zXZ\0"), lzma.LZMAFile),
+    # A skippable frame may come first, as pzstd writes it.
+    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), inflate_zstd),
+)
+
+
+class Input:
+    """The text of a file or pipe as UTF-8, inflated.
+
+    `head`: its first bytes. `format`: how it is written. `compressed`: whether it was. `binary`: why it does not look like text,
+    or empty. `size`: bytes to read in all, None for a pipe; `position`: how many of them were read.
+    """
+
+    def __init__(self, file: io.BufferedIOBase, size: int | None = None, marks: Iterable[int] = ()) -> None:
+        self._raw = text = Peeked(file, marks)
+        self.size = size_of(file) if size is None else size
+        self.compressed = False
+        for _ in range(MAX_LAYERS):
+            inflate = next((inflate for magic, inflate in CODINGS if magic.match(text.look(16))), None)
+            if inflate is None:
+                break
+            text = Peeked(inflate(io.BufferedReader(text)), marks)
+            self.compressed = True
+        self.text = text
+        if text.look(SNIFF_BYTES).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text = Peeked(from_utf16(io.BufferedReader(text)))
+        head = text.look(SNIFF_BYTES)
+        text.skip(codecs.BOM_UTF8)
+        self.head = head.removeprefix(codecs.BOM_UTF8)
+        self.format = sniff(self.head)
+        self.stream = io.BufferedReader(text, READ_BYTES)
+
+    @property
+    def position(self) -> int:
+        return self._raw.taken
+
+    @property
+    def binary(self) -> str:
+        for magic, what in BINARY:
+            if magic.match(self.head):
+                return what
+        controls = len(CONTROL.findall(self.head))
+        return (
+            f"{controls} of its first {len(self.head)} bytes are no text" if controls > MAX_CONTROL_SHARE * len(self.head) else ""
+        )
+
+
+def from_utf16(file: io.BufferedReader) -> io.BufferedIOBase:
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+
+    def pull() -> bytes:
+        while chunk := file.read1(READ_BYTES):
+            if text := decoder.decode(chunk):
+                return text.encode("utf-8", "replace")
+        return decoder.decode(b"", True).encode("utf-8", "replace")
+
+    return io.BufferedReader(Pieces(pull))
+
+
+def size_of(file: io.BufferedIOBase) -> int | None:
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def sniff(head: bytes) -> Format:
+    """The format that text beginning with `head` is in."""
+    if LOOKS_LIKE_ARRAY.match(head):
+        return "json"
+    return "ndjson" if LOOKS_LIKE_OBJECT.match(head) else "lines"
+
+
+class Openable(NamedTuple):
+    """Something to import: `member` is its name in a zip archive, or empty. `open(marks)` begins at its start again."""
+
+    member: str
+    open: Callable[[Iterable[int]], Input]
+
+
+@contextlib.contextmanager
+def opened(file: IO[bytes]) -> Iterator[list[Openable]]:
+    """What is in `file`: itself, or the members of a zip archive. A pipe can be opened once.
+
+    Raises one of UNREADABLE for a broken archive.
+    """
+    raw = cast(io.BufferedReader, file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file)))
+    if not ZIP.match(raw.peek(4)):
+
+        def open_again(marks: Iterable[int] = ()) -> Input:
+            if raw.seekable():
+                raw.seek(0)
+            return Input(raw, marks=marks)
+
+        yield [Openable("", open_again)]
+        return
+    with contextlib.ExitStack() as stack:
+        if not raw.seekable():
+            # The directory of a zip archive is at its end.
+            spooled = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(raw, spooled)
+            raw = cast(io.BufferedReader, spooled)
+        archive = stack.enter_context(zipfile.ZipFile(raw))
+
+        def open_member(member: zipfile.ZipInfo, marks: Iterable[int] = ()) -> Input:
+            try:
+                file = archive.open(member)
+            except (NotImplementedError, RuntimeError) as error:  # a coding that Python does not know, or a password
+                raise zipfile.BadZipFile(str(error)) from error
+            found = Input(cast(io.BufferedIOBase, file), member.file_size, marks)
+            found.compressed = True
+            return found
+
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        yield [Openable(member.filename, functools.partial(open_member, member)) for member in members]
+
+
+def growth(path: Path, now: Callable[[], float] = time.time) -> Growth:
+    """Whether a process that we may look at has `path` open for writing, or else it was written to in the last seconds."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    if is_open_for_writing(status.st_dev, status.st_ino):
+        return "open"
+    return "recent" if now() - status.st_mtime < GROWS_SECONDS else ""
+
+
+def is_open_for_writing(device: int, inode: int) -> bool:
+    """Linux tells by /proc; elsewhere the answer is no."""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            status = descriptor.stat()
+            if (status.st_dev, status.st_ino) == (device, inode):
+                flags = (descriptor.parent.parent / "fdinfo" / descriptor.name).read_text().split("flags:")[1].split()[0]
+                if int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+    return False

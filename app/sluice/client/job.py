@@ -1,0 +1,266 @@
+"""One run of `sluice import`: its files after each other, as batches, with an account of each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from sluice.client import files, follow, identity, importer, legacy
+from sluice.client.files import Format, Growth, Input, Openable
+from sluice.client.framing import READ_BYTES
+from sluice.client.identity import File, Memory
+from sluice.client.importer import Ids, Importer, Item, Multiline, Refused
+from sluice.client.legacy import LegacyTimestamps
+from sluice.client.timestamps import Timestamps
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How inputs are read. `source`: of the events, and the identity of all inputs; None: each file has its own."""
+
+    format: Format | None = None
+    source: str | None = None
+    zone: tzinfo = UTC
+    time_field: str | None = None
+    time_format: str | None = None
+    lines: Multiline = "auto"
+    force: bool = False
+
+    def times(self, now: datetime | None = None) -> Timestamps:
+        """Raises ValueError for a format that cannot be read."""
+        return Timestamps(self.zone, now=now, field=self.time_field, format=self.time_format)
+
+
+@dataclass
+class Report:
+    """What became of one input. `problem`: why nothing, or nothing more, of it could be read."""
+
+    name: str
+    format: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    blank: int = 0
+    untimed: int = 0
+    left: int = 0
+    problem: str = ""
+
+    @property
+    def only_duplicates(self) -> bool:
+        return self.counts["duplicate"] > 0 and self.counts.total() == self.counts["duplicate"]
+
+    def __str__(self) -> str:
+        if self.problem and not self.counts.total():
+            return f"{self.name}: {self.problem}"
+        parts = [f"{self.counts[status]:,} {status}" for status in ("created", "duplicate")]
+        parts += [f"{self.counts[status]:,} {status}" for status in ("conflict", "invalid", "failed") if self.counts[status]]
+        parts += [
+            text.format(count)
+            for count, text in (
+                (self.blank, "{:,} blank lines passed over"),
+                (self.untimed, "{:,} without a time of their own (the time of receipt counts)"),
+                (self.left, "{:,} lines at the end, still being written, left for the next run"),
+            )
+            if count
+        ]
+        return f"{self.name}: read as {self.format}, {', '.join(parts)}" + (f"; {self.problem}" if self.problem else "")
+
+
+class Batch(NamedTuple):
+    """Up to a request's worth of events out of one input; an empty one is a pause of a file that is followed."""
+
+    report: Report
+    items: list[Item]
+
+
+class Job:
+    """Reads `names` (- is stdin). `memory` knows what was imported before, None when nothing does.
+
+    `is_stored(event_id)` asks the service. `refuse(report, refused)` gets what cannot become an event. `reports` has one entry
+    for each input so far.
+    """
+
+    def __init__(
+        self,
+        names: list[str],
+        options: Options,
+        memory: Memory | None,
+        refuse: Callable[[Report, Refused], None],
+        is_stored: Callable[[str], bool] = lambda _event_id: False,
+    ) -> None:
+        self.reports: list[Report] = []
+        self._names = names
+        self._options = options
+        self._memory = memory
+        self._refuse = refuse
+        self._is_stored = is_stored
+        # Inputs under one source, or through stdin, are one stream of events: equal lines in two of them are two events.
+        self._stream_source = identity.storable(options.source or "stdin")
+        self._stream_ids = Ids(self._stream_source)
+        self._read = 0
+        self._current: Input | None = None
+        self._reader: tuple[Importer, Report] | None = None
+        self.total = sum(sizes) if None not in (sizes := [size_of(name) for name in names]) else None  # type: ignore[arg-type]
+
+    @property
+    def position(self) -> int:
+        """How many bytes of `total` were read."""
+        return self._read + (self._current.position if self._current else 0)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        for name in self._names:
+            try:
+                with (
+                    contextlib.nullcontext(sys.stdin.buffer) if name == STDIN else Path(name).open("rb") as file,
+                    files.opened(file) as found,
+                ):
+                    for each in found:
+                        yield from self._one(name, each, size)
+            except files.UNREADABLE as error:
+                self.reports.append(Report(name, problem=f"cannot be read: {error}"))
+            self._read += size_of(name) or 0
+
+    def follow(self, name: str, size: int, sleep: Callable[[float], object]) -> Iterator[Batch]:
+        """The lines of the file `name`, without end. A batch is given at least at each pause, if only an empty one."""
+        path = Path(name)
+        for file, pieces in follow.generations(path, sleep):
+            report = self._report(name)
+            for piece in pieces:
+                if piece is None:
+                    yield Batch(report, [])
+                    continue
+                head = os.pread(file.fileno(), files.SNIFF_BYTES, 0)
+                report.format = kind = self._options.format or files.sniff(head)
+                known = self._known(path, "", head, kind, compressed=False, again=lambda _sizes: {})
+                reader = self._importer(path, known, report, None)
+                rest = with_first(piece, pieces)
+                yield from self._batches(reader, report, reader.entries(rest, "ndjson" if kind == "json" else kind), size)
+                self._note(known, file)
+
+    def finish(self) -> None:
+        """Complete the report of an input whose reading was ended."""
+        if self._reader is not None:
+            reader, report = self._reader
+            report.blank, report.untimed, report.left = reader.blank, reader.untimed, reader.left
+
+    def _one(self, name: str, openable: Openable, size: int) -> Iterator[Batch]:
+        report = self._report(f"{name}!{openable.member}" if openable.member else name)
+        given = openable.open(())
+        if given.binary and not self._options.force:
+            report.problem = f"looks binary ({given.binary}) and was not read; --force reads it all the same"
+            return
+        report.format = kind = self._options.format or given.format
+        # A pipe has no name that lasts, and can be read once.
+        path = Path(name) if name != STDIN and Path(name).is_file() else None
+        known = None
+        if path is not None:
+
+            def digests(sizes: Iterable[int]) -> dict[int, str]:
+                sizes = sorted(sizes)
+                again = openable.open(sizes)
+                while sizes and again.text.taken < sizes[-1] and again.stream.read1(READ_BYTES):
+                    pass
+                return again.text.digests
+
+            known = self._known(path, openable.member, given.head, kind, compressed=given.compressed, again=digests)
+            given = openable.open(())
+        self._current = given
+        growing = path if path is not None and not given.compressed and not given.binary else None
+        reader = self._importer(path, known, report, growing)
+        yield from self._batches(reader, report, reader.read(given.stream, kind), size)
+        if known is not None and self._memory is not None and given.text.taken:
+            with contextlib.suppress(sqlite3.Error):
+                self._memory.note(replace(known, size=given.text.taken, digest=given.text.digest.hexdigest()))
+        self._current = None
+
+    def _report(self, name: str) -> Report:
+        self.reports.append(Report(name))
+        return self.reports[-1]
+
+    def _known(
+        self,
+        path: Path,
+        member: str,
+        head: bytes,
+        kind: Format,
+        *,
+        compressed: bool,
+        again: Callable[[Iterable[int]], dict[int, str]],
+    ) -> File | None:
+        if self._options.source:
+            return None
+        found = identity.look_at(path, member, head, compressed=compressed, is_log=kind != "json")
+        memory = self._memory
+        if memory is None:
+            return found
+
+        def unknown(found: File) -> File | None:
+            def first_id(source: str) -> str | None:
+                return legacy.first_id(head, source, LegacyTimestamps(self._options.zone), kind)
+
+            return None if member else legacy.recognise(path, found, first_id, self._is_stored, memory.holds)
+
+        try:
+            return memory.recognise(found, head, again, is_log=kind != "json", unknown=unknown)
+        except sqlite3.Error:
+            return found
+
+    def _importer(self, path: Path | None, known: File | None, report: Report, growing: Path | None) -> Importer:
+        as_before = known is not None and known.identity.startswith(legacy.PREFIX)
+        if known is not None:
+            source, ids = known.source, Ids(known.source, "" if as_before else known.identity)
+        else:
+            source, ids = self._stream_source, self._stream_ids
+        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path is not None else None
+
+        def growth() -> Growth:
+            return files.growth(growing) if growing is not None else ""
+
+        if as_before:
+            reader = Importer(source, ids=ids, times=LegacyTimestamps(self._options.zone), lines="off", growth=growth, plain=True)
+        else:
+            reader = Importer(source, ids=ids, times=self._options.times(changed), lines=self._options.lines, growth=growth)
+        self._reader = (reader, report)
+        return reader
+
+    def _batches(self, reader: Importer, report: Report, entries: Iterable[Item | Refused | None], size: int) -> Iterator[Batch]:
+        def refuse(entry: Refused) -> None:
+            report.counts["invalid"] += 1
+            self._refuse(report, entry)
+
+        for items in importer.batches(entries, size, refuse):
+            self.finish()
+            yield Batch(report, items)
+        self.finish()
+
+    def _note(self, known: File | None, file: BinaryIO) -> None:
+        """After a generation of a followed file: what it holds now."""
+        if known is None or self._memory is None:
+            return
+        with contextlib.suppress(sqlite3.Error, OSError, *files.UNREADABLE):
+            file.seek(0)
+            whole = Input(file)  # type: ignore[arg-type]
+            while whole.stream.read1(READ_BYTES):
+                pass
+            self._memory.note(replace(known, size=whole.text.taken, digest=whole.text.digest.hexdigest()))
+
+
+def with_first(first: bytes, rest: Iterator[bytes | None]) -> Iterator[bytes | None]:
+    yield first
+    yield from rest
+
+
+def size_of(name: str) -> int | None:
+    """Bytes of the file `name`; None for stdin and what is no regular file."""
+    path = Path(name)
+    with contextlib.suppress(OSError):
+        return path.stat().st_size if name != STDIN and path.is_file() else None
+    return 0

@@ -1,0 +1,117 @@
+"""`sluice import --follow`: what is written arrives, through rotation and truncation, and once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.waiting import until
+from tests.unit.client.keeper import Keeper, Run, counts
+from tests.unit.client.script import SECRET
+
+Follow = Callable[[], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    (tmp_path / "app.log").write_text("first\n")
+    return tmp_path / "app.log"
+
+
+@pytest.fixture
+def follow(keeper: Keeper, log: Path, tmp_path: Path) -> Iterator[Follow]:
+    """Starts the command and waits until it has sent the first line."""
+    started: list[subprocess.Popen[str]] = []
+
+    def follow() -> subprocess.Popen[str]:
+        code = "from sluice.commands.import_ import import_file; import_file()"
+        env = {
+            "SLUICE_URL": f"http://127.0.0.1:{keeper.server_port}",
+            "SLUICE_API_KEY": SECRET,
+            "PYTHONPATH": ":".join(sys.path),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        }
+        command = [sys.executable, "-c", code, "--follow", str(log)]
+        started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        arrives(keeper, "first")
+        return started[-1]
+
+    yield follow
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def lines(keeper: Keeper) -> list[str]:
+    with keeper.lock:
+        return [event["properties"].get("line", event["properties"].get("traceback")) for event in keeper.events.values()]
+
+
+def arrives(keeper: Keeper, line: str) -> None:
+    until(lambda: line in lines(keeper), seconds=60)
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_lines_arrive_as_they_are_written_and_halves_wait_for_their_ends(follow: Follow, keeper: Keeper, log: Path) -> None:
+    follow()
+    append(log, "second\nhal")
+    arrives(keeper, "second")
+    append(log, "f\n")
+    arrives(keeper, "half")
+    assert lines(keeper) == ["first", "second", "half"]
+
+
+def test_a_rotated_file_is_read_to_its_end_and_then_the_new_one(follow: Follow, keeper: Keeper, log: Path, run: Run) -> None:
+    follow()
+    rotated = log.rename(log.with_name("app.log.1"))
+    append(rotated, "late\n")
+    append(log, "first\nnew\n")
+    arrives(keeper, "new")
+    assert sorted(lines(keeper)) == ["first", "first", "late", "new"]
+    # A run over both files finds nothing that is not there.
+    assert counts(run(log, rotated))[:2] == [0, 4]
+
+
+@pytest.mark.parametrize("text", ["short\n", "longer than all that was there before\n"])
+def test_a_truncated_file_is_read_from_its_beginning(follow: Follow, keeper: Keeper, log: Path, text: str) -> None:
+    follow()
+    append(log, "second\n")
+    arrives(keeper, "second")
+    log.write_text(text)
+    arrives(keeper, text.strip())
+    assert sorted(lines(keeper)) == sorted(["first", "second", text.strip()])
+
+
+def test_a_restart_goes_on_where_it_was(follow: Follow, keeper: Keeper, log: Path) -> None:
+    process = follow()
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=30)
+    assert ("stopped." in told, "Traceback" in told, f"{log}: read as lines" in told) == (True, False, True)
+    append(log, "while away\n")
+    follow()
+    arrives(keeper, "while away")
+    assert lines(keeper) == ["first", "while away"]
+
+
+def test_a_traceback_is_one_event(follow: Follow, keeper: Keeper, log: Path) -> None:
+    follow()
+    trace = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\nKeyError: 1'
+    append(log, f"{trace}\n")
+    arrives(keeper, trace)
+    assert len(lines(keeper)) == 2
+
+
+def test_only_one_file_can_be_followed(run: Run, log: Path) -> None:
+    for arguments in ([log, log.parent / "*"], ["-"], [log, "--dry-run"]):
+        os.utime(log)
+        append(log.parent / "other.log", "x\n")
+        assert run("--follow", *arguments).exit_code == 2

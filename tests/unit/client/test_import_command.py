@@ -1,0 +1,122 @@
+"""`sluice import` as people run it, against a service that keeps events by their id."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.client.keeper import Keeper, Run, counts
+from tests.unit.client.script import SECRET
+
+from sluice.commands.progress import Meter
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "app.log"
+    path.write_text("".join(f"2025-01-01 00:00:{number % 60:02} line {number % 900}\n" for number in range(2000)))
+    return path
+
+
+def test_a_second_import_is_all_duplicates(run: Run, keeper: Keeper, log: Path) -> None:
+    first, second = run(log), run(log)
+    assert (counts(first), counts(second)) == ([2000, 0, 0, 0, 0], [0, 2000, 0, 0, 0])
+    assert (first.exit_code, second.exit_code, len(keeper.events)) == (0, 0, 2000)
+
+
+def test_the_same_log_compressed_is_all_duplicates(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "app.log.gz").write_bytes(gzip.compress(log.read_bytes()))
+    run(log)
+    assert counts(run(tmp_path / "app.log.gz"))[:2] == [0, 2000]
+
+
+def test_a_file_that_grew_adds_only_what_is_new(run: Run, log: Path) -> None:
+    run(log)
+    log.write_text(log.read_text() + "2025-01-01 00:00:00 line 0\n")
+    assert counts(run(log))[:2] == [1, 2000]
+
+
+def test_stdin_is_read_with_its_source(run: Run, keeper: Keeper) -> None:
+    assert counts(run("-", "--source", "journal", stdin=b'{"MESSAGE":"up"}\n'))[0] == 1
+    assert [event["source"] for event in keeper.events.values()] == ["journal"]
+
+
+def test_what_was_not_stored_is_written_with_its_reason_and_the_exit_code_is_1(run: Run, keeper: Keeper, tmp_path: Path) -> None:
+    keeper.refuse = {"old"}
+    (tmp_path / "x").write_bytes(b"new\nold\n" + b"x" * 300_000 + b"\n")
+    result = run(tmp_path / "x", "--errors", tmp_path / "refused")
+    told = [json.loads(line) for line in (tmp_path / "refused").read_bytes().splitlines()]
+    assert (counts(result), result.exit_code) == ([1, 0, 0, 2, 0], 1)
+    assert sorted((each["number"], each["reason"]) for each in told) == [(2, "too_old"), (3, "too_large")]
+    assert next(each for each in told if each["number"] == 2)["event"]["properties"] == {"line": "old"}
+
+
+def test_without_an_errors_file_the_first_refusals_are_shown_with_escapes(run: Run) -> None:
+    result = run("-", "--format", "ndjson", stdin=b'{"a":1}\n' + b"\x1b[2J\n" * 9)
+    assert result.stderr.count("invalid_json") == 5
+    assert "use --errors FILE" in result.stderr
+    assert "\x1b" not in result.output
+    assert (counts(result), result.exit_code) == ([1, 0, 0, 9, 0], 1)
+
+
+def test_a_service_that_breaks_off_is_told_with_the_way_to_go_on(run: Run, keeper: Keeper, log: Path) -> None:
+    keeper.broken = True
+    result = run(log)
+    assert result.exit_code == 1
+    assert "answers 400" in result.stderr
+    assert "Run the same command again" in result.stderr
+
+
+def test_a_dry_run_prints_the_first_events_and_sends_none(run: Run, keeper: Keeper, log: Path) -> None:
+    result = run(log, "--dry-run", "--first", "3")
+    assert [json.loads(line)["properties"]["line"][-6:] for line in result.stdout.splitlines()] == ["line 0", "line 1", "line 2"]
+    assert (keeper.events, result.exit_code) == ({}, 0)
+
+
+def test_the_key_is_shown_nowhere_and_not_taken_as_an_argument(run: Run, log: Path) -> None:
+    result = run(log, "--api-key", SECRET)
+    assert (result.exit_code, "set SLUICE_API_KEY" in result.stderr) == (2, True)
+    assert SECRET not in result.output + run(log).output + run("--help").output
+
+
+@pytest.mark.parametrize("zone", ["Nowhere/Land", "../etc/passwd", "Europe", ""])
+def test_an_unknown_zone_is_refused_with_an_example(run: Run, log: Path, zone: str) -> None:
+    result = run(log, "--timezone", zone)
+    assert (result.exit_code, "Europe/Berlin" in result.stderr) == (2, True)
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_share(run: Run, log: Path) -> None:
+    result = run(log, TTY_COMPATIBLE="1", TERM="xterm", COLUMNS="120")
+    assert "2,000 events" in result.stderr
+    assert "100%" in result.stderr
+    assert "━" in result.stderr
+
+
+def test_elsewhere_progress_is_plain_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with Meter(1000, lambda: 250, lambda: now[0]) as meter:
+        now[0] = 4.0
+        meter.show(100)
+        now[0] = 10.0
+        meter.show(500)
+    assert capsys.readouterr().err.splitlines() == ["500 events, 50/s, 25%, 30 s left", "500 events, 50/s in 10.0 s"]
+
+
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(keeper: Keeper, log: Path) -> None:
+    keeper.go_on.clear()
+    code = "from sluice.commands.import_ import import_file; import_file()"
+    env = {"SLUICE_URL": f"http://127.0.0.1:{keeper.server_port}", "SLUICE_API_KEY": SECRET, "PYTHONPATH": ":".join(sys.path)}
+    env["XDG_STATE_HOME"] = str(log.parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, log], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert keeper.asked.wait(30)
+    process.send_signal(signal.SIGINT)
+    keeper.go_on.set()
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, "Run the same command again" in stderr, "Traceback" in stderr) == (130, True, False)
