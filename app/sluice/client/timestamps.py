@@ -224,7 +224,7 @@ def zone_of(offset: str) -> tzinfo | None:
 
 
 def from_epoch(number: str) -> str | None:
-    """Seconds, milli-, micro- or nanoseconds since 1970, told apart by how many they are."""
+    """Seconds, milli-, micro- or nanoseconds since 1970, by the number of digits."""
     whole, _, fraction = number.partition(".")
     for digits in (0, 3, 6, 9):
         seconds = int(whole) // 10**digits

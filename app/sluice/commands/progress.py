@@ -117,9 +117,9 @@ class Meter:
         self._events = 0
         self._said = ""
         console = Console(stderr=True)
-        told = TextColumn("{task.description}")
+        rate = TextColumn("{task.description}")
         self._bar = Progress(
-            told, BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+            rate, BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
         )
         self._task = self._bar.add_task("", total=total)
 
