@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Protocol
 
 from sluice import errors
@@ -61,10 +61,6 @@ class InputBody:
         pass
 
 
-def is_ndjson(context: RequestContext) -> bool:
-    return context.media_type in NDJSON_TYPES
-
-
 def must_be_json(context: RequestContext, *also: str) -> None:
     """Refuse a body that says it is something else; one that says nothing is taken for JSON."""
     kind = context.media_type
@@ -85,7 +81,7 @@ def whole(context: RequestContext, settings: Settings, reservation: Reservation)
     context.body.set_deadline(settings.request_timeout)
     held: list[bytes] = []
     size = 0
-    for piece in decompression.inflated(wire(context, settings), encoding(context)):
+    for piece in inflated(context, wire(context, settings)):
         size += len(piece)
         if size > settings.max_inflated_bytes:
             raise too_large(context, settings)
@@ -94,8 +90,8 @@ def whole(context: RequestContext, settings: Settings, reservation: Reservation)
     return b"".join(held)
 
 
-def encoding(context: RequestContext) -> str:
-    return str(context.headers.get("HTTP_CONTENT_ENCODING", ""))
+def inflated(context: RequestContext, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    return decompression.inflated(pieces, context.headers.get("HTTP_CONTENT_ENCODING", ""))
 
 
 def wire(context: RequestContext, settings: Settings) -> Iterator[bytes]:

@@ -64,7 +64,7 @@ def one(parts: Services, context: RequestContext) -> Response:
     ),
 )
 def many(parts: Services, context: RequestContext) -> Response:
-    if bodies.is_ndjson(context):
+    if context.media_type in bodies.NDJSON_TYPES:
         return streaming.ingest(parts, context, everything=flags(context, results=RESULTS).get("results") == "all")
     given = flags(context, atomic=ATOMIC, results=RESULTS)
     atomic = given.get("atomic") == "true"

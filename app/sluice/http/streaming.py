@@ -14,7 +14,7 @@ from sluice.http.context import RequestContext
 from sluice.http.responses import Response, Tally
 from sluice.http.services import Services
 from sluice.ingest.memory_budget import Reservation
-from sluice.parsing import batches, decompression, ndjson
+from sluice.parsing import batches, ndjson
 
 log = structlog.get_logger()
 MAX_RESULTS = 1_000
@@ -75,7 +75,7 @@ def chunks(parts: Services, context: RequestContext, reservation: Reservation) -
     chunker = ndjson.Chunker(min(settings.max_batch_size, limit), settings.max_event_bytes, time.monotonic)
     try:
         pieces = bodies.streamed(context, settings.request_timeout, lambda: chunker.wait)
-        for piece in decompression.inflated(pieces, bodies.encoding(context)):
+        for piece in bodies.inflated(context, pieces):
             try:
                 # Each byte twice, for a chunk becomes events.
                 reservation.hold(2 * (chunker.held + len(piece)))

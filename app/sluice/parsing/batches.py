@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 
@@ -45,7 +46,13 @@ def one(body: bytes) -> Event:
 
 def many(body: bytes, max_items: int) -> Sequence[Item]:
     """The events of an array or of `{"logs": [...]}`; raises BadRequest for what is no batch."""
-    items = parsed(body)
+    is_array = body.lstrip()[:1] == b"["
+    items: Sequence[Item]
+    try:
+        # Nearly every batch is well-formed, and then one call decodes all of it.
+        items = decode_list(body) if is_array else decode_batch(body).logs
+    except NOT_JSON:
+        items = [one_of(raw) for raw in raw_items(body, is_array)]
     if not items:
         raise errors.BadRequest("the batch holds no event", error="empty_batch")
     if len(items) > max_items:
@@ -53,37 +60,22 @@ def many(body: bytes, max_items: int) -> Sequence[Item]:
     return items
 
 
-def parsed(body: bytes) -> Sequence[Item]:
-    is_array = body.lstrip()[:1] == b"["
-    try:
-        # Nearly every batch is well-formed, and then one call decodes all of it.
-        return decode_list(body) if is_array else decode_batch(body).logs
-    except NOT_JSON:
-        return [one_of(raw) for raw in raw_items(body, is_array)]
-
-
 def raw_items(body: bytes, is_array: bool) -> Sequence[msgspec.Raw | bytes]:
+    """The items of a batch in which some are no events.
+
+    Where only NaN, Infinity or half a surrogate pair is wrong, as Python's own json writes them, the standard library reads
+    what it wrote, so that such a value spoils its item and not the batch. The items are written as they were read, for the
+    event's own decoder to refuse.
+    """
     try:
         return decode_raw_list(body) if is_array else decode_raw_batch(body).logs
     except NOT_JSON as error:
-        items = lenient_items(body)
-        if items is None:
-            raise refused(body, events.explain(error)) from error
-        return items
-
-
-def lenient_items(body: bytes) -> list[bytes] | None:
-    """The items where only NaN, Infinity or half a surrogate pair is wrong, as Python's own json writes them; else None.
-
-    The standard library reads what it writes, so such a value spoils its item and not the batch. The items are written as
-    they were read, for the event's own decoder to refuse.
-    """
-    try:
-        batch = json.loads(body.decode(errors="surrogateescape"))
-        items = batch.get("logs") if isinstance(batch, dict) else batch
-        return [json.dumps(item).encode() for item in items] if isinstance(items, list) else None
-    except (ValueError, RecursionError):
-        return None
+        with contextlib.suppress(ValueError, RecursionError):
+            batch = json.loads(body.decode(errors="surrogateescape"))
+            items = batch.get("logs") if isinstance(batch, dict) else batch
+            if isinstance(items, list):
+                return [json.dumps(item).encode() for item in items]
+        raise refused(body, events.explain(error)) from error
 
 
 def lines(chunk: bytes) -> Sequence[Item]:

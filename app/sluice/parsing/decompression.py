@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import brotli
 import zstandard
 
 from sluice import errors
 
-ENCODINGS = ("gzip", "deflate", "zstd", "br")
 # What one step of a decompressor may give. A bomb is noticed after at most this much beyond the limit.
 STEP = 64 << 10
 # 8 MiB is what RFC 9659 lets a zstd content coding ask for.
@@ -30,14 +29,21 @@ class Inflater(Protocol):
 
 
 class Zlib:
-    """gzip and deflate. Several gzip members after each other are one body (RFC 1952 section 2.2)."""
+    """gzip and deflate. Several gzip members after each other are one body (RFC 1952 section 2.2).
+
+    deflate is zlib-wrapped as RFC 9110 says, or raw: of a zlib header's first byte the low four bits are 8.
+    """
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._stream = zlib.decompressobj(window)
+        self._stream: Any = None
         self.finished = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._stream is None and data:
+            if self._window == zlib.MAX_WBITS and data[0] & 0x0F != 8:
+                self._window = -zlib.MAX_WBITS
+            self._stream = zlib.decompressobj(self._window)
         while data:
             if self._stream.eof:
                 self._stream = zlib.decompressobj(self._window)
@@ -46,21 +52,6 @@ class Zlib:
         while not self._stream.eof and (rest := self._stream.decompress(b"", STEP)):
             yield rest
         self.finished = self._stream.eof
-
-
-class Deflate(Zlib):
-    """zlib-wrapped as the RFC says, or raw: the first byte tells (its low four bits are 8 in a zlib header)."""
-
-    def __init__(self) -> None:
-        super().__init__(zlib.MAX_WBITS)
-        self._started = False
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        if data and not self._started:
-            self._started = True
-            if data[0] & 0x0F != 8:
-                super().__init__(-zlib.MAX_WBITS)
-        yield from super().feed(data)
 
 
 class Brotli:
@@ -104,46 +95,39 @@ class Zstd:
 
 INFLATERS: dict[str, Callable[[], Inflater]] = {
     "gzip": lambda: Zlib(zlib.MAX_WBITS | 16),
-    "deflate": Deflate,
+    "deflate": lambda: Zlib(zlib.MAX_WBITS),
     "zstd": Zstd,
     "br": Brotli,
 }
+ENCODINGS = tuple(INFLATERS)
 BROKEN = (zlib.error, brotli.error, zstandard.ZstdError)
 
 
 def inflated(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """`pieces` without their content coding; raises UnsupportedMediaType, and BadRequest when they are broken or cut off.
 
-    An empty body is empty in every coding.
+    An empty body is empty in every coding. An empty piece, a reader's sign that time passes, is passed on.
     """
-    if encoding.strip().lower() in ("", "identity"):
+    name = encoding.strip().lower().removeprefix("x-")
+    if name in ("", "identity"):
         yield from pieces
         return
-    inflater = inflater_for(encoding)
-    seen = False
-    try:
-        for piece in pieces:
-            if not piece:
-                yield piece  # a reader's sign that time passes
-                continue
-            seen = True
-            yield from inflater.feed(piece)
-    except BROKEN as error:
-        raise broken(encoding) from error
-    if seen and not inflater.finished:
-        raise broken(encoding)
-
-
-def inflater_for(encoding: str) -> Inflater:
-    name = {"x-gzip": "gzip"}.get(encoding.strip().lower(), encoding.strip().lower())
     if name not in INFLATERS:
         raise errors.UnsupportedMediaType(
             f"the body is coded as {encoding[:100]}; it may be coded once, as one of {', '.join(ENCODINGS)}",
             error="unsupported_content_encoding",
             headers={"Accept-Encoding": ", ".join(ENCODINGS)},
         )
-    return INFLATERS[name]()
-
-
-def broken(encoding: str) -> errors.BadRequest:
-    return errors.BadRequest(f"the body is not complete {encoding}", error="invalid_body", reason="broken_encoding")
+    inflater = INFLATERS[name]()
+    finished = True
+    try:
+        for piece in pieces:
+            if not piece:
+                yield piece
+                continue
+            yield from inflater.feed(piece)
+            finished = inflater.finished
+    except BROKEN:
+        finished = False
+    if not finished:
+        raise errors.BadRequest(f"the body is not complete {name}", error="invalid_body", reason="broken_encoding")
