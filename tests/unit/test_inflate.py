@@ -155,7 +155,7 @@ def test_an_unknown_or_stacked_coding_is_415_and_told_what_is_taken(encoding: st
         inflated([b"x"], encoding)
     assert caught.value.error == "unsupported_content_encoding"
     assert caught.value.headers == {"Accept-Encoding": "gzip, deflate, zstd, br"}
-    assert caught.value.detail.startswith(f"the body is coded as {encoding}; ")
+    assert caught.value.detail.startswith(f"the body is coded as {encoding[:100]}; ")
 
 
 @pytest.mark.parametrize("encoding", ["GZIP", " gzip ", "X-Gzip"])
