@@ -220,7 +220,7 @@ def test_of_a_truncated_compressed_stream_whole_lines_are_stored(client: httpx.C
 
 
 NEVER = {
-    "no such coding": ("zip", b"x", 415, "unsupported_encoding"),
+    "no such coding": ("zip", b"x", 415, "unsupported_content_encoding"),
     "no gzip although it says so": ("gzip", b"{}\n", 400, "invalid_body"),
     "gzip with something behind it": ("gzip", gzip.compress(b"\n") + b"rest", 400, "invalid_body"),
 }
@@ -246,13 +246,6 @@ def test_a_line_over_the_limit_of_one_event_is_refused_alone(client: httpx.Clien
     data = data_of(post(client, ndjson(mine.event("a"), big, mine.event("c"))))
     assert [(result["index"], result["reason"]) for result in data["results"]] == [(1, "too_large")]
     assert mine.names() == ["a", "c"]
-
-
-def test_a_stream_in_another_coding_is_refused_for_good(client: httpx.Client) -> None:
-    answer = post(client, b"{}", **{"Content-Encoding": "lzma"})
-    problem = problem_of(answer, 415, "unsupported_content_encoding")
-    assert "the body is coded as lzma" in problem["detail"]
-    assert "retryable" not in problem["data"]
 
 
 @pytest.mark.parametrize("query", ["atomic=true", "page=1"])
@@ -341,7 +334,9 @@ def test_idle_streams_stop_nobody(service: Service, client: httpx.Client, mine: 
         reads = [client.get("/api/v1/logs/filter", params={"page_size": "1"}).status_code for _ in range(100)]
         assert Counter(itertools.chain(*posts)) == {201: 1_000}
         assert Counter(reads) == {200: 100}
-        refused = [stream.answer() for stream in streams if stream.answered()]
+        # On a slow machine the silence of those that were taken may end them.
+        answers = [stream.answer() for stream in streams if stream.answered()]
+        refused = [answer for answer in answers if answer.status_code != 408]
         # Of 16 threads a worker, one key's streams may hold four.
         assert len(streams) - len(refused) <= 8
         for answer in refused:
