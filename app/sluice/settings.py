@@ -99,12 +99,7 @@ class Settings:
     admin_port: int = setting("ADMIN_PORT", whole(0, 65535), 8081, "probes, `/metrics` and `/keyset`; 0 picks a free port")
     data_dir: Path = setting("DATA_DIR", path, Path(".sluice"), "embedded database and first-run key")
     database_url: str | None = setting(
-        "DATABASE_URL",
-        postgresql_url,
-        None,
-        "any PostgreSQL >= 14",
-        secret=True,
-        shown="embedded server under `DATA_DIR`",
+        "DATABASE_URL", postgresql_url, None, "any PostgreSQL >= 14", secret=True, shown="embedded server under `DATA_DIR`"
     )
     db_host: str | None = setting(
         "DB_HOST", host_name, None, "with `DB_PORT`, `DB_NAME`, `DB_USER`, `DB_PASSWORD`: instead of a URL"
@@ -126,10 +121,7 @@ class Settings:
         "`migrate` reads the owner's user and password from this Secrets Manager secret (extra `aws`)",
     )
     database_iam_auth: bool = setting(
-        "DATABASE_IAM_AUTH",
-        switch,
-        False,
-        "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)",
+        "DATABASE_IAM_AUTH", switch, False, "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)"
     )
     database_ca_file: Path | None = setting(
         "DATABASE_CA_FILE", path, None, "CA bundle for TLS to the database", shown="system trust"
@@ -145,11 +137,7 @@ class Settings:
     )
     keyset_file: Path | None = setting("KEYSET_FILE", path, None, "the operator's document, polled every second")
     anonymous_paths: tuple[str, ...] = setting(
-        "ANONYMOUS_PATHS",
-        paths,
-        (),
-        "of `/` and `/log`: POST without a key, all in one rate-limit bucket",
-        shown="none",
+        "ANONYMOUS_PATHS", paths, (), "of `/` and `/log`: POST without a key, all in one rate-limit bucket", shown="none"
     )
     allowed_origins: tuple[str, ...] = setting(
         "ALLOWED_ORIGINS",
@@ -180,16 +168,10 @@ class Settings:
         "HEARTBEAT_TIMEOUT", seconds(2, 300), 25.0, "liveness fails when no worker's heartbeat is younger"
     )
     rate_limit_requests_per_minute: int = setting(
-        "RATE_LIMIT_REQUESTS_PER_MINUTE",
-        whole(0, 10**9),
-        60_000,
-        "a key's requests in a minute, by this pod; 0 no limit",
+        "RATE_LIMIT_REQUESTS_PER_MINUTE", whole(0, 10**9), 60_000, "a key's requests in a minute, by this pod; 0 no limit"
     )
     rate_limit_events_per_minute: int = setting(
-        "RATE_LIMIT_EVENTS_PER_MINUTE",
-        whole(0, 10**9),
-        6_000_000,
-        "a key's events in a minute, by this pod; 0 no limit",
+        "RATE_LIMIT_EVENTS_PER_MINUTE", whole(0, 10**9), 6_000_000, "a key's events in a minute, by this pod; 0 no limit"
     )
     max_batch_size: int = setting(
         "MAX_BATCH_SIZE", whole(1, 10_000), 1_000, "events in a JSON batch, lines in one commit of a stream"
@@ -204,11 +186,7 @@ class Settings:
     )
     storage_type: str = setting("STORAGE_TYPE", one_of("postgresql"), "postgresql", "the store")
     retention_days: int | None = setting(
-        "RETENTION_DAYS",
-        whole(1, 36_500),
-        None,
-        "older events are removed, and refused as `too_old`",
-        shown="keep for ever",
+        "RETENTION_DAYS", whole(1, 36_500), None, "older events are removed, and refused as `too_old`", shown="keep for ever"
     )
     secret_wait: int = setting(
         "SECRET_WAIT_SECONDS",

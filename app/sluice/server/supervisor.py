@@ -33,7 +33,7 @@ from sluice.server.admin import Admin
 from sluice.server.metrics_archive import Archive
 from sluice.server.worker_state import Reason, SharedState, WorkerReport, known, live
 from sluice.settings import Settings, host_part
-from sluice.stores.postgresql import embedded
+from sluice.stores.postgresql import embedded, programs
 from sluice.stores.postgresql.login import Login, of_owner
 
 log = structlog.get_logger()
@@ -241,7 +241,7 @@ def key_file(settings: Settings) -> Path | None:
             return path
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{keys.mint('local')}\n")
-        embedded.hand_over(path)
+        programs.hand_over(path)
     return path
 
 

