@@ -1,10 +1,12 @@
 # PYTHON makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer versions.
 # TOOLS names what `tools` installs (groups or parts of tools/install.py), all without it.
+# HANDOVER is the file with Terraform's hand-over, for `argocd-bootstrap`.
 # CLUSTER and OPERATOR name the tests that `test-cluster` and `test-operator` run, SOAK the parts of `soak`.
 PYTHON ?= python3
 ARGS ?=
 CLUSTER ?= tests/image tests/cluster
 OPERATOR ?= tests/operator
+HANDOVER ?=
 SOAK ?= chaos image cluster operator platform
 UPGRADE ?=
 TOOLS ?=
@@ -22,7 +24,8 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools test test-cluster test-operator test-terraform cluster cluster-down lint style types imports bench soak lock clean
+.PHONY: help run tools test test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
+.PHONY: lint lint-workflows style types imports bench soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +56,16 @@ test-terraform: .venv/.dev .venv/.go ## apply and destroy the platform on an emu
 	$(call install_for,terraform)
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/platform $(ARGS)
 
+# On a node of its own, which nobody else uses, and in one process: the tests tell one story.
+test-gitops: .venv/.dev .venv/.go ## from a commit to a verified rollout and back, on a real Argo CD
+	$(call install_for,images $(NODE) gitops)
+	@$(BIN)/python -m pytest -q -m slow tests/gitops/test_*.py $(ARGS)
+	@$(BIN)/python -m pytest -q tests/gitops/node $(ARGS)
+
+argocd-bootstrap: ## install Argo CD and point it at the repository (HANDOVER=file, else Terraform's output)
+	@if [ -n "$(HANDOVER)" ]; then argocd/bootstrap.sh <"$(HANDOVER)"; \
+	else terraform -chdir=terraform output -raw argocd_cluster_secret | argocd/bootstrap.sh; fi
+
 cluster: .venv/.dev .venv/.go ## build and start a real Kubernetes node on this machine (Debian or Ubuntu, root, Go)
 	@$(INSTALL) node images
 	@$(BIN)/python -m tools.cluster up
@@ -61,6 +74,10 @@ cluster-down: .venv/.dev ## end that node and everything on it
 	@$(BIN)/python -m tools.cluster down
 
 lint: style types imports ## check style, types and import contracts
+
+lint-workflows: .venv/.dev .venv/.go ## judge workflows and their scripts by zizmor, actionlint and shellcheck
+	$(call install_for,actionlint zizmor shellcheck)
+	@$(BIN)/python -m pytest -q -m slow tests/gitops/test_workflows.py $(ARGS)
 
 style: .venv/.dev
 	@$(BIN)/ruff check --quiet .
@@ -88,6 +105,9 @@ lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
 	@$(COMPILE) --extra aws --extra embedded --extra fast --extra operator -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
+	@echo 'zizmor>=1.32' | $(RESOLVE) - -o tools/zizmor.txt
+	@echo 'cyclonedx-bom>=7.5' | $(RESOLVE) - -o tools/cyclonedx.txt
+	@printf '%s\n' click pyyaml | $(RESOLVE) - -c requirements/dev.txt -o tools/release/requirements.txt
 	@printf '%s\n' 'parliament>=1.6.4' 'setuptools<81' | $(RESOLVE) - -o tests/platform/parliament.txt
 
 clean: ## remove the environment and caches; data under .sluice stays

@@ -1,6 +1,8 @@
 locals {
   name = "${var.project}-${var.environment}"
-  tags = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
+  # One environment of an account makes the registry and GitHub's roles; the others read its images.
+  registry_owner = "${var.project}-${coalesce(var.registry_of, var.environment)}"
+  tags           = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
 
   account = {
     id        = var.account_id

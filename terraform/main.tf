@@ -73,6 +73,7 @@ module "registry" {
   force_delete             = var.repository_force_delete
   pull_through_cache       = var.pull_through_cache
   key_deletion_window_days = var.key_deletion_window_days
+  shared_by                = local.registry_owner == local.name ? null : local.registry_owner
 }
 
 module "cluster" {
@@ -94,7 +95,7 @@ module "cluster" {
   addon_versions    = var.addon_versions
   cached_repository_arns = [
     for upstream in var.pull_through_cache :
-    "arn:${local.account.partition}:ecr:${var.region}:${var.account_id}:repository/${local.name}/${upstream}/*"
+    "arn:${local.account.partition}:ecr:${var.region}:${var.account_id}:repository/${local.registry_owner}/${upstream}/*"
   ]
   log_retention_days       = var.log_retention_days
   log_key_arn              = module.logs_key.arn

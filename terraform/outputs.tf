@@ -47,11 +47,10 @@ output "argocd_cluster_secret" {
 }
 
 output "argocd_bootstrap" {
-  description = "The one command after the first apply: installs Argo CD and tells it of this cluster. Run it in this folder."
+  description = "The one command after the first apply: installs Argo CD, tells it of this cluster and of the repository in `gitops`. Run it in this folder."
   value = join(" && ", [
     "aws eks update-kubeconfig --region ${var.region} --name ${module.cluster.name} --alias ${module.cluster.name}",
-    "helm upgrade --install argocd argo-cd --repo https://argoproj.github.io/argo-helm --version 10.1.1 --namespace argocd --create-namespace --wait",
-    "terraform output -raw argocd_cluster_secret | kubectl apply --server-side -f -",
+    "terraform output -raw argocd_cluster_secret | ../argocd/bootstrap.sh",
   ])
 }
 

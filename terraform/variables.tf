@@ -462,6 +462,27 @@ variable "addon_versions" {
 
 # ---- registry
 
+variable "registry_of" {
+  description = "Environment in this account that makes image repositories, signing key and GitHub's roles for all, as `prod`; null: this one does."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.registry_of == null || contains(["dev", "staging", "prod"], coalesce(var.registry_of, "dev"))
+    error_message = "registry_of must be dev, staging or prod."
+  }
+
+  validation {
+    condition     = var.registry_of == null || var.registry_of != var.environment
+    error_message = "registry_of must name another environment; leave it out where this one makes the registry."
+  }
+
+  validation {
+    condition     = var.registry_of == null || var.github == null
+    error_message = "registry_of and github exclude each other: who makes the registry has the roles that push to it and sign, and one of each is enough."
+  }
+}
+
 variable "repositories" {
   description = "Image repositories. The first is that of Sluice's image."
   type        = list(string)

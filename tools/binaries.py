@@ -23,7 +23,7 @@ from tools import Missing, folders, not_installed, once
 
 FOLDER = Path(__file__).resolve().parent
 # What `go build` writes -> what everybody calls it.
-RENAMED = {"server": "etcd"}
+RENAMED = {"server": "etcd", "cmd": "argocd"}
 KUBERNETES = "k8s.io/kubernetes"
 PAUSE = 0.2
 FIX = "`make tools` installs one, or put Go 1.26 or later on PATH"
@@ -153,14 +153,14 @@ def go() -> str:
     return found
 
 
-def sources(folder: Path, *, offline: bool = True) -> dict[str, Path]:
-    """Module -> the folder of its files, for the modules that the go.mod in `folder` requires; raises Missing or BuildFailed."""
+def sources(folder: Path, *modules: str, offline: bool = True) -> dict[str, Path]:
+    """Module -> the folder of its files, for `modules` (default: all) of folder/go.mod; raises Missing or BuildFailed."""
     environment = {**os.environ, **folders.environment(), **({"GOPROXY": "off"} if offline else {})}
     done = subprocess.run(
-        [go(), "mod", "download", "-json"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [go(), "mod", "download", "-json", *modules], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode and offline:
-        raise not_installed(folder.name)
+        raise not_installed(f"{folder.name}-files" if modules else folder.name)
     if done.returncode:
         raise BuildFailed(f"go mod download failed in {folder.name}:\n{(done.stderr or done.stdout)[-2000:]}")
     documents = re.sub(r"}\s*{", "},{", done.stdout)  # They come one after the other.

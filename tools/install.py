@@ -63,10 +63,10 @@ def environment(name: str) -> Part:
     return Part(name, lambda: isolated.folder(name).exists(), lambda _: isolated.install(name))
 
 
-def sources(folder: Path) -> Part:
-    """The files of the modules that folder/go.mod requires, in Go's own cache."""
-    there = without_missing(lambda: binaries.sources(folder))
-    return Part(folder.name, there, lambda _: binaries.sources(folder, offline=False))
+def sources(name: str, folder: Path, *modules: str) -> Part:
+    """The files of the modules that folder/go.mod requires, or of some of them, in Go's own cache."""
+    there = without_missing(lambda: binaries.sources(folder, *modules))
+    return Part(name, there, lambda _: binaries.sources(folder, *modules, offline=False))
 
 
 def without_missing(look: Callable[[], object]) -> Callable[[], bool]:
@@ -100,7 +100,15 @@ GROUPS: dict[str, list[Part]] = {
         packages("images-packages", host.packages, host.impossible),
         Part("base-image", lambda: debian.kept().exists(), lambda _: debian.install(), no_base_image),
     ],
-    "cluster": [go("kubeconform"), environment("checkov"), sources(CRDS), go("traefik", host.impossible)],
+    "cluster": [go("kubeconform"), environment("checkov"), sources(CRDS.name, CRDS), go("traefik", host.impossible)],
+    "gitops": [
+        packages("redis", lambda: [] if shutil.which("redis-server") else ["redis-server"]),
+        packages("shellcheck", lambda: [] if shutil.which("shellcheck") else ["shellcheck"]),
+        *(go(name) for name in ("crane", "actionlint", "argocd", "cosign")),
+        sources("argocd-files", folders.ROOT / "tools/argocd", "github.com/argoproj/argo-cd/v3"),
+        environment("zizmor"),
+        environment("cyclonedx-py"),
+    ],
     "terraform": [go("tflint"), environment("checkov"), environment("parliament")],
 }
 
@@ -154,7 +162,7 @@ def one(part: Part, say: Callable[[str], None]) -> None:
 @click.command()
 @click.argument("names", nargs=-1)
 def main(names: tuple[str, ...]) -> None:
-    """Install NAMES: groups (test, bench, node, images, cluster, terraform) or parts of them; all without one.
+    """Install NAMES: groups (test, bench, node, images, cluster, gitops, terraform) or parts of them; all without one.
 
     What cannot be here (packages without root, a node elsewhere than on Linux) is named with the reason, and tests skip with it.
     """

@@ -12,7 +12,12 @@ from pathlib import Path
 from tools import folders, not_installed, once
 
 # Program -> its hashed lock file.
-PINS = {"checkov": folders.ROOT / "tools/checkov.txt", "parliament": folders.ROOT / "tests/platform/parliament.txt"}
+PINS = {
+    "checkov": folders.ROOT / "tools/checkov.txt",
+    "cyclonedx-py": folders.ROOT / "tools/cyclonedx.txt",
+    "parliament": folders.ROOT / "tests/platform/parliament.txt",
+    "zizmor": folders.ROOT / "tools/zizmor.txt",
+}
 
 
 def program(name: str) -> Path:

@@ -23,6 +23,46 @@ run "a_region_with_too_few_zones_is_refused" {
   expect_failures = [terraform_data.rules]
 }
 
+# Two environments in one account: the second makes no registry, no signing key and no role of GitHub's, and hands over the first one's.
+run "the_first_environment_makes_the_registry_and_the_builder" {
+  state_key = "the_first_environment_makes_the_registry_and_the_builder"
+  variables {
+    github                       = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22 }
+    destroy_protection           = false
+    database_deletion_protection = false
+  }
+
+  assert {
+    condition     = sort(keys(output.ci.role_arns)) == tolist(["gitops", "push", "sign"]) && output.ci.signing_key == "awskms:///alias/sluice-dev-signing"
+    error_message = "One registry, and one role for each purpose."
+  }
+}
+
+run "the_second_environment_only_reads" {
+  state_key = "the_second_environment_only_reads"
+  variables {
+    environment                  = "staging"
+    registry_of                  = "dev"
+    destroy_protection           = false
+    database_deletion_protection = false
+  }
+
+  override_data {
+    target = module.registry.data.aws_ecr_repository.shared
+    values = { repository_url = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice" }
+  }
+
+  assert {
+    condition     = output.ci.role_arns == {} && output.ci.signing_key == "awskms:///alias/sluice-dev-signing" && output.ci.repositories["sluice"] == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
+    error_message = "It has the other one's images and key, and no role that could write them."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).image.repository == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
+    error_message = "The chart pulls from the shared registry."
+  }
+}
+
 run "irsa_puts_roles_into_the_chart" {
   state_key = "irsa_puts_roles_into_the_chart"
   variables {

@@ -86,6 +86,33 @@ run "images_are_signed_by_a_key_that_can_only_sign" {
   }
 }
 
+run "an_environment_that_shares_makes_nothing" {
+  module { source = "./modules/registry" }
+
+  variables {
+    name      = "sluice-staging"
+    shared_by = "sluice-dev"
+  }
+
+  override_data {
+    target = data.aws_ecr_repository.shared
+    values = {
+      arn            = "arn:aws:ecr:eu-central-1:123456789012:repository/sluice"
+      repository_url = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
+    }
+  }
+
+  assert {
+    condition     = length(aws_ecr_repository.this) + length(aws_ecr_lifecycle_policy.this) + length(aws_ecr_pull_through_cache_rule.this) + length(aws_ecr_repository_creation_template.cache) + length(module.key) + length(module.signing_key) == 0
+    error_message = "Who shares a registry makes no part of it."
+  }
+
+  assert {
+    condition     = output.repository_urls == { sluice = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice" } && output.repository_arns == ["arn:aws:ecr:eu-central-1:123456789012:repository/sluice"] && output.signing_key_alias == "alias/sluice-dev-signing" && output.cache_prefixes["k8s"] == "sluice-dev/k8s" && length(output.cache_prefixes) == 3
+    error_message = "It is told of the owner's images, key and cache."
+  }
+}
+
 run "a_signing_key_is_a_pair_that_is_not_rotated" {
   command = plan
   module { source = "./modules/key" }

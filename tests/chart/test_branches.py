@@ -77,6 +77,10 @@ EXTRA: list[tuple[str, Values]] = [
     (PLAIN, {"monitoring": {"serviceMonitor": {"enabled": True}, "dashboard": {"enabled": True}}}),
     ("http-route", {"httpRoute": {"annotations": {"example.org/owner": "platform"}}}),
     ("rds-iam", {"database": {"owner": {"secretArn": "", "url": {"existingSecret": "owner"}}}}),
+    (
+        "everything",
+        {"operator": {"only": True}, "monitoring": {"serviceMonitor": {"enabled": True}, "dashboard": {"enabled": True}}},
+    ),
     # In no set of ci/: those are applied into one namespace.
     ("everything", {"operator": {"watchNamespaces": ["other"]}}),
 ]

@@ -98,6 +98,7 @@ CLASHES = [
         "operator.enabled auth.existingSecret auth.keySet.secretName",
         {"auth": {"keySet": {"secretName": "published"}}},
     ),
+    Clash({"operator": {"only": True}}, "operator.only operator.enabled", {"operator": {"enabled": True}}),
     Clash(
         {"auth": {"keySet": {"secretName": "published"}}},
         "auth.keySet.secretName operator.bootstrap.enabled",

@@ -2,8 +2,11 @@
 Values that are each right and together wrong. All are told at once, each with its numbers and the mend.
 */}}
 {{- define "sluice.guard" -}}
-{{- $found := print (include "sluice.wrongParts" .) (include "sluice.wrongDatabase" .) (include "sluice.wrongTimes" .) }}
+{{- $found := include "sluice.wrongParts" . }}
+{{- if include "sluice.serves" . }}
+{{- $found = print $found (include "sluice.wrongDatabase" .) (include "sluice.wrongTimes" .) }}
 {{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) }}
+{{- end }}
 {{- with trim $found }}
 {{- fail (printf "these values can not be used:\n%s" .) }}
 {{- end }}
@@ -14,6 +17,9 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- with .Values }}
 {{- if not (or .image.digest .image.allowTag) }}
 - image.digest is not set; set it, or image.allowTag=true to take image.tag, which may be another image tomorrow
+{{- end }}
+{{- if and .operator.only (not .operator.enabled) }}
+- operator.only without operator.enabled makes nothing at all; set both, or neither
 {{- end }}
 {{- if not (or .operator.enabled .auth.existingSecret .auth.keySet.secretName) }}
 - there are no API keys; set operator.enabled, or auth.existingSecret to a Secret with plain keys, or auth.keySet.secretName to one with a key set (`sluice keys keyset`)

@@ -11,6 +11,13 @@
 {{- .Values.fullnameOverride | default $whole | trunc 46 | trimSuffix "-" }}
 {{- end }}
 
+{{/*
+"true", or nothing: an operator on its own makes nothing of the service.
+*/}}
+{{- define "sluice.serves" -}}
+{{- if not .Values.operator.only }}true{{ end }}
+{{- end }}
+
 {{- define "sluice.version" -}}
 {{- .Values.image.tag | default .Chart.AppVersion | trunc 63 | trimAll "._-" }}
 {{- end }}

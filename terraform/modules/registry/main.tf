@@ -1,5 +1,24 @@
+# An environment either makes the registry of its account, or reads the one that another environment made.
+locals {
+  makes        = var.shared_by == null
+  owner        = coalesce(var.shared_by, var.name)
+  repositories = local.makes ? var.repositories : []
+  upstream_set = local.makes ? var.pull_through_cache : []
+
+  known = local.makes ? { for name, made in aws_ecr_repository.this : name => { arn = made.arn, repository_url = made.repository_url } } : {
+    for name, found in data.aws_ecr_repository.shared : name => { arn = found.arn, repository_url = found.repository_url }
+  }
+}
+
+data "aws_ecr_repository" "shared" {
+  for_each = local.makes ? [] : var.repositories
+
+  name = each.key
+}
+
 module "key" {
   source = "../key"
+  count  = local.makes ? 1 : 0
 
   name                 = "${var.name}-registry"
   description          = "Images of ${var.name}"
@@ -8,7 +27,7 @@ module "key" {
 }
 
 resource "aws_ecr_repository" "this" {
-  for_each = var.repositories
+  for_each = local.repositories
 
   name                 = each.key
   image_tag_mutability = "IMMUTABLE"
@@ -16,7 +35,7 @@ resource "aws_ecr_repository" "this" {
 
   encryption_configuration {
     encryption_type = "KMS"
-    kms_key         = module.key.arn
+    kms_key         = module.key[0].arn
   }
 
   image_scanning_configuration {
@@ -57,7 +76,7 @@ resource "aws_ecr_lifecycle_policy" "this" {
 }
 
 resource "aws_ecr_pull_through_cache_rule" "this" {
-  for_each = var.pull_through_cache
+  for_each = local.upstream_set
 
   ecr_repository_prefix = "${var.name}/${each.key}"
   upstream_registry_url = local.upstreams[each.key]
@@ -66,7 +85,7 @@ resource "aws_ecr_pull_through_cache_rule" "this" {
 # Copies of public images: their tags move when upstream's do, and what is no longer pulled goes. Terraform does not know these repositories, so
 # runbook destroy.md tells how to remove them.
 resource "aws_ecr_repository_creation_template" "cache" {
-  for_each = var.pull_through_cache
+  for_each = local.upstream_set
 
   prefix               = aws_ecr_pull_through_cache_rule.this[each.key].ecr_repository_prefix
   description          = "Cache of ${each.key}"
@@ -84,6 +103,7 @@ resource "aws_ecr_repository_creation_template" "cache" {
 # Images are signed with this key by cosign (awskms://), and verified with its public half. Only the sign role may use it.
 module "signing_key" {
   source = "../key"
+  count  = local.makes ? 1 : 0
 
   name                 = "${var.name}-signing"
   description          = "Signs the images of ${var.name}"
@@ -93,5 +113,5 @@ module "signing_key" {
 }
 
 data "aws_kms_public_key" "signing" {
-  key_id = module.signing_key.arn
+  key_id = local.makes ? module.signing_key[0].arn : "alias/${local.owner}-signing"
 }

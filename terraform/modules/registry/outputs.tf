@@ -1,21 +1,21 @@
 output "repository_urls" {
   description = "URL of each repository, without tag, by name."
-  value       = { for name, repository in aws_ecr_repository.this : name => repository.repository_url }
+  value       = { for name, repository in local.known : name => repository.repository_url }
 }
 
 output "repository_arns" {
   description = "ARNs of the repositories."
-  value       = [for repository in aws_ecr_repository.this : repository.arn]
+  value       = [for repository in local.known : repository.arn]
 }
 
 output "signing_key_arn" {
   description = "ARN of the key that signs images."
-  value       = module.signing_key.arn
+  value       = local.makes ? module.signing_key[0].arn : data.aws_kms_public_key.signing.arn
 }
 
 output "signing_key_alias" {
   description = "Alias of that key; cosign takes it as awskms:///<alias>."
-  value       = module.signing_key.alias
+  value       = local.makes ? module.signing_key[0].alias : "alias/${local.owner}-signing"
 }
 
 output "signing_public_key" {
@@ -25,5 +25,7 @@ output "signing_public_key" {
 
 output "cache_prefixes" {
   description = "Repository prefix of each cached upstream registry."
-  value       = { for name, rule in aws_ecr_pull_through_cache_rule.this : name => rule.ecr_repository_prefix }
+  value = local.makes ? { for name, rule in aws_ecr_pull_through_cache_rule.this : name => rule.ecr_repository_prefix } : {
+    for name in var.pull_through_cache : name => "${local.owner}/${name}"
+  }
 }

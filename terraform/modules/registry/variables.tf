@@ -4,6 +4,12 @@ variable "name" {
   nullable    = false
 }
 
+variable "shared_by" {
+  description = "Name of the environment in this account that makes the registry; null: this one does."
+  type        = string
+  default     = null
+}
+
 variable "account" {
   description = "Account, partition and region of the registry."
   type        = object({ id = string, partition = string, region = string })

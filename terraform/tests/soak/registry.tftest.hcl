@@ -117,6 +117,39 @@ run "a_hundred_releases_are_taken" {
   }
 }
 
+run "a_registry_of_this_very_environment_is_refused" {
+  command = plan
+
+  variables {
+    environment = "dev"
+    registry_of = "dev"
+  }
+
+  expect_failures = [var.registry_of]
+}
+
+run "a_registry_of_an_unknown_environment_is_refused" {
+  command = plan
+
+  variables {
+    registry_of = "test"
+  }
+
+  expect_failures = [var.registry_of]
+}
+
+run "a_second_builder_is_refused" {
+  command = plan
+
+  variables {
+    environment = "staging"
+    registry_of = "dev"
+    github      = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22 }
+  }
+
+  expect_failures = [var.registry_of]
+}
+
 run "force_delete_in_staging_is_refused" {
   command = plan
 

@@ -1,8 +1,8 @@
 {{/*
-"true", or nothing: the embedded database is migrated by the service itself.
+"true", or nothing: the embedded database is migrated by the service itself, and an operator on its own has none.
 */}}
 {{- define "sluice.migrates" -}}
-{{- if and .Values.migration.enabled (not .Values.database.embedded) }}true{{ end }}
+{{- if and .Values.migration.enabled (not .Values.database.embedded) (include "sluice.serves" .) }}true{{ end }}
 {{- end }}
 
 {{- define "sluice.migrationEnv" -}}
