@@ -145,6 +145,13 @@ class Rotation(Struct, frozen=True, rename="camel"):
     retire_policy: Retirement = "HoldIfUsed"
 
 
+class SecretTemplate(Struct, frozen=True):
+    """What others want to find on the client Secret. Labels and annotations of ours are not theirs to set."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
 class Delivery(Struct, frozen=True, rename="camel"):
     """Where the plaintext is: kept, dropped some time after it was handed out, or never here (`digest` only)."""
 
@@ -152,6 +159,7 @@ class Delivery(Struct, frozen=True, rename="camel"):
     secret_name: str | None = None
     drop_after: Duration | None = None
     digest: keys.Digest | None = None
+    secret_template: SecretTemplate = SecretTemplate()
 
 
 class ApiKeySpec(Struct, frozen=True, rename="camel", kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -50,7 +50,13 @@ def client_marks(key: ApiKey, version: Version, activated_at: datetime) -> Marks
         api_types.ACTIVATED_AT: api_types.stamp(activated_at),
         api_types.MADE_FOR: version.made_for or schedule.fingerprint(key),
     }
-    return of_key(key, notes)
+    marks, template = of_key(key, notes), key.spec.delivery.secret_template
+    return Marks(theirs(template.labels) | marks.labels, theirs(template.annotations) | marks.annotations, marks.owner)
+
+
+def theirs(template: Mapping[str, str]) -> dict[str, str]:
+    """Without what is ours, and what would make Argo CD or kubectl take the Secret for one of their own."""
+    return {name: value for name, value in template.items() if not name.partition("/")[0].endswith(RESERVED)}
 
 
 def of_key(key: ApiKey, notes: dict[str, str]) -> Marks:
@@ -72,6 +78,9 @@ def has_marks(marks: Marks, metadata: Metadata) -> bool:
         and marks.annotations.items() <= metadata.annotations.items()
         and owners == [marks.owner.uid]
     )
+
+
+RESERVED = ("sluice.dev", "argoproj.io", "kubectl.kubernetes.io")
 
 
 class Scene(Struct, frozen=True, kw_only=True):

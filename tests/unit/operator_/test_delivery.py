@@ -255,3 +255,19 @@ def test_a_record_of_a_provided_key_that_is_stomped_while_the_key_set_is_gone_ta
     story.run()
     assert story.refusal(FIRST) is None
     assert story.ledger().highest == 1
+
+
+def test_the_client_secret_has_what_its_template_asks_for() -> None:
+    template = {
+        "labels": {"team": "shop", api_types.LABEL_API_KEY: "other", "argocd.argoproj.io/instance": "x"},
+        "annotations": {"reloader.stakater.com/match": "true", api_types.VERSION: "9"},
+    }
+    story = running(delivery={"secretTemplate": template})
+    found = story.secrets["alpha"].metadata
+    assert found.labels == {"team": "shop", api_types.LABEL_API_KEY: "alpha", api_types.LABEL_KEYSET: "main"}
+    assert (found.annotations["reloader.stakater.com/match"], found.annotations[api_types.VERSION]) == ("true", "1")
+    assert "team" not in story.secrets["alpha-v1"].metadata.labels
+    story.apply("alpha", delivery={"secretTemplate": {"labels": {"team": "checkout"}}})
+    story.run()
+    assert story.secrets["alpha"].metadata.labels["team"] == "checkout"
+    assert story.writes() == []
