@@ -1,5 +1,6 @@
 """The operator of Sluice: API keys that rotate without one rejected request, and probes that are proven.
 
-Pure, and all that is here so far: what the cluster looks like (`world`), what is known of each version of a key (`ledger`),
-what should be done next (`plan`), and how probes are judged (`lints`) and wired (`wiring`). Nothing here does I/O.
+From "an ApiKey was edited" to "the Secret was written" it reads in one direction: `watch` feeds `cache` and `queue`; `reconcile`
+takes a KeySet, has `observe` look at it, asks `plan` what to do (`versions`, `entries`, `schedule`, `steps`, `status`) and has
+`execute` do it through `client`. What is planned is pure: it does no I/O.
 """

@@ -1,17 +1,20 @@
-"""The key set that should be published: a function of the live ApiKeys, their versions and the clock."""
+"""The key set that should be published, and which keys get versions at all: a function of the live ApiKeys and the clock.
+
+To refuse a key stops what is new; it never takes a running key away: revoke or suspend does that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Literal
 
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import names, overlap, world
-from sluice_operator.ledger import Ledger, Version
-from sluice_operator.model import ApiKey, KeySetSpec
-from sluice_operator.times import Clock
+from sluice_operator import api_types, schedule, world
+from sluice_operator.api_types import ApiKey, Clock, KeySetSpec
+from sluice_operator.versions import Ledger, Version
 from sluice_operator.world import World
 
 # A revoked key is told apart from an unknown one for so long; its entry's notAfter says since when it is revoked.
@@ -48,8 +51,8 @@ def living(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], clock: Cloc
         if ledger.key.spec.revoked:
             continue
         for version in reversed(ledger.live):
-            ends_at = overlap.end(ledger, version, seen, clock) if version.role == "superseded" else None
-            if ends_at is not None and clock.earliest >= overlap.removal(ledger.key, ends_at):
+            ends_at = schedule.end(ledger, version, seen, clock) if version.role == "superseded" else None
+            if ends_at is not None and clock.earliest >= schedule.removal(ledger.key, ends_at):
                 continue
             if (made := entry(ledger.key, spec, version, ends_at)) is not None:
                 yield made
@@ -82,7 +85,7 @@ def left(seen: World) -> Iterator[keys.KeyEntry]:
     document = seen.published.document if seen.published is not None and seen.published.ours else None
     authentic = seen.published is not None and seen.published.authentic
     for entry in document.entries if document is not None else ():
-        aside, secret = seen.aside.get(entry.key_id), seen.secrets.get(names.version_secret(entry.key_id, entry.version))
+        aside, secret = seen.aside.get(entry.key_id), seen.secrets.get(api_types.version_secret(entry.key_id, entry.version))
         if aside is None or entry.state == "revoked" or not (authentic or (secret is not None and secret.digest == entry.digest)):
             continue
         yield replace(entry, state="suspended") if aside.suspended else entry
@@ -132,3 +135,61 @@ def revoked(seen: World, ledger: Ledger, clock: Clock) -> Iterator[keys.KeyEntry
 def room(entries: tuple[keys.KeyEntry, ...]) -> int:
     """How many more versions fit into the document."""
     return max(0, MAX_BYTES - len(keys.encode_canonical(entries))) // ENTRY_BYTES
+
+
+Refusal = Literal["NotSelected", "ScopesNotAllowed", "SecretNotOwned", "DigestTaken", "KeySetFull"]
+
+
+def refusals(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], room: int) -> dict[str, Refusal]:
+    """Why each key that is refused is; the newest are refused when there are too many, or `room` for no more versions.
+
+    `ledgers`: the oldest key first.
+    """
+    ledgers = tuple(ledgers)
+    digests = digests_of(seen, ledgers)
+    counted = [ledger for ledger in ledgers if not ledger.key.spec.revoked]
+    places = min(room, spec.max_keys - sum(bool(ledger.live) for ledger in counted))
+    found: dict[str, Refusal] = {}
+    for ledger in counted:
+        why = refusal(ledger, spec, digests)
+        if why is None and not ledger.live:
+            places -= 1
+            why = "KeySetFull" if places < 0 else None
+        if why is not None:
+            found[ledger.key.name] = why
+        elif ledger.key.spec.delivery.digest is not None:
+            digests.setdefault(ledger.key.spec.delivery.digest, ledger.key.name)
+    return found
+
+
+def refusal(ledger: Ledger, spec: KeySetSpec, digests: Mapping[str, str]) -> Refusal | None:
+    key = ledger.key
+    if not selected(key, spec):
+        return "NotSelected"
+    if not key.spec.scopes <= spec.allowed_scopes:
+        return "ScopesNotAllowed"
+    if ledger.foreign:
+        return "SecretNotOwned"
+    digest = key.spec.delivery.digest
+    return "DigestTaken" if digest is not None and digests.get(digest, key.name) != key.name else None
+
+
+def selected(key: ApiKey, spec: KeySetSpec) -> bool:
+    labels = key.metadata.labels
+    return all(labels.get(label) == value for label, value in spec.selector.match_labels.items())
+
+
+def digests_of(seen: World, ledgers: Iterable[Ledger]) -> dict[str, str]:
+    """Whose each digest is that may be accepted or was revoked: nobody else may bring it. Revoked ones are nobody's ("")."""
+    owners = {version.digest: ledger.key.name for ledger in ledgers for version in ledger.live if version.digest is not None}
+    return owners | {entry.digest: "" for entry in world.entries(seen) if entry.state == "revoked"}
+
+
+def expired(key: ApiKey, clock: Clock) -> bool:
+    """By both clocks; the service holds every key to its own clock anyway."""
+    return key.spec.expires_at is not None and clock.earliest >= key.spec.expires_at
+
+
+def valid_now(entry: keys.KeyEntry | None, clock: Clock) -> bool:
+    """Whether a Pod should accept this entry, whichever clock is right: only then can `whoami` prove anything."""
+    return entry is not None and not any(keys.refusal(entry, moment) for moment in (clock.earliest, clock.latest))

@@ -11,17 +11,80 @@ from datetime import UTC
 import structlog
 from msgspec.structs import replace
 
-from sluice_operator import lints, names, world
-from sluice_operator.api import PASSED_OVER, Api, ApiError, NotFound
-from sluice_operator.asking import Asker
-from sluice_operator.audit import Audit
-from sluice_operator.cache import Cache
-from sluice_operator.memory import Memory
-from sluice_operator.model import ApiKey, KeySet
+from sluice_operator import api_types, probes, world
+from sluice_operator.api_types import BUDGETS, PODS, REPLICA_SETS, SECRETS, ApiKey, KeySet, Raw
+from sluice_operator.cache import Cache, DeploymentFacts, PodFacts, Unreadable, decoded, secret
+from sluice_operator.client import PASSED_OVER, Api, ApiError, NotFound
+from sluice_operator.pods import Asker, Memory
+from sluice_operator.probes import Finding
 from sluice_operator.queue import Errands, Key
-from sluice_operator.reading import DeploymentFacts, PodFacts, Unreadable, decoded, secret
-from sluice_operator.resources import PODS, REPLICA_SETS, SECRETS
 from sluice_operator.world import Aside, Pod, Published, Secret, Target, World
+
+log = structlog.get_logger()
+
+# PodDisruptionBudgets are not watched: a right that is missing for the audit must hold no key back.
+BUDGET_SECONDS = 60.0
+# One that is missed may have been made a moment ago, with its Deployment.
+MISSED_SECONDS = 2.0
+MISSED = ("NoDisruptionBudget", "BudgetAllowsNone")
+
+
+class Audit:
+    def __init__(self, api: Api, asker: Asker, monotonic: Callable[[], float]) -> None:
+        self._api = api
+        self._asker = asker
+        self._monotonic = monotonic
+        self._budgets: dict[str, tuple[float, list[Raw]]] = {}
+        # Where it was tried to read them.
+        self.tried: set[str] = set()
+
+    def findings(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts | None) -> tuple[Finding, ...] | None:
+        """None: there is nothing to look at, or the disruption budgets are not known, which is told elsewhere."""
+        if deployment is None or namespace not in self._budgets:
+            return None
+        muted = probes.muted(deployment.raw)
+        return tuple(each for each in self._lint(namespace, keyset, deployment) if each.reason not in muted)
+
+    def is_old(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts) -> bool:
+        """Whether the disruption budgets should be read again."""
+        at, _ = self._budgets.get(namespace, (float("-inf"), []))
+        missed = namespace in self._budgets and any(each.reason in MISSED for each in self._lint(namespace, keyset, deployment))
+        return self._monotonic() - at >= (MISSED_SECONDS if missed else BUDGET_SECONDS)
+
+    async def look(self, namespace: str) -> float | None:
+        """Read the disruption budgets. None: they are as they were. Raises ApiError."""
+        _, before = self._budgets.get(namespace, (0.0, None))
+        new = namespace not in self.tried
+        self.tried.add(namespace)
+        try:
+            budgets = (await self._api.list(BUDGETS, namespace)).items
+        except PASSED_OVER:
+            return None if self._budgets.pop(namespace, None) is None and not new else 0.0
+        self._budgets[namespace] = (self._monotonic(), budgets)
+        return 0.0 if budgets != before else None
+
+    def unproved(self, pods: Sequence[PodFacts], memory: Memory) -> list[PodFacts]:
+        """Those that Kubernetes calls Ready and that were not seen to be."""
+        return [pod for pod in pods if pod.ready and pod.ip and not pod.finished and pod.metadata.uid not in memory.seen_ready]
+
+    async def prove(self, keyset: KeySet, pods: Sequence[PodFacts], memory: Memory) -> float | None:
+        """Ask the readiness of each of these. None: nothing is new."""
+        asked = self.unproved(pods, memory)
+        port, path = keyset.spec.target.admin_port, keyset.spec.probes.readiness_path
+        answers = await asyncio.gather(*(self._asker.ready(pod.ip or "", port, path) for pod in asked))
+        new = {pod.metadata.uid for pod in asked} - memory.tried
+        memory.tried |= new
+        memory.seen_ready |= {pod.metadata.uid for pod, ready in zip(asked, answers, strict=True) if ready}
+        return 0.0 if new or any(answers) else None
+
+    def _lint(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts) -> list[Finding]:
+        _, budgets = self._budgets[namespace]
+        try:
+            return probes.lint(deployment.raw, budgets, api_types.published_secret(keyset.name), keyset.spec.probes.container)
+        except Exception:  # a Deployment may contain what nobody thought of
+            log.exception("deployment not judged", namespace=namespace, deployment=deployment.metadata.name)
+            return [Finding("NotJudged", "deployment")]
+
 
 # How old a Pod's answer may be: while a key rotates, and otherwise.
 FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
@@ -29,8 +92,6 @@ FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
 ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 2.0
 AT_ONCE = 10
 SEAL_BYTES = 32
-
-log = structlog.get_logger()
 
 
 class Unseen:
@@ -71,11 +132,11 @@ class Seals:
         """None: there is none yet. Raises ApiError."""
         if key not in self._keys:
             try:
-                raw = await self._api.get(SECRETS, key.namespace, names.seal_secret(key.keyset))
+                raw = await self._api.get(SECRETS, key.namespace, api_types.seal_secret(key.keyset))
             except NotFound:
                 return None
-            found = decoded(raw.get("data") or {}, names.SEAL_DATA)
-            if raw.get("type") != names.KEYSET_TYPE or not found or len(found) < SEAL_BYTES:
+            found = decoded(raw.get("data") or {}, api_types.SEAL_DATA)
+            if raw.get("type") != api_types.KEYSET_TYPE or not found or len(found) < SEAL_BYTES:
                 return None
             self._keys[key] = found
         return self._keys[key]
@@ -83,7 +144,9 @@ class Seals:
     def forget(self, namespace: str, secret: str) -> None:
         """The Secret is another, or gone."""
         self._keys = {
-            key: seal for key, seal in self._keys.items() if (key.namespace, names.seal_secret(key.keyset)) != (namespace, secret)
+            key: seal
+            for key, seal in self._keys.items()
+            if (key.namespace, api_types.seal_secret(key.keyset)) != (namespace, secret)
         }
 
 
@@ -169,7 +232,7 @@ class Observer:
             seen,
             secrets=secrets,
             known=dict(memory.known),
-            target=Target(lints.wanted_replicas(deployment.raw)) if deployment is not None else None,
+            target=Target(probes.wanted_replicas(deployment.raw)) if deployment is not None else None,
             pods=tuple(pod_of(facts_of, memory) for facts_of in facts),
             pods_known=known,
             settled=self._settled(key, facts, memory, deployment),
@@ -177,7 +240,7 @@ class Observer:
             last_refused=dict(memory.last_refused),
             findings=self.audit.findings(key.namespace, keyset, deployment),
             refused=self._refusals.told(key.namespace),
-            muted=lints.muted(deployment.raw) if deployment is not None else {},
+            muted=probes.muted(deployment.raw) if deployment is not None else {},
             enforcement=memory.enforcement,
         )
 
@@ -217,12 +280,12 @@ class Observer:
             each.name: each
             for each in found
             if isinstance(each, Secret)
-            and each.type == names.KEY_TYPE
-            and each.metadata.labels.get(names.LABEL_KEYSET) == key.keyset
+            and each.type == api_types.KEY_TYPE
+            and each.metadata.labels.get(api_types.LABEL_KEYSET) == key.keyset
         }
 
     async def _published(self, key: Key) -> Published | None:
-        found = await self._secret(key, names.published_secret(key.keyset))
+        found = await self._secret(key, api_types.published_secret(key.keyset))
         if not isinstance(found, Published):
             return Published(metadata=found.metadata, type=found.type) if found is not None else None
         try:
@@ -231,7 +294,7 @@ class Observer:
             return found
         if seal is None:
             return found
-        mark, document = found.metadata.annotations.get(names.SEAL, ""), found.document
+        mark, document = found.metadata.annotations.get(api_types.SEAL, ""), found.document
         right = document is not None and hmac.compare_digest(mark.encode(), world.seal(seal, document).encode())
         return replace(found, sealed=right)
 
@@ -296,8 +359,8 @@ def not_read(key: ApiKey) -> Aside:
 def moving(secrets: Iterable[Secret]) -> bool:
     """Whether a version is staged or superseded."""
     return any(
-        names.version_of(each.name) is not None
-        and (each.note(names.ACTIVATED_AT) is None or each.note(names.ENDS_AT) is not None)
+        api_types.version_of(each.name) is not None
+        and (each.note(api_types.ACTIVATED_AT) is None or each.note(api_types.ENDS_AT) is not None)
         for each in secrets
     )
 
@@ -314,7 +377,7 @@ def pod_of(facts: PodFacts, memory: Memory) -> Pod:
         uid=uid,
         created=facts.metadata.creation_timestamp.astimezone(UTC),
         resource_version=facts.metadata.resource_version,
-        edition=facts.metadata.annotations.get(names.POD_REVISION),
+        edition=facts.metadata.annotations.get(api_types.POD_REVISION),
         started=facts.scheduled,
         was_ready=facts.ready or facts.up or uid in memory.ready,
         terminating=facts.metadata.deletion_timestamp is not None,

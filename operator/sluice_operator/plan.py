@@ -28,33 +28,13 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import (
-    entries,
-    gate,
-    keyset_status,
-    marks,
-    names,
-    overlap,
-    rotation,
-    status,
-    steps,
-    world,
-)
-from sluice_operator.actions import (
-    Action,
-    AnnotatePods,
-    AwaitConvergence,
-    Plan,
-    ProbeWhoami,
-    PublishKeySet,
-)
-from sluice_operator.admission import refusals
-from sluice_operator.events import event, set_status, told
-from sluice_operator.ledger import Ledger, ordered, read_all
-from sluice_operator.model import ApiKey, KeySet
+from sluice_operator import api_types, entries, schedule, status, steps, world
+from sluice_operator.api_types import ApiKey, Clock, KeySet
+from sluice_operator.entries import refusals
+from sluice_operator.reasons import event, set_status, told
 from sluice_operator.steps import Scene
-from sluice_operator.times import Clock
-from sluice_operator.world import Aside, World
+from sluice_operator.versions import Ledger, ordered, read_all
+from sluice_operator.world import Action, AnnotatePods, Aside, AwaitConvergence, Plan, ProbeWhoami, PublishKeySet, World
 
 # So long after an ApiKey its KeySet may come: both are applied together, or made by bootstrap, which makes it last.
 TOGETHER = timedelta(seconds=10)
@@ -92,7 +72,7 @@ def whole(seen: World, keyset: KeySet, clock: Clock) -> Plan:
         *staging(keyset, scenes, room),
         *(action for scene in scenes for action in status_of_key(scene)),
         *(action for name, aside in seen.aside.items() for action in status_of_aside(name, aside, clock)),
-        *status_of_keyset(keyset, keyset_status.of_keyset(keyset, seen, ledgers, clock, not publish, room)),
+        *status_of_keyset(keyset, status.of_keyset(keyset, seen, ledgers, clock, not publish, room)),
     ]
     return Plan(tuple(actions), next_deadline(seen, scenes, clock), foreign(seen, ledgers))
 
@@ -132,7 +112,7 @@ def orphans(seen: World, clock: Clock) -> Iterator[Action]:
     """Of keys whose KeySet does not exist nothing is touched; that is told when it does not come soon."""
     for key in seen.keys:
         if clock.earliest >= key.metadata.creation_timestamp + TOGETHER:
-            yield from set_status(names.API_KEY, key.name, key.status, status.without_keyset(key, clock))
+            yield from set_status(api_types.API_KEY, key.name, key.status, status.without_keyset(key, clock))
 
 
 def next_orphan(seen: World, clock: Clock) -> datetime | None:
@@ -171,13 +151,13 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], c
         return
     document = old.document if old is not None and old.authentic else None
     revision = keys.revision(wanted)
-    marked = marks.published(keyset)
+    marked = steps.published_marks(keyset)
     same = document is not None and document.revision == revision
-    if same and old is not None and marks.there(marked, old.metadata):
+    if same and old is not None and steps.has_marks(marked, old.metadata):
         return
     moment = document.generated_at if document is not None and same else clock.server
     yield PublishKeySet(
-        secret=names.published_secret(keyset.name),
+        secret=api_types.published_secret(keyset.name),
         document=keys.publish(wanted, moment),
         revision=revision,
         marks=marked,
@@ -185,8 +165,8 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], c
         restores=old is not None and old.sealed is False,
     )
     if old is not None and old.sealed is False:
-        yield event(names.KEY_SET, keyset.name, "KeySetRestored")
-    yield event(names.KEY_SET, keyset.name, "KeySetPublished", revision[:8])
+        yield event(api_types.KEY_SET, keyset.name, "KeySetRestored")
+    yield event(api_types.KEY_SET, keyset.name, "KeySetPublished", revision[:8])
 
 
 def delivery(seen: World) -> Iterator[Action]:
@@ -196,9 +176,9 @@ def delivery(seen: World) -> Iterator[Action]:
         return
     document = published.document
     # What somebody else wrote is replaced, not delivered.
-    if published.authentic and (pods := gate.to_annotate(seen)):
+    if published.authentic and (pods := schedule.to_annotate(seen)):
         yield AnnotatePods(pods, published.edition)
-    if pods := gate.unacknowledged(seen):
+    if pods := schedule.unacknowledged(seen):
         yield AwaitConvergence(document.revision, pods, document.generated_at)
 
 
@@ -230,23 +210,23 @@ def is_rotating(scene: Scene) -> bool:
 
 def urgency(scene: Scene) -> tuple[int, str]:
     """What goes first; among equals a fixed order that is nobody's merit."""
-    reason = rotation.reason(scene.ledger, scene.clock)
+    reason = schedule.reason(scene.ledger, scene.clock)
     active = scene.ledger.active
-    return rotation.URGENCY[reason] if reason else len(rotation.URGENCY), (active.digest or "") if active else ""
+    return schedule.URGENCY[reason] if reason else len(schedule.URGENCY), (active.digest or "") if active else ""
 
 
 def status_of_key(scene: Scene) -> Iterator[Action]:
     key = scene.ledger.key
-    return set_status(names.API_KEY, key.name, key.status, status.of_key(scene))
+    return set_status(api_types.API_KEY, key.name, key.status, status.of_key(scene))
 
 
 def status_of_aside(name: str, aside: Aside, clock: Clock) -> Iterator[Action]:
     if aside.reason != "NotRead":
-        yield from set_status(names.API_KEY, name, aside.status, status.of_aside(aside, clock))
+        yield from set_status(api_types.API_KEY, name, aside.status, status.of_aside(aside, clock))
 
 
 def status_of_keyset(keyset: KeySet, wanted: dict[str, Any]) -> Iterator[Action]:
-    return set_status(names.KEY_SET, keyset.name, keyset.status, wanted)
+    return set_status(api_types.KEY_SET, keyset.name, keyset.status, wanted)
 
 
 def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetime | None:
@@ -255,7 +235,7 @@ def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetim
     dates += [
         entry.not_after + entries.TOMBSTONE for entry in world.entries(seen) if entry.state == "revoked" and entry.not_after
     ]
-    dates += gate.dates(seen)
+    dates += schedule.dates(seen)
     return min((date for date in dates if date > clock.earliest), default=None)
 
 
@@ -270,8 +250,8 @@ def dates_of_key(scene: Scene) -> Iterator[datetime]:
     yield from (date for date, _ in status.upcoming(scene))
     for version in scene.ledger.having("superseded"):
         if version.ends_at is not None:
-            yield overlap.removal(key, version.ends_at)
-            yield overlap.decision(key, version) or version.ends_at
+            yield schedule.removal(key, version.ends_at)
+            yield schedule.decision(key, version) or version.ends_at
     if key.spec.not_before is not None:
         yield key.spec.not_before
     if key.spec.expires_at is not None:

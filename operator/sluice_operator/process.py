@@ -5,33 +5,194 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import structlog
+import yaml
 
-from sluice_operator import api, health, metrics, reach, watch
-from sluice_operator.api import Api, ApiError
-from sluice_operator.asking import Asker
-from sluice_operator.bootstrap import Bootstrap
-from sluice_operator.cache import Cache, keysets_of
-from sluice_operator.claims import Claims
-from sluice_operator.doing import Doer
-from sluice_operator.enforce import Enforcer
-from sluice_operator.engine import Engine
-from sluice_operator.gauges import Gauges
-from sluice_operator.health import Health
-from sluice_operator.hearing import Hearing
-from sluice_operator.lease import Lease
-from sluice_operator.model import ApiKey
+from sluice_operator import api_types, client, health, telemetry, watch
+from sluice_operator.api_types import CONFIG_MAPS, ESSENTIAL, KEY_SETS, LEASES, OF_KIND, SELECTORS, WATCHED, ApiKey, Raw, Resource
+from sluice_operator.cache import Cache, Kept, keysets_of
+from sluice_operator.client import AlreadyExists, Api, ApiError, Forbidden, NotFound
+from sluice_operator.execute import Doer, Enforcer
+from sluice_operator.health import Gauges, Health
+from sluice_operator.leader import Claims, Lease
 from sluice_operator.observe import Observer
+from sluice_operator.pods import Asker
 from sluice_operator.queue import Errands, Key, Queue
-from sluice_operator.reading import Kept
-from sluice_operator.resources import OF_KIND, WATCHED, Resource
+from sluice_operator.reconcile import Engine
 from sluice_operator.settings import Settings
-from sluice_operator.sync import Sync
+from sluice_operator.watch import Hearing, Sync
 from sluice_operator.world import Published, Secret
+
+log = structlog.get_logger()
+
+# Until the first can be read, and then whether it is still so.
+RETRY_SECONDS = 2.0
+EVERY_SECONDS = 10.0
+
+
+async def wait(api: Api, namespaces: Sequence[str]) -> tuple[str, ...]:
+    """Those that can be read, once there is one."""
+    while True:
+        try:
+            found = await readable(api, namespaces)
+        except ApiError as error:
+            log.warning("api server not reached", told=error.told)
+        else:
+            for namespace in set(namespaces) - set(found):
+                log.error(
+                    "namespace left out", namespace=namespace, fix="restore it and its Role, or take it out of WATCH_NAMESPACES"
+                )
+            if found:
+                return found
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def changed(api: Api, namespaces: Sequence[str], read: Sequence[str], watched: Sequence[Resource] = WATCHED) -> None:
+    """Return once others of `namespaces` can be read than `read`, or others than `watched` be watched: a new process does that.
+
+    What is open stays open: no watch of a namespace that is gone tells of it. Seen twice in a row, for an API server that starts
+    refuses everything for a moment.
+    """
+    here = (tuple(read), tuple(watched))
+    before, pause = here, EVERY_SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            spaces = await readable(api, namespaces)
+            now = (spaces, await watchable(api, spaces))
+        except ApiError as error:
+            log.warning("api server not reached", told=error.told)
+            continue
+        if spaces and now == before != here:
+            return
+        before, pause = now, EVERY_SECONDS if not spaces or now == here else RETRY_SECONDS
+
+
+async def readable(api: Api, namespaces: Sequence[str]) -> tuple[str, ...]:
+    """Those of `namespaces` in which all can be listed without which nothing is planned; raises ApiError when nobody can tell."""
+    return tuple([namespace for namespace in namespaces if await can_read(api, namespace, ESSENTIAL)])
+
+
+async def watchable(api: Api, namespaces: Sequence[str]) -> tuple[Resource, ...]:
+    """What can be watched in all of `namespaces`: one watch that is refused would end the others."""
+    others = [each for each in WATCHED if each not in ESSENTIAL]
+    refused = {each for each in others for namespace in namespaces if not await can_read(api, namespace, [each])}
+    return tuple(each for each in WATCHED if each not in refused)
+
+
+async def can_read(api: Api, namespace: str, resources: Iterable[Resource]) -> bool:
+    try:
+        for resource in resources:
+            await api.glance(resource, namespace, SELECTORS.get(resource, ""))
+    except Forbidden:
+        return False
+    return True
+
+
+BOOTSTRAP_SECONDS = (1, 2, 5, 10, 30)
+
+
+class BadDocument(ValueError):
+    """A document of the ConfigMap is none that may be in there. The text names its key and the fault."""
+
+
+class Bootstrap:
+    """`done`: whether all is made that should be, or nothing more can be."""
+
+    def __init__(self, api: Api, namespace: str, configmap: str, lease: str) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._configmap = configmap
+        self._lease = lease
+        self.done = False
+
+    async def keep_trying(self) -> None:
+        """Until it is done, or can not be."""
+        for seconds in itertools.chain(BOOTSTRAP_SECONDS, itertools.repeat(BOOTSTRAP_SECONDS[-1])):
+            try:
+                await self.make()
+                break
+            except (NotFound, BadDocument) as error:
+                log.error("bootstrap not possible", configmap=self._configmap, told=str(error))
+                break
+            except ApiError as error:
+                log.warning("bootstrap waits", configmap=self._configmap, told=str(error))
+            await asyncio.sleep(seconds)
+        self.done = True
+
+    async def make(self) -> None:
+        """Each KeySet with its ApiKeys, once, whatever becomes of the others. Raises the last ApiError, and BadDocument."""
+        found = await self._api.get(CONFIG_MAPS, self._namespace, self._configmap)
+        documents, uid = dict(read(found.get("data") or {})), found["metadata"]["uid"]
+        lease = await self._api.get(LEASES, self._namespace, self._lease)
+        marked = ((lease["metadata"].get("annotations") or {}).get(api_types.BOOTSTRAPPED) or "").split()
+        there = {each["metadata"]["name"] for each in (await self._api.list(KEY_SETS, self._namespace)).items}
+        failed: ApiError | None = None
+        for keyset in (each for each in documents.values() if each["kind"] == api_types.KEY_SET):
+            name = keyset["metadata"]["name"]
+            mark = f"{uid}/{name}"
+            if mark in marked:
+                continue
+            try:
+                if name not in there:
+                    for document in [*keys_of(documents.values(), name), keyset]:
+                        await create(self._api, self._namespace, document)
+                marked = [each for each in marked if each.startswith(f"{uid}/")] + [mark]
+                notes = {"metadata": {"annotations": {api_types.BOOTSTRAPPED: " ".join(marked)}}}
+                await self._api.merge(LEASES, self._namespace, self._lease, notes)
+                log.info("bootstrap done", keyset=name)
+            except ApiError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+
+async def create(api: Api, namespace: str, document: Raw) -> None:
+    metadata = {part: document["metadata"][part] for part in ("name", "labels", "annotations") if part in document["metadata"]}
+    try:
+        await api.create(OF_KIND[document["kind"]], namespace, {"metadata": metadata, "spec": document["spec"]})
+    except AlreadyExists:
+        return
+
+
+def keys_of(documents: Iterable[Raw], keyset: str) -> Iterator[Raw]:
+    for each in documents:
+        if each["kind"] == api_types.API_KEY and named(each) == keyset:
+            yield each
+
+
+def named(document: Raw) -> Any:
+    """The KeySet of an ApiKey, whatever stands there."""
+    reference = document["spec"].get("keySetRef")
+    return reference.get("name") if isinstance(reference, dict) else None
+
+
+def read(data: dict[str, str]) -> Iterator[tuple[str, Raw]]:
+    for name, text in sorted(data.items()):
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise BadDocument(f"{name} is no YAML document") from None
+        yield name, checked(name, document)
+
+
+def checked(name: str, document: Any) -> Raw:
+    if (
+        not isinstance(document, dict)
+        or document.get("apiVersion") != api_types.API_VERSION
+        or document.get("kind") not in OF_KIND
+    ):
+        raise BadDocument(f"{name} is no ApiKey or KeySet of {api_types.API_VERSION}")
+    if not isinstance(document.get("metadata"), dict) or not isinstance(document["metadata"].get("name"), str):
+        raise BadDocument(f"{name} has no metadata.name")
+    if not isinstance(document.get("spec"), dict):
+        raise BadDocument(f"{name} has no spec")
+    return document
+
 
 # None of them waits for a Pod; some may wait for a webhook that is slow.
 WORKERS = 16
@@ -41,15 +202,13 @@ WAIT_SECONDS = (0.5, 1, 2, 5)
 # kopf closes its streams; whoever waits longer is ended by the end of the process.
 GOODBYE_SECONDS = 2.0
 
-log = structlog.get_logger()
-
 
 class Process:
     """Everything of one operator, put together."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.api = Api(partial(api.login, settings))
+        self.api = Api(partial(client.login, settings))
         self.queue = Queue()
         self.cache = Cache(self._changed)
         self.hearing = Hearing()
@@ -62,7 +221,7 @@ class Process:
         self.bootstrap: Bootstrap | None = None
         if settings.bootstrap_configmap is not None:
             self.bootstrap = Bootstrap(self.api, settings.pod_namespace, settings.bootstrap_configmap, settings.lease_name)
-        self.health = Health(self.api, self.hearing, self.sync, self.lease, self.bootstrap)
+        self.health = Health(self.api, self.hearing, self.sync, self.lease, lambda: self.bootstrap is None or self.bootstrap.done)
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -70,8 +229,8 @@ class Process:
     async def run(self) -> int:
         """Until SIGTERM (0), or until it can not go on (1)."""
         self._listen()
-        metrics.REGISTRY.register(self._gauges())
-        runner, port = await health.serve(self.health, metrics.REGISTRY, self._settings.host, self._settings.port)
+        telemetry.REGISTRY.register(self._gauges())
+        runner, port = await health.serve(self.health, telemetry.REGISTRY, self._settings.host, self._settings.port)
         log.info("operator starts", port=port, namespaces=self._settings.watch_namespaces, enforce=self._settings.enforce)
         self._start(self._stop.wait(), STOP)
         self._start(self.health.loop.keep(), "loop lag")
@@ -96,7 +255,7 @@ class Process:
         await self.sync.first()
         log.info("cache complete")
         await self.lease.acquire()
-        metrics.LEADER.set(1)
+        telemetry.LEADER.set(1)
         self.health.leading = True
         self._start(self.lease.keep(), "lease")
         self.claims = Claims(self.api, self.sync.namespaces, self._release, self._gained)
@@ -127,11 +286,11 @@ class Process:
     async def _reach(self) -> tuple[Resource, ...]:
         """Settle which namespaces this process works in, and what it watches there."""
         wanted = self._settings.watch_namespaces
-        self.sync.namespaces = spaces = await reach.wait(self.api, wanted)
-        resources = await reach.watchable(self.api, spaces)
+        self.sync.namespaces = spaces = await wait(self.api, wanted)
+        resources = await watchable(self.api, spaces)
         self.health.namespaces = True
         if len(wanted) > 1 or resources != WATCHED:
-            self._start(reach.changed(self.api, wanted, spaces, resources), "something else can be read")
+            self._start(changed(self.api, wanted, spaces, resources), "something else can be read")
         return resources
 
     def _engine(self) -> Engine:
@@ -182,7 +341,7 @@ class Process:
             if task.get_name() != "watches":
                 task.cancel()
         await asyncio.wait(self._tasks, timeout=0.5)
-        metrics.LEADER.set(0)
+        telemetry.LEADER.set(0)
         await self.lease.release()
         for task in self._tasks:
             task.cancel()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 import structlog
 from msgspec import Struct
 
-from sluice_operator import metrics
+from sluice_operator import telemetry
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 # After an errand that failed.
@@ -52,7 +52,7 @@ class Queue:
         while True:
             now = self._monotonic()
             waiting = [(due, key) for key, due in self._due.items() if key not in self._active]
-            metrics.QUEUE_DEPTH.set(sum(due <= now for due, _ in waiting))
+            telemetry.QUEUE_DEPTH.set(sum(due <= now for due, _ in waiting))
             if waiting and min(waiting)[0] <= now:
                 _, key = min(waiting)
                 del self._due[key]

@@ -5,6 +5,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from sluice_operator import api_types
+from sluice_operator.world import (
+    Action,
+    ActivateClient,
+    DropPlaintext,
+    EmitEvent,
+    RemoveClient,
+    RepairClient,
+    RestoreVersion,
+    RetireVersion,
+    SetStatus,
+    StageVersion,
+)
+
+
+class Condition(Struct, frozen=True):
+    """`reason` is one of reasons.CONDITIONS, `message` a sentence for people."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+
+
+def merge(old: Any, new: Iterable[Condition], generation: int, now: datetime) -> list[dict[str, Any]]:
+    """`new` as they are written; lastTransitionTime is only moved when a condition's status is another than in `old`."""
+    before = by_type(old)
+    return [with_dates(each, before.get(each.type, {}), generation, now) for each in new]
+
+
+def with_dates(condition: Condition, before: dict[str, Any], generation: int, now: datetime) -> dict[str, Any]:
+    same = before.get("status") == condition.status and "lastTransitionTime" in before
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": before["lastTransitionTime"] if same else api_types.stamp(now),
+    }
+
+
+def overlay(status: dict[str, Any], new: Iterable[Condition], generation: int, now: datetime) -> dict[str, Any]:
+    """`status` with the conditions `new` in the place of those of their types, and all else as it was."""
+    written = {each["type"]: each for each in merge(status.get("conditions"), new, generation, now)}
+    return {
+        **status,
+        "observedGeneration": generation,
+        "conditions": list({**by_type(status.get("conditions")), **written}.values()),
+    }
+
+
+def by_type(conditions: Any) -> dict[str, dict[str, Any]]:
+    """Conditions of a status by their type; whatever else stands there is nothing."""
+    if not isinstance(conditions, list):
+        return {}
+    return {each["type"]: each for each in conditions if isinstance(each, dict) and isinstance(each.get("type"), str)}
+
+
+def changed(old: Any, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of `new` whose status or reason is another than in `old`."""
+    before = by_type(old)
+    return [each for each in new if any(before.get(each["type"], {}).get(field) != each[field] for field in ("status", "reason"))]
+
+
 CONDITIONS: dict[str, str] = {
     # Ready and Active of an ApiKey
     "Active": "version {} is accepted by the target and handed out",
@@ -123,3 +194,47 @@ def sentence(reason: str, *about: str) -> str:
     """The sentence of a reason of either list, at most ten names in it."""
     shown = ", ".join(about[:10]) + (f" and {len(about) - 10} more" if len(about) > 10 else "")
     return {**CONDITIONS, **EVENTS}[reason].format(shown)
+
+
+EVENT_OF: dict[type[Any], str] = {
+    StageVersion: "VersionStaged",
+    RestoreVersion: "VersionRestored",
+    ActivateClient: "VersionActivated",
+    RepairClient: "ClientRepaired",
+    RemoveClient: "ClientRemoved",
+    DropPlaintext: "PlaintextDropped",
+    RetireVersion: "VersionRetired",
+}
+# Events that tell of something that nobody asked for.
+ALARMING = frozenset({"ClientRepaired", "VersionRestored", "KeySetRestored"})
+# Reasons of these two that are told when they take them on; of the others all that somebody should look at.
+TOLD = {"Active": frozenset({"Active", "Pending", "Suspended", "Revoked", "Expired"}), "Ready": frozenset({"KeySetNotFound"})}
+
+
+def told(key: str, actions: Iterable[Action]) -> Iterator[Action]:
+    """Each action on a Secret of `key`, and the event that tells of it."""
+    for action in actions:
+        yield action
+        reason = EVENT_OF.get(type(action))
+        if reason is not None:
+            yield event(api_types.API_KEY, key, reason, getattr(action, "secret", ""))
+
+
+def event(kind: str, name: str, reason: str, *about: str) -> EmitEvent:
+    return EmitEvent(kind, name, "Warning" if reason in ALARMING else "Normal", reason, sentence(reason, *about))
+
+
+def set_status(kind: str, name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Action]:
+    """The status, when it is another one, and an event for each condition that took on a reason worth one."""
+    if old == new:
+        return
+    yield SetStatus(kind, name, new)
+    new_ones = changed(old.get("conditions"), new["conditions"])
+    messages = {each["reason"]: each["message"] for each in new_ones if is_told(each)}
+    for reason, message in messages.items():
+        yield EmitEvent(kind, name, "Warning" if reason in WARNINGS else "Normal", reason, message)
+
+
+def is_told(condition: dict[str, Any]) -> bool:
+    """Whether somebody should hear that a condition took on this reason."""
+    return condition["reason"] in TOLD.get(condition["type"], WARNINGS)

@@ -5,16 +5,16 @@ Nothing of a status is ever read back but to keep lastTransitionTime, and to see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sluice_operator import conditions, gate, overlap, reasons, rotation, steps, times
-from sluice_operator.conditions import Condition
-from sluice_operator.ledger import Version
-from sluice_operator.model import ApiKey
+from sluice_operator import api_types, reasons, schedule, steps
+from sluice_operator.api_types import ApiKey, Clock, KeySet
+from sluice_operator.reasons import Condition
 from sluice_operator.steps import Scene
-from sluice_operator.times import Clock
-from sluice_operator.world import Aside
+from sluice_operator.versions import Ledger, Version
+from sluice_operator.world import Aside, Pod, World
 
 # lastUsedAt moves no more often than this: it would be written with every request otherwise.
 USE_STEP = timedelta(hours=1)
@@ -49,7 +49,7 @@ def written(key: ApiKey, fields: dict[str, Any], found: list[Condition], clock: 
     return {
         "observedGeneration": generation,
         **{name: value for name, value in fields.items() if value is not None},
-        "conditions": conditions.merge(key.status.get("conditions"), found, generation, clock.here),
+        "conditions": reasons.merge(key.status.get("conditions"), found, generation, clock.here),
     }
 
 
@@ -61,17 +61,17 @@ def without_keyset(key: ApiKey, clock: Clock) -> dict[str, Any]:
 def of_aside(aside: Aside, clock: Clock) -> dict[str, Any]:
     """Of a key that cannot be planned: what was known of it, and that it is left alone."""
     found = [condition("Ready", "False", aside.reason, aside.about), condition("Degraded", "True", aside.reason, aside.about)]
-    return conditions.overlay(aside.status, found, aside.metadata.generation, clock.here)
+    return reasons.overlay(aside.status, found, aside.metadata.generation, clock.here)
 
 
 def shown(moment: datetime | None) -> str | None:
-    return times.stamp(moment) if moment is not None else None
+    return api_types.stamp(moment) if moment is not None else None
 
 
 def last_used(scene: Scene, version: Version, before: Any) -> str | None:
     """When the version was last used, in steps of USE_STEP; its proof by the operator itself is no use."""
-    used = overlap.last_use(scene.ledger.key, version, scene.world.last_used)
-    old = times.read_stamp(before if isinstance(before, str) else None)
+    used = schedule.last_use(scene.ledger.key, version, scene.world.last_used)
+    old = api_types.read_stamp(before if isinstance(before, str) else None)
     proof = used is not None and version.activated_at is not None and used < version.activated_at + PROOF
     if used is None or proof or (old is not None and used - old < USE_STEP):
         return shown(old)
@@ -88,7 +88,7 @@ def upcoming(scene: Scene) -> list[tuple[datetime, str]]:
         found += [(version.ends_at, "Retire")]
     if active is not None:
         if not scene.resting and not scene.ledger.staged:
-            found += [(rotation.due(key, active), "Rotate")]
+            found += [(schedule.due(key, active), "Rotate")]
         if not steps.is_dropped(scene, active):
             found += [(steps.drop_date(scene, active), "Drop")]
     return [(date, what) for date, what in found if date is not None]
@@ -165,7 +165,7 @@ def unready(scene: Scene) -> str | None:
 def not_accepted(scene: Scene, active: Version) -> str | None:
     if not scene.accepts(active):
         return scene.refusal or "Publishing"
-    return "PlaintextLost" if rotation.lost(scene.ledger) else None
+    return "PlaintextLost" if schedule.lost(scene.ledger) else None
 
 
 def underway(scene: Scene) -> str:
@@ -179,11 +179,13 @@ def waited_for(scene: Scene) -> tuple[str, ...]:
     """The Pods that have still to accept the staged version, or to refuse a key that is not wanted any more."""
     if scene.unwanted:
         digests = scene.revoked | {version.digest for version in scene.ledger.versions if version.digest is not None}
-        return tuple(sorted(pod.name for pod in gate.lagging(scene.world, scene.clock, gate.refuses(scene.world, digests))))
+        return tuple(
+            sorted(pod.name for pod in schedule.lagging(scene.world, scene.clock, schedule.refuses(scene.world, digests)))
+        )
     staged = scene.ledger.staged
     if staged is None or not scene.accepts(staged):
         return ()
-    late = gate.lagging(scene.world, scene.clock, gate.has_digest(scene.world, staged.digest or ""))
+    late = schedule.lagging(scene.world, scene.clock, schedule.has_digest(scene.world, staged.digest or ""))
     return tuple(sorted(pod.name for pod in late)) or tuple(sorted(steps.unproved(scene, staged)))
 
 
@@ -205,7 +207,7 @@ def previous_in_use(scene: Scene) -> Condition:
     """Whether somebody still sends a superseded version shortly before it ends."""
     key = scene.ledger.key
     for version in scene.ledger.having("superseded"):
-        used = overlap.last_use(key, version, scene.world.last_used)
+        used = schedule.last_use(key, version, scene.world.last_used)
         if version.ends_at is not None and used is not None and used > version.ends_at - key.spec.rotation.overlap / 2:
             return condition("PreviousInUse", "True", "Used", str(version.number))
     return condition("PreviousInUse", "False", "NotUsed")
@@ -237,7 +239,7 @@ def degraded(scene: Scene) -> Condition:
     """What somebody should look at."""
     if scene.refusal is not None:
         return condition("Degraded", "True", scene.refusal, *scene.ledger.foreign)
-    if not scene.dead and rotation.lost(scene.ledger):
+    if not scene.dead and schedule.lost(scene.ledger):
         return condition("Degraded", "True", "PlaintextLost", str(scene.ledger.active.number if scene.ledger.active else ""))
     if (late := late_since(scene)) is not None and scene.clock.earliest >= late:
         pods = waited_for(scene)
@@ -250,4 +252,101 @@ def late_since(scene: Scene) -> datetime | None:
     staged = scene.ledger.staged
     if staged is None or staged.secret is None or scene.resting:
         return None
-    return staged.secret.metadata.creation_timestamp + gate.PATIENCE
+    return staged.secret.metadata.creation_timestamp + schedule.PATIENCE
+
+
+# What two good clocks may differ by.
+MAX_SKEW = timedelta(minutes=5)
+
+
+def of_keyset(keyset: KeySet, seen: World, ledgers: Sequence[Ledger], clock: Clock, current: bool, room: int) -> dict[str, Any]:
+    """`current`: whether what is published is what should be. `room`: for how many more versions there is."""
+    document = seen.published.document if seen.published else None
+    late = schedule.lagging(seen, clock, schedule.has_revision(seen))
+    pods = [pod for pod in seen.pods if not pod.finished]
+    found = [
+        converged(seen, late, current),
+        target_found(seen),
+        probes_wired(seen),
+        keyset_degraded(seen, late, clock, room),
+    ]
+    fields = {
+        "keys": sum(bool(ledger.live) for ledger in ledgers),
+        "entries": len(document.entries) if document else 0,
+        "revision": document.revision if document else None,
+        "shortRevision": document.revision[:8] if document else None,
+        "publishedAt": api_types.stamp(document.generated_at) if document else None,
+        "pods": len(pods),
+        "podsAcknowledged": len(pods) - len(late),
+        "acknowledged": f"{len(pods) - len(late)}/{len(pods)}",
+        "laggingPods": sorted(pod.name for pod in late)[:10],
+    }
+    generation = keyset.metadata.generation
+    return {
+        "observedGeneration": generation,
+        **{name: value for name, value in fields.items() if value is not None},
+        "conditions": reasons.merge(keyset.status.get("conditions"), [keyset_ready(found), *found], generation, clock.here),
+    }
+
+
+def blind(keyset: KeySet, refused: Sequence[str], clock: Clock) -> dict[str, Any]:
+    """The status of a KeySet that can not be looked at, because the API server refuses that: as it was, but Degraded."""
+    told = condition("Degraded", "True", "Forbidden", *refused)
+    return reasons.overlay(keyset.status, [told], keyset.metadata.generation, clock.here)
+
+
+def keyset_ready(found: Sequence[Condition]) -> Condition:
+    """Ready is Converged: the set is written, and everyone who should have it has it."""
+    if found[0].status == "True":
+        return condition("Ready", "True", "Published")
+    return Condition("Ready", "False", found[0].reason, found[0].message)
+
+
+def converged(seen: World, late: Sequence[Pod], current: bool) -> Condition:
+    if not current:
+        return condition("Converged", "False", "NotPublished")
+    if (why := schedule.nobody(seen)) is not None:
+        return condition("Converged", "False", why)
+    if late:
+        return condition("Converged", "False", "Lagging", *sorted(pod.name for pod in late))
+    return condition("Converged", "True", "Converged")
+
+
+def target_found(seen: World) -> Condition:
+    if seen.target is None:
+        return condition("TargetFound", "False", "TargetNotFound")
+    return condition("TargetFound", "True", "TargetFound")
+
+
+def probes_wired(seen: World) -> Condition:
+    """Proof, not presence: no finding, and a 200 from each Pod that the operator asked itself."""
+    if seen.enforcement is not None:
+        return condition("ProbesWired", "False", seen.enforcement.reason, *seen.enforcement.about)
+    if seen.findings is None:
+        return condition("ProbesWired", "Unknown", "NotAudited")
+    if seen.findings:
+        return condition("ProbesWired", "False", "Findings", *(finding.message for finding in seen.findings))
+    pods = [pod for pod in seen.pods if not pod.finished and not pod.terminating]
+    unseen = sorted(pod.name for pod in pods if not pod.ready_seen)
+    if unseen or not pods:
+        return condition("ProbesWired", "False", "NotProven", *unseen)
+    if seen.muted:
+        return condition("ProbesWired", "True", "ProvenButMuted", *(f"{reason} ({why})" for reason, why in seen.muted.items()))
+    return condition("ProbesWired", "True", "Proven")
+
+
+def keyset_degraded(seen: World, late: Sequence[Pod], clock: Clock, room: int) -> Condition:
+    if clock.skew > MAX_SKEW:
+        return condition("Degraded", "True", "ClockSkewed")
+    if seen.refused:
+        return condition("Degraded", "True", "Forbidden", *seen.refused)
+    if aside := sorted(name for name, each in seen.aside.items() if each.reason != "NotRead"):
+        return condition("Degraded", "True", "KeysSetAside", *aside)
+    document = seen.published.document if seen.published else None
+    if seen.published is not None and not seen.published.ours:
+        return condition("Degraded", "True", "SecretNotOwned", seen.published.metadata.name)
+    if room < 1:
+        return condition("Degraded", "True", "NoRoom")
+    if document is not None and late and clock.earliest >= document.generated_at + schedule.PATIENCE:
+        return condition("Degraded", "True", "ConvergenceLate", *sorted(pod.name for pod in late))
+    return condition("Degraded", "False", "AsExpected")

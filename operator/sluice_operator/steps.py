@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from msgspec import Struct
 
 from sluice import keys
-from sluice_operator import gate, marks, names, overlap, rotation
-from sluice_operator.actions import (
+from sluice_operator import api_types, schedule
+from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference
+from sluice_operator.entries import Refusal, expired, valid_now
+from sluice_operator.versions import Ledger, Version
+from sluice_operator.world import (
     ActivateClient,
     AdoptVersion,
     DropPlaintext,
@@ -20,12 +23,64 @@ from sluice_operator.actions import (
     RestoreVersion,
     RetireVersion,
     StageVersion,
+    World,
 )
-from sluice_operator.admission import Refusal, expired, valid_now
-from sluice_operator.ledger import Ledger, Version
-from sluice_operator.model import KeySet
-from sluice_operator.times import Clock
-from sluice_operator.world import World
+
+
+def staged_marks(key: ApiKey, digest: str | None) -> Marks:
+    """Of a version Secret that is made now. `digest` None: the engine adds DIGEST when it has drawn the key."""
+    notes = {api_types.MADE_FOR: schedule.fingerprint(key)}
+    return of_key(key, notes if digest is None else {**notes, api_types.DIGEST: digest})
+
+
+def record_marks(key: ApiKey, version: Version, activated_at: datetime | None, ends_at: datetime | None) -> Marks:
+    """Of the Secret of a version that exists: all that is known of it. What was forgotten is taken from the ApiKey as it is."""
+    notes = {api_types.DIGEST: version.digest or "", api_types.MADE_FOR: version.made_for or schedule.fingerprint(key)}
+    if activated_at is not None:
+        notes[api_types.ACTIVATED_AT] = api_types.stamp(activated_at)
+    if ends_at is not None:
+        notes[api_types.ENDS_AT] = api_types.stamp(ends_at)
+    return of_key(key, notes)
+
+
+def client_marks(key: ApiKey, version: Version, activated_at: datetime) -> Marks:
+    """Of the client Secret while it holds `version`."""
+    notes = {
+        api_types.VERSION: str(version.number),
+        api_types.ACTIVATED_AT: api_types.stamp(activated_at),
+        api_types.MADE_FOR: version.made_for or schedule.fingerprint(key),
+    }
+    marks, template = of_key(key, notes), key.spec.delivery.secret_template
+    return Marks(theirs(template.labels) | marks.labels, theirs(template.annotations) | marks.annotations, marks.owner)
+
+
+def theirs(template: Mapping[str, str]) -> dict[str, str]:
+    """Without what is ours, and what would make Argo CD or kubectl take the Secret for one of their own."""
+    return {name: value for name, value in template.items() if not name.partition("/")[0].endswith(RESERVED)}
+
+
+def of_key(key: ApiKey, notes: dict[str, str]) -> Marks:
+    labels = {api_types.LABEL_KEYSET: key.spec.key_set_ref.name, api_types.LABEL_API_KEY: key.name}
+    return Marks(labels, notes, OwnerReference(api_types.API_KEY, key.name, key.metadata.uid, controller=True))
+
+
+def published_marks(keyset: KeySet) -> Marks:
+    """Of the published Secret, to which who writes it adds the SEAL, and of the Secret with the key of the seals."""
+    owner = OwnerReference(api_types.KEY_SET, keyset.name, keyset.metadata.uid, controller=True)
+    return Marks({api_types.LABEL_KEYSET: keyset.name}, {}, owner)
+
+
+def has_marks(marks: Marks, metadata: Metadata) -> bool:
+    """Whether `metadata` has all of `marks`. Other labels and annotations are left alone, other owners are not."""
+    owners = [owner.uid for owner in metadata.owner_references]
+    return (
+        marks.labels.items() <= metadata.labels.items()
+        and marks.annotations.items() <= metadata.annotations.items()
+        and owners == [marks.owner.uid]
+    )
+
+
+RESERVED = ("sluice.dev", "argoproj.io", "kubectl.kubernetes.io")
 
 
 class Scene(Struct, frozen=True, kw_only=True):
@@ -83,7 +138,7 @@ def repair_version(scene: Scene, version: Version) -> Iterator[RestoreVersion | 
     if secret is None:
         source = ledger.key.client_secret if ledger.held_by_client(version) and not is_dropped(scene, version) else None
         yield RestoreVersion(
-            secret=names.version_secret(ledger.key.name, version.number),
+            secret=api_types.version_secret(ledger.key.name, version.number),
             digest=version.digest or "",
             source=source,
             immutable=is_immutable(scene),
@@ -91,13 +146,13 @@ def repair_version(scene: Scene, version: Version) -> Iterator[RestoreVersion | 
         )
     elif is_broken(scene, version) and version.digest in scene.entries:
         yield RetireVersion(secret.name, secret.metadata.resource_version)
-    elif not marks.there(wanted, secret.metadata):
+    elif not has_marks(wanted, secret.metadata):
         yield AdoptVersion(secret=secret.name, marks=wanted, precondition=secret.metadata.resource_version)
 
 
 def version_marks(scene: Scene, version: Version) -> Marks:
-    ends_at = overlap.end(scene.ledger, version, scene.world, scene.clock) if version.role == "superseded" else None
-    return marks.record(scene.ledger.key, version, activation(scene, version), ends_at)
+    ends_at = schedule.end(scene.ledger, version, scene.world, scene.clock) if version.role == "superseded" else None
+    return record_marks(scene.ledger.key, version, activation(scene, version), ends_at)
 
 
 def activation(scene: Scene, version: Version) -> datetime | None:
@@ -115,8 +170,8 @@ def over_date(scene: Scene, version: Version) -> datetime | None:
     """When a superseded version leaves the key set."""
     if version.role != "superseded" or version.ends_at is None:
         return None
-    ends_at = overlap.end(scene.ledger, version, scene.world, scene.clock)
-    return overlap.removal(scene.ledger.key, ends_at)
+    ends_at = schedule.end(scene.ledger, version, scene.world, scene.clock)
+    return schedule.removal(scene.ledger.key, ends_at)
 
 
 def is_broken(scene: Scene, version: Version) -> bool:
@@ -138,8 +193,8 @@ def repair_client(scene: Scene, active: Version) -> Iterator[RepairClient]:
     key, client = scene.ledger.key, scene.ledger.client
     if not active.plaintext or active.secret is None or key.client_secret is None or key.client_secret in scene.ledger.foreign:
         return
-    wanted = marks.client(key, active, activation(scene, active) or scene.clock.latest)
-    if client is None or client.digest != active.digest or not marks.there(wanted, client.metadata):
+    wanted = client_marks(key, active, activation(scene, active) or scene.clock.latest)
+    if client is None or client.digest != active.digest or not has_marks(wanted, client.metadata):
         yield RepairClient(
             secret=key.client_secret,
             source=active.secret.name,
@@ -154,13 +209,13 @@ def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoa
     staged, key = scene.ledger.staged, scene.ledger.key
     if staged is None or staged.secret is None or blocked(scene) is not None:
         return
-    digest, reason = staged.digest or "", rotation.why(scene.ledger, scene.clock) or rotation.WITHDRAWN
+    digest, reason = staged.digest or "", schedule.why(scene.ledger, scene.clock) or schedule.WITHDRAWN
     if staged.plaintext and (pods := unproved(scene, staged)):
         yield ProbeWhoami(staged.secret.name, digest, key.name, staged.number, pods)
     elif key.client_secret is None:
         yield AdoptVersion(
             secret=staged.secret.name,
-            marks=marks.record(key, staged, scene.clock.latest, None),
+            marks=record_marks(key, staged, scene.clock.latest, None),
             precondition=staged.secret.metadata.resource_version,
             reason=reason,
         )
@@ -170,7 +225,7 @@ def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoa
             secret=key.client_secret,
             source=staged.secret.name,
             digest=digest,
-            marks=marks.client(key, staged, scene.clock.latest),
+            marks=client_marks(key, staged, scene.clock.latest),
             precondition=client.metadata.resource_version if client else None,
             reason=reason,
         )
@@ -183,9 +238,13 @@ def blocked(scene: Scene) -> str | None:
         return "Resting"
     if staged is None or not scene.accepts(staged):
         return "Publishing"
-    if (why := gate.nobody(scene.world)) is not None:
+    if (why := schedule.nobody(scene.world)) is not None:
         return why
-    return "Converging" if gate.lagging(scene.world, scene.clock, gate.has_digest(scene.world, staged.digest or "")) else None
+    return (
+        "Converging"
+        if schedule.lagging(scene.world, scene.clock, schedule.has_digest(scene.world, staged.digest or ""))
+        else None
+    )
 
 
 def unproved(scene: Scene, staged: Version) -> tuple[str, ...]:
@@ -193,22 +252,22 @@ def unproved(scene: Scene, staged: Version) -> tuple[str, ...]:
     entry = scene.entries.get(staged.digest or "")
     if entry is not None and not valid_now(entry, scene.clock):
         return ()
-    return gate.unproved(scene.world.pods, staged.digest or "")
+    return schedule.unproved(scene.world.pods, staged.digest or "")
 
 
 def stage(scene: Scene) -> Iterator[StageVersion]:
     """A new version, if there is a reason for one and the one before the active is gone: never a third."""
     ledger, key = scene.ledger, scene.ledger.key
-    if scene.resting or rotation.reason(ledger, scene.clock) is None or not is_alone(scene):
+    if scene.resting or schedule.reason(ledger, scene.clock) is None or not is_alone(scene):
         return
     digest = key.spec.delivery.digest
     yield StageVersion(
-        secret=names.version_secret(key.name, ledger.highest + 1),
+        secret=api_types.version_secret(key.name, ledger.highest + 1),
         environment=scene.keyset.spec.environment,
         digest=digest,
         immutable=is_immutable(scene),
-        marks=marks.staged(key, digest),
-        since=rotation.since(ledger, scene.clock),
+        marks=staged_marks(key, digest),
+        since=schedule.since(ledger, scene.clock),
     )
 
 
@@ -249,7 +308,7 @@ def drops(scene: Scene) -> Iterator[RemoveClient | DropPlaintext]:
 
 def is_noted(scene: Scene, version: Version) -> bool:
     """Whether the version Secret has all that is known of its version."""
-    return version.secret is not None and marks.there(version_marks(scene, version), version.secret.metadata)
+    return version.secret is not None and has_marks(version_marks(scene, version), version.secret.metadata)
 
 
 def removals(scene: Scene) -> Iterator[RemoveClient | RetireVersion]:

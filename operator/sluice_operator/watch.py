@@ -6,16 +6,139 @@ Handlers only hand over what they are given: an error in one would be lost. All 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import dataclasses
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
+import aiohttp
 import kopf
+import structlog
 
-from sluice_operator import connection, names
+from sluice_operator import api_types
+from sluice_operator.api_types import ESSENTIAL, SELECTORS, WATCHED, ApiKey, Resource
 from sluice_operator.cache import Cache
-from sluice_operator.hearing import Hearing
-from sluice_operator.resources import SELECTORS, Resource
+from sluice_operator.client import Api, ApiError
+from sluice_operator.observe import Observer
+from sluice_operator.queue import Key, Queue
 from sluice_operator.settings import Settings
+
+log = structlog.get_logger()
+
+
+class NoCredentials(Exception):
+    """Neither a ServiceAccount is mounted nor is there a kubeconfig."""
+
+
+def credentials(settings: Settings) -> kopf.ConnectionInfo:
+    """Address and credentials, read again each time: tokens of ServiceAccounts are replaced every hour. Raises NoCredentials."""
+    options = kopf.OperatorSettings()
+    mounted = kopf.login_with_service_account(settings=options)
+    if mounted is not None:
+        return by_address(mounted, settings)
+    configured = kopf.login_with_kubeconfig(settings=options)
+    if configured is None:
+        raise NoCredentials("there is no ServiceAccount in this Pod and KUBECONFIG is not set")
+    return configured
+
+
+def by_address(info: kopf.ConnectionInfo, settings: Settings) -> kopf.ConnectionInfo:
+    """By the address that Kubernetes gives every Pod, which needs no DNS."""
+    host = settings.kubernetes_service_host
+    if host is None:
+        return info
+    host = f"[{host}]" if ":" in host else host
+    return dataclasses.replace(info, server=f"https://{host}:{settings.kubernetes_service_port}")
+
+
+def session(
+    info: kopf.ConnectionInfo, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse
+) -> aiohttp.ClientSession:
+    """An HTTP session with these credentials. No proxy of the environment: the API server is inside the cluster."""
+    context = info.as_ssl_context()
+    # From Python 3.13 on it is set, and refuses a certificate without an Authority Key Identifier, as those of EKS are.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=context),
+        headers={**info.as_http_headers(), "User-Agent": "sluice-operator"},
+        response_class=response_class,
+        trust_env=False,
+    )
+
+
+WATCH = "watch"
+
+
+class Stream:
+    """One watch. `lists`: how often its objects were listed; from the second on, deletions may have been missed."""
+
+    def __init__(self) -> None:
+        self.lists = 0
+        self.heard: float | None = None
+
+
+class Hearing:
+    """Streams by the path of their objects."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self.streams: dict[str, Stream] = {}
+        self.relisted: Callable[[], None] = lambda: None
+
+    def stream(self, path: str) -> Stream:
+        return self.streams.setdefault(path, Stream())
+
+    def listed(self, path: str) -> None:
+        stream = self.stream(path)
+        stream.lists += 1
+        if stream.lists > 1:
+            self.relisted()
+
+    def heard(self, path: str) -> None:
+        self.stream(path).heard = self._monotonic()
+
+    def age(self, path: str) -> float | None:
+        """Seconds since the watch of `path` was heard of; None: it was never open."""
+        heard = self.stream(path).heard
+        return None if heard is None else self._monotonic() - heard
+
+    def response_class(self) -> type[aiohttp.ClientResponse]:
+        """For the session that kopf watches with."""
+        hearing = self
+
+        class Heard(aiohttp.ClientResponse):
+            async def start(self, connection: Any) -> aiohttp.ClientResponse:
+                await super().start(connection)
+                path = self.url.path
+                if self.status >= 400 or self.method != "GET" or "/namespaces/" not in path:
+                    return self
+                if self.url.query.get(WATCH) == "true":
+                    hearing.heard(path)
+                    self.content = Content(self.content, lambda: hearing.heard(path))  # type: ignore[assignment]
+                elif "continue" not in self.url.query:
+                    hearing.listed(path)
+                return self
+
+        return Heard
+
+
+class Content:
+    """A response's content that tells of each piece as it is read."""
+
+    def __init__(self, content: aiohttp.StreamReader, tell: Callable[[], None]) -> None:
+        self._content = content
+        self._tell = tell
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        async for piece in self._content.iter_chunked(size):
+            self._tell()
+            yield piece
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
 
 # Waits between attempts of a watch; a missing right is told after so many seconds instead of after a minute.
 BACKOFFS = (0.5, 1, 2, 3)
@@ -73,7 +196,7 @@ def options() -> kopf.OperatorSettings:
     chosen.watching.chunk_size = 500
     chosen.queueing.idle_timeout = IDLE_SECONDS
     chosen.queueing.exit_timeout = 0.5
-    chosen.persistence.finalizer = f"{names.GROUP}/never-set"
+    chosen.persistence.finalizer = f"{api_types.GROUP}/never-set"
     chosen.persistence.progress_storage = NoProgress()
     chosen.persistence.diffbase_storage = NoDiffs()
     for resource, selector in SELECTORS.items():
@@ -91,8 +214,8 @@ def registry(settings: Settings, resources: Iterable[Resource], cache: Cache, he
 
     @kopf.on.login(registry=made)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        info = connection.login(settings)
-        return kopf.AiohttpSession(server=info.server, aiohttp_session=connection.session(info, hearing.response_class()))
+        info = credentials(settings)
+        return kopf.AiohttpSession(server=info.server, aiohttp_session=session(info, hearing.response_class()))
 
     for resource in resources:
         kopf.on.event(*selector_of(resource), registry=made, id=resource.plural)(handler(resource, cache))
@@ -132,3 +255,81 @@ async def run(
     )
     started()
     await kopf.run_tasks(tasks, ignored=ours)
+
+
+EVERY_SECONDS = 300.0
+# After a watch began anew: others will have, too.
+RELIST_SECONDS = 1.0
+RETRY_SECONDS = 2.0
+POLL_SECONDS = 0.05
+
+
+class Sync:
+    """`done`: whether the cache was ever complete. `namespaces`: all at first, then those that can be read (reach.py)."""
+
+    def __init__(
+        self, api: Api, cache: Cache, queue: Queue, observer: Observer, hearing: Hearing, namespaces: Iterable[str]
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._queue = queue
+        self._observer = observer
+        self._hearing = hearing
+        self.namespaces = tuple(namespaces)
+        self._wanted = asyncio.Event()
+        self.done = False
+        hearing.relisted = self._wanted.set
+
+    def paths(self) -> list[tuple[str, str, str]]:
+        """Of everything that is watched: namespace, resource, path."""
+        return [(space, each.plural, each.path(space)) for space in self.namespaces for each in WATCHED]
+
+    def deaf(self) -> list[str]:
+        """What no watch was ever open for."""
+        return [path for _, _, path in self.paths() if self._hearing.age(path) is None]
+
+    async def first(self) -> None:
+        """Wait until every watch is open, then list: so no deletion is missed between the two."""
+        while self.deaf():
+            await asyncio.sleep(POLL_SECONDS)
+        while not self.done:
+            self.done = await self._all()
+            if not self.done:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def keep(self) -> None:
+        """For ever."""
+        while True:
+            try:
+                await asyncio.wait_for(self._wanted.wait(), EVERY_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+                await asyncio.sleep(RELIST_SECONDS)
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+            if not await self._all():
+                self._wanted.set()
+                await asyncio.sleep(RETRY_SECONDS)
+            self.everything()
+
+    def everything(self) -> None:
+        """Every KeySet, and every name of one that an ApiKey asks for, is due."""
+        for space in self.namespaces:
+            found = {each.name for each in self._cache.key_sets(space)}
+            found |= {each.spec.key_set_ref.name for each in self._cache.api_keys(space) if isinstance(each, ApiKey)}
+            for name in found:
+                self._queue.add(Key(space, name))
+
+    async def _all(self) -> bool:
+        """Whether all could be listed that is needed to plan."""
+        whole = True
+        for space in self.namespaces:
+            for resource in WATCHED:
+                try:
+                    listing = await self._api.list(resource, space, SELECTORS.get(resource, ""))
+                except ApiError as error:
+                    log.warning("not listed", namespace=space, verb=error.verb, resource=error.resource, told=error.told)
+                    whole = whole and resource not in ESSENTIAL
+                else:
+                    self._cache.replace(resource, space, listing.items, listing.resource_version)
+            self._observer.forget(space)
+        return whole

@@ -16,16 +16,16 @@ from __future__ import annotations
 import hmac
 import itertools
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from sluice import keys
 from sluice.keys import KeyEntry
-from sluice_operator import names, times
-from sluice_operator.lints import Finding
-from sluice_operator.model import ApiKey, KeySet, Metadata
+from sluice_operator import api_types
+from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference
+from sluice_operator.probes import Finding
 
 
 class Secret(Struct, frozen=True, kw_only=True):
@@ -61,12 +61,12 @@ class Published(Struct, frozen=True, kw_only=True):
 
     @property
     def ours(self) -> bool:
-        return self.type == names.KEYSET_TYPE
+        return self.type == api_types.KEYSET_TYPE
 
     @property
     def edition(self) -> str | None:
         """One publication. A key set that comes again after another has its old revision, and is delivered again."""
-        return f"{self.document.revision}@{times.stamp(self.document.generated_at)}" if self.document is not None else None
+        return f"{self.document.revision}@{api_types.stamp(self.document.generated_at)}" if self.document is not None else None
 
 
 def seal(key: bytes, document: keys.KeySetDocument) -> str:
@@ -184,13 +184,13 @@ class World(Struct, frozen=True, kw_only=True):
 
 def wanted_names(world: World) -> Iterator[str]:
     """Names of Secrets that a plan may need and a watch by label may miss."""
-    versions = (names.version_secret(entry.key_id, entry.version) for entry in entries(world))
+    versions = (api_types.version_secret(entry.key_id, entry.version) for entry in entries(world))
     return itertools.chain((key.client_secret for key in world.keys if key.client_secret is not None), versions)
 
 
 def names_of(key: ApiKey, world: World) -> set[str]:
     """Those of one ApiKey."""
-    versions = {names.version_secret(key.name, entry.version) for entry in entries(world) if entry.key_id == key.name}
+    versions = {api_types.version_secret(key.name, entry.version) for entry in entries(world) if entry.key_id == key.name}
     return versions | ({key.client_secret} if key.client_secret is not None else set())
 
 
@@ -198,3 +198,174 @@ def entries(world: World) -> tuple[keys.KeyEntry, ...]:
     """What is published now, if an operator wrote it."""
     published = world.published
     return published.document.entries if published is not None and published.document is not None and published.authentic else ()
+
+
+class Marks(Struct, frozen=True):
+    """The metadata that a Secret of ours should have. Other labels and annotations on it are nobody's business here."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    owner: OwnerReference
+
+
+class StageVersion(Struct, frozen=True, kw_only=True):
+    """Make a version Secret. The only place where randomness is drawn: `keys.mint(environment)`, its digest into DIGEST.
+
+    `digest` given (Provided): no data; the annotation holds it. `environment` is then not used. AlreadyExists is a success.
+    `since`: when the reason for it came about, if that is known; for metrics only, as every `since` and `reason` here.
+    """
+
+    secret: str
+    environment: str
+    digest: str | None
+    immutable: bool
+    marks: Marks
+    since: datetime | None = None
+
+
+class RestoreVersion(Struct, frozen=True, kw_only=True):
+    """Make a version Secret again: with the key that `source` holds, if its digest is `digest`; None: without data."""
+
+    secret: str
+    digest: str
+    source: str | None
+    immutable: bool
+    marks: Marks
+
+
+class AdoptVersion(Struct, frozen=True, kw_only=True):
+    """Give a version Secret its labels, annotations and owner (again). `reason`: why it is handed out by that (Provided)."""
+
+    secret: str
+    marks: Marks
+    precondition: str
+    reason: str | None = None
+
+
+class PublishKeySet(Struct, frozen=True, kw_only=True):
+    """Write the key set: `document` is its bytes. Who does it adds the annotation SEAL. `restores`: somebody else wrote there."""
+
+    secret: str
+    document: bytes
+    revision: str
+    marks: Marks
+    precondition: str | None
+    restores: bool = False
+
+
+class AnnotatePods(Struct, frozen=True):
+    """Set POD_REVISION on each of `pods`, so that the kubelet delivers the key set at once."""
+
+    pods: tuple[str, ...]
+    edition: str
+
+
+class AwaitConvergence(Struct, frozen=True):
+    """Ask `pods` for `/keyset` again soon. `since`: when the revision was published."""
+
+    revision: str
+    pods: tuple[str, ...]
+    since: datetime
+
+
+class ProbeWhoami(Struct, frozen=True):
+    """Ask the `whoami` of each of `pods` with the key in `secret`.
+
+    A 200 with this keyId and version puts `digest` into that Pod's `proved`.
+    """
+
+    secret: str
+    digest: str
+    key_id: str
+    version: int
+    pods: tuple[str, ...]
+
+
+class ActivateClient(Struct, frozen=True, kw_only=True):
+    """Put the key of version Secret `source` into the client Secret, after a check that its digest is `digest`."""
+
+    secret: str
+    source: str
+    digest: str
+    marks: Marks
+    precondition: str | None
+    reason: str | None = None
+
+
+class RepairClient(ActivateClient, frozen=True, kw_only=True):
+    """The same for a client Secret that was deleted or edited: the version that it should hold does not change."""
+
+
+class RemoveClient(Struct, frozen=True):
+    """Delete the client Secret."""
+
+    secret: str
+    precondition: str
+
+
+class DropPlaintext(Struct, frozen=True):
+    """Take the data out of a version Secret; its metadata stays as the record of the version."""
+
+    secret: str
+    precondition: str
+
+
+class RetireVersion(Struct, frozen=True):
+    """Delete a version Secret. `since`: when it was due by the clock."""
+
+    secret: str
+    precondition: str
+    since: datetime | None = None
+
+
+class SetStatus(Struct, frozen=True):
+    """Replace the status of an ApiKey or KeySet."""
+
+    kind: str
+    name: str
+    status: dict[str, Any]
+
+
+class EmitEvent(Struct, frozen=True):
+    """A Kubernetes Event about an ApiKey or KeySet; `reason` is one of reasons.EVENTS."""
+
+    kind: str
+    name: str
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+Action = (
+    StageVersion
+    | RestoreVersion
+    | AdoptVersion
+    | PublishKeySet
+    | AnnotatePods
+    | AwaitConvergence
+    | ProbeWhoami
+    | ActivateClient
+    | RepairClient
+    | RemoveClient
+    | DropPlaintext
+    | RetireVersion
+    | SetStatus
+    | EmitEvent
+)
+
+
+class Plan(Struct, frozen=True):
+    """`next_deadline`: when the same world would give another plan, by the earlier of the two clocks; None: never.
+
+    `foreign`: Secrets of others that keys wait for. No watch tells when one goes.
+    `faults`: why ApiKeys could not be planned, by name; "": something of the KeySet, and only its key set is planned.
+    """
+
+    actions: tuple[Action, ...]
+    next_deadline: datetime | None
+    foreign: frozenset[str] = frozenset()
+    faults: Mapping[str, Exception] = field(default_factory=dict)
+
+    def delay(self, clock: Clock) -> timedelta | None:
+        """How long nothing has to be done, if nothing changes."""
+        return None if self.next_deadline is None else max(timedelta(), self.next_deadline - clock.earliest)

@@ -377,9 +377,19 @@ CASES = {
         early="14m",
         labels={**OPERATOR, **OBJECT, "kind": "ApiKey", "reason": "SecretNotOwned"},
     ),
+    "SluiceKeySetAside": Case(
+        fires=(condition("Degraded", "NotPlanned"),),
+        quiet=(condition("Degraded", "SecretNotOwned"), condition("Degraded", "KeysSetAside", kind="KeySet")),
+        at="1m",
+        labels={**OPERATOR, **OBJECT, "reason": "NotPlanned"},
+    ),
     "SluiceKeyNotReady": Case(
         fires=(condition("Ready", "Converging"),),
-        quiet=(condition("Ready", "Revoked"), condition("Ready", "Suspended"), condition("Ready", "Lagging", kind="KeySet")),
+        quiet=(
+            condition("Active", "Revoked"),
+            condition("Degraded", "DigestTaken"),
+            condition("Ready", "Lagging", kind="KeySet"),
+        ),
         at="20m",
         early="14m",
         labels={**OPERATOR, **OBJECT, "reason": "Converging"},

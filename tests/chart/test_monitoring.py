@@ -21,10 +21,10 @@ from tests.integration import scrape
 from tests.integration.keysets import KeysetFile
 from tests.integration.service import KEY, running
 
-from sluice_operator import metrics as operator
+from sluice_operator import telemetry as operator
 from sluice_operator.cache import Cache
-from sluice_operator.gauges import Gauges
-from sluice_operator.hearing import Hearing
+from sluice_operator.health import Gauges
+from sluice_operator.watch import Hearing
 
 # What is not ours: Prometheus' own, and kube-state-metrics (docs/metrics/workload of its repository; all of them stable).
 FOREIGN = {

@@ -9,8 +9,8 @@ import yaml
 from tests.chart.manifests import Object, annotation, of_kind, only, pods, title
 from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, render, values_of
 
-from sluice_operator import lints, names
-from sluice_operator.model import ApiKey, KeySet, parse
+from sluice_operator import api_types, probes
+from sluice_operator.api_types import ApiKey, KeySet, parse
 
 ON = "operator"
 OF_THE_CLUSTER = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
@@ -175,7 +175,7 @@ def test_the_first_key_is_one_that_the_service_of_the_release_reads(name: str) -
     keyset, key = parse(KeySet, born(made["KeySet"])), parse(ApiKey, born(made["ApiKey"]))
     service = next(one for one in of_kind(render(name), "Deployment") if one["metadata"]["name"] == keyset.spec.target.name)
     (volume,) = [each for each in service["spec"]["template"]["spec"]["volumes"] if each["name"] == "keyset"]
-    assert volume["secret"]["secretName"] == names.published_secret(keyset.name)
+    assert volume["secret"]["secretName"] == api_types.published_secret(keyset.name)
     assert volume["secret"]["optional"] is True
     assert key.spec.key_set_ref.name == keyset.name
     assert key.spec.scopes <= keyset.spec.allowed_scopes
@@ -216,9 +216,9 @@ def notes(name: str) -> str:
 def test_the_operator_s_probes_ask_the_port_of_its_metrics(name: str) -> None:
     (container,) = operator_pod(name)["spec"]["containers"]
     assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("metrics", 8082)]
-    paths = {probe: container[probe]["httpGet"]["path"] for probe in lints.PROBES}
+    paths = {probe: container[probe]["httpGet"]["path"] for probe in probes.PROBES}
     assert paths == {"startupProbe": "/livez", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
-    assert {container[probe]["httpGet"]["port"] for probe in lints.PROBES} == {"metrics"}
+    assert {container[probe]["httpGet"]["port"] for probe in probes.PROBES} == {"metrics"}
 
 
 def operator_pod(name: str) -> Object:
@@ -239,6 +239,6 @@ def test_the_operator_has_nothing_to_say_against_the_chart_s_own_probes(name: st
     """The embedded database has one pod, which no rollout and no drain can spare."""
     objects = render(name)
     service = next(one for one in of_kind(objects, "Deployment") if one["metadata"]["name"] == FULLNAME)
-    secret = values_of(name)["auth"]["keySet"]["secretName"] or names.published_secret(FULLNAME)
-    found = {finding.reason for finding in lints.lint(service, of_kind(objects, "PodDisruptionBudget"), secret)}
+    secret = values_of(name)["auth"]["keySet"]["secretName"] or api_types.published_secret(FULLNAME)
+    found = {finding.reason for finding in probes.lint(service, of_kind(objects, "PodDisruptionBudget"), secret)}
     assert found == ({"RolloutDropsAll"} if values_of(name)["database"]["embedded"] else set())

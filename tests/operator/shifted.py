@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import time_machine
 
-from sluice_operator import cli
+from sluice_operator import app
 
 
 def main(seconds: int) -> None:
     clock = time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds), tick=True).start()
     signal.signal(signal.SIGUSR1, lambda *_: clock.shift(seconds))
-    cli.main(args=[])
+    app.main(args=[])
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from tests.integration.waiting import until
 from tests.operator.caller import APPLY, DENIED, MERGE, Caller
 from tests.operator.installed import EMBEDDED, NO_IMAGE, install
 
-from sluice_operator import wiring
-from sluice_operator.model import KeySet, parse
+from sluice_operator import probes
+from sluice_operator.api_types import KeySet, parse
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -174,21 +174,21 @@ def keyset() -> KeySet:
 
 
 def applied(caller: Caller, name: str, body: Document) -> tuple[int, str]:
-    return caller.patch("apps/deployments", name, body, APPLY, f"?fieldManager={wiring.FIELD_MANAGER}")
+    return caller.patch("apps/deployments", name, body, APPLY, f"?fieldManager={probes.FIELD_MANAGER}")
 
 
 def test_it_wires_a_deployment_that_opted_in_and_a_second_time_changes_nothing(caller: Caller, space: Namespace) -> None:
-    patch = wiring.patch(keyset(), space.get("deployment", "web"))
+    patch = probes.patch(keyset(), space.get("deployment", "web"))
     assert patch is not None
     assert applied(caller, "web", patch) == (200, "")
     wired = space.get("deployment", "web")
-    assert wiring.is_wired(patch, wired)
+    assert probes.is_wired(patch, wired)
     assert applied(caller, "web", patch) == (200, "")
     assert space.get("deployment", "web")["metadata"]["generation"] == wired["metadata"]["generation"]
 
 
 def test_it_wires_no_deployment_that_did_not(caller: Caller, space: Namespace) -> None:
-    patch = wiring.patch(keyset(), space.get("deployment", "other"))
+    patch = probes.patch(keyset(), space.get("deployment", "other"))
     assert patch is not None
     patch["metadata"]["name"] = "other"
     refused(applied(caller, "other", patch), "only change Deployments with the label")

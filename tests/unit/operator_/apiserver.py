@@ -16,8 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
-from sluice_operator.api import Api
-from sluice_operator.resources import Raw
+from sluice_operator.api_types import Raw
+from sluice_operator.client import Api
 
 Work = Callable[["ApiServer", Api], Awaitable[Any]]
 

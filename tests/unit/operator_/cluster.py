@@ -16,12 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import actions, names
-from sluice_operator.asking import Heard
-from sluice_operator.memory import Memory
-from sluice_operator.model import ApiKey, KeySet, Metadata, OwnerReference, parse
+from sluice_operator import api_types, world
+from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference, parse
 from sluice_operator.plan import plan
-from sluice_operator.times import Clock
+from sluice_operator.pods import Heard, Memory
 from sluice_operator.world import Aside, Pod, Published, Report, Secret, Target, World, seal
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -29,9 +27,9 @@ WORKERS = 2
 # The key of the seals, which only operators have.
 SEAL = b"s" * 32
 # Actions that ask and write nothing.
-QUESTIONS = (actions.ProbeWhoami, actions.AwaitConvergence)
+QUESTIONS = (world.ProbeWhoami, world.AwaitConvergence)
 # What the planner may use a status or an event for: nothing.
-REMARKS = (actions.SetStatus, actions.EmitEvent)
+REMARKS = (world.SetStatus, world.EmitEvent)
 
 
 class Conflict(Exception):
@@ -95,7 +93,7 @@ class Operator:
     looks: int = 0
     memory: Memory = field(default_factory=Memory)
     proved: set[tuple[str, str]] = field(default_factory=set)
-    queue: list[actions.Action] = field(default_factory=list)
+    queue: list[world.Action] = field(default_factory=list)
 
     def crash(self) -> None:
         self.queue, self.proved, self.memory = [], set(), Memory()
@@ -137,7 +135,7 @@ class Cluster:
     def put(self, name: str, stored: Stored) -> None:
         self.secrets[name] = replace(stored, metadata=replace(stored.metadata, resource_version=str(self.number())))
 
-    def create(self, name: str, kind: str, data: dict[str, bytes], marks: actions.Marks, immutable: bool = False) -> None:
+    def create(self, name: str, kind: str, data: dict[str, bytes], marks: world.Marks, immutable: bool = False) -> None:
         if name in self.secrets:
             raise Conflict(name)
         metadata = Metadata(
@@ -156,7 +154,7 @@ class Cluster:
             raise Conflict(name)
         return stored
 
-    def mark(self, name: str, precondition: str, marks: actions.Marks, data: dict[str, bytes] | None = None) -> None:
+    def mark(self, name: str, precondition: str, marks: world.Marks, data: dict[str, bytes] | None = None) -> None:
         stored = self.seen(name, precondition)
         metadata = replace(
             stored.metadata,
@@ -173,7 +171,7 @@ class Cluster:
 
     def plaintext(self, name: str) -> str | None:
         stored = self.secrets.get(name)
-        return stored.data[names.KEY_DATA].decode() if stored is not None and names.KEY_DATA in stored.data else None
+        return stored.data[api_types.KEY_DATA].decode() if stored is not None and api_types.KEY_DATA in stored.data else None
 
     def mint(self, environment: str) -> str:
         number = self.number()
@@ -199,7 +197,7 @@ class Cluster:
 
     def annotate(self, name: str, value: str) -> None:
         key = self.keys[name]
-        self.keys[name] = replace(key, metadata=replace(key.metadata, annotations={names.ROTATE: value}))
+        self.keys[name] = replace(key, metadata=replace(key.metadata, annotations={api_types.ROTATE: value}))
 
     def remove(self, name: str, orphan: bool = False) -> None:
         """Delete an ApiKey; what it owns goes with it, unless the user says otherwise."""
@@ -222,9 +220,9 @@ class Cluster:
         return pod
 
     def deliver(self, pod: PodState) -> None:
-        stored = self.secrets.get(names.published_secret("main"))
+        stored = self.secrets.get(api_types.published_secret("main"))
         if stored is not None and not pod.finished:
-            pod.volume = stored.data[names.KEYSET_DATA]
+            pod.volume = stored.data[api_types.KEYSET_DATA]
 
     def boot(self, pod: PodState) -> None:
         """Its processes start, or start again, with what the volume holds."""
@@ -252,7 +250,7 @@ class Cluster:
 
     def look(self, operator: Operator) -> World:
         """What an operator sees, its own memory included."""
-        stored = self.secrets.get(names.published_secret("main"))
+        stored = self.secrets.get(api_types.published_secret("main"))
         published = None if stored is None else seen_set(stored)
         operator.listen(published, self.pods.values())
         return World(
@@ -260,7 +258,7 @@ class Cluster:
             keys=tuple(self.keys.values()),
             aside=dict(self.aside),
             remembered=operator.memory.tombstones,
-            secrets={name: seen(stored) for name, stored in self.secrets.items() if stored.type != names.KEYSET_TYPE},
+            secrets={name: seen(stored) for name, stored in self.secrets.items() if stored.type != api_types.KEYSET_TYPE},
             published=published,
             known=dict(operator.memory.known),
             target=self.target and Target(self.replicas),
@@ -275,52 +273,52 @@ class Cluster:
     def think(self, operator: Operator) -> None:
         operator.queue = list(plan(self.look(operator), self.clock(operator)).actions)
 
-    def do(self, operator: Operator, action: actions.Action) -> None:
+    def do(self, operator: Operator, action: world.Action) -> None:
         """One action as the engine does it; raises Conflict."""
         getattr(self, f"do_{type(action).__name__}")(operator, action)
 
-    def do_StageVersion(self, operator: Operator, action: actions.StageVersion) -> None:  # noqa: N802
+    def do_StageVersion(self, operator: Operator, action: world.StageVersion) -> None:  # noqa: N802
         marks, data = action.marks, {}
         if action.digest is None:
             key = self.mint(action.environment)
-            data = {names.KEY_DATA: key.encode()}
-            marks = replace(marks, annotations={**marks.annotations, names.DIGEST: keys.digest(key)})
-        self.create(action.secret, names.KEY_TYPE, data, marks, action.immutable)
+            data = {api_types.KEY_DATA: key.encode()}
+            marks = replace(marks, annotations={**marks.annotations, api_types.DIGEST: keys.digest(key)})
+        self.create(action.secret, api_types.KEY_TYPE, data, marks, action.immutable)
 
-    def do_RestoreVersion(self, operator: Operator, action: actions.RestoreVersion) -> None:  # noqa: N802
+    def do_RestoreVersion(self, operator: Operator, action: world.RestoreVersion) -> None:  # noqa: N802
         key = self.plaintext(action.source) if action.source else None
         if action.source and (key is None or keys.digest(key) != action.digest):
             raise Conflict(action.source)
-        data = {names.KEY_DATA: key.encode()} if key else {}
-        self.create(action.secret, names.KEY_TYPE, data, action.marks, action.immutable)
+        data = {api_types.KEY_DATA: key.encode()} if key else {}
+        self.create(action.secret, api_types.KEY_TYPE, data, action.marks, action.immutable)
 
-    def do_AdoptVersion(self, operator: Operator, action: actions.AdoptVersion) -> None:  # noqa: N802
+    def do_AdoptVersion(self, operator: Operator, action: world.AdoptVersion) -> None:  # noqa: N802
         self.mark(action.secret, action.precondition, action.marks)
         key = self.keys.get(action.marks.owner.name)
         notes = action.marks.annotations
-        if key is not None and key.client_secret is None and names.ACTIVATED_AT in notes and names.ENDS_AT not in notes:
-            self.hand(key.name, notes[names.DIGEST])
+        if key is not None and key.client_secret is None and api_types.ACTIVATED_AT in notes and api_types.ENDS_AT not in notes:
+            self.hand(key.name, notes[api_types.DIGEST])
 
-    def do_PublishKeySet(self, operator: Operator, action: actions.PublishKeySet) -> None:  # noqa: N802
+    def do_PublishKeySet(self, operator: Operator, action: world.PublishKeySet) -> None:  # noqa: N802
         document = keys.parse_document(action.document)
         action = replace(action, marks=sealed(action.marks, document))
-        data = {names.KEYSET_DATA: action.document}
+        data = {api_types.KEYSET_DATA: action.document}
         if action.precondition is None:
-            self.create(action.secret, names.KEYSET_TYPE, data, action.marks)
+            self.create(action.secret, api_types.KEYSET_TYPE, data, action.marks)
         else:
             self.mark(action.secret, action.precondition, action.marks, data)
         self.written[action.revision] = document
         operator.memory.know(document)
 
-    def do_AnnotatePods(self, operator: Operator, action: actions.AnnotatePods) -> None:  # noqa: N802
+    def do_AnnotatePods(self, operator: Operator, action: world.AnnotatePods) -> None:  # noqa: N802
         for name in action.pods:
             if (pod := self.pods.get(name)) is not None:
                 pod.annotation = action.edition
 
-    def do_AwaitConvergence(self, operator: Operator, action: actions.AwaitConvergence) -> None:  # noqa: N802
+    def do_AwaitConvergence(self, operator: Operator, action: world.AwaitConvergence) -> None:  # noqa: N802
         """The next look asks again."""
 
-    def do_ProbeWhoami(self, operator: Operator, action: actions.ProbeWhoami) -> None:  # noqa: N802
+    def do_ProbeWhoami(self, operator: Operator, action: world.ProbeWhoami) -> None:  # noqa: N802
         key = self.plaintext(action.secret)
         for name in action.pods:
             pod = self.pods.get(name)
@@ -330,41 +328,41 @@ class Cluster:
             if keys.digest(key) == action.digest and pod.refusal(worker, action.digest, self.now) is None:
                 operator.proved.add((pod.uid, action.digest))
 
-    def do_ActivateClient(self, operator: Operator, action: actions.ActivateClient) -> None:  # noqa: N802
+    def do_ActivateClient(self, operator: Operator, action: world.ActivateClient) -> None:  # noqa: N802
         key = self.plaintext(action.source)
         if key is None or keys.digest(key) != action.digest:
             raise Conflict(action.source)
-        data = {names.KEY_DATA: key.encode()}
+        data = {api_types.KEY_DATA: key.encode()}
         if action.precondition is None:
-            self.create(action.secret, names.KEY_TYPE, data, action.marks)
+            self.create(action.secret, api_types.KEY_TYPE, data, action.marks)
         else:
             self.mark(action.secret, action.precondition, action.marks, data)
         self.hand(action.marks.owner.name, action.digest)
 
-    def do_RepairClient(self, operator: Operator, action: actions.RepairClient) -> None:  # noqa: N802
+    def do_RepairClient(self, operator: Operator, action: world.RepairClient) -> None:  # noqa: N802
         assert action.digest in self.handed.get(action.marks.owner.name, ()), "a repair never hands out a new value"
         self.do_ActivateClient(operator, action)
 
-    def do_RemoveClient(self, operator: Operator, action: actions.RemoveClient) -> None:  # noqa: N802
+    def do_RemoveClient(self, operator: Operator, action: world.RemoveClient) -> None:  # noqa: N802
         self.delete(action.secret, action.precondition)
 
-    def do_DropPlaintext(self, operator: Operator, action: actions.DropPlaintext) -> None:  # noqa: N802
+    def do_DropPlaintext(self, operator: Operator, action: world.DropPlaintext) -> None:  # noqa: N802
         stored = self.seen(action.secret, action.precondition)
         assert not stored.immutable, "the plaintext of an immutable Secret stays"
         self.put(action.secret, replace(stored, data={}))
 
-    def do_RetireVersion(self, operator: Operator, action: actions.RetireVersion) -> None:  # noqa: N802
+    def do_RetireVersion(self, operator: Operator, action: world.RetireVersion) -> None:  # noqa: N802
         self.delete(action.secret, action.precondition)
 
-    def do_SetStatus(self, operator: Operator, action: actions.SetStatus) -> None:  # noqa: N802
-        if action.kind == names.KEY_SET and self.keyset is not None:
+    def do_SetStatus(self, operator: Operator, action: world.SetStatus) -> None:  # noqa: N802
+        if action.kind == api_types.KEY_SET and self.keyset is not None:
             self.keyset = replace(self.keyset, status=action.status)
         elif action.name in self.aside:
             self.aside[action.name] = replace(self.aside[action.name], status=action.status)
         elif action.name in self.keys:
             self.keys[action.name] = replace(self.keys[action.name], status=action.status)
 
-    def do_EmitEvent(self, operator: Operator, action: actions.EmitEvent) -> None:  # noqa: N802
+    def do_EmitEvent(self, operator: Operator, action: world.EmitEvent) -> None:  # noqa: N802
         """Nobody reads events."""
 
     def hand(self, name: str, digest: str) -> None:
@@ -382,16 +380,16 @@ def keyset(**spec: Any) -> dict[str, Any]:
 
 
 def seen(stored: Stored) -> Secret:
-    data = stored.data.get(names.KEY_DATA)
+    data = stored.data.get(api_types.KEY_DATA)
     return Secret(metadata=stored.metadata, type=stored.type, digest=keys.digest(data.decode()) if data else None)
 
 
 def seen_set(stored: Stored) -> Published:
     try:
-        document = keys.parse_document(stored.data.get(names.KEYSET_DATA, b""))
+        document = keys.parse_document(stored.data.get(api_types.KEYSET_DATA, b""))
     except keys.InvalidKeySet:
         document = None
-    mark = stored.metadata.annotations.get(names.SEAL)
+    mark = stored.metadata.annotations.get(api_types.SEAL)
     return Published(
         metadata=stored.metadata,
         type=stored.type,
@@ -400,9 +398,9 @@ def seen_set(stored: Stored) -> Published:
     )
 
 
-def sealed(marks: actions.Marks, document: keys.KeySetDocument) -> actions.Marks:
+def sealed(marks: world.Marks, document: keys.KeySetDocument) -> world.Marks:
     """As the engine writes the key set."""
-    return replace(marks, annotations={**marks.annotations, names.SEAL: seal(SEAL, document)})
+    return replace(marks, annotations={**marks.annotations, api_types.SEAL: seal(SEAL, document)})
 
 
 def seen_pod(pod: PodState, operator: Operator) -> Pod:

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from tests.unit.operator_.cluster import QUESTIONS, REMARKS, WORKERS, Cluster, Conflict, Operator, PodState, stomped
 
 from sluice import keys
-from sluice_operator import actions, names
-from sluice_operator.ledger import Ledger, read_all
-from sluice_operator.lints import Finding
-from sluice_operator.model import KeySet, parse
+from sluice_operator import api_types, world
+from sluice_operator.api_types import KeySet, parse
 from sluice_operator.plan import plan
+from sluice_operator.probes import Finding
+from sluice_operator.versions import Ledger, read_all
 from sluice_operator.world import Pod, World
 
-PUBLISHED = names.published_secret("main")
+PUBLISHED = api_types.published_secret("main")
 DAY, HOUR, MINUTE, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 
 
@@ -37,10 +37,10 @@ class Story(Cluster):
     def pod(self) -> PodState:
         return next(iter(self.pods.values()))
 
-    def plan(self) -> actions.Plan:
+    def plan(self) -> world.Plan:
         return plan(self.look(self.operator), self.clock(self.operator))
 
-    def writes(self) -> list[actions.Action]:
+    def writes(self) -> list[world.Action]:
         """What the next plan would change, statuses and events apart."""
         return [action for action in self.plan().actions if not isinstance(action, QUESTIONS + REMARKS)]
 
@@ -69,7 +69,7 @@ class Story(Cluster):
         """Plans and deliveries, until nothing is left to do but to wait."""
         for _ in range(30):
             self.catch_up()
-            if all(isinstance(action, actions.AwaitConvergence) for action in self.plan().actions):
+            if all(isinstance(action, world.AwaitConvergence) for action in self.plan().actions):
                 return
             self.round()
         raise AssertionError(f"never still: {self.plan().actions}")
@@ -82,14 +82,14 @@ class Story(Cluster):
             self.round()
         raise AssertionError(f"never still: {self.writes()}")
 
-    def until(self, kind: type[actions.Action]) -> actions.Action:
+    def until(self, kind: type[world.Action]) -> world.Action:
         """Go on until `kind` is the next thing to do."""
         for action in self.steps():
             if type(action) is kind:
                 return action
         raise AssertionError(f"{kind.__name__} never came")
 
-    def steps(self) -> Iterator[actions.Action]:
+    def steps(self) -> Iterator[world.Action]:
         """Each action before it is done, with Pods that keep up."""
         for _ in range(40):
             self.catch_up()
@@ -107,7 +107,7 @@ class Story(Cluster):
         return next(ledger for ledger in read_all(self.look(self.operator)) if ledger.key.name == name)
 
     def entries(self) -> dict[tuple[str, int], keys.KeyEntry]:
-        document = keys.parse_document(self.secrets[PUBLISHED].data[names.KEYSET_DATA])
+        document = keys.parse_document(self.secrets[PUBLISHED].data[api_types.KEYSET_DATA])
         return {(entry.key_id, entry.version): entry for entry in document.entries}
 
     def digest(self, secret: str) -> str:

@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 from tests.operator_samples.check import Case, cases, merge
 from tests.unit.operator_.story import Story, running
 
-from sluice_operator import names, overlap, status
-from sluice_operator.model import ApiKey, InvalidObject, KeySet, parse
+from sluice_operator import api_types, schedule, status
+from sluice_operator.api_types import ApiKey, InvalidObject, KeySet, parse
 
 FOLDER = ROOT / "charts/sluice/files/crds"
 KINDS = {"ApiKey": FOLDER / "apikeys.yaml", "KeySet": FOLDER / "keysets.yaml"}
@@ -52,8 +52,8 @@ def nodes(found: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_crd_is_namespaced_served_and_found_by_its_short_names(kind: str) -> None:
     spec = crd(kind)["spec"]
-    assert (spec["group"], spec["scope"]) == (names.GROUP, "Namespaced")
-    assert f"{spec['group']}/{version(kind)['name']}" == names.API_VERSION
+    assert (spec["group"], spec["scope"]) == (api_types.GROUP, "Namespaced")
+    assert f"{spec['group']}/{version(kind)['name']}" == api_types.API_VERSION
     assert spec["names"]["categories"] == ["sluice"]
     assert spec["names"]["shortNames"]
     assert (version(kind)["served"], version(kind)["storage"], version(kind)["subresources"]) == (True, True, {"status": {}})
@@ -125,7 +125,7 @@ def test_what_a_crd_accepts_the_operator_reads(case: Case) -> None:
 def test_what_a_schema_refuses_the_operator_has_no_use_for(case: Case) -> None:
     """Bounds of numbers, paths and lengths are the CRD's alone."""
     made = merge(case.refused[-1], {"metadata": {"creationTimestamp": "2026-03-01T12:00:00Z"}})
-    lenient = ("Port", "Path", "maxKeys", "allowedScopes", "secretName", "keySetRef", "target")
+    lenient = ("Port", "Path", "maxKeys", "allowedScopes", "secretName", "keySetRef", "target", "secretTemplate")
     if any(word in case.says for word in lenient):
         return
     with pytest.raises(InvalidObject):
@@ -175,5 +175,5 @@ def status_of(story: Story) -> dict[str, Any]:
 def test_the_actions_that_are_told_are_those_of_the_description() -> None:
     text = schema("ApiKey")["properties"]["status"]["properties"]["nextAction"]["description"]
     assert all(word in text for word in ("Rotate", "Retire", "Drop", "Expire"))
-    assert overlap.MARGIN.total_seconds() == 3600
+    assert schedule.MARGIN.total_seconds() == 3600
     assert [reason for _, reason in status.NOTICES] == ["Within1Day", "Within7Days", "Within30Days"]

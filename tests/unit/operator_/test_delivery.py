@@ -6,7 +6,7 @@ from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, SECOND, Story, running
 
 from sluice import keys
-from sluice_operator import actions, names
+from sluice_operator import api_types, world
 
 FIRST, SECOND_DIGEST, THIRD = keys.digest("one"), keys.digest("two"), keys.digest("three")
 
@@ -84,7 +84,7 @@ def test_nothing_is_dropped_before_it_is_noted_when_it_was_handed_out() -> None:
     assert "RemoveClient" not in story.kinds()
     story.run()
     assert story.plaintext("alpha") is None
-    assert story.secrets["alpha-v1"].metadata.annotations[names.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
+    assert story.secrets["alpha-v1"].metadata.annotations[api_types.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
 
 
 def test_a_dropped_key_whose_record_is_deleted_goes_on() -> None:
@@ -95,7 +95,7 @@ def test_a_dropped_key_whose_record_is_deleted_goes_on() -> None:
     story.lose("alpha-v1")
     story.run()
     assert story.refusal(old) is None
-    assert story.secrets["alpha-v1"].metadata.annotations[names.DIGEST] == old
+    assert story.secrets["alpha-v1"].metadata.annotations[api_types.DIGEST] == old
     assert story.ledger().highest == 1
 
 
@@ -146,7 +146,7 @@ def test_a_crash_between_hand_over_and_note_loses_no_dropped_key() -> None:
     story.now += 10 * DAY
     story.run()
     story.rotate()
-    story.do(story.operator, story.until(actions.ActivateClient))
+    story.do(story.operator, story.until(world.ActivateClient))
     new = story.digest("alpha")
     story.now += 5 * HOUR
     story.run()
@@ -158,7 +158,7 @@ def test_an_edited_version_secret_that_was_dropped_is_emptied() -> None:
     story = dropping()
     story.now += HOUR
     story.run()
-    story.edit("alpha-v1", **{names.KEY_DATA: b"edited"})
+    story.edit("alpha-v1", **{api_types.KEY_DATA: b"edited"})
     assert story.kinds() == ["DropPlaintext"]
     story.run()
     assert story.plaintext("alpha-v1") is None
@@ -166,7 +166,7 @@ def test_an_edited_version_secret_that_was_dropped_is_emptied() -> None:
 
 def test_an_edited_version_secret_is_made_again_from_the_client_s() -> None:
     story = dropping()
-    story.edit("alpha-v1", **{names.KEY_DATA: b"edited"})
+    story.edit("alpha-v1", **{api_types.KEY_DATA: b"edited"})
     assert story.kinds() == ["RetireVersion"]
     story.run()
     assert story.plaintext("alpha-v1") == story.plaintext("alpha")
@@ -178,8 +178,8 @@ def test_a_provided_key_is_accepted_and_no_plaintext_is_anywhere() -> None:
     assert sorted(story.secrets) == ["alpha-v1", "main-published"]
     record = story.secrets["alpha-v1"]
     assert (record.data, record.immutable) == ({}, True)
-    assert record.metadata.annotations[names.DIGEST] == FIRST
-    assert names.ACTIVATED_AT in record.metadata.annotations
+    assert record.metadata.annotations[api_types.DIGEST] == FIRST
+    assert api_types.ACTIVATED_AT in record.metadata.annotations
     assert story.refusal(FIRST) is None
     assert story.condition("Ready") == ("True", "Active")
     assert "secretName" not in story.keys["alpha"].status
@@ -190,7 +190,7 @@ def test_a_provided_key_waits_for_the_pods_too() -> None:
     story.pod.held = True
     story.apply("alpha", delivery=provided())
     story.stall()
-    assert names.ACTIVATED_AT not in story.secrets["alpha-v1"].metadata.annotations
+    assert api_types.ACTIVATED_AT not in story.secrets["alpha-v1"].metadata.annotations
     assert story.condition("Ready") == ("False", "Converging")
 
 
@@ -240,7 +240,7 @@ def test_a_record_of_a_provided_key_that_is_deleted_or_stomped_is_made_again() -
     before = story.secrets["alpha-v1"]
     story.lose("alpha-v1")
     story.run()
-    assert story.secrets["alpha-v1"].metadata.annotations[names.DIGEST] == FIRST
+    assert story.secrets["alpha-v1"].metadata.annotations[api_types.DIGEST] == FIRST
     story.stomp("alpha-v1")
     story.run()
     assert story.secrets["alpha-v1"].metadata.annotations.keys() == before.metadata.annotations.keys()
@@ -255,3 +255,19 @@ def test_a_record_of_a_provided_key_that_is_stomped_while_the_key_set_is_gone_ta
     story.run()
     assert story.refusal(FIRST) is None
     assert story.ledger().highest == 1
+
+
+def test_the_client_secret_has_what_its_template_asks_for() -> None:
+    template = {
+        "labels": {"team": "shop", api_types.LABEL_API_KEY: "other", "argocd.argoproj.io/instance": "x"},
+        "annotations": {"reloader.stakater.com/match": "true", api_types.VERSION: "9"},
+    }
+    story = running(delivery={"secretTemplate": template})
+    found = story.secrets["alpha"].metadata
+    assert found.labels == {"team": "shop", api_types.LABEL_API_KEY: "alpha", api_types.LABEL_KEYSET: "main"}
+    assert (found.annotations["reloader.stakater.com/match"], found.annotations[api_types.VERSION]) == ("true", "1")
+    assert "team" not in story.secrets["alpha-v1"].metadata.labels
+    story.apply("alpha", delivery={"secretTemplate": {"labels": {"team": "checkout"}}})
+    story.run()
+    assert story.secrets["alpha"].metadata.labels["team"] == "checkout"
+    assert story.writes() == []

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from tests.unit.operator_.apiserver import ApiServer, run
 
-from sluice_operator.api import AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused, Unavailable
-from sluice_operator.refusals import SECONDS, Refusals
-from sluice_operator.resources import KEY_SETS, SECRETS
+from sluice_operator.api_types import KEY_SETS, SECRETS
+from sluice_operator.client import AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused, Unavailable
+from sluice_operator.telemetry import SECONDS, Refusals
 
 SPACE = "space"
 

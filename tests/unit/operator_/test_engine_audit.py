@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.unit.operator_.apiserver import ApiServer, run
 from tests.unit.operator_.deployments import LABELS, deployment
 
-from sluice_operator.api import Api
-from sluice_operator.asking import Asker
-from sluice_operator.audit import Audit
-from sluice_operator.model import KeySet, parse
-from sluice_operator.reading import DeploymentFacts, metadata
-from sluice_operator.resources import BUDGETS
+from sluice_operator import probes
+from sluice_operator.api_types import BUDGETS, KeySet, parse
+from sluice_operator.cache import DeploymentFacts, metadata
+from sluice_operator.client import Api
+from sluice_operator.observe import Audit
+from sluice_operator.pods import Asker
+from sluice_operator.probes import Finding
 
 SPACE = "space"
 PATH = BUDGETS.path(SPACE)
@@ -31,7 +33,7 @@ class Look:
         self._server = server
         self._audit = Audit(api, Asker(), lambda: self.now)
 
-    async def reasons(self) -> list[str]:
+    async def findings(self) -> tuple[Finding, ...]:
         spec = {"environment": "test", "target": {"name": "web"}}
         keyset = parse(KeySet, {"metadata": named("main"), "spec": spec})
         raw: Any = deployment()
@@ -40,7 +42,10 @@ class Look:
             await self._audit.look(SPACE)
         found = self._audit.findings(SPACE, keyset, facts)
         assert found is not None
-        return [each.reason for each in found if "Budget" in each.reason or "Disruption" in each.reason]
+        return found
+
+    async def reasons(self) -> list[str]:
+        return [each.reason for each in await self.findings() if "Budget" in each.reason or "Disruption" in each.reason]
 
     def budget(self) -> None:
         spec = {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}}
@@ -80,5 +85,15 @@ def test_one_that_is_missed_is_not_asked_for_at_every_look() -> None:
         for _ in range(5):
             assert await look.reasons() == ["NoDisruptionBudget"]
         assert look.lists == 1
+
+    run(work)
+
+
+def test_a_deployment_that_no_lint_can_judge_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "grace", lambda *_: 1 / 0)
+
+    async def work(server: ApiServer, api: Api) -> None:
+        look = Look(server, api)
+        assert [each.reason for each in await look.findings()] == ["NotJudged"]
 
     run(work)

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from tests.unit.operator_.apiserver import ApiServer, run
 
-from sluice_operator.api import Api, ApiError, Forbidden
-from sluice_operator.bootstrap import BadDocument, Bootstrap
-from sluice_operator.resources import CONFIG_MAPS, KEY_SETS, LEASES, Raw
+from sluice_operator.api_types import CONFIG_MAPS, KEY_SETS, LEASES, Raw
+from sluice_operator.client import Api, ApiError, Forbidden
+from sluice_operator.process import BadDocument, Bootstrap
 
 SPACE, NAME = "space", "first"
 

@@ -8,11 +8,9 @@ from typing import Any
 import msgspec
 
 from sluice import keys
-from sluice_operator import names
-from sluice_operator.cache import Cache, keysets_of
-from sluice_operator.model import ApiKey
-from sluice_operator.reading import PodFacts, Unreadable, plaintext, pod, secret
-from sluice_operator.resources import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, SECRETS, Raw
+from sluice_operator import api_types
+from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, SECRETS, ApiKey, Raw
+from sluice_operator.cache import Cache, PodFacts, Unreadable, keysets_of, plaintext, pod, secret
 from sluice_operator.world import Published, Secret
 
 SPACE = "space"
@@ -30,9 +28,9 @@ def head(name: str, version: int = 1, **more: Any) -> Raw:
     }
 
 
-def raw_secret(name: str, version: int = 1, value: str = PLAIN, kind: str = names.KEY_TYPE, **labels: str) -> Raw:
+def raw_secret(name: str, version: int = 1, value: str = PLAIN, kind: str = api_types.KEY_TYPE, **labels: str) -> Raw:
     data = {"key": base64.b64encode(value.encode()).decode()}
-    return {"metadata": head(name, version, labels={names.LABEL_KEYSET: "main", **labels}), "type": kind, "data": data}
+    return {"metadata": head(name, version, labels={api_types.LABEL_KEYSET: "main", **labels}), "type": kind, "data": data}
 
 
 def raw_key(name: str = "alpha", version: int = 1, **spec: Any) -> Raw:
@@ -78,7 +76,7 @@ def test_what_is_no_text_is_no_key() -> None:
 
 
 def test_a_key_set_that_can_not_be_read_is_there_without_a_document() -> None:
-    kept = secret(raw_secret("main-published", kind=names.KEYSET_TYPE))
+    kept = secret(raw_secret("main-published", kind=api_types.KEYSET_TYPE))
     assert isinstance(kept, Published)
     assert kept.document is None
 

@@ -7,12 +7,11 @@ import asyncio
 import pytest
 from tests.unit.operator_.apiserver import ApiServer, run
 
-from sluice_operator import claims as module
-from sluice_operator import names
-from sluice_operator.api import Api
-from sluice_operator.claims import Claims
-from sluice_operator.lease import Term
-from sluice_operator.resources import LEASES
+from sluice_operator import api_types
+from sluice_operator import leader as module
+from sluice_operator.api_types import LEASES
+from sluice_operator.client import Api
+from sluice_operator.leader import Claims, Term
 
 SPACE = "space"
 
@@ -49,7 +48,7 @@ def test_the_next_process_of_a_release_takes_its_claim_over_at_once() -> None:
         one.cancel()
         two = asyncio.create_task(second.keep())
         await until(lambda: second.holds(SPACE))
-        assert server.objects[LEASES.path(SPACE, names.CLAIM_LEASE)]["spec"]["holderIdentity"] == "a/one"
+        assert server.objects[LEASES.path(SPACE, api_types.CLAIM_LEASE)]["spec"]["holderIdentity"] == "a/one"
         two.cancel()
 
     run(work)

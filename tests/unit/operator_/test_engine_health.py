@@ -8,14 +8,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from sluice_operator.api import Api
-from sluice_operator.bootstrap import Bootstrap
 from sluice_operator.cache import Cache
+from sluice_operator.client import Api
 from sluice_operator.health import Clocks, Health, application
-from sluice_operator.hearing import Hearing
-from sluice_operator.lease import Lease
+from sluice_operator.leader import Lease
 from sluice_operator.queue import Queue
-from sluice_operator.sync import Sync
+from sluice_operator.watch import Hearing, Sync
 
 
 class Parts:
@@ -28,8 +26,8 @@ class Parts:
         self.hearing = Hearing(self.monotonic)
         self.sync = Sync(self.api, Cache(), Queue(), None, self.hearing, ["space"])  # type: ignore[arg-type]
         self.lease = Lease(self.api, "space", "operator", "one", self.monotonic)
-        self.bootstrap = Bootstrap(self.api, "space", "first", "operator")
-        self.health = Health(self.api, self.hearing, self.sync, self.lease, self.bootstrap, self.monotonic)
+        self.made = False
+        self.health = Health(self.api, self.hearing, self.sync, self.lease, lambda: self.made, self.monotonic)
         self.health.clocks = Clocks(lambda: self.wall, self.monotonic)
 
     def monotonic(self) -> float:
@@ -63,7 +61,7 @@ def test_a_process_that_just_started_is_alive_and_not_ready(parts: Parts) -> Non
 def test_who_leads_is_ready_when_what_the_chart_asks_for_is_made(parts: Parts) -> None:
     parts.health.kinds = parts.health.namespaces = parts.sync.done = parts.health.leading = True
     assert unready(parts) == ["bootstrap"]
-    parts.bootstrap.done = True
+    parts.made = True
     assert unready(parts) == []
 
 

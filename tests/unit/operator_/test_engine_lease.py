@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from tests.unit.operator_.apiserver import ApiServer, run
 
-from sluice_operator import lease as module
-from sluice_operator.api import Api
-from sluice_operator.lease import Lease, Lost
+from sluice_operator import leader as module
+from sluice_operator.client import Api
+from sluice_operator.leader import Lease, Lost
 
 SPACE, NAME = "space", "operator"
 PATH = f"/apis/coordination.k8s.io/v1/namespaces/{SPACE}/leases/{NAME}"

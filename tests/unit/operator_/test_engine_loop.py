@@ -15,18 +15,16 @@ from aiohttp.test_utils import TestServer
 from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice import keys
-from sluice_operator import names, times
-from sluice_operator.api import Api
-from sluice_operator.asking import Asker
+from sluice_operator import api_types
+from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Raw, Resource
 from sluice_operator.cache import Cache
-from sluice_operator.doing import Doer
-from sluice_operator.enforce import Enforcer
-from sluice_operator.engine import PUBLISH_SECONDS, Engine
-from sluice_operator.hearing import Hearing
+from sluice_operator.client import Api
+from sluice_operator.execute import Doer, Enforcer
 from sluice_operator.observe import Observer
+from sluice_operator.pods import Asker
 from sluice_operator.queue import Errands, Key, Queue
-from sluice_operator.resources import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Raw, Resource
-from sluice_operator.sync import Sync
+from sluice_operator.reconcile import PUBLISH_SECONDS, Engine
+from sluice_operator.watch import Hearing, Sync
 
 SPACE = "space"
 KEY = Key(SPACE, "main")
@@ -50,7 +48,7 @@ class Service:
     def edition(self) -> str:
         """Of what is published."""
         document = self.document()
-        return f"{document.revision}@{times.stamp(document.generated_at)}"
+        return f"{document.revision}@{api_types.stamp(document.generated_at)}"
 
     async def keyset(self, _request: web.Request) -> web.Response:
         await asyncio.sleep(self.slow)
@@ -169,10 +167,10 @@ def test_a_key_is_made_published_proved_and_handed_out() -> None:
         assert version is not None
         assert client is not None
         assert client["data"] == version["data"]
-        assert (version["immutable"], version["type"], client["type"]) == (True, names.KEY_TYPE, names.KEY_TYPE)
+        assert (version["immutable"], version["type"], client["type"]) == (True, api_types.KEY_TYPE, api_types.KEY_TYPE)
         assert [entry.key_id for entry in service.document().entries] == ["alpha"]
         pod = bench.server.objects[PODS.path(SPACE, "web-1-a")]
-        assert pod["metadata"]["annotations"] == {names.POD_REVISION: service.edition()}
+        assert pod["metadata"]["annotations"] == {api_types.POD_REVISION: service.edition()}
 
     with_bench(work)
 
@@ -191,7 +189,7 @@ def test_a_refused_version_that_a_pod_tells_of_becomes_a_condition_and_nothing_e
     async def work(bench: Bench, service: Service) -> None:
         await bench.settle()
         assert bench.condition(API_KEYS, "alpha", "Refused") == ("False", "NotSent")
-        now = times.stamp(bench.api.clock().here)
+        now = api_types.stamp(bench.api.clock().here)
         service.refused = {"alpha/1": now, "alpha/9": now, "beta/1": now, "nonsense": now, "alpha/2": "nonsense"}
         bench.observer.memory(KEY).heard.clear()
         await bench.look()
@@ -251,7 +249,7 @@ def test_a_key_set_that_comes_again_is_delivered_again_whatever_a_pod_said_befor
 
     async def work(bench: Bench, service: Service) -> None:
         def poked() -> str:
-            found: str = bench.server.objects[PODS.path(SPACE, "web-1-a")]["metadata"]["annotations"][names.POD_REVISION]
+            found: str = bench.server.objects[PODS.path(SPACE, "web-1-a")]["metadata"]["annotations"][api_types.POD_REVISION]
             return found
 
         await bench.settle()
@@ -386,7 +384,7 @@ def test_a_version_secret_that_another_process_made_is_taken_as_it_is() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         await bench.look()
         await bench.until(
-            lambda: names.ACTIVATED_AT in ((bench.secret("alpha-v1") or {}).get("metadata", {}).get("annotations", {}))
+            lambda: api_types.ACTIVATED_AT in ((bench.secret("alpha-v1") or {}).get("metadata", {}).get("annotations", {}))
         )
         made = bench.secret("alpha-v1")
         fresh = Bench(bench.server, bench.api)
@@ -497,7 +495,7 @@ def test_a_key_set_with_a_forged_document_is_restored_and_told() -> None:
         await bench.until(lambda: published(bench, "main") == before)
         seal = bench.secret("main-seal")
         assert seal is not None
-        assert (seal["type"], seal["immutable"]) == (names.KEYSET_TYPE, True)
+        assert (seal["type"], seal["immutable"]) == (api_types.KEYSET_TYPE, True)
 
     with_bench(work)
 

@@ -16,11 +16,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.conftest import ROOT
 
-from sluice_operator import logs, watch
+from sluice_operator import telemetry, watch
+from sluice_operator.api_types import SELECTORS, WATCHED
 from sluice_operator.cache import Cache
-from sluice_operator.hearing import Hearing
-from sluice_operator.resources import SELECTORS, WATCHED
 from sluice_operator.settings import Settings
+from sluice_operator.watch import Hearing
 
 SETTINGS = Settings(watch_namespaces=("space",), pod_namespace="space", pod_name="one")
 SOURCES = sorted((ROOT / "operator/sluice_operator").glob("*.py"))
@@ -99,7 +99,7 @@ async def pieces(request: web.Request) -> web.StreamResponse:
 
 
 def test_no_line_of_a_library_has_a_key_in_it(capsys: pytest.CaptureFixture[str], logging_put_back: None) -> None:
-    logs.configure("debug")
+    telemetry.configure("debug")
     canary = "c2xrX3Rlc3RfMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"
     logging.getLogger("kopf.clients").warning("Ignoring an unsupported event: %r", {"data": {"key": canary}})
     logging.getLogger("kopf.objects").info("not told at all")

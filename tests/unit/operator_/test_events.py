@@ -12,7 +12,7 @@ from tests.unit.operator_.story import DAY, HOUR, Story, running
 from tools import operator_reference
 
 from sluice import keys
-from sluice_operator import actions, events, reasons
+from sluice_operator import reasons, world
 from sluice_operator.plan import TOGETHER
 
 SOURCES = sorted((ROOT / "operator/sluice_operator").glob("*.py"))
@@ -24,7 +24,7 @@ def told(story: Story) -> list[tuple[str, str, str, str]]:
     for _ in range(20):
         story.catch_up()
         plan = story.plan().actions
-        found += [(each.kind, each.name, each.type, each.reason) for each in plan if isinstance(each, actions.EmitEvent)]
+        found += [(each.kind, each.name, each.type, each.reason) for each in plan if isinstance(each, world.EmitEvent)]
         if not plan:
             break
         story.round()
@@ -94,15 +94,15 @@ def test_a_missing_target_is_told_once() -> None:
 
 
 def test_an_action_on_no_secret_has_no_event() -> None:
-    question = actions.AwaitConvergence("r", (), START)
-    assert list(events.told("alpha", [question])) == [question]
+    question = world.AwaitConvergence("r", (), START)
+    assert list(reasons.told("alpha", [question])) == [question]
 
 
 def test_an_event_names_the_secret() -> None:
-    retire = actions.RetireVersion("alpha-v1", "1")
-    assert list(events.told("alpha", [retire])) == [
+    retire = world.RetireVersion("alpha-v1", "1")
+    assert list(reasons.told("alpha", [retire])) == [
         retire,
-        actions.EmitEvent("ApiKey", "alpha", "Normal", "VersionRetired", "deleted alpha-v1"),
+        world.EmitEvent("ApiKey", "alpha", "Normal", "VersionRetired", "deleted alpha-v1"),
     ]
 
 
@@ -114,7 +114,7 @@ def test_a_sentence_names_ten_at_most() -> None:
 
 
 def test_every_reason_that_is_given_is_in_the_list_and_every_one_in_the_list_is_given() -> None:
-    given = set(re.findall(r'"([A-Z][A-Za-z0-9]+)"', "".join(source(path) for path in SOURCES if path.name != "reasons.py")))
+    given = set(re.findall(r'"([A-Z][A-Za-z0-9]+)"', "".join(map(given_in, SOURCES))))
     listed = set(reasons.CONDITIONS) | set(reasons.EVENTS)
     assert listed - given == set()
     assert listed >= reasons.WARNINGS
@@ -133,6 +133,12 @@ def test_no_plaintext_reaches_a_plan() -> None:
         assert not [key for key in story.plaintexts.values() if key in repr(action)]
     assert story.plaintexts
     assert keys.digest(next(iter(story.plaintexts.values()))) in story.plaintexts
+
+
+def given_in(path: Path) -> str:
+    """A source without the lists of reasons themselves."""
+    text = source(path)
+    return text.partition("EVENT_OF")[2] if path.name == "reasons.py" else text
 
 
 def source(path: Path) -> str:

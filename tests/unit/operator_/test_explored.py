@@ -33,15 +33,15 @@ from tests.unit.operator_.cluster import (
 )
 
 from sluice import keys
-from sluice_operator import actions, names
+from sluice_operator import api_types, world
+from sluice_operator.api_types import Clock
 from sluice_operator.plan import plan
-from sluice_operator.times import Clock
 from sluice_operator.world import seal
 
 STEPS = int(os.environ.get("SOAK_STEPS", "4000"))
 # How long a hand-over may take that nothing holds up: rounds of one plan and one delivery.
 ROUNDS = 40
-PUBLISHED = names.published_secret("main")
+PUBLISHED = api_types.published_secret("main")
 MODES: dict[str, dict[str, Any]] = {
     "alpha": {"rotation": {"period": "720h"}},
     "beta": {"delivery": {"mode": "DropAfter", "dropAfter": "1h"}, "rotation": {"retirePolicy": "Retire"}},
@@ -248,7 +248,7 @@ class Exploration(RuleBasedStateMachine):
         for name, handed in self.cluster.handed.items():
             if handed != before.get(name, []):
                 self.superseded(name, handed[-1])
-        if isinstance(action, actions.PublishKeySet):
+        if isinstance(action, world.PublishKeySet):
             self.check_published(keys.parse_document(action.document))
         return True
 
@@ -378,12 +378,12 @@ class Exploration(RuleBasedStateMachine):
 
     def edit_it(self, name: str, stored: Stored) -> None:
         """Other data. A key set stays one that the service takes."""
-        data = {names.KEY_DATA: b"edited"}
-        if stored.type == names.KEYSET_TYPE:
-            document = keys.parse_document(stored.data[names.KEYSET_DATA])
+        data = {api_types.KEY_DATA: b"edited"}
+        if stored.type == api_types.KEYSET_TYPE:
+            document = keys.parse_document(stored.data[api_types.KEYSET_DATA])
             forged = keys.KeyEntry(digest=FORGED, key_id="alpha", version=77, owner="x", scopes=frozenset({"admin"}))
             rest = [replace(entry, state="revoked") for entry in document.entries[1:]]
-            data = {names.KEYSET_DATA: keys.publish([forged, *rest], self.cluster.now)}
+            data = {api_types.KEYSET_DATA: keys.publish([forged, *rest], self.cluster.now)}
         self.cluster.put(name, replace(stored, data=data))
 
     # what must hold
@@ -410,7 +410,7 @@ class Exploration(RuleBasedStateMachine):
     def plaintext_is_only_where_it_may_be(self) -> None:
         """I6: in the data of Secrets of our type."""
         for name, stored in self.cluster.secrets.items():
-            text = repr(stored if stored.type != names.KEY_TYPE else stored.metadata)
+            text = repr(stored if stored.type != api_types.KEY_TYPE else stored.metadata)
             assert "slk_" not in text, f"I6: {name}"
         assert "slk_" not in repr((self.cluster.keys, self.cluster.keyset)), "I6: a status"
 
@@ -482,8 +482,8 @@ class Exploration(RuleBasedStateMachine):
     def check_document(self) -> None:
         """I2, I5: what is published is what the live ApiKeys ask for, even while no Pod answers."""
         stored = self.cluster.secrets[PUBLISHED]
-        document = keys.parse_document(stored.data[names.KEYSET_DATA])
-        assert stored.metadata.annotations[names.SEAL] == seal(SEAL, document)
+        document = keys.parse_document(stored.data[api_types.KEYSET_DATA])
+        assert stored.metadata.annotations[api_types.SEAL] == seal(SEAL, document)
         live = {name for name, key in self.cluster.keys.items() if not key.spec.revoked}
         accepted = [entry for entry in document.entries if entry.state != "revoked"]
         assert {entry.key_id for entry in accepted} <= live, "I5: a key without an ApiKey"
@@ -517,8 +517,8 @@ class Exploration(RuleBasedStateMachine):
             key = self.cluster.keys.get(entry.key_id)
             if entry.state != "active" or key is None or (entry.not_after is not None and entry.not_after <= self.cluster.now):
                 continue
-            name = names.version_secret(entry.key_id, entry.version)
-            assert self.cluster.secrets[name].metadata.annotations[names.DIGEST] == entry.digest
+            name = api_types.version_secret(entry.key_id, entry.version)
+            assert self.cluster.secrets[name].metadata.annotations[api_types.DIGEST] == entry.digest
             plaintext = self.cluster.plaintext(name)
             assert plaintext is None or keys.digest(plaintext) == entry.digest
 
@@ -565,7 +565,7 @@ class Exploration(RuleBasedStateMachine):
         return self.cluster.clock(self.operators[0])
 
     def document(self) -> keys.KeySetDocument:
-        return keys.parse_document(self.cluster.secrets[PUBLISHED].data[names.KEYSET_DATA])
+        return keys.parse_document(self.cluster.secrets[PUBLISHED].data[api_types.KEYSET_DATA])
 
     def digest(self) -> str:
         return keys.digest(self.cluster.mint("test"))

@@ -10,7 +10,7 @@ from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
 
 from sluice import keys
-from sluice_operator import actions, gate
+from sluice_operator import schedule, world
 from sluice_operator.world import Report
 
 
@@ -141,7 +141,7 @@ def test_a_pod_without_a_node_is_not_waited_for() -> None:
     story.run()
     assert handed_out(story)
     assert unscheduled.annotation is None
-    assert gate.unacknowledged(story.look(story.operator)) == ()
+    assert schedule.unacknowledged(story.look(story.operator)) == ()
 
 
 def test_a_pod_that_finished_is_not_asked_again() -> None:
@@ -150,7 +150,7 @@ def test_a_pod_that_finished_is_not_asked_again() -> None:
     story.rotate()
     story.run()
     assert story.pod.report() is None
-    assert gate.unacknowledged(story.look(story.operator)) == ()
+    assert schedule.unacknowledged(story.look(story.operator)) == ()
 
 
 def test_without_a_target_nothing_is_handed_out_and_all_is_published() -> None:
@@ -189,8 +189,8 @@ def test_a_finished_pod_counts_for_nothing() -> None:
 def test_whoami_is_asked_with_the_staged_key_on_every_pod_that_may_serve() -> None:
     story = running(2)
     story.rotate()
-    probe = story.until(actions.ProbeWhoami)
-    assert isinstance(probe, actions.ProbeWhoami)
+    probe = story.until(world.ProbeWhoami)
+    assert isinstance(probe, world.ProbeWhoami)
     assert (probe.secret, probe.key_id, probe.version) == ("alpha-v2", "alpha", 2)
     assert probe.pods == tuple(story.pods)
     assert probe.digest == story.digest("alpha-v2")
@@ -199,12 +199,12 @@ def test_whoami_is_asked_with_the_staged_key_on_every_pod_that_may_serve() -> No
 def test_a_pod_whose_whoami_is_wrong_is_waited_for() -> None:
     story = running(2)
     story.rotate()
-    story.until(actions.ProbeWhoami)
+    story.until(world.ProbeWhoami)
     story.operator.proved = {(story.pod.uid, story.digest("alpha-v2"))}
-    [probe] = [action for action in story.plan().actions if isinstance(action, actions.ProbeWhoami)]
+    [probe] = [action for action in story.plan().actions if isinstance(action, world.ProbeWhoami)]
     assert story.pod.name not in probe.pods
     assert len(probe.pods) == 1
-    assert not any(isinstance(action, actions.ActivateClient) for action in story.plan().actions)
+    assert not any(isinstance(action, world.ActivateClient) for action in story.plan().actions)
 
 
 def test_only_pods_that_may_serve_have_to_prove() -> None:
@@ -219,7 +219,7 @@ def test_only_pods_that_may_serve_have_to_prove() -> None:
     story.deliver(story.pod)
     for worker in range(2):
         story.pod.load(worker)
-    [probe] = [action for action in story.plan().actions if isinstance(action, actions.ProbeWhoami)]
+    [probe] = [action for action in story.plan().actions if isinstance(action, world.ProbeWhoami)]
     assert probe.pods == (story.pod.name,)
 
 
@@ -227,7 +227,7 @@ def test_a_key_that_is_not_valid_yet_needs_no_whoami() -> None:
     story = Story()
     story.apply("alpha", notBefore=(START + DAY).isoformat())
     seen = list(story.steps())
-    assert not any(isinstance(action, actions.ProbeWhoami) for action in seen)
+    assert not any(isinstance(action, world.ProbeWhoami) for action in seen)
     assert story.plaintext("alpha") is not None
 
 
@@ -236,7 +236,7 @@ def test_a_key_that_is_not_valid_by_one_clock_needs_no_whoami(hours: int) -> Non
     story = Story()
     story.operator.skew = timedelta(hours=hours)
     story.apply("alpha", notBefore=(START + timedelta(minutes=hours * 30)).isoformat())
-    assert not any(isinstance(action, actions.ProbeWhoami) for action in story.steps())
+    assert not any(isinstance(action, world.ProbeWhoami) for action in story.steps())
 
 
 def test_pods_are_annotated_once_for_each_revision() -> None:
@@ -260,19 +260,19 @@ def test_a_pod_that_has_the_revision_is_not_annotated() -> None:
 
 def test_pods_are_asked_again_until_they_have_the_revision() -> None:
     story = rotating(2)
-    [question] = [action for action in story.plan().actions if isinstance(action, actions.AwaitConvergence)]
+    [question] = [action for action in story.plan().actions if isinstance(action, world.AwaitConvergence)]
     assert question.pods == tuple(story.pods)
     assert question.since == START
     story.pod.held = False
     story.catch_up()
-    [question] = [action for action in story.plan().actions if isinstance(action, actions.AwaitConvergence)]
+    [question] = [action for action in story.plan().actions if isinstance(action, world.AwaitConvergence)]
     assert question.pods == tuple(story.pods)[1:]
 
 
 def test_a_pod_with_an_earlier_revision_that_has_the_key_holds_nothing_up() -> None:
     story = running(1)
     story.rotate()
-    story.until(actions.ProbeWhoami)
+    story.until(world.ProbeWhoami)
     story.pod.held = True
     story.apply("beta")
     story.stall()
@@ -286,7 +286,7 @@ def test_a_revision_that_is_not_known_any_more_proves_nothing() -> None:
     story = rotating(1)
     digest = story.digest("alpha-v2")
     seen = story.look(story.operator)
-    accepts = gate.has_digest(replace(seen, known={"old": frozenset({digest}), "other": frozenset()}), digest)
+    accepts = schedule.has_digest(replace(seen, known={"old": frozenset({digest}), "other": frozenset()}), digest)
     assert accepts(Report("old"))
     assert not accepts(Report("other"))
     assert not accepts(Report("forgotten"))
@@ -305,7 +305,7 @@ def test_an_answer_from_before_another_publication_acknowledges_nothing() -> Non
     seen = story.look(story.operator)
     assert seen.published is not None
     assert seen.published.document is not None
-    current, accepts = seen.published.document.revision, gate.has_revision(seen)
+    current, accepts = seen.published.document.revision, schedule.has_revision(seen)
     assert accepts(Report(current))
     assert accepts(Report(current, later=frozenset({current})))
     assert not accepts(Report(current, later=frozenset({"between", current})))
@@ -315,7 +315,7 @@ def test_an_answer_from_before_another_publication_acknowledges_nothing() -> Non
 def test_a_pod_that_was_poked_for_another_key_set_is_poked_again_whatever_it_says() -> None:
     story = running(1)
     story.pod.annotation = "another@2026-03-01T12:00:00Z"
-    [poke] = [action for action in story.plan().actions if isinstance(action, actions.AnnotatePods)]
+    [poke] = [action for action in story.plan().actions if isinstance(action, world.AnnotatePods)]
     assert poke.pods == (story.pod.name,)
 
 
@@ -324,8 +324,8 @@ def test_what_somebody_else_published_is_not_delivered() -> None:
     stored = story.secrets["main-published"]
     story.secrets["main-published"] = replace(stored, data={"keyset.json": keys.publish([], START)})
     found = story.plan().actions
-    assert [action for action in found if isinstance(action, actions.PublishKeySet)]
-    assert not [action for action in found if isinstance(action, actions.AnnotatePods)]
+    assert [action for action in found if isinstance(action, world.PublishKeySet)]
+    assert not [action for action in found if isinstance(action, world.AnnotatePods)]
 
 
 def test_a_late_convergence_is_told_after_five_minutes_and_still_waited_for() -> None:
@@ -359,9 +359,9 @@ def test_the_plan_knows_when_a_late_pod_is_waited_for_no_more_and_when_that_is_t
     story.apply("alpha", owner="other")
     story.stall()
     published = story.now
-    assert story.plan().next_deadline == published + gate.DELIVERY
-    story.now += gate.DELIVERY
-    assert story.plan().next_deadline == published + gate.PATIENCE
+    assert story.plan().next_deadline == published + schedule.DELIVERY
+    story.now += schedule.DELIVERY
+    assert story.plan().next_deadline == published + schedule.PATIENCE
     story.pod.held = False
     story.run()
     assert story.plan().next_deadline is None

@@ -16,10 +16,9 @@ from tests.unit.operator_.story import PUBLISHED, Story, running
 from tests.unit.operator_.test_crds import schema
 
 from sluice import keys
-from sluice_operator import actions, gate, names, reading, status, steps, world
-from sluice_operator.model import ApiKey
+from sluice_operator import api_types, cache, schedule, status, steps, world
+from sluice_operator.api_types import DURATION, FIRST, LAST, ApiKey, within
 from sluice_operator.plan import plan
-from sluice_operator.times import DURATION, FIRST, LAST, within
 from sluice_operator.world import Aside, Pod, Report, World
 
 EDGES = [
@@ -39,7 +38,7 @@ FOREVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 def take_in(story: Story, raw: dict[str, Any]) -> None:
     """An ApiKey as the watch brings it, whatever it is."""
-    kept = reading.api_key(raw)
+    kept = cache.api_key(raw)
     name = raw["metadata"]["name"]
     if isinstance(kept, ApiKey):
         story.keys[name] = kept
@@ -59,9 +58,9 @@ def raw_key(name: str, spec: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"metadata": metadata, "spec": base | spec, "status": {}} | more
 
 
-def revoked_in(found: actions.Plan, name: str = "alpha") -> bool:
+def revoked_in(found: world.Plan, name: str = "alpha") -> bool:
     first = found.actions[0]
-    assert isinstance(first, actions.PublishKeySet), "the key set goes first"
+    assert isinstance(first, world.PublishKeySet), "the key set goes first"
     return {entry.state for entry in keys.parse_document(first.document).entries if entry.key_id == name} == {"revoked"}
 
 
@@ -77,7 +76,7 @@ def test_a_date_at_the_ends_of_the_calendar_holds_no_other_key_up(field: str, da
     story.run()
 
 
-@pytest.mark.parametrize("note", [names.ACTIVATED_AT, names.ENDS_AT])
+@pytest.mark.parametrize("note", [api_types.ACTIVATED_AT, api_types.ENDS_AT])
 @pytest.mark.parametrize("date", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
 def test_a_date_that_somebody_wrote_on_a_secret_holds_nothing_up(note: str, date: str) -> None:
     story = running(
@@ -95,7 +94,7 @@ def test_a_date_that_somebody_wrote_on_a_secret_holds_nothing_up(note: str, date
 
 @pytest.mark.parametrize("text", EDGES)
 def test_every_moment_that_is_read_lies_within_the_bounds(text: str) -> None:
-    found = reading.moment(text)
+    found = cache.moment(text)
     assert found is None or FIRST <= found <= LAST
     assert within(FOREVER) == LAST
 
@@ -103,7 +102,7 @@ def test_every_moment_that_is_read_lies_within_the_bounds(text: str) -> None:
 def test_what_a_pod_says_of_the_last_use_holds_nothing_up() -> None:
     story = running()
     for dates in (story.used, story.refused):
-        found = reading.moment("9999-12-31T23:59:59Z")
+        found = cache.moment("9999-12-31T23:59:59Z")
         assert found is not None
         dates["alpha/1"] = found
     story.apply("beta")
@@ -148,7 +147,7 @@ def test_a_key_that_the_planner_fails_at_is_set_aside_and_told(
     assert found.faults.keys() == bad
     after = {(entry.key_id, entry.version): entry for entry in keys.parse_document(found.actions[0].document).entries}  # type: ignore[union-attr]
     assert all(after[name, 1] == before[name, 1] for name in bad), "its clients cannot help it"
-    told = {each.name: each.status["conditions"] for each in found.actions if isinstance(each, actions.SetStatus)}
+    told = {each.name: each.status["conditions"] for each in found.actions if isinstance(each, world.SetStatus)}
     assert all({"NotPlanned"} == {each["reason"] for each in told[name] if each["type"] in ("Ready", "Degraded")} for name in bad)
 
 
@@ -162,8 +161,8 @@ def test_a_key_that_the_planner_fails_at_can_still_be_revoked(monkeypatch: pytes
 def test_a_fault_that_is_no_key_s_leaves_the_key_set_published(monkeypatch: pytest.MonkeyPatch) -> None:
     story = running()
     story.apply("alpha", revoked=True)
-    monkeypatch.setattr(gate, "unacknowledged", lambda _: 1 / 0)
-    monkeypatch.setattr(gate, "dates", lambda _: 1 / 0)
+    monkeypatch.setattr(schedule, "unacknowledged", lambda _: 1 / 0)
+    monkeypatch.setattr(schedule, "dates", lambda _: 1 / 0)
     found = story.plan()
     assert revoked_in(found)
     assert list(found.faults) == [""]
@@ -175,8 +174,8 @@ def test_a_fault_that_is_no_key_s_leaves_the_key_set_published(monkeypatch: pyte
 def forge(story: Story, *entries: keys.KeyEntry, seal: str | None = None) -> None:
     stored = story.secrets[PUBLISHED]
     document = keys.publish(entries, START)
-    notes = stored.metadata.annotations if seal is None else {**stored.metadata.annotations, names.SEAL: seal}
-    data = {names.KEYSET_DATA: document}
+    notes = stored.metadata.annotations if seal is None else {**stored.metadata.annotations, api_types.SEAL: seal}
+    data = {api_types.KEYSET_DATA: document}
     story.put(PUBLISHED, Stored(replace(stored.metadata, annotations=notes), stored.type, data))
 
 
@@ -288,7 +287,7 @@ FUZZ = settings(deadline=None, max_examples=150, suppress_health_check=list(Heal
 def test_any_apikey_that_the_crd_takes_leaves_the_others_alone(spec: dict[str, Any], stored: Any, data: st.DataObject) -> None:
     story = running()
     spec |= {"keySetRef": {"name": "main"}}
-    annotations = data.draw(st.dictionaries(st.just(names.ROTATE), st.text(max_size=20)))
+    annotations = data.draw(st.dictionaries(st.just(api_types.ROTATE), st.text(max_size=20)))
     raw = raw_key("odd", spec, status=stored)
     raw["metadata"]["annotations"] = annotations
     take_in(story, raw)
@@ -307,8 +306,8 @@ def test_any_keyset_that_the_crd_takes_publishes_its_revocations(spec: dict[str,
     assert story.keyset is not None
     spec |= {"target": {"name": "web"}}
     raw = {"metadata": msgspec.to_builtins(story.keyset.metadata), "spec": spec, "status": stored}
-    found = reading.key_set(raw)
-    assert not isinstance(found, reading.Unreadable)
+    found = cache.key_set(raw)
+    assert not isinstance(found, cache.Unreadable)
     story.keyset = found
     story.apply("alpha", revoked=True)
     assert revoked_in(story.plan())
@@ -318,15 +317,24 @@ def test_any_keyset_that_the_crd_takes_publishes_its_revocations(spec: dict[str,
 secrets_of_others = st.fixed_dictionaries(
     {
         "name": st.sampled_from(["odd", "odd-v1", "odd-v2", "odd-v999999999", "alpha-v7", "beta-v3", "main-published"]),
-        "type": st.sampled_from([names.KEY_TYPE, names.KEYSET_TYPE, "Opaque", ""]),
+        "type": st.sampled_from([api_types.KEY_TYPE, api_types.KEYSET_TYPE, "Opaque", ""]),
         "annotations": st.dictionaries(
-            st.sampled_from([names.DIGEST, names.MADE_FOR, names.ACTIVATED_AT, names.ENDS_AT, names.VERSION, names.SEAL]),
+            st.sampled_from(
+                [
+                    api_types.DIGEST,
+                    api_types.MADE_FOR,
+                    api_types.ACTIVATED_AT,
+                    api_types.ENDS_AT,
+                    api_types.VERSION,
+                    api_types.SEAL,
+                ]
+            ),
             st.text(max_size=10) | st.sampled_from([*EDGES, "1", "999999999", keys.digest("x")]),
         ),
         "labels": st.dictionaries(
-            st.sampled_from([names.LABEL_KEYSET, names.LABEL_API_KEY]), st.sampled_from(["main", "odd", ""])
+            st.sampled_from([api_types.LABEL_KEYSET, api_types.LABEL_API_KEY]), st.sampled_from(["main", "odd", ""])
         ),
-        "data": st.dictionaries(st.sampled_from([names.KEY_DATA, names.KEYSET_DATA]), st.binary(max_size=60)),
+        "data": st.dictionaries(st.sampled_from([api_types.KEY_DATA, api_types.KEYSET_DATA]), st.binary(max_size=60)),
     }
 )
 whole_sets = st.lists(
@@ -354,12 +362,12 @@ def test_whatever_secrets_contain_revocations_are_published(
             "annotations": each["annotations"],
         }
         data = {name: base64.b64encode(value).decode() for name, value in each["data"].items()}
-        kept = reading.secret({"metadata": head, "type": each["type"], "data": data})
+        kept = cache.secret({"metadata": head, "type": each["type"], "data": data})
         if isinstance(kept, world.Secret):
             secrets[kept.name] = kept
     published = seen.published
     if document is not None and published is not None:
-        forged = reading.document({names.KEYSET_DATA: base64.b64encode(keys.publish(document, START)).decode()})
+        forged = cache.document({api_types.KEYSET_DATA: base64.b64encode(keys.publish(document, START)).decode()})
         published = replace(published, document=forged, sealed=False)
     made = plan(replace(seen, secrets=secrets, published=published), story.clock(story.operator))
     assert made.faults == {}

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, PUBLISHED, SECOND, Story, running
 
 from sluice import keys
-from sluice_operator import actions, names, rotation
+from sluice_operator import api_types, schedule, world
 from sluice_operator.plan import TOGETHER
 from sluice_operator.world import wanted_names
 
@@ -17,7 +17,7 @@ from sluice_operator.world import wanted_names
 def test_a_new_key_is_staged_published_proved_and_handed_out_in_this_order() -> None:
     story = Story()
     story.apply("alpha")
-    done = [type(action).__name__ for action in story.steps() if not isinstance(action, (actions.SetStatus, actions.EmitEvent))]
+    done = [type(action).__name__ for action in story.steps() if not isinstance(action, (world.SetStatus, world.EmitEvent))]
     assert done == [
         "PublishKeySet",  # the empty one: Pods wait for a first set
         "StageVersion",
@@ -38,15 +38,15 @@ def test_a_version_secret_is_immutable_typed_labelled_and_owned() -> None:
     assert stored.metadata.labels == {"sluice.dev/keyset": "main", "sluice.dev/apikey": "alpha"}
     [owner] = stored.metadata.owner_references
     assert (owner.kind, owner.name, owner.uid, owner.controller) == ("ApiKey", "alpha", story.keys["alpha"].metadata.uid, True)
-    assert stored.metadata.annotations[names.DIGEST] == story.digest("alpha-v1")
+    assert stored.metadata.annotations[api_types.DIGEST] == story.digest("alpha-v1")
 
 
 def test_the_client_secret_tells_which_version_it_holds() -> None:
     story = running()
     stored = story.secrets["alpha"]
     assert (stored.type, stored.immutable) == ("sluice.dev/api-key", False)
-    assert stored.metadata.annotations[names.VERSION] == "1"
-    assert stored.metadata.annotations[names.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
+    assert stored.metadata.annotations[api_types.VERSION] == "1"
+    assert stored.metadata.annotations[api_types.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
     assert stored.metadata.labels == {"sluice.dev/keyset": "main", "sluice.dev/apikey": "alpha"}
 
 
@@ -83,8 +83,8 @@ def test_a_rotation_publishes_both_versions_before_the_client_gets_the_new_one()
     story = running()
     old = story.digest("alpha")
     story.rotate()
-    action = story.until(actions.ActivateClient)
-    assert isinstance(action, actions.ActivateClient)
+    action = story.until(world.ActivateClient)
+    assert isinstance(action, world.ActivateClient)
     assert set(story.entries()) == {("alpha", 1), ("alpha", 2)}
     assert story.digest("alpha") == old
     assert story.refusal(action.digest) is None
@@ -107,8 +107,8 @@ def test_the_end_of_the_old_version_is_noted_on_its_secret_too() -> None:
     story = running()
     story.rotate()
     story.run()
-    assert story.secrets["alpha-v1"].metadata.annotations[names.ENDS_AT] == "2026-03-02T12:00:00Z"
-    assert names.ENDS_AT not in story.secrets["alpha-v2"].metadata.annotations
+    assert story.secrets["alpha-v1"].metadata.annotations[api_types.ENDS_AT] == "2026-03-02T12:00:00Z"
+    assert api_types.ENDS_AT not in story.secrets["alpha-v2"].metadata.annotations
 
 
 def test_the_old_version_goes_a_margin_after_its_end_first_from_the_key_set_then_its_secret() -> None:
@@ -192,15 +192,15 @@ def test_a_forgotten_request_counts_as_done() -> None:
     story.now += 2 * DAY
     story.run()
     assert story.ledger().highest == 2
-    note = story.secrets["alpha-v2"].metadata.annotations[names.MADE_FOR]
-    assert note == rotation.fingerprint(story.keys["alpha"])
+    note = story.secrets["alpha-v2"].metadata.annotations[api_types.MADE_FOR]
+    assert note == schedule.fingerprint(story.keys["alpha"])
 
 
 def test_a_key_rotates_when_its_period_is_over_and_at_most_a_tenth_earlier() -> None:
     story = running(rotation={"period": "1000h"})
     active = story.ledger().active
     assert active is not None
-    due = rotation.due(story.keys["alpha"], active)
+    due = schedule.due(story.keys["alpha"], active)
     assert due is not None
     assert timedelta(hours=900) < due - story.now < timedelta(hours=1000)
     assert story.plan().next_deadline == due
@@ -229,7 +229,7 @@ def test_keys_made_together_do_not_rotate_together_and_always_at_the_same_time()
 
 
 def test_the_share_of_the_spread_is_spread_evenly() -> None:
-    shares = [rotation.share(f"sha256:{number}") for number in range(1000)]
+    shares = [schedule.share(f"sha256:{number}") for number in range(1000)]
     assert 0 <= min(shares) < 0.02
     assert 0.98 < max(shares) < 1
     assert 0.45 < sum(shares) / 1000 < 0.55
@@ -250,7 +250,7 @@ def test_of_keys_that_are_as_urgent_none_goes_first_for_its_age_or_name() -> Non
     for name in story.keys:
         story.rotate(name)
     by_digest = sorted(story.keys, key=story.digest)
-    [staged] = [action for action in story.writes() if isinstance(action, actions.StageVersion)]
+    [staged] = [action for action in story.writes() if isinstance(action, world.StageVersion)]
     assert staged.secret == f"{by_digest[0]}-v2"
     assert by_digest[0] != "key-0", "or the test could not tell"
 
@@ -264,7 +264,7 @@ def test_no_more_keys_rotate_at_once_than_the_key_set_allows() -> None:
     for name in story.keys:
         story.rotate(name)
     story.round()
-    assert sum(names.version_of(name) is not None and name.endswith("-v2") for name in story.secrets) == 2
+    assert sum(api_types.version_of(name) is not None and name.endswith("-v2") for name in story.secrets) == 2
     story.stall()
     assert sum(name.endswith("-v2") for name in story.secrets) == 2
     story.pod.held = False
@@ -365,7 +365,7 @@ def test_a_status_that_was_erased_changes_nothing_else() -> None:
     story = running()
     before = dict(story.secrets)
     story.keys["alpha"] = replace(story.keys["alpha"], status={})
-    assert {type(action) for action in story.plan().actions} == {actions.SetStatus, actions.EmitEvent}
+    assert {type(action) for action in story.plan().actions} == {world.SetStatus, world.EmitEvent}
     story.run()
     assert story.secrets == before
 
@@ -445,5 +445,5 @@ def test_an_overlap_starts_with_the_later_clock() -> None:
 
 def test_what_is_published_is_known_by_its_revision() -> None:
     story = Story()
-    [published] = [action for action in story.writes() if isinstance(action, actions.PublishKeySet)]
+    [published] = [action for action in story.writes() if isinstance(action, world.PublishKeySet)]
     assert keys.parse_document(published.document).revision == published.revision

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from tests.unit.operator_.deployments import LABELS, budget, container, deployment, probe
 
-from sluice_operator import lints
-from sluice_operator.lints import Finding
+from sluice_operator import probes
+from sluice_operator.probes import Finding
 
 SECRET = "main-published"
 Object = dict[str, Any]
 
 
 def found(whole: Object, *budgets: Object, name: str | None = None) -> list[tuple[str, str]]:
-    return [(each.reason, each.where) for each in lints.lint(whole, budgets or [budget()], SECRET, name)]
+    return [(each.reason, each.where) for each in probes.lint(whole, budgets or [budget()], SECRET, name)]
 
 
 def reasons(whole: Object, *budgets: Object) -> list[str]:
@@ -69,7 +69,7 @@ def test_a_port_of_a_container_without_ports_is_found() -> None:
 
 
 def test_a_port_number_needs_no_name() -> None:
-    assert found(deployment(container(ports=None, **{name: probe(f"/{name}", 8081) for name in lints.PROBES}))) == []
+    assert found(deployment(container(ports=None, **{name: probe(f"/{name}", 8081) for name in probes.PROBES}))) == []
 
 
 def test_an_exec_probe_is_found() -> None:
@@ -120,8 +120,8 @@ def test_two_replicas_without_a_budget_are_found() -> None:
 
 
 def test_one_replica_needs_no_budget() -> None:
-    assert lints.lint(deployment(replicas=1), [], SECRET) == []
-    assert lints.lint(deployment(replicas=None), [], SECRET) == []
+    assert probes.lint(deployment(replicas=1), [], SECRET) == []
+    assert probes.lint(deployment(replicas=None), [], SECRET) == []
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_a_budget_that_lets_the_last_pod_go_is_found(spec: Object, wrong: bool) 
 
 @pytest.mark.parametrize("whole", [{}, {"spec": {}}, {"spec": {"template": {}}}, {"spec": {"template": {"metadata": {}}}}])
 def test_a_deployment_that_lacks_everything_is_judged_all_the_same(whole: Object) -> None:
-    assert not lints.covers(budget(), whole)
-    assert lints.unavailable(whole, 4) == 1
-    assert [each.reason for each in lints.lint(whole, [], SECRET)] == ["ContainerNotFound"]
+    assert not probes.covers(budget(), whole)
+    assert probes.unavailable(whole, 4) == 1
+    assert [each.reason for each in probes.lint(whole, [], SECRET)] == ["ContainerNotFound"]
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_a_deployment_that_lacks_everything_is_judged_all_the_same(whole: Object
     [({}, False), ({"spec": {}}, False), ({"spec": {"selector": {}}}, True), ({"spec": {"selector": {"matchLabels": {}}}}, True)],
 )
 def test_a_budget_without_a_selector_covers_nobody_an_empty_one_all_and_either_keeps_one(pdb: Object, covers: bool) -> None:
-    assert lints.covers(pdb, deployment()) is covers
-    assert lints.evictable(pdb, 3) == 2
+    assert probes.covers(pdb, deployment()) is covers
+    assert probes.evictable(pdb, 3) == 2
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_budget_without_a_selector_covers_nobody_an_empty_one_all_and_either_k
 )
 def test_a_budget_that_selects_by_expressions_is_judged_by_them(key: str, operator: str, values: Any, covers: bool) -> None:
     expression = {"key": key, "operator": operator} | ({"values": values} if values else {})
-    assert lints.covers({"spec": {"selector": {"matchExpressions": [expression]}}}, deployment()) is covers
+    assert probes.covers({"spec": {"selector": {"matchExpressions": [expression]}}}, deployment()) is covers
 
 
 def test_one_path_on_two_ports_is_no_finding() -> None:
@@ -202,9 +202,9 @@ def test_a_drain_that_is_no_number_is_none(value: str) -> None:
 
 
 def test_a_finding_is_muted_by_an_annotation_with_a_reason() -> None:
-    notes = {f"{lints.MUTE}NoDisruptionBudget": " one node only ", f"{lints.MUTE}SamePath": "  ", f"{lints.MUTE}Nonsense": "x"}
-    assert lints.muted({"metadata": {"annotations": notes}}) == {"NoDisruptionBudget": "one node only"}
-    assert lints.muted({}) == {}
+    notes = {f"{probes.MUTE}NoDisruptionBudget": " one node only ", f"{probes.MUTE}SamePath": "  ", f"{probes.MUTE}Nonsense": "x"}
+    assert probes.muted({"metadata": {"annotations": notes}}) == {"NoDisruptionBudget": "one node only"}
+    assert probes.muted({}) == {}
 
 
 def test_one_budget_that_holds_is_enough() -> None:
@@ -235,9 +235,9 @@ def test_a_rollout_that_may_leave_no_pod_is_found(replicas: int, strategy: Objec
 
 
 def test_four_replicas_lose_one_by_default() -> None:
-    assert lints.unavailable(deployment(replicas=4, strategy=None), 4) == 1
-    assert lints.unavailable(deployment(replicas=7, strategy=None), 7) == 1
-    assert lints.unavailable(deployment(replicas=8, strategy=None), 8) == 2
+    assert probes.unavailable(deployment(replicas=4, strategy=None), 4) == 1
+    assert probes.unavailable(deployment(replicas=7, strategy=None), 7) == 1
+    assert probes.unavailable(deployment(replicas=8, strategy=None), 8) == 2
 
 
 @pytest.mark.parametrize(
@@ -293,9 +293,10 @@ def test_a_key_set_in_a_variable_is_found() -> None:
 
 
 def test_a_finding_tells_where_and_what_to_do() -> None:
-    assert Finding("ExecProbe", "livenessProbe").message == f"livenessProbe: {lints.REASONS['ExecProbe']}"
+    assert Finding("ExecProbe", "livenessProbe").message == f"livenessProbe: {probes.REASONS['ExecProbe']}"
 
 
 def test_every_lint_is_tried_out_here() -> None:
+    """But for "NotJudged", which stands for a lint that fails (test_engine_audit.py)."""
     text = Path(__file__).read_text(encoding="utf-8")
-    assert [reason for reason in lints.REASONS if f'"{reason}"' not in text] == []
+    assert [reason for reason in probes.REASONS if f'"{reason}"' not in text] == []

@@ -16,14 +16,14 @@ from tests.unit.operator_.story import DAY, HOUR, MINUTE, Story, running
 from tests.unit.operator_.test_engine_loop import SPACE, Bench, Service, with_bench
 
 from sluice import keys
-from sluice_operator import actions, metrics, names, rotation
+from sluice_operator import api_types, schedule, telemetry, world
+from sluice_operator.api_types import API_KEYS
 from sluice_operator.cache import Cache
-from sluice_operator.gauges import Gauges
-from sluice_operator.hearing import Hearing
-from sluice_operator.resources import API_KEYS
+from sluice_operator.health import Gauges
+from sluice_operator.watch import Hearing
 
-STEPS = set(get_args(metrics.Step))
-REASONS = {*rotation.URGENCY, rotation.WITHDRAWN}
+STEPS = set(get_args(telemetry.Step))
+REASONS = {*schedule.URGENCY, schedule.WITHDRAWN}
 
 
 def first() -> Story:
@@ -58,7 +58,7 @@ def other_digest() -> Story:
 
 def taken_back() -> Story:
     story = asked()
-    story.until(actions.StageVersion)
+    story.until(world.StageVersion)
     story.round()
     story.rotate(value="")
     return story
@@ -91,7 +91,7 @@ def test_a_repair_is_no_rotation() -> None:
     assert reasons(story) == []
 
 
-def since(story: Story, kind: type[actions.Action]) -> datetime | None:
+def since(story: Story, kind: type[world.Action]) -> datetime | None:
     found: datetime | None = getattr(story.until(kind), "since")  # noqa: B009 - of two kinds
     return found
 
@@ -99,40 +99,40 @@ def since(story: Story, kind: type[actions.Action]) -> datetime | None:
 def test_a_first_version_is_staged_since_its_key_was_made() -> None:
     story = first()
     story.now += HOUR
-    assert since(story, actions.StageVersion) == START
+    assert since(story, world.StageVersion) == START
 
 
 def test_a_rotation_by_the_clock_is_staged_since_it_was_due() -> None:
     story = due()
     active = story.ledger().active
     assert active is not None
-    assert since(story, actions.StageVersion) == rotation.due(story.keys["alpha"], active)
+    assert since(story, world.StageVersion) == schedule.due(story.keys["alpha"], active)
 
 
 @pytest.mark.parametrize("story", [asked, lost, other_digest])
 def test_since_when_another_reason_is_there_nobody_knows(story: Callable[[], Story]) -> None:
-    assert since(story(), actions.StageVersion) is None
+    assert since(story(), world.StageVersion) is None
 
 
 def test_a_version_is_retired_since_its_end_and_the_margin_after_it() -> None:
     story = asked()
     story.run()
     story.now += 3 * DAY
-    assert since(story, actions.RetireVersion) == START + DAY + HOUR
+    assert since(story, world.RetireVersion) == START + DAY + HOUR
 
 
 def test_a_revoked_version_is_retired_at_once_and_not_late() -> None:
     story = running()
     story.apply("alpha", revoked=True)
     story.now += MINUTE
-    assert since(story, actions.RetireVersion) is None
+    assert since(story, world.RetireVersion) is None
 
 
 # The engine
 
 
 def value(name: str, **labels: str) -> float:
-    return metrics.REGISTRY.get_sample_value(f"{metrics.PREFIX}_{name}", labels) or 0.0
+    return telemetry.REGISTRY.get_sample_value(f"{telemetry.PREFIX}_{name}", labels) or 0.0
 
 
 def counts() -> dict[str, float]:
@@ -158,9 +158,9 @@ def test_the_steps_of_a_rotation_are_measured_once_each() -> None:
         await bench.look()
         await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"))
         await bench.until(lambda: grown() == {**steps, "First": 1.0})
-        await bench.api.merge(API_KEYS, SPACE, "alpha", {"metadata": {"annotations": {names.ROTATE: "now"}}})
+        await bench.api.merge(API_KEYS, SPACE, "alpha", {"metadata": {"annotations": {api_types.ROTATE: "now"}}})
         await bench.look()
-        await bench.until(lambda: (bench.secret("alpha") or {})["metadata"]["annotations"][names.VERSION] == "2")
+        await bench.until(lambda: (bench.secret("alpha") or {})["metadata"]["annotations"][api_types.VERSION] == "2")
         # Since when it was asked for nobody knows: Staged is as before.
         await bench.until(lambda: grown() == {**dict.fromkeys(steps, 2.0), "Staged": 1.0, "First": 1.0, "Requested": 1.0})
         await asyncio.sleep(0.3)
@@ -171,9 +171,9 @@ def test_the_steps_of_a_rotation_are_measured_once_each() -> None:
 
 def test_a_step_that_began_in_the_future_took_no_time() -> None:
     sum_before = value("rotation_duration_seconds_sum", step="Retired")
-    metrics.took("Retired", START + HOUR, START)
+    telemetry.took("Retired", START + HOUR, START)
     assert value("rotation_duration_seconds_sum", step="Retired") == sum_before
-    metrics.took("Retired", START, START + MINUTE)
+    telemetry.took("Retired", START, START + MINUTE)
     assert value("rotation_duration_seconds_sum", step="Retired") == sum_before + 60
 
 
@@ -181,12 +181,12 @@ def test_a_step_that_began_in_the_future_took_no_time() -> None:
 
 
 def family(name: str) -> Metric:
-    return next(each for each in metrics.REGISTRY.collect() if each.name == f"{metrics.PREFIX}_{name}")
+    return next(each for each in telemetry.REGISTRY.collect() if each.name == f"{telemetry.PREFIX}_{name}")
 
 
 def families() -> dict[str, set[str]]:
     """Every metric by the name that Prometheus has, and its labels."""
-    declared = [metric for metric in vars(metrics).values() if hasattr(metric, "_labelnames")]
+    declared = [metric for metric in vars(telemetry).values() if hasattr(metric, "_labelnames")]
     found = {each.describe()[0].name + ("_total" * (each._type == "counter")): set(each._labelnames) for each in declared}
     gauges = Gauges(Cache(), Hearing(), (), (), lambda: True).collect()
     return found | {each.name: set(each._labelnames) for each in gauges}

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluice import keys
-from sluice_operator import names
-from sluice_operator.asking import Heard
-from sluice_operator.memory import REVISIONS, Memory
-from sluice_operator.model import Metadata
+from sluice_operator import api_types
+from sluice_operator.api_types import Metadata
+from sluice_operator.pods import REVISIONS, Heard, Memory
 from sluice_operator.world import Published, Report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,7 +39,7 @@ def published(revision: str, minute: int = 0, by: str | None = None) -> Publishe
     """`by`: the revision that the operator noted, if it was another."""
     document = keys.KeySetDocument(revision=revision, generated_at=NOW + timedelta(minutes=minute), entries=())
     metadata = Metadata(name="main-published", creation_timestamp=NOW)
-    return Published(metadata=metadata, type=names.KEYSET_TYPE, document=document, sealed=by in (None, revision))
+    return Published(metadata=metadata, type=api_types.KEYSET_TYPE, document=document, sealed=by in (None, revision))
 
 
 def possible(memory: Memory) -> set[str | None] | None:

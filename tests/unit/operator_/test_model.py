@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sluice_operator.model import ApiKey, InvalidObject, KeySet, parse
+from sluice_operator.api_types import ApiKey, InvalidObject, KeySet, parse
 
 CANARY = "slk_prod_CANARY"
 

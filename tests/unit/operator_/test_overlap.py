@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
 
-from sluice_operator import names
+from sluice_operator import api_types
 
 
 def in_overlap(**rotation: str) -> Story:
@@ -31,7 +31,7 @@ def test_a_version_that_is_used_within_the_last_half_overlap_is_held_by_half_an_
     story.now += DAY / 2 - 10 * MINUTE - SECOND
     story.run()
     assert ends_in(story) == DAY / 2
-    assert names.ENDS_AT in story.secrets["alpha-v1"].metadata.annotations
+    assert api_types.ENDS_AT in story.secrets["alpha-v1"].metadata.annotations
     assert story.condition("PreviousInUse") == ("False", "NotUsed"), "not within the last half overlap of the new end"
 
 
@@ -151,7 +151,7 @@ def test_an_expiry_before_the_end_ends_both_and_is_not_taken_for_the_end() -> No
     story.apply("alpha", expiresAt=expires.isoformat())
     story.run()
     assert ends_in(story) == HOUR
-    assert story.secrets["alpha-v1"].metadata.annotations[names.ENDS_AT] == "2026-03-02T12:00:00Z"
+    assert story.secrets["alpha-v1"].metadata.annotations[api_types.ENDS_AT] == "2026-03-02T12:00:00Z"
     story.apply("alpha", expiresAt=None)
     story.run()
     assert ends_in(story) == DAY
@@ -172,7 +172,7 @@ def test_an_end_that_was_stomped_is_taken_from_the_key_set() -> None:
     story.stomp("alpha-v1")
     story.run()
     assert ends_in(story) == DAY - HOUR
-    assert story.secrets["alpha-v1"].metadata.annotations[names.ENDS_AT] == "2026-03-02T12:00:00Z"
+    assert story.secrets["alpha-v1"].metadata.annotations[api_types.ENDS_AT] == "2026-03-02T12:00:00Z"
 
 
 def test_an_end_whose_key_set_is_lost_is_taken_from_the_secret() -> None:

@@ -12,8 +12,8 @@ from tests.unit.operator_.cluster import SEAL, START, foreign
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, PUBLISHED, SECOND, Story, running
 
 from sluice import keys
-from sluice_operator import actions, entries, names
-from sluice_operator.model import Metadata
+from sluice_operator import api_types, entries, world
+from sluice_operator.api_types import Metadata
 from sluice_operator.world import Aside, Published, seal
 
 DIGEST, OTHER = keys.digest("theirs"), keys.digest("others")
@@ -42,7 +42,7 @@ def test_a_revocation_comes_first_in_its_plan() -> None:
 def test_a_revocation_in_the_middle_of_a_rotation_ends_both_versions() -> None:
     story = running()
     story.rotate()
-    story.until(actions.ActivateClient)
+    story.until(world.ActivateClient)
     staged = story.digest("alpha-v2")
     story.apply("alpha", revoked=True)
     story.run()
@@ -144,9 +144,9 @@ def test_a_tombstone_without_a_date_gets_one() -> None:
     story = running()
     bare = keys.KeyEntry(digest=DIGEST, key_id="gone", owner="x", scopes=frozenset({"read"}), state="revoked")
     document = keys.publish([bare], START)
-    story.edit(PUBLISHED, **{names.KEYSET_DATA: document})
+    story.edit(PUBLISHED, **{api_types.KEYSET_DATA: document})
     stored = story.secrets[PUBLISHED]
-    notes = {names.SEAL: seal(SEAL, keys.parse_document(document))}
+    notes = {api_types.SEAL: seal(SEAL, keys.parse_document(document))}
     story.put(PUBLISHED, replace(stored, metadata=replace(stored.metadata, annotations=notes)))
     story.run()
     assert story.entries()["gone", 1].not_after == story.now
@@ -179,7 +179,7 @@ def test_a_key_that_is_made_suspended_waits_to_be_made() -> None:
 def test_a_version_that_was_staged_waits_while_the_key_is_suspended() -> None:
     story = running()
     story.rotate()
-    story.until(actions.ActivateClient)
+    story.until(world.ActivateClient)
     story.apply("alpha", suspended=True)
     story.run()
     assert story.plaintext("alpha") == story.plaintext("alpha-v1")
@@ -197,7 +197,7 @@ def test_an_expired_key_is_refused_by_the_service_and_told_by_the_operator() -> 
     assert story.refusal(old) is None
     story.now += SECOND
     assert story.refusal(old) == "expired", "with no operator"
-    assert {type(action) for action in story.plan().actions} == {actions.SetStatus, actions.EmitEvent}
+    assert {type(action) for action in story.plan().actions} == {world.SetStatus, world.EmitEvent}
     story.run()
     assert story.condition("Ready") == ("True", "Expired")
     story.now += 30 * DAY
@@ -420,7 +420,7 @@ def test_a_secret_of_our_type_that_a_namesake_of_another_kind_owns_is_left_alone
     story = Story()
     [owner] = foreign("alpha").metadata.owner_references
     metadata = replace(foreign("alpha").metadata, owner_references=(replace(owner, name="alpha"),))
-    theirs = replace(foreign("alpha"), type=names.KEY_TYPE, metadata=metadata)
+    theirs = replace(foreign("alpha"), type=api_types.KEY_TYPE, metadata=metadata)
     story.secrets["alpha"] = theirs
     story.apply("alpha")
     story.run()
@@ -482,7 +482,7 @@ def test_a_published_secret_of_another_type_is_left_alone_and_told() -> None:
 def test_a_key_set_of_another_type_is_no_key_set() -> None:
     document = keys.parse_document(keys.publish([], START))
     metadata = Metadata(name=PUBLISHED, creation_timestamp=START)
-    assert Published(metadata=metadata, type=names.KEYSET_TYPE, document=document, sealed=True).authentic
+    assert Published(metadata=metadata, type=api_types.KEYSET_TYPE, document=document, sealed=True).authentic
     assert not Published(metadata=metadata, type="Opaque", document=document, sealed=True).authentic
 
 
@@ -536,7 +536,7 @@ def test_a_record_that_claims_another_key_s_digest_does_not_break_the_key_set() 
     story.apply("beta", delivery={"mode": "Provided", "digest": OTHER})
     story.run()
     record = story.secrets["beta-v1"]
-    forged = {**record.metadata.annotations, names.DIGEST: story.digest("alpha")}
+    forged = {**record.metadata.annotations, api_types.DIGEST: story.digest("alpha")}
     story.lose(PUBLISHED)
     story.put("beta-v1", replace(record, metadata=replace(record.metadata, annotations=forged)))
     story.round()

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from tests.unit.operator_.cluster import REMARKS
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
 
-from sluice_operator import actions
 from sluice_operator import status as statuses
+from sluice_operator import world
 from sluice_operator.plan import plan
 
 
@@ -32,7 +32,7 @@ def message(story: Story, name: str = "alpha") -> str:
 
 
 def events(story: Story) -> list[tuple[str, str]]:
-    return [(each.type, each.reason) for each in story.plan().actions if isinstance(each, actions.EmitEvent)]
+    return [(each.type, each.reason) for each in story.plan().actions if isinstance(each, world.EmitEvent)]
 
 
 def test_a_version_that_ended_and_is_still_sent_is_told_by_its_number() -> None:
@@ -99,7 +99,7 @@ def test_whatever_a_sender_does_it_is_written_at_most_twice_in_ten_minutes() -> 
         story.now += 10 * SECOND
         if second % 610 == 0:
             story.refuse(1)
-        written += [story.now for each in story.plan().actions if isinstance(each, actions.SetStatus)]
+        written += [story.now for each in story.plan().actions if isinstance(each, world.SetStatus)]
         story.run()
     assert len(written) > 10
     assert all(later - first > statuses.REMEMBERED for first, later in zip(written, written[2:], strict=False))
@@ -132,7 +132,7 @@ def beginning() -> Story:
 def rotating() -> Story:
     story = running()
     story.rotate()
-    story.until(actions.ActivateClient)
+    story.until(world.ActivateClient)
     return story
 
 
@@ -168,7 +168,7 @@ refused = st.dictionaries(
 )
 
 
-def writes(whole: actions.Plan) -> list[Any]:
+def writes(whole: world.Plan) -> list[Any]:
     return [each for each in whole.actions if not isinstance(each, REMARKS)]
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.unit.operator_.story import DAY, HOUR, PUBLISHED, Story, running
 
 from sluice import keys
-from sluice_operator import actions, names
+from sluice_operator import api_types, world
 from sluice_operator.world import Secret
 
 
@@ -26,7 +26,7 @@ def test_a_deleted_client_secret_comes_back_with_the_same_value() -> None:
 def test_an_edited_client_secret_is_restored() -> None:
     story = running()
     old = story.digest("alpha")
-    story.edit("alpha", **{names.KEY_DATA: b"edited"})
+    story.edit("alpha", **{api_types.KEY_DATA: b"edited"})
     story.run()
     assert story.digest("alpha") == old
 
@@ -99,7 +99,7 @@ def test_a_deleted_version_secret_is_made_again_from_the_client_s() -> None:
 def test_a_version_secret_that_was_replaced_is_made_again() -> None:
     story = running()
     before = story.secrets["alpha-v1"]
-    story.put("alpha-v1", replace(before, data={names.KEY_DATA: b"forged"}))
+    story.put("alpha-v1", replace(before, data={api_types.KEY_DATA: b"forged"}))
     assert story.kinds() == ["RetireVersion"]
     story.run()
     assert story.secrets["alpha-v1"].data == before.data
@@ -116,7 +116,7 @@ def test_a_version_secret_without_its_key_is_made_again() -> None:
 def test_a_broken_version_secret_stays_until_its_digest_is_published() -> None:
     story = running()
     before = story.secrets["alpha-v1"]
-    story.put("alpha-v1", replace(before, data={names.KEY_DATA: b"forged"}))
+    story.put("alpha-v1", replace(before, data={api_types.KEY_DATA: b"forged"}))
     story.lose(PUBLISHED)
     assert story.kinds() == ["PublishKeySet"]
     story.run()
@@ -168,8 +168,8 @@ def test_a_plaintext_that_is_lost_within_an_overlap_is_replaced_after_it() -> No
 def test_a_staged_version_that_is_lost_is_dropped_and_made_again() -> None:
     story = running()
     story.rotate()
-    action = story.until(actions.ActivateClient)
-    assert isinstance(action, actions.ActivateClient)
+    action = story.until(world.ActivateClient)
+    assert isinstance(action, world.ActivateClient)
     story.lose("alpha-v2")
     story.run()
     assert action.digest not in {entry.digest for entry in story.entries().values()}
@@ -186,7 +186,7 @@ def test_an_old_version_secret_that_is_lost_within_the_overlap_locks_nobody_out(
     story.run()
     assert story.refusal(old) is None
     assert story.plaintext("alpha-v1") is None
-    assert story.secrets["alpha-v1"].metadata.annotations[names.ENDS_AT] == "2026-03-02T12:00:00Z"
+    assert story.secrets["alpha-v1"].metadata.annotations[api_types.ENDS_AT] == "2026-03-02T12:00:00Z"
 
 
 def test_a_deleted_key_set_is_written_again_with_every_version() -> None:
@@ -204,15 +204,15 @@ def test_a_deleted_key_set_is_written_again_with_every_version() -> None:
 def test_a_broken_key_set_is_written_again_and_told(content: bytes) -> None:
     story = running()
     before = story.entries()
-    story.edit(PUBLISHED, **{names.KEYSET_DATA: content})
-    reasons = [action.reason for action in story.plan().actions if isinstance(action, actions.EmitEvent)]
+    story.edit(PUBLISHED, **{api_types.KEYSET_DATA: content})
+    reasons = [action.reason for action in story.plan().actions if isinstance(action, world.EmitEvent)]
     assert "KeySetRestored" in reasons
     story.run()
     assert story.entries() == before
 
 
 def tampered(story: Story, *entries: keys.KeyEntry) -> None:
-    story.edit(PUBLISHED, **{names.KEYSET_DATA: keys.publish(entries, story.now)})
+    story.edit(PUBLISHED, **{api_types.KEYSET_DATA: keys.publish(entries, story.now)})
 
 
 def test_an_entry_that_somebody_added_is_removed() -> None:
@@ -283,9 +283,9 @@ def test_a_stray_version_secret_is_removed() -> None:
     story.now += 10 * DAY
     story.run()
     stray = story.secrets["alpha-v2"]
-    notes = {names.DIGEST: keys.digest("stray")}
+    notes = {api_types.DIGEST: keys.digest("stray")}
     metadata = replace(stray.metadata, name="alpha-v1", annotations=notes)
-    story.put("alpha-v1", replace(stray, metadata=metadata, data={names.KEY_DATA: b"stray"}))
+    story.put("alpha-v1", replace(stray, metadata=metadata, data={api_types.KEY_DATA: b"stray"}))
     assert story.kinds() == ["RetireVersion"]
     story.run()
     assert "alpha-v1" not in story.secrets
@@ -306,9 +306,9 @@ def test_of_two_staged_versions_the_newer_is_handed_out_and_the_other_removed() 
     stored = story.secrets["alpha-v1"]
     for number in (2, 3):
         text = f"key {number}"
-        notes = {names.DIGEST: keys.digest(text)}
+        notes = {api_types.DIGEST: keys.digest(text)}
         metadata = replace(stored.metadata, name=f"alpha-v{number}", annotations=notes)
-        story.put(f"alpha-v{number}", replace(stored, metadata=metadata, data={names.KEY_DATA: text.encode()}))
+        story.put(f"alpha-v{number}", replace(stored, metadata=metadata, data={api_types.KEY_DATA: text.encode()}))
     story.run()
     assert story.plaintext("alpha") == "key 3"
     assert "alpha-v2" not in story.secrets
@@ -317,7 +317,7 @@ def test_of_two_staged_versions_the_newer_is_handed_out_and_the_other_removed() 
 def test_when_nothing_tells_which_version_was_handed_out_the_older_is_handed_out_again_first() -> None:
     story = running()
     story.rotate()
-    story.until(actions.ActivateClient)
+    story.until(world.ActivateClient)
     story.lose("alpha")
     story.stomp("alpha-v1")
     story.stomp("alpha-v2")
@@ -332,10 +332,10 @@ def test_when_nothing_tells_which_version_was_handed_out_the_older_is_handed_out
 def test_a_client_secret_that_claims_a_version_that_never_was_is_repaired() -> None:
     story = running()
     stored = story.secrets["alpha"]
-    notes = stored.metadata.annotations | {names.VERSION: "9"}
+    notes = stored.metadata.annotations | {api_types.VERSION: "9"}
     story.put("alpha", replace(stored, metadata=replace(stored.metadata, annotations=notes)))
     story.run()
-    assert story.secrets["alpha"].metadata.annotations[names.VERSION] == "1"
+    assert story.secrets["alpha"].metadata.annotations[api_types.VERSION] == "1"
     assert list(story.entries()) == [("alpha", 1)]
 
 
@@ -343,7 +343,7 @@ def test_a_client_secret_that_claims_a_version_that_never_was_is_repaired() -> N
 def test_a_claim_that_is_no_version_number_is_none(claim: str) -> None:
     story = running()
     stored = story.secrets["alpha"]
-    notes = stored.metadata.annotations | {names.VERSION: claim}
+    notes = stored.metadata.annotations | {api_types.VERSION: claim}
     story.put("alpha", replace(stored, metadata=replace(stored.metadata, annotations=notes)))
     story.run()
     assert story.ledger().highest == 1
@@ -354,13 +354,13 @@ def test_a_repaired_client_secret_keeps_the_time_of_its_hand_over() -> None:
     story.now += DAY
     story.lose("alpha")
     story.run()
-    assert story.secrets["alpha"].metadata.annotations[names.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
+    assert story.secrets["alpha"].metadata.annotations[api_types.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
 
 
 def test_a_secret_tells_its_notes() -> None:
     secret = running().look(Story().operator).secrets["alpha"]
     assert isinstance(secret, Secret)
-    assert (secret.note(names.VERSION), secret.note("nothing")) == ("1", None)
+    assert (secret.note(api_types.VERSION), secret.note("nothing")) == ("1", None)
 
 
 def test_a_version_is_known_as_handed_out_by_the_client_s_key_alone() -> None:
@@ -370,15 +370,15 @@ def test_a_version_is_known_as_handed_out_by_the_client_s_key_alone() -> None:
     active = story.ledger().active
     assert active is not None
     assert (active.number, active.activated_at) == (1, None)
-    [adopted] = [each for each in story.writes() if isinstance(each, actions.AdoptVersion)]
-    assert adopted.marks.annotations[names.ACTIVATED_AT] == "2026-03-01T12:00:00Z", "from now on that is known again"
+    [adopted] = [each for each in story.writes() if isinstance(each, world.AdoptVersion)]
+    assert adopted.marks.annotations[api_types.ACTIVATED_AT] == "2026-03-01T12:00:00Z", "from now on that is known again"
     assert "ActivateClient" not in story.kinds()
 
 
 def test_a_version_whose_secrets_are_all_lost_is_the_active_one_until_its_successor_is_proved() -> None:
     story = running()
     story.rotate()
-    story.until(actions.ProbeWhoami)
+    story.until(world.ProbeWhoami)
     story.lose("alpha", "alpha-v1")
     ledger = story.ledger()
     assert ledger.active is not None

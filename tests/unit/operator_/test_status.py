@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
 
-from sluice_operator import actions
-from sluice_operator import keyset_status as keyset_statuses
+from sluice_operator import status as keyset_statuses
 from sluice_operator import status as statuses
-from sluice_operator.lints import Finding
-from sluice_operator.times import at
+from sluice_operator import world
+from sluice_operator.api_types import at
+from sluice_operator.probes import Finding
 from sluice_operator.world import Obstacle
 
 
@@ -75,11 +75,11 @@ def test_the_way_of_a_first_version_is_shown() -> None:
 def test_a_key_that_waits_for_its_proof_is_converging() -> None:
     story = Story()
     story.apply("alpha")
-    story.until(actions.ProbeWhoami)
+    story.until(world.ProbeWhoami)
     story.operator.proved.clear()
     story.think(story.operator)
     for action in story.operator.queue:
-        if isinstance(action, actions.SetStatus):
+        if isinstance(action, world.SetStatus):
             story.do(story.operator, action)
     assert story.condition("Ready") == ("False", "Converging")
     [ready] = [each for each in story.keys["alpha"].status["conditions"] if each["type"] == "Ready"]

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.operator_.cluster import START
 from tests.unit.operator_.deployments import budget, container, deployment
 
-from sluice_operator import lints, wiring
-from sluice_operator.model import KeySet, parse
+from sluice_operator import probes
+from sluice_operator.api_types import KeySet, parse
 
 
 def keyset(**probes: Any) -> KeySet:
@@ -25,7 +25,7 @@ def bare() -> dict[str, Any]:
 
 
 def wired(keyset: KeySet, whole: dict[str, Any]) -> dict[str, Any]:
-    patch = wiring.patch(keyset, whole)
+    patch = probes.patch(keyset, whole)
     assert patch is not None
     return patch
 
@@ -59,15 +59,15 @@ def test_the_patch_names_nothing_but_what_it_wires() -> None:
 
 def test_what_is_wired_passes_the_lints_of_its_probes_and_mount() -> None:
     done = merged(bare(), wired(keyset(), bare()))
-    assert lints.lint(done, [budget()], "main-published") == []
+    assert probes.lint(done, [budget()], "main-published") == []
 
 
 def test_the_three_probes_are_distinct_and_patient_in_this_order() -> None:
     [held] = wired(keyset(), bare())["spec"]["template"]["spec"]["containers"]
-    startup, readiness, liveness = (held[name] for name in lints.PROBES)
+    startup, readiness, liveness = (held[name] for name in probes.PROBES)
     assert readiness["httpGet"] == {"path": "/readiness", "port": 8081, "scheme": "HTTP"}
     assert startup["httpGet"] == liveness["httpGet"] == {"path": "/liveness", "port": 8081, "scheme": "HTTP"}
-    assert (lints.budget(startup), lints.budget(readiness), lints.budget(liveness)) == (120, 6, 60)
+    assert (probes.budget(startup), probes.budget(readiness), probes.budget(liveness)) == (120, 6, 60)
     assert [probe["periodSeconds"] for probe in (startup, readiness, liveness)] == [2, 2, 10]
     assert {probe["timeoutSeconds"] for probe in (startup, readiness, liveness)} == {1}
     assert {probe["successThreshold"] for probe in (startup, readiness, liveness)} == {1}
@@ -86,13 +86,13 @@ def test_paths_and_container_can_be_named() -> None:
 
 
 def test_without_its_container_there_is_no_patch() -> None:
-    assert wiring.patch(keyset(container="other"), bare()) is None
+    assert probes.patch(keyset(container="other"), bare()) is None
 
 
 def test_what_is_wired_needs_no_second_write() -> None:
     patch = wired(keyset(), bare())
-    assert not wiring.is_wired(patch, bare())
-    assert wiring.is_wired(patch, merged(bare(), patch))
+    assert not probes.is_wired(patch, bare())
+    assert probes.is_wired(patch, merged(bare(), patch))
 
 
 @pytest.mark.parametrize("field", ["startupProbe", "readinessProbe", "livenessProbe", "env", "volumeMounts"])
@@ -100,14 +100,14 @@ def test_what_is_missing_is_seen(field: str) -> None:
     patch = wired(keyset(), bare())
     done = merged(bare(), patch)
     del done["spec"]["template"]["spec"]["containers"][0][field]
-    assert not wiring.is_wired(patch, done)
+    assert not probes.is_wired(patch, done)
 
 
 def test_what_is_different_is_seen() -> None:
     patch = wired(keyset(), bare())
     done = merged(bare(), patch)
     done["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = 5
-    assert not wiring.is_wired(patch, done)
+    assert not probes.is_wired(patch, done)
 
 
 def test_fields_that_the_api_server_or_others_add_do_not_matter() -> None:
@@ -115,7 +115,7 @@ def test_fields_that_the_api_server_or_others_add_do_not_matter() -> None:
     done = merged(bare(), patch)
     done["spec"]["template"]["spec"]["volumes"][-1]["secret"]["defaultMode"] = 420
     done["spec"]["template"]["spec"]["containers"].insert(0, {"name": "proxy"})
-    assert wiring.is_wired(patch, done)
+    assert probes.is_wired(patch, done)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_fields_that_the_api_server_or_others_add_do_not_matter() -> None:
     ],
 )
 def test_having_all_is_having_each(whole: Any, wanted: Any, there: bool) -> None:
-    assert wiring.has(whole, wanted) is there
+    assert probes.has(whole, wanted) is there
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_having_all_is_having_each(whole: Any, wanted: Any, there: bool) -> None
     [({"sluice.dev/enforce": "true"}, True), ({"sluice.dev/enforce": "false"}, False), ({}, False)],
 )
 def test_only_an_opted_in_deployment_is_wired(labels: dict[str, str], allowed: bool) -> None:
-    assert wiring.opted_in({"metadata": {"labels": labels}}) is allowed
-    assert wiring.opted_in({}) is False
+    assert probes.opted_in({"metadata": {"labels": labels}}) is allowed
+    assert probes.opted_in({}) is False

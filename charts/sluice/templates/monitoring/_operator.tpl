@@ -109,19 +109,34 @@ for a scrape does not let what is scraped name itself.
           15 minutes, reason {{ `{{ $labels.reason }}` }}. kubectl describe tells it in a sentence.
         runbook_url: {{ $runbooks }}/SluiceKeyDegraded.md
 
+    - alert: SluiceKeySetAside
+      expr: |-
+        max by (namespace, job, exported_namespace, name, reason) (
+          sluice_operator_condition{ {{- $of }}, kind="ApiKey", type="Degraded", reason=~"InvalidApiKey|NotPlanned"}
+        ) == 1
+      labels:
+        severity: warning
+      annotations:
+        summary: The operator of Sluice cannot plan an ApiKey
+        description: >-
+          ApiKey {{ `{{ $labels.name }}` }} in {{ `{{ $labels.exported_namespace }}` }} is left as it is, reason
+          {{ `{{ $labels.reason }}` }}: it is not rotated or delivered. Only spec.revoked and spec.suspended are obeyed; all other keys
+          go on.
+        runbook_url: {{ $runbooks }}/SluiceKeySetAside.md
+
     - alert: SluiceKeyNotReady
       expr: |-
         max by (namespace, job, exported_namespace, name, reason) (
-          sluice_operator_condition{ {{- $of }}, kind="ApiKey", type="Ready", reason!~"Suspended|Revoked|Expired"}
+          sluice_operator_condition{ {{- $of }}, kind="ApiKey", type="Ready"}
         ) == 1
       for: 15m
       labels:
         severity: warning
       annotations:
-        summary: A client can not get its key
+        summary: An ApiKey is not what its spec asks for
         description: >-
           ApiKey {{ `{{ $labels.name }}` }} in {{ `{{ $labels.exported_namespace }}` }} has not been ready for 15 minutes,
-          reason {{ `{{ $labels.reason }}` }}, though nobody suspended, revoked or dated it.
+          reason {{ `{{ $labels.reason }}` }}: what its spec asks for is not reached.
         runbook_url: {{ $runbooks }}/SluiceKeyNotReady.md
 
     - alert: SluiceKeyExpires

@@ -12,20 +12,20 @@ import secrets
 from datetime import datetime
 from functools import singledispatchmethod
 
+import structlog
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import actions, metrics, names, times, world
-from sluice_operator.actions import Action, Marks
-from sluice_operator.api import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, NotFound
-from sluice_operator.asking import Asker
-from sluice_operator.cache import Cache
-from sluice_operator.model import ApiKey, KeySet
+from sluice_operator import api_types, probes, telemetry, world
+from sluice_operator.api_types import DEPLOYMENTS, EVENTS, OF_KIND, PODS, SECRETS, ApiKey, KeySet, Raw
+from sluice_operator.cache import Cache, DeploymentFacts, PodFacts, plaintext
+from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused
 from sluice_operator.observe import SEAL_BYTES, Observer, is_up
+from sluice_operator.pods import Asker, Memory
 from sluice_operator.queue import Errands, Key
-from sluice_operator.reading import PodFacts, plaintext
-from sluice_operator.resources import EVENTS, OF_KIND, PODS, SECRETS, Raw
-from sluice_operator.world import Published, Secret
+from sluice_operator.world import Action, Marks, Obstacle, Published, Secret
+
+log = structlog.get_logger()
 
 COMPONENT = "sluice-operator"
 AT_ONCE = 10
@@ -51,41 +51,41 @@ class Doer:
         raise TypeError(type(action).__name__)
 
     @do.register
-    async def _(self, action: actions.StageVersion, key: Key) -> None:
+    async def _(self, action: world.StageVersion, key: Key) -> None:
         """The one place where randomness is drawn. A Secret that is there already was made by us before."""
         data, marks = {}, action.marks
         if action.digest is None:
             plain = keys.mint(action.environment)
             data = key_data(plain)
-            marks = replace(marks, annotations={**marks.annotations, names.DIGEST: keys.digest(plain)})
+            marks = replace(marks, annotations={**marks.annotations, api_types.DIGEST: keys.digest(plain)})
         with contextlib.suppress(AlreadyExists):
-            await self._create(key, action.secret, names.KEY_TYPE, data, marks, action.immutable)
-            metrics.took("Staged", action.since, self._api.clock().server)
+            await self._create(key, action.secret, api_types.KEY_TYPE, data, marks, action.immutable)
+            telemetry.took("Staged", action.since, self._api.clock().server)
 
     @do.register
-    async def _(self, action: actions.RestoreVersion, key: Key) -> None:
+    async def _(self, action: world.RestoreVersion, key: Key) -> None:
         data = key_data(await self._plaintext(key, action.source, action.digest)) if action.source else {}
-        await self._create(key, action.secret, names.KEY_TYPE, data, action.marks, action.immutable)
-        metrics.REPAIRS.labels("version").inc()
+        await self._create(key, action.secret, api_types.KEY_TYPE, data, action.marks, action.immutable)
+        telemetry.REPAIRS.labels("version").inc()
 
     @do.register
-    async def _(self, action: actions.AdoptVersion, key: Key) -> None:
+    async def _(self, action: world.AdoptVersion, key: Key) -> None:
         await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks)})
         self._handed_out(key, action.secret, action.reason)
 
     @do.register
-    async def _(self, action: actions.PublishKeySet, key: Key) -> None:
-        data = {names.KEYSET_DATA: base64.b64encode(action.document).decode()}
+    async def _(self, action: world.PublishKeySet, key: Key) -> None:
+        data = {api_types.KEYSET_DATA: base64.b64encode(action.document).decode()}
         document, memory = keys.parse_document(action.document), self._observer.memory(key)
         before = self._cache.secret(key.namespace, action.secret)
         try:
             unsealed, seal = None, await self._seal(key, action.marks)
         except PASSED_OVER as error:  # a revocation goes out all the same
             unsealed, seal = error, b""
-        notes = {names.SEAL: world.seal(seal, document)} if seal else {}
+        notes = {api_types.SEAL: world.seal(seal, document)} if seal else {}
         marks = replace(action.marks, annotations={**action.marks.annotations, **notes})
         if action.precondition is None:
-            await self._create(key, action.secret, names.KEYSET_TYPE, data, marks)
+            await self._create(key, action.secret, api_types.KEYSET_TYPE, data, marks)
         else:
             await self._patch(key, action.secret, action.precondition, {"metadata": written(marks), "data": data})
         memory.know(document)
@@ -95,23 +95,23 @@ class Doer:
             if revoked(document) - revoked(before.document):
                 memory.revoking = {action.revision}
             if action.restores:
-                metrics.REPAIRS.labels("keyset").inc()
+                telemetry.REPAIRS.labels("keyset").inc()
         if unsealed is not None:
             raise unsealed
 
     @do.register
-    async def _(self, action: actions.AnnotatePods, key: Key) -> None:
+    async def _(self, action: world.AnnotatePods, key: Key) -> None:
         await asyncio.gather(*(self._annotate(key, pod, action.edition) for pod in action.pods))
 
     @do.register
-    async def _(self, action: actions.AwaitConvergence, key: Key) -> None:
+    async def _(self, action: world.AwaitConvergence, key: Key) -> None:
         """Who plans waits."""
 
     @do.register
-    async def _(self, action: actions.ProbeWhoami, key: Key) -> None:
+    async def _(self, action: world.ProbeWhoami, key: Key) -> None:
         self._errands.start(key, f"whoami {action.secret}", lambda: self._prove_all(action, key))
 
-    async def _prove_all(self, action: actions.ProbeWhoami, key: Key) -> float | None:
+    async def _prove_all(self, action: world.ProbeWhoami, key: Key) -> float | None:
         keyset, memory = self._cache.key_set(key.namespace, key.keyset), self._observer.memory(key)
         if not isinstance(keyset, KeySet):
             return None
@@ -122,29 +122,29 @@ class Doer:
         return 0.0 if proved else UNPROVED_SECONDS
 
     @do.register
-    async def _(self, action: actions.ActivateClient, key: Key) -> None:
+    async def _(self, action: world.ActivateClient, key: Key) -> None:
         await self._hand_out(action, key)
         self._handed_out(key, action.source, action.reason)
 
     @do.register
-    async def _(self, action: actions.RepairClient, key: Key) -> None:
+    async def _(self, action: world.RepairClient, key: Key) -> None:
         await self._hand_out(action, key)
-        metrics.REPAIRS.labels("client").inc()
+        telemetry.REPAIRS.labels("client").inc()
 
     @do.register
-    async def _(self, action: actions.RemoveClient | actions.RetireVersion, key: Key) -> None:
+    async def _(self, action: world.RemoveClient | world.RetireVersion, key: Key) -> None:
         await self._api.delete(SECRETS, key.namespace, action.secret, action.precondition)
         self._cache.remove(SECRETS, key.namespace, action.secret)
         self._observer.unseen.forget(key.namespace, action.secret)
-        if isinstance(action, actions.RetireVersion):
-            metrics.took("Retired", action.since, self._api.clock().server)
+        if isinstance(action, world.RetireVersion):
+            telemetry.took("Retired", action.since, self._api.clock().server)
 
     @do.register
-    async def _(self, action: actions.DropPlaintext, key: Key) -> None:
+    async def _(self, action: world.DropPlaintext, key: Key) -> None:
         await self._patch(key, action.secret, action.precondition, {"data": None})
 
     @do.register
-    async def _(self, action: actions.SetStatus, key: Key) -> None:
+    async def _(self, action: world.SetStatus, key: Key) -> None:
         resource = OF_KIND[action.kind]
         try:
             raw = await self._api.set_status(resource, key.namespace, action.name, action.status)
@@ -153,7 +153,7 @@ class Doer:
         self._cache.put(resource, raw, ours=True)
 
     @do.register
-    async def _(self, action: actions.EmitEvent, key: Key) -> None:
+    async def _(self, action: world.EmitEvent, key: Key) -> None:
         """An event that can not be written is no reason to stop."""
         about = self._about(action, key)
         if about is None:
@@ -167,18 +167,20 @@ class Doer:
         """The key that the key set is sealed with, made when there is none."""
         found = await self._observer.seals.get(key)
         if found is None:
-            name, drawn = names.seal_secret(key.keyset), secrets.token_bytes(SEAL_BYTES)
+            name, drawn = api_types.seal_secret(key.keyset), secrets.token_bytes(SEAL_BYTES)
             with contextlib.suppress(AlreadyExists):
-                await self._create(key, name, names.KEYSET_TYPE, {names.SEAL_DATA: base64.b64encode(drawn).decode()}, marks, True)
+                await self._create(
+                    key, name, api_types.KEYSET_TYPE, {api_types.SEAL_DATA: base64.b64encode(drawn).decode()}, marks, True
+                )
             found = await self._observer.seals.get(key)
         if found is None:
-            raise Conflict("get", SECRETS.plural, f"{names.seal_secret(key.keyset)} is no seal of ours")
+            raise Conflict("get", SECRETS.plural, f"{api_types.seal_secret(key.keyset)} is no seal of ours")
         return found
 
-    async def _hand_out(self, action: actions.ActivateClient, key: Key) -> None:
+    async def _hand_out(self, action: world.ActivateClient, key: Key) -> None:
         data = key_data(await self._plaintext(key, action.source, action.digest))
         if action.precondition is None:
-            await self._create(key, action.secret, names.KEY_TYPE, data, action.marks)
+            await self._create(key, action.secret, api_types.KEY_TYPE, data, action.marks)
         else:
             await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
 
@@ -187,17 +189,17 @@ class Doer:
         old = {entry.digest for entry in before.document.entries} if before.document is not None else set()
         now, memory = self._api.clock().server, self._observer.memory(key)
         for entry in document.entries:
-            made = self._cache.secret(key.namespace, names.version_secret(entry.key_id, entry.version))
-            if entry.digest not in old and isinstance(made, Secret) and made.note(names.ACTIVATED_AT) is None:
+            made = self._cache.secret(key.namespace, api_types.version_secret(entry.key_id, entry.version))
+            if entry.digest not in old and isinstance(made, Secret) and made.note(api_types.ACTIVATED_AT) is None:
                 memory.staged[made.name] = made.metadata.creation_timestamp
-                metrics.took("Published", made.metadata.creation_timestamp, now)
+                telemetry.took("Published", made.metadata.creation_timestamp, now)
 
     def _handed_out(self, key: Key, version: str, reason: str | None) -> None:
         """Count a version that was handed out, and when it had been made. No reason: it was not, or not now."""
         made = self._cache.secret(key.namespace, version)
         if reason is not None:
-            metrics.ROTATIONS.labels(reason).inc()
-            metrics.took("Activated", made.metadata.creation_timestamp if made is not None else None, self._api.clock().server)
+            telemetry.ROTATIONS.labels(reason).inc()
+            telemetry.took("Activated", made.metadata.creation_timestamp if made is not None else None, self._api.clock().server)
 
     async def _plaintext(self, key: Key, name: str, digest: str) -> str:
         """The key in a Secret, when it has that digest; raises Conflict when it has not."""
@@ -225,24 +227,24 @@ class Doer:
             raise Conflict(error.verb, error.resource, error.told) from None
         finally:
             self._observer.unseen.forget(key.namespace, name)
-        if names.LABEL_KEYSET in (raw["metadata"].get("labels") or {}):
+        if api_types.LABEL_KEYSET in (raw["metadata"].get("labels") or {}):
             self._cache.put(SECRETS, raw, ours=True)
 
     async def _annotate(self, key: Key, pod: str, edition: str) -> None:
-        patch = {"metadata": {"annotations": {names.POD_REVISION: edition}}}
+        patch = {"metadata": {"annotations": {api_types.POD_REVISION: edition}}}
         async with self._room:
             try:
                 self._cache.put(PODS, await self._api.merge(PODS, key.namespace, pod, patch), ours=True)
             except NotFound:
                 return
 
-    async def _prove(self, key: Key, keyset: KeySet, pod: PodFacts, plain: str, action: actions.ProbeWhoami) -> None:
+    async def _prove(self, key: Key, keyset: KeySet, pod: PodFacts, plain: str, action: world.ProbeWhoami) -> None:
         found = await self._asker.whoami(pod.ip or "", keyset.spec.target, plain)
         if found is not None and (found.key_id, found.version) == (action.key_id, action.version):
             self._observer.memory(key).prove(pod.metadata.uid, action.digest)
 
-    def _about(self, action: actions.EmitEvent, key: Key) -> ApiKey | KeySet | None:
-        if action.kind == names.API_KEY:
+    def _about(self, action: world.EmitEvent, key: Key) -> ApiKey | KeySet | None:
+        if action.kind == api_types.API_KEY:
             return self._cache.api_key(key.namespace, action.name)
         found = self._cache.key_set(key.namespace, action.name)
         return found if isinstance(found, KeySet) else None
@@ -254,13 +256,13 @@ def revoked(document: keys.KeySetDocument | None) -> set[str]:
 
 
 def key_data(plain: str) -> dict[str, str]:
-    return {names.KEY_DATA: base64.b64encode(plain.encode()).decode()}
+    return {api_types.KEY_DATA: base64.b64encode(plain.encode()).decode()}
 
 
 def written(marks: Marks) -> Raw:
     """As metadata: the one owner replaces all others."""
     owner = {
-        "apiVersion": names.API_VERSION,
+        "apiVersion": api_types.API_VERSION,
         "kind": marks.owner.kind,
         "name": marks.owner.name,
         "uid": marks.owner.uid,
@@ -269,11 +271,11 @@ def written(marks: Marks) -> Raw:
     return {"labels": marks.labels, "annotations": marks.annotations, "ownerReferences": [owner]}
 
 
-def event(action: actions.EmitEvent, key: Key, about: ApiKey | KeySet, instance: str, now: datetime) -> Raw:
+def event(action: world.EmitEvent, key: Key, about: ApiKey | KeySet, instance: str, now: datetime) -> Raw:
     return {
         "metadata": {"name": f"{action.name}.{secrets.token_hex(8)}"},
         "involvedObject": {
-            "apiVersion": names.API_VERSION,
+            "apiVersion": api_types.API_VERSION,
             "kind": action.kind,
             "namespace": key.namespace,
             "name": action.name,
@@ -285,7 +287,57 @@ def event(action: actions.EmitEvent, key: Key, about: ApiKey | KeySet, instance:
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": instance,
-        "firstTimestamp": times.stamp(now),
-        "lastTimestamp": times.stamp(now),
+        "firstTimestamp": api_types.stamp(now),
+        "lastTimestamp": api_types.stamp(now),
         "count": 1,
     }
+
+
+class Enforcer:
+    """`allowed`: whether this operator may patch Deployments at all."""
+
+    def __init__(self, api: Api, cache: Cache, allowed: bool) -> None:
+        self._api = api
+        self._cache = cache
+        self._allowed = allowed
+        # The Deployments, by uid and generation, that somebody else had a field of.
+        self._contested: set[tuple[str, int]] = set()
+
+    async def wire(self, key: Key, keyset: KeySet, memory: Memory) -> float | None:
+        """Notes in `memory.enforcement` why it could not be done. None: nothing is new. Raises ApiError."""
+        deployment, before = self._cache.deployment(key.namespace, keyset.spec.target.name), memory.enforcement
+        asked = keyset.spec.probes.mode == "Enforce" and deployment is not None
+        memory.enforcement = await self._obstacle(key, keyset, deployment) if asked and deployment is not None else None
+        return 0.0 if memory.enforcement != before else None
+
+    async def _obstacle(self, key: Key, keyset: KeySet, deployment: DeploymentFacts) -> Obstacle | None:
+        """Wires the Deployment; else why not."""
+        patch = probes.patch(keyset, deployment.raw)
+        if patch is None:
+            return Obstacle("EnforceNoContainer")
+        if probes.is_wired(patch, deployment.raw):
+            return None
+        if not self._allowed:
+            return Obstacle("EnforceDisabled")
+        if not probes.opted_in(deployment.raw):
+            return Obstacle("NotOptedIn")
+        if others := probes.other_handlers(keyset, deployment.raw):
+            return Obstacle("ProbeHandlers", others)
+        return await self._apply(key, deployment, patch)
+
+    async def _apply(self, key: Key, deployment: DeploymentFacts, patch: probes.Body) -> Obstacle | None:
+        seen = (deployment.metadata.uid, deployment.metadata.generation)
+        if seen in self._contested:
+            return Obstacle("FieldConflict")
+        try:
+            raw = await self._api.apply(DEPLOYMENTS, key.namespace, deployment.metadata.name, patch)
+        except Forbidden:
+            return Obstacle("EnforceDisabled")
+        except Refused:
+            return Obstacle("EnforceRefused")
+        except Conflict as error:
+            self._contested.add(seen)
+            log.warning("field conflict", namespace=key.namespace, deployment=deployment.metadata.name, told=error.told)
+            return Obstacle("FieldConflict")
+        self._cache.put(DEPLOYMENTS, raw, ours=True)
+        return None

@@ -21,10 +21,10 @@ from kubernetes.aio.config import ConfigException, load_kube_config
 from kubernetes.aio.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_TOKEN_FILENAME, InClusterConfigLoader
 from msgspec import Struct
 
-from sluice_operator import metrics, names, times
-from sluice_operator.refusals import Refusals
-from sluice_operator.resources import Raw, Resource
+from sluice_operator import api_types, telemetry
+from sluice_operator.api_types import Raw, Resource
 from sluice_operator.settings import Settings
+from sluice_operator.telemetry import Refusals
 
 FIELD_MANAGER = "sluice-operator"
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
@@ -184,18 +184,18 @@ class Api:
     async def kinds(self) -> set[str]:
         """The kinds of our group that the API server knows."""
         try:
-            found = await self._call("get", names.GROUP, "GET", f"/apis/{names.API_VERSION}")
+            found = await self._call("get", api_types.GROUP, "GET", f"/apis/{api_types.API_VERSION}")
         except NotFound:
             return set()
         return {each["kind"] for each in found.get("resources") or [] if "/" not in each["name"]}
 
-    def clock(self) -> times.Clock:
+    def clock(self) -> api_types.Clock:
         """Ours, and the API server's: the Date of its latest answer and the time since."""
         here = datetime.now(UTC)
         if self._dated is None:
-            return times.at(here)
+            return api_types.at(here)
         date, since = self._dated
-        return times.Clock(here, date + timedelta(seconds=self._monotonic() - since))
+        return api_types.Clock(here, date + timedelta(seconds=self._monotonic() - since))
 
     async def close(self) -> None:
         if self._client is not None:
@@ -243,9 +243,9 @@ class Api:
             answer = await client.call_api(*parts[:4], _request_timeout=TIMEOUT)
             content = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ConfigException) as error:
-            metrics.REQUESTS.labels(verb, plural, "none").inc()
+            telemetry.REQUESTS.labels(verb, plural, "none").inc()
             raise Unavailable(verb, plural, type(error).__name__) from error
-        metrics.REQUESTS.labels(verb, plural, str(answer.status)).inc()
+        telemetry.REQUESTS.labels(verb, plural, str(answer.status)).inc()
         self._note(answer.headers.get("Date"))
         return answer.status, content
 

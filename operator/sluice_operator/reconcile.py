@@ -15,8 +15,16 @@ import structlog
 from msgspec import Struct
 
 from sluice import keys
-from sluice_operator import keyset_status, metrics
-from sluice_operator.actions import (
+from sluice_operator import status, telemetry
+from sluice_operator.api_types import KEY_SETS, PODS, Clock, KeySet
+from sluice_operator.cache import Cache
+from sluice_operator.client import PASSED_OVER, Api, ApiError, Conflict, Unavailable
+from sluice_operator.execute import Doer, Enforcer
+from sluice_operator.observe import Observer, UnreadableKeySet
+from sluice_operator.plan import plan
+from sluice_operator.pods import Memory
+from sluice_operator.queue import Errands, Key, Queue
+from sluice_operator.world import (
     Action,
     ActivateClient,
     AnnotatePods,
@@ -26,19 +34,11 @@ from sluice_operator.actions import (
     ProbeWhoami,
     PublishKeySet,
     SetStatus,
+    World,
 )
-from sluice_operator.api import PASSED_OVER, Api, ApiError, Conflict, Unavailable
-from sluice_operator.cache import Cache
-from sluice_operator.doing import Doer
-from sluice_operator.enforce import Enforcer
-from sluice_operator.memory import Memory
-from sluice_operator.model import KeySet
-from sluice_operator.observe import Observer, UnreadableKeySet
-from sluice_operator.plan import plan
-from sluice_operator.queue import Errands, Key, Queue
-from sluice_operator.resources import KEY_SETS, PODS
-from sluice_operator.times import Clock
-from sluice_operator.world import World
+
+log = structlog.get_logger()
+
 
 # A KeySet is looked at this often when nothing happens: Pods are asked when keys were last used.
 REGULAR_SECONDS = 60.0
@@ -56,8 +56,6 @@ REMARKS = (SetStatus, EmitEvent)
 QUESTIONS = (AwaitConvergence, ProbeWhoami)
 # So many calls of one plan may go unanswered: then it is the API server that is away, and not one object's webhook.
 UNANSWERED = 3
-
-log = structlog.get_logger()
 
 
 class NotLeading(Exception):
@@ -102,9 +100,9 @@ class Engine:
         while True:
             key = await self._queue.take()
             try:
-                with metrics.RECONCILE_SECONDS.time():
+                with telemetry.RECONCILE_SECONDS.time():
                     result = await self._guarded(key)
-                metrics.RECONCILED.labels(result).inc()
+                telemetry.RECONCILED.labels(result).inc()
             finally:
                 self._queue.done(key)
 
@@ -277,22 +275,22 @@ class Engine:
     def _converged(self, memory: Memory, document: keys.KeySetDocument) -> None:
         now = self._api.clock().server
         passed = max(0.0, (now - document.generated_at).total_seconds())
-        metrics.CONVERGE_SECONDS.observe(passed)
+        telemetry.CONVERGE_SECONDS.observe(passed)
         if document.revision in memory.revoking:
-            metrics.REVOCATION_SECONDS.observe(passed)
+            telemetry.REVOCATION_SECONDS.observe(passed)
         for made in memory.staged.values():
-            metrics.took("Converged", made, now)
+            telemetry.took("Converged", made, now)
 
     async def _tell_blind(self, key: Key) -> None:
         """What can not be looked at can not be planned; that it can not is told all the same."""
         keyset = self._cache.key_set(key.namespace, key.keyset)
         if not isinstance(keyset, KeySet):
             return
-        status = keyset_status.blind(keyset, self._api.refusals.told(key.namespace), self._api.clock())
-        if status == keyset.status:
+        blind = status.blind(keyset, self._api.refusals.told(key.namespace), self._api.clock())
+        if blind == keyset.status:
             return
         try:
-            raw = await self._api.set_status(KEY_SETS, key.namespace, key.keyset, status)
+            raw = await self._api.set_status(KEY_SETS, key.namespace, key.keyset, blind)
         except ApiError:
             return
         self._cache.put(KEY_SETS, raw, ours=True)

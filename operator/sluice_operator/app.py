@@ -9,7 +9,7 @@ import click
 
 from sluice import __version__
 from sluice.errors import SettingsError
-from sluice_operator import logs
+from sluice_operator import telemetry
 from sluice_operator.settings import Settings, known
 
 
@@ -48,7 +48,7 @@ def main() -> None:
         settings = Settings.from_env()
     except SettingsError as error:
         raise BadSettings(error) from None
-    logs.configure(settings.log_level)
+    telemetry.configure(settings.log_level)
     sys.exit(asyncio.run(run(settings)))
 
 

@@ -27,8 +27,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import names, times, world
-from sluice_operator.model import ApiKey
+from sluice_operator import api_types, world
+from sluice_operator.api_types import ApiKey
 from sluice_operator.world import Secret, World
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -110,7 +110,7 @@ class Traces(Struct, frozen=True, kw_only=True):
     @property
     def claim(self) -> int | None:
         """The version that the client Secret says it holds."""
-        text = self.client.note(names.VERSION) if self.client else None
+        text = self.client.note(api_types.VERSION) if self.client else None
         return int(text) if text and re.fullmatch(r"[1-9][0-9]{0,8}", text) else None
 
 
@@ -121,7 +121,7 @@ def read_all(seen: World) -> tuple[Ledger, ...]:
         entries[entry.key_id][entry.version] = entry
     secrets: dict[str, dict[int, Secret]] = defaultdict(dict)
     for secret in seen.secrets.values():
-        if (found := names.version_of(secret.name)) is not None:
+        if (found := api_types.version_of(secret.name)) is not None:
             secrets[found[0]][found[1]] = secret
     authentic = seen.published is not None and seen.published.authentic
     holders = claimants(seen)
@@ -148,11 +148,11 @@ def claimants(seen: World) -> dict[str, str]:
 
 def holder_of(secret: Secret, live: Container[str | None]) -> str | None:
     """The ApiKey that a Secret belongs to; "" for something that is none of ours; None when anyone may adopt it."""
-    if secret.type != names.KEY_TYPE:
+    if secret.type != api_types.KEY_TYPE:
         return ""
     for owner in secret.metadata.owner_references:
-        return owner.name if owner.kind == names.API_KEY else ""
-    label = secret.metadata.labels.get(names.LABEL_API_KEY)
+        return owner.name if owner.kind == api_types.API_KEY else ""
+    label = secret.metadata.labels.get(api_types.LABEL_API_KEY)
     return label if label in live else None
 
 
@@ -200,8 +200,8 @@ def version(traces: Traces, number: int) -> Version:
     claimed = client is not None and traces.claim == number
     digest = digest_of(traces, number)
     holders = [secret, client if claimed else None]
-    activated_at = first_stamp(holders, names.ACTIVATED_AT)
-    marked = activated_at is not None or first_stamp([secret], names.ENDS_AT) is not None
+    activated_at = first_stamp(holders, api_types.ACTIVATED_AT)
+    marked = activated_at is not None or first_stamp([secret], api_types.ENDS_AT) is not None
     return Version(
         number=number,
         digest=digest,
@@ -209,7 +209,7 @@ def version(traces: Traces, number: int) -> Version:
         entry=traces.entries.get(number),
         activated=marked or claimed or (client is not None and digest is not None and client.digest == digest),
         activated_at=activated_at,
-        made_for=next((note for holder in holders if holder and fingerprinted(note := holder.note(names.MADE_FOR))), None),
+        made_for=next((note for holder in holders if holder and fingerprinted(note := holder.note(api_types.MADE_FOR))), None),
     )
 
 
@@ -220,12 +220,12 @@ def digest_of(traces: Traces, number: int) -> str | None:
     secret = traces.secrets.get(number)
     if secret is None:
         return traces.client.digest if traces.client else None
-    noted = secret.note(names.DIGEST) or ""
+    noted = secret.note(api_types.DIGEST) or ""
     return noted if DIGEST.fullmatch(noted) else secret.digest or traces.key.spec.delivery.digest
 
 
 def first_stamp(secrets: Iterable[Secret | None], annotation: str) -> datetime | None:
-    stamps = (times.read_stamp(secret.note(annotation)) for secret in secrets if secret is not None)
+    stamps = (api_types.read_stamp(secret.note(annotation)) for secret in secrets if secret is not None)
     return next((stamp for stamp in stamps if stamp is not None), None)
 
 
@@ -297,7 +297,7 @@ def followed(candidates: list[Version]) -> list[Version]:
 
 def end_of(version: Version, successor: Version) -> datetime | None:
     """The end that was set for `version`: on its Secret, else in its entry (where a date that both have is the key's expiry)."""
-    noted = first_stamp([version.secret], names.ENDS_AT)
+    noted = first_stamp([version.secret], api_types.ENDS_AT)
     if noted is not None or version.entry is None or successor.entry is None:
         return noted
     return None if version.entry.not_after == successor.entry.not_after else version.entry.not_after

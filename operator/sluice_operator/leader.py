@@ -9,22 +9,23 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from msgspec import Struct
 
-from sluice_operator.api import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, NotFound
-from sluice_operator.resources import LEASES, Raw
+from sluice_operator import api_types
+from sluice_operator.api_types import LEASES, Raw
+from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, NotFound
+
+log = structlog.get_logger()
 
 DURATION_SECONDS, DEADLINE_SECONDS, PERIOD_SECONDS = 15, 10, 2
 # Whatever a Lease asks for that somebody else wrote: nobody is waited for longer.
 LONGEST_SECONDS = 60.0
 LARGEST = 2**31 - 1
-
-log = structlog.get_logger()
 
 
 class Lost(Exception):
@@ -181,3 +182,44 @@ class Lease:
 def now() -> str:
     """MicroTime. For people: nobody compares it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+TERM = Term(duration=30, deadline=25, period=8)
+
+
+class Claims:
+    """`gained` is told of each namespace that may be worked in from now on."""
+
+    def __init__(self, api: Api, namespaces: Iterable[str], release: str, gained: Callable[[str], None]) -> None:
+        self._api = api
+        self._gained = gained
+        self._leases = {space: Lease(api, space, api_types.CLAIM_LEASE, release, term=TERM) for space in namespaces}
+        # Where the API server refuses the Lease itself: that right is missing is no reason to let keys go unrevoked.
+        self._refused: set[str] = set()
+
+    def holds(self, namespace: str) -> bool:
+        return namespace in self._refused or (namespace in self._leases and self._leases[namespace].held)
+
+    async def keep(self) -> None:
+        """For ever."""
+        await asyncio.gather(*(self._keep(space, lease) for space, lease in self._leases.items()))
+
+    async def _keep(self, space: str, lease: Lease) -> None:
+        while True:
+            try:
+                await lease.acquire(lambda holder: self._tell(space, holder))
+                self._api.refusals.clear(space, "claim", "namespaces")
+                self._refused.discard(space)
+                self._gained(space)
+                await lease.keep()
+            except Lost:
+                log.warning("namespace lost", namespace=space)
+            except PASSED_OVER:
+                if space not in self._refused:
+                    self._refused.add(space)
+                    self._gained(space)
+                await asyncio.sleep(TERM.duration / 3)
+
+    def _tell(self, space: str, holder: str) -> None:
+        told = f"the release {holder} has it; take it out of WATCH_NAMESPACES of one of the two"
+        self._api.refusals.note(space, "claim", "namespaces", told)
