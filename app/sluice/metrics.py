@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, get_args
+import bisect
+from collections import Counter as Counted
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -12,6 +14,25 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 STATUSES = ("received", "created", "duplicate", "conflict", "invalid", "failed", "queued")
 AUTH_RESULTS = ("ok", "missing", "malformed", "unknown", "expired", "revoked", "suspended", "not_yet_valid", "forbidden")
 LIMITS = ("requests", "events")
+FAST_PATH_RESULTS = (
+    "served",
+    "closing",
+    "connection",
+    "content_encoding",
+    "content_length",
+    "content_type",
+    "expect",
+    "host",
+    "idempotency_key",
+    "incomplete",
+    "long_head",
+    "malformed",
+    "origin",
+    "other_request",
+    "repeated_header",
+    "transfer_encoding",
+    "unknown_header",
+)
 OTHER = "other"
 
 COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -40,6 +61,16 @@ class Metrics:
             Counter("sluice_rate_limited", "Requests refused by a rate limit", ("limit",), registry=registry), LIMITS
         )
 
+        self._fast_path = children(
+            Counter(
+                "sluice_fast_path",
+                "Requests that the fast path served, and those it left to Flask by the reason",
+                ("result",),
+                registry=registry,
+            ),
+            FAST_PATH_RESULTS,
+        )
+
     def count(self, format: Format, *, received: int, **became: int) -> None:
         """Count `received` events together with what became of each (by STATUSES): both sides must agree."""
         if received != sum(became.values()):
@@ -49,8 +80,11 @@ class Metrics:
             if number:
                 self._events[status, format].inc(number)
 
-    def auth(self, result: str) -> None:
-        self._auth.get(result, self._auth[OTHER]).inc()
+    def auth(self, result: str, number: int = 1) -> None:
+        self._auth.get(result, self._auth[OTHER]).inc(number)
+
+    def fast_path(self, result: str, number: int = 1) -> None:
+        self._fast_path.get(result, self._fast_path[OTHER]).inc(number)
 
     def rate_limited(self, limit: str) -> None:
         self._limited.get(limit, self._limited[OTHER]).inc()
@@ -59,3 +93,26 @@ class Metrics:
 def children(counter: Counter, values: Iterable[str]) -> dict[str, Counter]:
     """A child for each known value; any other value a caller might come up with counts as `other`."""
     return {value: counter.labels(value) for value in (*values, OTHER)}
+
+
+class RequestMetrics:
+    """The exporter's two metrics of requests to one route, for those that Flask does not see; counted many at a time."""
+
+    def __init__(self, registry: CollectorRegistry, method: str, route: str) -> None:
+        # The exporter keeps them to itself.
+        metrics = registry._names_to_collectors
+        self._total: Any = metrics["flask_http_request_total"]
+        self._seconds: Any = metrics["flask_http_request_duration_seconds"]
+        self._method = method
+        self._route = route
+
+    def observe(self, seconds: Mapping[int, Sequence[float]]) -> None:
+        """Count responses; `seconds` of each by status."""
+        for status, each in seconds.items():
+            self._total.labels(self._method, status).inc(len(each))
+            histogram = self._seconds.labels(self._method, self._route, status)
+            # As its observe(), which takes a lock for two files at each call.
+            histogram._sum.inc(sum(each))
+            bounds = histogram._upper_bounds
+            for bucket, number in Counted(bisect.bisect_left(bounds, value) for value in each).items():
+                histogram._buckets[bucket].inc(number)

@@ -27,6 +27,7 @@ class Service(Flask):
     """Flask with our responses. `parts`: what this process is made of."""
 
     parts: Services
+    registry: CollectorRegistry
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         # No view here is a coroutine, and Flask would look at each of them for every request.
@@ -47,7 +48,7 @@ def create_app(
     """
     logs.configure(settings.log_level)
     app = Service("sluice", static_folder=None)
-    registry = CollectorRegistry()
+    registry = app.registry = CollectorRegistry()
     PrometheusMetrics(app, registry=registry, path=None, group_by=route)
     app.parts = assemble(settings, store or stores.open(settings), Metrics(registry), shared, stopping)
     for operation in OPERATIONS:

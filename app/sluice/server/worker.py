@@ -15,6 +15,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -106,6 +107,19 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         """Whether it has had its MAX_REQUESTS: every response says `Connection: close` until no connection is kept."""
         return self._leaves_at < math.inf
 
+    @property
+    def closing(self) -> bool:
+        """Whether every response is to say `Connection: close`."""
+        return self.leaving or not self.alive or (self.shared is not None and self.shared.draining)
+
+    def begin_leaving(self, write: Callable[[Callable[[], object]], object] = lambda line: line()) -> None:
+        """`write` writes the line that tells of it."""
+        if not self.leaving:
+            # A client that sends nothing for so long finds the connection closed anyway.
+            seconds = self.cfg.keepalive + 1
+            self._leaves_at = time.monotonic() + seconds
+            write(functools.partial(log.info, "worker.to_be_replaced", requests=self._enough, within_seconds=seconds))
+
     def notify(self) -> None:
         """Called by the main loop after each event, and once a second."""
         super().notify()
@@ -161,11 +175,9 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Request, conn: Connection) -> object:
         req.body = conn.body = GunicornBody(req, conn.parser.unreader)
         conn.parser.unreader.in_body = True
-        if self.nr + 1 >= self._enough and not self.leaving:
-            # Whoever says nothing for so long finds the connection closed anyway.
-            self._leaves_at = time.monotonic() + self.cfg.keepalive + 1
-            log.info("worker.to_be_replaced", requests=self._enough, within_seconds=self.cfg.keepalive + 1)
-        if self.leaving or (self.shared is not None and self.shared.draining):
+        if self.nr + 1 >= self._enough:
+            self.begin_leaving()
+        if self.closing:
             # No room for idle connections is what makes gunicorn say `Connection: close`; the application's own it drops.
             self.max_keepalived = -1
             self._kept.discard(conn)
