@@ -218,7 +218,7 @@ class FastWorker(SluiceWorker):
         except OSError:
             return False
         if close:
-            util.close_graceful(conn.sock)
+            self.linger(conn)
         return not close
 
     def _to_thread(self, conn: FastConnection, reason: plain_request.Reason) -> None:

@@ -160,13 +160,16 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.begin(self.header_timeout)
         result = super().handle(conn)
         if result is False and not (conn.body and conn.body.finished()):
-            # The client reads the response before it is cut off. A few at a time: each waits for its client in a thread.
-            with_patience = self._lingering.acquire(blocking=False)
-            util.close_graceful(conn.sock, timeout=LINGER_SECONDS if with_patience else 0.02)
-            if with_patience:
-                self._lingering.release()
+            self.linger(conn)
         conn.body = None
         return result
+
+    def linger(self, conn: Connection) -> None:
+        """The client reads the response before it is cut off. A few at a time: each waits for its client in a thread."""
+        with_patience = self._lingering.acquire(blocking=False)
+        util.close_graceful(conn.sock, timeout=LINGER_SECONDS if with_patience else 0.02)
+        if with_patience:
+            self._lingering.release()
 
     def finish_request(self, conn: Connection, fs: Future[object]) -> None:
         super().finish_request(conn, fs)

@@ -13,9 +13,9 @@ from sluice.settings import Settings
 settings = Settings.from_env(os.environ)
 shared = SharedState(settings.run_dir) if settings.run_dir is not None else None
 app = create_app(settings, shared=shared, stopping=worker.stopping)
+fast_worker.serve(app.parts, app.registry)
 # Left to its __del__ at the interpreter's end, Python 3.13 waits 5 s for each of the pool's threads, and gunicorn starts the next
 # worker only when this one is gone.
-fast_worker.serve(app.parts, app.registry)
 atexit.register(app.parts.store.close)
 if shared is not None:
     Heartbeat(shared, app.parts.keyring).start()
