@@ -262,6 +262,22 @@ def test_what_is_in_flight_at_sigterm_is_answered_and_told_to_close(database: Da
     assert mine.names() == ["before", "in flight", "late"]
 
 
+def test_a_commit_that_does_not_end_is_answered_with_503_and_the_retry_is_stored(database: Database) -> None:
+    mine = Mine(database)
+    with running(database.url, WORKERS="1") as service, Raw(service) as one, Raw(service) as other:
+        with held(database):
+            one.send(request(mine.event("a")))
+            other.send(request(mine.event("b")))
+            for connection in (one, other):
+                answer = connection.answer()
+                assert int(answer.headers["retry-after"]) >= 1
+                problem_of(answer, 503, "database_error", "query_timeout")
+        for connection, name in ((one, "a"), (other, "b")):
+            connection.send(request(mine.event(name)))
+            assert connection.answer().status_code == 201
+    assert mine.names() == ["a", "b"]
+
+
 def waiting(database: Database) -> bool:
     return bool(
         database.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
