@@ -51,6 +51,24 @@ class KeyState:
     use: KeyUsage
 
 
+class LastKey:
+    """The key that a connection presented last, with its digest: most clients send the same one again.
+
+    Checked is it every time. It stays in memory as long as its connection, as the headers of the last request do.
+    """
+
+    __slots__ = ("_digest", "_presented")
+
+    def __init__(self) -> None:
+        self._presented = self._digest = ""
+
+    def digest_of(self, presented: str) -> str:
+        if not (presented.isascii() and hmac.compare_digest(presented, self._presented)):
+            self._digest = digest_of(presented)
+            self._presented = presented
+        return self._digest
+
+
 @dataclass(frozen=True, slots=True)
 class KeySet:
     """All that changes when a document is loaded; `slots` by digest, never changed after it is made."""
@@ -75,16 +93,14 @@ class Keyring:
         self._warned: str | None = None
         self._set = KeySet(slots_of(self._plain, {}))
 
-    def verify(self, presented: str) -> keys.KeyEntry:
-        """The entry of a key that is valid now.
+    def verify(self, presented: str, last: LastKey | None = None) -> keys.KeyEntry:
+        """The entry of a key that is valid now. `last`: what this connection presented before, and is replaced.
 
         Raises Unauthorized with `reason` malformed, unknown, revoked, suspended, not_yet_valid or expired;
         ServiceUnavailable when the key is unknown and no key set could be loaded yet: a 401 would make its client throw
         good events away.
         """
-        if keys.fault(presented) is not None:
-            raise errors.Unauthorized(DETAILS["malformed"], reason="malformed")
-        digest = keys.digest(presented)
+        digest = last.digest_of(presented) if last is not None else digest_of(presented)
         slot = self._set.slots.get(digest)
         if slot is None or not hmac.compare_digest(slot.entry.digest, digest):
             raise self._unknown()
@@ -165,6 +181,13 @@ class Keyring:
         if about != self._warned:
             self._warned = about
             log.warning("key set not loaded, the last good one stays", problem=problem, file=str(self._file))
+
+
+def digest_of(presented: str) -> str:
+    """Raises Unauthorized for what is no key of any service."""
+    if keys.fault(presented) is not None:
+        raise errors.Unauthorized(DETAILS["malformed"], reason="malformed")
+    return keys.digest(presented)
 
 
 def check_plain(plain: Sequence[str]) -> list[str]:

@@ -16,14 +16,26 @@ ANONYMOUS = KeyEntry(digest="sha256:" + "0" * 64, key_id="anonymous", owner="ano
 
 def admit(parts: Services, context: RequestContext, scope: str | None) -> KeyEntry:
     """Check key, scope (None: any valid key) and request limit, in this order, before a byte of the body is read."""
-    entry = context.entry = entry_of(parts, context)
+    entry = identify(parts, context, scope)
+    parts.metrics.auth("ok")
+    count_request(parts, context, entry)
+    return entry
+
+
+def identify(parts: Services, context: RequestContext, scope: str | None) -> KeyEntry:
+    """Check key and scope. Refusals are counted here, the key that is good by the caller."""
+    entry = entry_of(parts, context)
     context.key_id = entry.key_id
     if scope is not None and scope not in entry.scopes:
         parts.metrics.auth("forbidden")
         raise errors.Forbidden(f"this key lacks the scope {scope}", reason="scope")
-    parts.metrics.auth("ok")
-    limited(parts, context, lambda: parts.limiter.request(entry))
+    context.entry = entry
     return entry
+
+
+def count_request(parts: Services, context: RequestContext, entry: KeyEntry) -> None:
+    """Count this request against the key's limit."""
+    limited(parts, context, lambda: parts.limiter.request(entry))
 
 
 def count_events(parts: Services, context: RequestContext, count: int) -> None:
@@ -45,10 +57,10 @@ def limited(parts: Services, context: RequestContext, hit: Callable[[], Allowanc
         allowance = hit()
     except LimitExceeded as error:
         parts.metrics.rate_limited(error.allowance.kind)
-        context.allowances = (error.allowance,)
+        context.allowances = {error.allowance.kind: error.allowance}
         raise
     if allowance is not None:
-        context.allowances = (*(each for each in context.allowances if each.kind != allowance.kind), allowance)
+        context.allowances[allowance.kind] = allowance
 
 
 def entry_of(parts: Services, context: RequestContext) -> KeyEntry:
@@ -56,7 +68,7 @@ def entry_of(parts: Services, context: RequestContext) -> KeyEntry:
     try:
         presented = presented_key(context)
         if presented is not None:
-            return parts.keyring.verify(presented)
+            return parts.keyring.verify(presented, context.last_key)
         if context.path in parts.settings.anonymous_paths:
             return ANONYMOUS
         raise errors.Unauthorized("send a key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'", reason="missing")

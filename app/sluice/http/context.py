@@ -14,6 +14,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from sluice import limiter
 from sluice.http.bodies import InputBody, RequestBody
+from sluice.keyring import LastKey
 from sluice.keys import KeyEntry
 from sluice.limiter import Allowance
 
@@ -33,7 +34,8 @@ CONTEXT = "sluice.context"
 class RequestContext:
     """`headers`: by WSGI's names (PEP 3333: HTTP_AUTHORIZATION, CONTENT_TYPE); behind Flask that is the environ itself.
 
-    `entry`, `key_id`: set by auth.admit. `error`, `reason`: of a refusal, for the log. Not the exception: its traceback holds
+    `entry`, `key_id`: set by auth.admit. `last_key`: of the connection's request before, when the
+    server keeps it. `error`, `reason`: of a refusal, for the log. Not the exception: its traceback holds
     this request and its body, and a cycle of them would stay in memory until the garbage collector comes by.
     """
 
@@ -44,6 +46,7 @@ class RequestContext:
         "error",
         "headers",
         "key_id",
+        "last_key",
         "method",
         "path",
         "query_string",
@@ -70,10 +73,11 @@ class RequestContext:
         self.traceparent: str = given if given and TRACEPARENT.fullmatch(given) else f"00-{fresh[32:64]}-{fresh[64:]}-00"
         self.entry: KeyEntry | None = None
         self.key_id: str | None = None
+        self.last_key: LastKey | None = None
         self.route: str | None = None
         self.error: str | None = None
         self.reason: str | None = None
-        self.allowances: tuple[Allowance, ...] = ()
+        self.allowances: dict[limiter.Kind, Allowance] = {}
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -90,11 +94,14 @@ class RequestContext:
             ("X-Request-ID", self.request_id),
             ("traceparent", self.traceparent),
             ("X-Content-Type-Options", "nosniff"),
-            *limiter.headers(self.allowances),
+            *limiter.headers(self.allowances.values()),
         ]
 
-    def log_response(self, status: int) -> None:
-        """One line a request; of successes only at debug, so that a busy service does not log more than it stores."""
+    def log_response(self, status: int, ended: float | None = None) -> None:
+        """One line a request; of successes only at debug, so that a busy service does not log more than it stores.
+
+        `ended`: a time of time.perf_counter(), now without it.
+        """
         write = log.error if status >= 500 else log.info if status >= 400 else log.debug
         write(
             "request",
@@ -104,7 +111,7 @@ class RequestContext:
             error=self.error,
             reason=self.reason,
             key_id=self.key_id,
-            milliseconds=round((time.perf_counter() - self.started) * 1000, 1),
+            milliseconds=round(((ended or time.perf_counter()) - self.started) * 1000, 1),
         )
 
 
