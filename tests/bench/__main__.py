@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +44,14 @@ class Line:
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Times each pair is measured; the median of the ratios counts.")
 @click.option("--quick", is_flag=True, help="A tenth of the load, one round: to see that it runs.")
-@click.option("--only", multiple=True, type=click.Choice(["batch", "stream", "single", "page", "memory"]))
+@click.option("--only", multiple=True, type=click.Choice(["batch", "stream", "single", "mixed", "page", "memory"]))
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/performance.md.")
 def main(rounds: int, quick: bool, only: tuple[str, ...], write: bool) -> None:
-    """Measure Sluice beside raw COPY, a bare Flask route, and itself without shared commits."""
+    """Measure Sluice beside raw COPY, a bare Flask route, and itself without its fast path."""
     scale = 0.1 if quick else 1.0
     chosen = only or tuple(PARTS)
+    if not load.has_wrk() and {"single", "mixed"} & set(chosen):
+        raise click.ClickException("single posts are measured by wrk: make tools TOOLS=wrk")
     found: list[Line] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -97,22 +101,49 @@ def stream(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
 
 
 def single(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
-    """Single posts from 64 clients, beside a commit for each request, and beside a route that only parses."""
-    if not load.has_wrk():
-        Console(stderr=True).print("single posts are not measured: install wrk: make tools TOOLS=wrk")
-        return
-    measured: dict[str, list[Rate]] = {"complete": [], "own_commits": [], "bare": []}
+    """Single posts beside the same worker without its fast path, a route that only parses, and VictoriaLogs."""
+    seconds = max(3, int(10 * scale))
+    for connections in (64, 1, 8, 256):
+        ours, slow = [], []
+        for _ in range(rounds):
+            ours.append(singles(server, "complete", connections, seconds))
+            slow.append(singles(server, "complete", connections, seconds, FAST_PATH="off"))
+        bar = 5.0 if connections == 64 else 0.0
+        yield ratio_line(f"single posts, {connections} clients", ours, "FAST_PATH=off", slow, bar, "requests/s")
+        if connections == 64:
+            yield absolute_tail("p99 of the same", ours, 10)
+            bare = [singles(server, "bare", connections, seconds) for _ in range(rounds)]
+            yield ratio_line("the same", ours, "a Flask route that only parses", bare, 3.0, "requests/s")
+            if program := shutil.which("victoria-logs"):
+                with servers.victoria_logs(program) as peer:
+                    theirs = [load.wrk(peer, connections, seconds, "victoria.lua") for _ in range(rounds)]
+                yield ratio_line(
+                    "the same", ours, "VictoriaLogs, stored before the answer in memory only", theirs, 1.5, "requests/s"
+                )
+
+
+def singles(server: Owned, app: str, connections: int, seconds: int, **environment: str) -> Rate:
+    servers.empty(server)
+    with servers.service(server, app, **environment) as service:
+        load.wrk(service, connections, 1)
+        return load.wrk(service, connections, seconds)
+
+
+def mixed(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """Single posts and batches at once: what each keeps of its own rate."""
+    seconds = max(3, int(10 * scale))
+    alone: dict[str, list[Rate]] = {"single": [], "batch": []}
+    beside: dict[str, list[Rate]] = {"single": [], "batch": []}
     for _ in range(rounds):
-        for app, rates in measured.items():
-            servers.empty(server)
-            with servers.service(server, app) as service:
-                load.wrk(service, 64, 2)
-                rates.append(load.wrk(service, 64, max(3, int(10 * scale))))
-    ours = measured["complete"]
-    yield ratio_line("single posts, 64 clients", ours, "a commit for each request", measured["own_commits"], 2.0, "requests/s")
-    yield tail_line("p99 of single posts", ours, "p99 with a commit for each request", measured["own_commits"], 0.5)
-    yield ratio_line("single posts, 64 clients", ours, "a Flask route that only parses", measured["bare"], 0.7, "requests/s")
-    yield absolute("single posts (Loki 3.7.8 took 5,200)", ours, 5_200, "requests/s")
+        servers.empty(server)
+        with servers.service(server, "complete") as service, ThreadPoolExecutor(1) as pool:
+            alone["single"].append(load.wrk(service, 64, seconds))
+            alone["batch"].append(load.batches(service, CLIENTS, seconds))
+            wrk = pool.submit(load.wrk, service, 64, seconds)
+            beside["batch"].append(load.batches(service, CLIENTS, seconds))
+            beside["single"].append(wrk.result())
+    yield ratio_line("single posts beside batches", beside["single"], "alone", alone["single"], 0.3, "requests/s")
+    yield ratio_line("batches beside single posts", beside["batch"], "alone", alone["batch"], 0.3, "events/s")
 
 
 def page(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
@@ -174,6 +205,7 @@ PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
     "batch": batch,
     "stream": stream,
     "single": single,
+    "mixed": mixed,
     "page": page,
     "memory": memory,
 }
@@ -221,10 +253,9 @@ def ratio_line(what: str, ours: list[Rate], against: str, theirs: list[Rate], ba
     )
 
 
-def tail_line(what: str, ours: list[Rate], against: str, theirs: list[Rate], bar: float) -> Line:
-    ratio = statistics.median(a.p99 / b.p99 for a, b in zip(ours, theirs, strict=True))
-    tails = statistics.median(r.p99 for r in ours), statistics.median(r.p99 for r in theirs)
-    return Line(what, f"{tails[0]:.0f} ms", f"{against}: {tails[1]:.0f} ms", ratio, f"<= {bar:g}", ratio <= bar)
+def absolute_tail(what: str, ours: list[Rate], bar: float) -> Line:
+    tail = statistics.median(r.p99 for r in ours)
+    return Line(what, f"{tail:.1f} ms", f"{bar:g} ms", tail / bar, "<= 1", tail <= bar)
 
 
 def absolute(what: str, ours: list[Rate], bar: float, unit: str) -> Line:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, cast
 
 import msgspec
 from flask import Flask, Response, request
 
-from sluice.events import Record
 from sluice.http.app import Service, create_app
-from sluice.http.services import Services
-from sluice.ingest.sinks import DirectSink
-from sluice.outcomes import Outcome
-from sluice.server import worker
+from sluice.server import fast_worker, worker
 from sluice.server.worker_state import Heartbeat, SharedState
 from sluice.settings import Settings
 
@@ -29,35 +22,21 @@ def settings_and_board() -> tuple[Settings, SharedState]:
 
 def complete() -> Service:
     """The service as it is."""
+    app = assembled()
+    fast_worker.serve(app.parts, app.registry)
+    return app
+
+
+def assembled() -> Service:
     settings, shared = settings_and_board()
     app = create_app(settings, shared=shared, stopping=worker.stopping)
     Heartbeat(shared, app.parts.keyring).start()
     return app
 
 
-class OwnCommits:
-    """Stands where the group commit does, and shares nothing."""
-
-    def __init__(self, insert: Any) -> None:
-        self._insert = insert
-
-    def submit(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        found: list[Outcome] = self._insert(records, at)
-        return found
-
-
-def own_commits() -> Flask:
-    """The service with a commit for each request."""
-    app = complete()
-    parts: Services = app.parts
-    sink = cast(DirectSink, parts.pipeline.sink)
-    sink.group_commit = OwnCommits(sink.insert)  # type: ignore[assignment]
-    return app
-
-
 def bare() -> Flask:
     """A Flask route that parses the body and answers: no key, no limits, no metrics, no store."""
-    complete()  # the heart that readiness waits for
+    assembled()  # the heartbeat that readiness waits for
     return parse_only()
 
 

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import rows
 from tests.bench.servers import Service
 
-SINGLE = Path(__file__).with_name("single.lua")
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,29 @@ def side_by_side(service: Service, shares: Sequence[Sequence[bytes]], kind: str,
     return Rate(events / seconds, percentile([each for share in took for each in share], 99))
 
 
-def wrk(service: Service, connections: int, seconds: int) -> Rate:
+def batches(service: Service, clients: int, seconds: int) -> Rate:
+    """Batches of 1,000 from as many processes, closed loop, for so long; events a second."""
+    with multiprocessing.get_context("fork").Pool(clients) as pool:
+        counts = pool.starmap(post_for, [(service, seconds)] * clients)
+    return Rate(sum(counts) * 1_000 / seconds)
+
+
+def post_for(service: Service, seconds: int) -> int:
+    """How many batches were stored in that time. Few are made; each is sent again under new ids."""
+    arrays = rows.arrays(8, 1_000)
+    until = time.perf_counter() + seconds
+    count = 0
+    while time.perf_counter() < until:
+        batch = arrays[count % len(arrays)].replace(b'"event_id":"', b'"event_id":"%d-' % count)
+        post_all(service, [batch], "application/json")
+        count += 1
+    return count
+
+
+def wrk(service: Service, connections: int, seconds: int, script: str = "single.lua") -> Rate:
     """Single posts by wrk, closed loop, each with an id of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(SINGLE), service.url]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / script), service.url]
         told = subprocess.run(
             command, env={**os.environ, "KEY": service.key}, cwd=folder, capture_output=True, text=True, check=True
         )

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -81,11 +82,26 @@ def service(server: Owned, app: str, **environment: str) -> Iterator[Service]:
     command = [sys.executable, "-m", "tests.bench.serve", f"tests.bench.apps:{app}()"]
     process = subprocess.Popen(command, env={**os.environ, **ours}, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        await_ready(process, admin)
+        await_answer(process, f"http://127.0.0.1:{admin}/readiness")
         yield Service(port, key, workers_of(process.pid))
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
+
+
+@contextlib.contextmanager
+def victoria_logs(program: str) -> Iterator[Service]:
+    """VictoriaLogs as it comes: it answers before anything is on disk."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, f"-storageDataPath={folder}", f"-httpListenAddr=127.0.0.1:{port}", "-loggerLevel=ERROR"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            await_answer(process, f"http://127.0.0.1:{port}/health")
+            yield Service(port, "", [])
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def workers_of(pid: int) -> list[int]:
@@ -94,11 +110,11 @@ def workers_of(pid: int) -> list[int]:
     return [child.pid for child in master.children()]
 
 
-def await_ready(process: subprocess.Popen[bytes], admin: int) -> None:
+def await_answer(process: subprocess.Popen[bytes], url: str) -> None:
     for _ in range(300):
         if process.poll() is not None:
             raise RuntimeError(f"the service ended with {process.returncode}")
-        with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(f"http://127.0.0.1:{admin}/readiness"):
+        with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url):
             return
         time.sleep(0.1)
     raise RuntimeError("the service was not ready within 30 s")
