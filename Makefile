@@ -24,7 +24,7 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools test test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
+.PHONY: help run tools test test-slow-path test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
 .PHONY: lint lint-workflows style types imports bench soak lock clean
 
 help: ## this list
@@ -40,6 +40,10 @@ tools: .venv/.dev .venv/.go ## install and build what all tests need (TOOLS="tes
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
 	$(call install_for,test)
 	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' $(ARGS)
+
+test-slow-path: .venv/.dev ## the integration tests once more with FAST_PATH=off
+	$(call install_for,test)
+	@FAST_PATH=off $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' tests/integration $(ARGS)
 
 # Two processes that share the node (tests/cluster/sharing.py): most of the time they wait for pods.
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
