@@ -29,7 +29,7 @@ from sluice.http.services import Services
 from sluice.ingest.batch_thread import BatchThread
 from sluice.keyring import LastKey
 from sluice.metrics import RequestMetrics
-from sluice.parsing import formats
+from sluice.parsing import batches
 
 log = structlog.get_logger()
 ROUTE = PATH.decode()
@@ -94,7 +94,7 @@ class FastPath:
         parts.memory.take(len(body))
         exchange.held = len(body)
         try:
-            items = formats.EVENT.parse(body, 1, parts.settings.max_event_bytes)
+            items = [batches.one(body)]
         except errors.BadRequest:
             parts.metrics.count("event", received=1, invalid=1)
             raise

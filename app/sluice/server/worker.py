@@ -157,6 +157,13 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.body = None
         return result
 
+    def linger(self, conn: Connection) -> None:
+        """The client reads the response before it is cut off. A few at a time: each waits for its client in a thread."""
+        with_patience = self._lingering.acquire(blocking=False)
+        util.close_graceful(conn.sock, timeout=LINGER_SECONDS if with_patience else 0.02)
+        if with_patience:
+            self._lingering.release()
+
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: Exception) -> None:
         """Answer what gunicorn could not read, or what went wrong outside of the application."""
         if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
