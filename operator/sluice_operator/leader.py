@@ -200,6 +200,10 @@ class Claims:
     def holds(self, namespace: str) -> bool:
         return namespace in self._refused or (namespace in self._leases and self._leases[namespace].held)
 
+    async def release(self) -> None:
+        """Let another release have them at once, if one waits; the next process of this one takes back what none took."""
+        await asyncio.gather(*(lease.release() for lease in self._leases.values()))
+
     async def keep(self) -> None:
         """For ever."""
         await asyncio.gather(*(self._keep(space, lease) for space, lease in self._leases.items()))

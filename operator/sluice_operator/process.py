@@ -342,7 +342,7 @@ class Process:
                 task.cancel()
         await asyncio.wait(self._tasks, timeout=0.5)
         telemetry.LEADER.set(0)
-        await self.lease.release()
+        await asyncio.gather(self.lease.release(), self.claims.release())
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=GOODBYE_SECONDS)
