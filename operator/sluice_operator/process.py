@@ -121,6 +121,9 @@ class Bootstrap:
                 break
             except ApiError as error:
                 log.warning("bootstrap waits", configmap=self._configmap, told=str(error))
+            except Exception:  # nothing in a ConfigMap may end the process
+                log.exception("bootstrap failed", configmap=self._configmap)
+                return
             await asyncio.sleep(seconds)
         self.done = True
 
