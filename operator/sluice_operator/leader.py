@@ -184,7 +184,7 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-TERM = Term(duration=30, deadline=25, period=8)
+TERM = Term(duration=15, deadline=10, period=4)
 
 
 class Claims:
