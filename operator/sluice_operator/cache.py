@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -33,6 +34,8 @@ from sluice_operator.api_types import (
     parse,
 )
 from sluice_operator.world import Aside, Published, Secret
+
+log = structlog.get_logger()
 
 
 class Unreadable(Struct, frozen=True):
@@ -209,14 +212,18 @@ class Cache:
         # The uids of objects that are gone: an answer that comes late brings none of them back.
         self._gone: OrderedDict[str, None] = OrderedDict()
 
-    def put(self, resource: Resource, raw: Raw, *, older: bool = False, ours: bool = False) -> Kept:
-        """What is kept of `raw`.
+    def put(self, resource: Resource, raw: Raw, *, older: bool = False, ours: bool = False) -> Kept | None:
+        """What is kept of `raw`; None: it could not be read, and what was there stays.
 
         older: also below the resourceVersion that is there, as a list after a restore may be
         ours: the answer to a write of ours, which is no news
         """
-        kept = READERS[resource](raw)
         namespace = str(raw["metadata"]["namespace"])
+        try:
+            kept = READERS[resource](raw)
+        except Exception:  # whatever one object contains, the others are kept
+            log.exception("object not read", resource=resource.plural, namespace=namespace, name=raw["metadata"]["name"])
+            return None
         if kept.metadata.uid in self._gone:
             return kept
         objects = self._objects[resource, namespace]
@@ -242,7 +249,10 @@ class Cache:
 
     def replace(self, resource: Resource, namespace: str, items: Iterable[Raw], listed_at: int) -> None:
         """All objects of a kind in a namespace, as a list gave them; what came after `listed_at` stays."""
-        listed = {self.put(resource, raw).metadata.name for raw in items}
+        listed = set()
+        for raw in items:
+            listed.add(raw["metadata"]["name"])
+            self.put(resource, raw)
         for name, kept in list(self._objects[resource, namespace].items()):
             if name not in listed and version(kept) <= listed_at:
                 self.remove(resource, namespace, name)

@@ -121,6 +121,9 @@ class Bootstrap:
                 break
             except ApiError as error:
                 log.warning("bootstrap waits", configmap=self._configmap, told=str(error))
+            except Exception:  # nothing in a ConfigMap may end the process
+                log.exception("bootstrap failed", configmap=self._configmap)
+                return
             await asyncio.sleep(seconds)
         self.done = True
 
@@ -342,7 +345,7 @@ class Process:
                 task.cancel()
         await asyncio.wait(self._tasks, timeout=0.5)
         telemetry.LEADER.set(0)
-        await self.lease.release()
+        await asyncio.gather(self.lease.release(), self.claims.release())
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=GOODBYE_SECONDS)

@@ -27,9 +27,10 @@ EVERYWHERE = {
     "deployments": {"list", "watch"},
     "replicasets": {"list"},
     "poddisruptionbudgets": {"list"},
+    "leases": {"create"},
+    "leases/sluice-operator-claim": {"get", "patch"},
 }
 AT_HOME = {
-    "leases": {"create"},
     f"leases/{FULLNAME}-operator": {"get", "patch"},
     f"configmaps/{FULLNAME}-bootstrap": {"get"},
     "apikeys": {"create"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -95,7 +96,13 @@ class Operator:
         self._process.send_signal(signal.SIGUSR1)
 
     def remove(self) -> None:
-        """End it and take its folder away; the end of its log is shown with a test that failed."""
+        """End it and take its folder away; the end of its log is shown with a test that failed.
+
+        As Kubernetes does: the next one has another Lease, and should not wait for what this one claimed.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self.running:
+                self.stop()
         self.kill()
         print(self.log.read_text()[-3000:] if self.log.exists() else "no log")
         shutil.rmtree(self.folder)

@@ -59,6 +59,22 @@ def test_a_suspended_key_is_refused_and_comes_back_as_it_was(stand_: Stand, oper
     assert stand_.plaintext(name) == key
 
 
+def test_kubectl_waits_for_what_the_spec_asks_for_whatever_that_is(stand_: Stand, operator: Operator) -> None:
+    name = stand_.key()
+
+    def reached() -> set[int]:
+        stand_.space.kubectl("wait", "--for=condition=Ready", f"apikey/{name}", "--timeout=60s")
+        return set(stand_.answers(key)) if key else set()
+
+    key = ""
+    reached()
+    key = stand_.plaintext(name)
+    assert reached() == {200}
+    for change, answers in (({"suspended": True}, {401}), ({"suspended": False}, {200}), ({"revoked": True}, {401})):
+        stand_.change(name, **change)
+        assert reached() == answers
+
+
 def test_a_key_set_that_comes_and_goes_reaches_every_pod_each_time(stand_: Stand, operator: Operator) -> None:
     """Quicker than Pods are asked: what they said of the same key set before is not what they have."""
     name = stand_.key()

@@ -137,3 +137,14 @@ def test_nothing_is_made_of_documents_that_are_none(text: str) -> None:
         assert server.writes() == []
 
     run(work)
+
+
+def test_a_configmap_that_nobody_thought_of_ends_no_process() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await prepared(api, DATA)
+        server.objects[CONFIG_MAPS.path(SPACE, NAME)]["data"] = ["no map"]
+        made = Bootstrap(api, SPACE, NAME, "lease")
+        await asyncio.wait_for(made.keep_trying(), 5)
+        assert not made.done
+
+    run(work)

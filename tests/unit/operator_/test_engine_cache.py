@@ -160,12 +160,13 @@ def test_each_object_is_about_its_key_sets() -> None:
     for name, target in (("main", "web"), ("other", "else")):
         raw = {"metadata": head(name), "spec": {"environment": "test", "target": {"name": target}}}
         cache.put(KEY_SETS, raw)
-    about = [
-        keysets_of(cache, SPACE, cache.put(API_KEYS, raw_key())),
-        keysets_of(cache, SPACE, cache.put(SECRETS, raw_secret("alpha"))),
-        keysets_of(cache, SPACE, cache.put(DEPLOYMENTS, {"metadata": head("web"), "spec": {}})),
-        keysets_of(cache, SPACE, cache.put(PODS, raw_pod())),
+    changed = [
+        cache.put(API_KEYS, raw_key()),
+        cache.put(SECRETS, raw_secret("alpha")),
+        cache.put(DEPLOYMENTS, {"metadata": head("web"), "spec": {}}),
+        cache.put(PODS, raw_pod()),
     ]
+    about = [keysets_of(cache, SPACE, each) for each in changed if each is not None]
     assert about == [{"main"}, {"main"}, {"main"}, {"main", "other"}]
 
 
@@ -186,3 +187,11 @@ def test_a_pod_is_finished_when_nothing_of_it_runs_or_will() -> None:
     assert not pod({**going, "status": {"containerStatuses": [*ended, {"state": {"running": {}}}]}}).finished
     assert not pod({**going, "status": {}}).finished
     assert pod(raw_pod(phase="Failed")).finished
+
+
+def test_an_object_that_cannot_be_read_keeps_no_other_out() -> None:
+    cache = Cache()
+    broken = raw_secret("broken")
+    broken["metadata"]["creationTimestamp"] = None
+    cache.replace(SECRETS, SPACE, [broken, raw_secret("alpha")], 10)
+    assert {each.name for each in cache.secrets(SPACE) if isinstance(each, Secret)} == {"alpha"}

@@ -54,6 +54,19 @@ def test_the_next_process_of_a_release_takes_its_claim_over_at_once() -> None:
     run(work)
 
 
+def test_a_release_that_ends_leaves_its_namespaces_to_who_waits() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        first = Claims(api, [SPACE], "a/one", lambda _: None)
+        task = asyncio.create_task(first.keep())
+        await until(lambda: first.holds(SPACE))
+        task.cancel()
+        await first.release()
+        assert server.objects[LEASES.path(SPACE, api_types.CLAIM_LEASE)]["spec"]["holderIdentity"] == ""
+        assert not first.holds(SPACE)
+
+    run(work)
+
+
 @pytest.mark.parametrize("status", [403, 422])
 def test_a_claim_that_is_refused_keeps_nobody_from_working(status: int) -> None:
     async def work(server: ApiServer, api: Api) -> None:
