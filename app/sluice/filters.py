@@ -206,7 +206,7 @@ def page_fields(paging: Mapping[str, str], problems: list[BadParameter]) -> dict
         except ValueError as error:
             problems.append(BadParameter(name, str(error)))
     if "cursor" in fields and "page" in fields:
-        problems.append(BadParameter("page", "cannot stand beside a cursor, which says where the page begins"))
+        problems.append(BadParameter("page", "cannot be combined with a cursor, which says where the page begins"))
     if (fields.get("page", 1) - 1) * fields.get("page_size", 50) > MAX_OFFSET:
         problems.append(BadParameter("page", f"skips more than {MAX_OFFSET} rows; follow next_cursor instead"))
     return fields

@@ -123,7 +123,7 @@ class Keyring:
             data, self._seen = read(self._file)
         except OSError as error:
             self._seen = None
-            self._keep(f"the key set file can not be read ({type(error).__name__}); mount it, or correct KEYSET_FILE")
+            self._keep(f"the key set file cannot be read ({type(error).__name__}); mount it, or correct KEYSET_FILE")
             return False
         return self._load(data)
 
@@ -175,7 +175,7 @@ class Keyring:
         return {name_of(slot.entry): slot.use for slot in self._set.slots.values()}
 
     def _keep(self, problem: str, content: str = "") -> None:
-        """Remember why the last good set stays; warn once per content, for this is asked every second."""
+        """Remember why the last good set stays; warn once per content, for this happens every second."""
         self.last_error = problem
         about = content or problem
         if about != self._warned:

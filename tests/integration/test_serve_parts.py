@@ -350,6 +350,14 @@ def test_connections_that_say_nothing_hold_up_nobody(service: Service) -> None:
     assert time.monotonic() - begin < 1.5
 
 
+def test_clients_that_send_half_a_header_hold_up_nobody(service: Service) -> None:
+    for _ in range(80):
+        service.connect().send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Half: ")
+    begin = time.monotonic()
+    assert [service.connect().get()[0] for _ in range(8)] == [200] * 8
+    assert time.monotonic() - begin < 1.5
+
+
 def test_no_header_of_a_malformed_request_reaches_the_log(service: Service) -> None:
     wire = service.connect()
     wire.send(b"GET / HTTP/1.1\r\nAuthorization Bearer canary-of-the-header\r\n\r\n")

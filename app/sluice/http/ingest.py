@@ -56,7 +56,11 @@ def one(parts: Services, context: RequestContext) -> Response:
     access="ingest",
     body={JSON: list[events.Event] | batches.Batch, NDJSON: str},
     answers={201: envelope(BatchData), 200: envelope(BatchData)},
-    refusals={**BODIED, 409: "Idempotency-Key in use", 422: "atomic batch refused, or Idempotency-Key reused"},
+    refusals={
+        **BODIED,
+        409: "Idempotency-Key in use",
+        422: "atomic batch refused, more events than the key's limit, or Idempotency-Key reused",
+    },
     parameters=(
         parameter("atomic", {"enum": list(ATOMIC)}, "store all or nothing"),
         parameter("results", {"enum": list(RESULTS)}, "which items `results` lists"),

@@ -16,7 +16,7 @@ from sluice.http.routes import OPEN, OPERATIONS, Operation, Schema, route
 from sluice.http.services import Services
 from sluice.parsing import decompression
 
-# What any request may meet before its view is asked.
+# What any request may meet before its view runs.
 ALWAYS = {400: "the request cannot be used"}
 KEYED = {
     401: "no valid key",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from sluice import errors, outcomes
+from sluice import __version__, errors, outcomes
 from sluice.events import EventType, Priority
 from sluice.http import plain_request
 from sluice.outcomes import Outcome
@@ -186,6 +186,20 @@ class BatchData(msgspec.Struct, omit_defaults=True):
     results_truncated: bool = False
     retryable: bool = False
     stopped: str | None = None
+
+
+def liveness(alive: bool, uptime: float) -> Response:
+    """`uptime` in seconds, as below."""
+    return Response(200 if alive else 503, encode(Liveness(alive, f"{int(uptime)}s", __version__)))
+
+
+def readiness(ready: bool, reason: str) -> Response:
+    return Response(200 if ready else 503, encode(Readiness(ready, reason)))
+
+
+def health(ready: bool, uptime: float, services: dict[str, str]) -> Response:
+    status: Literal["healthy", "unhealthy"] = "healthy" if ready else "unhealthy"
+    return Response(200 if ready else 503, encode(Health(status, datetime.now(UTC), __version__, services, f"{int(uptime)}s")))
 
 
 def success(data: Any, message: str, status: int = 200, *, replayed: bool = False) -> Response:

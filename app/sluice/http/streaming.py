@@ -46,7 +46,7 @@ def ingest(parts: Services, context: RequestContext, *, everything: bool) -> Res
 
 
 def counted(error: errors.ApiError, tally: Tally) -> errors.ApiError:
-    """`error` with the counts of what was done before it. The client may be gone: then only the log hears them."""
+    """`error` with the counts of what was done before it. The client may be gone: then only the log has them."""
     # A body that broke off may come whole another time.
     retryable = error.status in RETRYABLE or error.reason == "incomplete_body"
     data = error.data = msgspec.to_builtins(tally.data(error.error, retryable=retryable))

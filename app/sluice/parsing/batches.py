@@ -1,4 +1,4 @@
-"""A JSON body of one or many events. A bad item never takes its neighbours along."""
+"""A JSON body of one or many events. A bad item does not affect its neighbours."""
 
 from __future__ import annotations
 

@@ -26,6 +26,6 @@ class Format(msgspec.Struct, frozen=True):
 
 EVENT = Format("event", lambda body, *_: [batches.one(body)])
 BATCH = Format("batch", lambda body, max_items, _: batches.many(body, max_items), single=False)
-# Nobody ever set the Content-Type of these right.
+# Clients of the seeds send these with any Content-Type.
 ERROR_REPORT = Format("error_report", lambda body, _, max_bytes: [legacy.error_report(body, max_bytes)], json_only=False)
 LOG = Format("log", lambda body, *_: [legacy.log_object(body)], json_only=False)

@@ -21,9 +21,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sluice import __version__, errors
-from sluice.http import problems
-from sluice.http.responses import JSON, Health, Liveness, Readiness, Response, encode
+from sluice import errors
+from sluice.http import problems, responses
+from sluice.http.responses import JSON, Response, encode
 from sluice.server.metrics_archive import Archive
 from sluice.server.worker_state import SharedState, WorkerReport, live
 from sluice.settings import Settings
@@ -119,23 +119,15 @@ class Admin:
 
     def liveness(self) -> Response:
         # Workers have as long to come up as a beat may be old.
-        alive = self._clock() - self._started <= self._timeout or bool(self._live())
-        return Response(200 if alive else 503, encode(Liveness(alive, self._uptime(), __version__)))
+        uptime = self._clock() - self._started
+        return responses.liveness(uptime <= self._timeout or bool(self._live()), uptime)
 
     def readiness(self) -> Response:
-        ready = self._shared.ready
-        return Response(200 if ready else 503, encode(Readiness(ready, self._shared.reason)))
+        return responses.readiness(self._shared.ready, self._shared.reason)
 
     def health(self) -> Response:
-        ready = self._shared.ready
-        data = Health(
-            status="healthy" if ready else "unhealthy",
-            timestamp=datetime.now(UTC),
-            version=__version__,
-            services={"readiness": self._shared.reason, "workers": f"{len(self._live())} alive"},
-            uptime=self._uptime(),
-        )
-        return Response(200 if ready else 503, encode(data))
+        services = {"readiness": self._shared.reason, "workers": f"{len(self._live())} alive"}
+        return responses.health(self._shared.ready, self._clock() - self._started, services)
 
     def metrics(self) -> Response:
         gauges = KeysetMetrics(self._keyset_state(), datetime.now(UTC))
@@ -147,9 +139,6 @@ class Admin:
     def _keyset_state(self) -> KeysetState:
         reports = self._shared.reports()
         return keyset_state(reports, self._shared.last_used(reports), self._shared.last_refused(reports))
-
-    def _uptime(self) -> str:
-        return f"{int(self._clock() - self._started)}s"
 
 
 def refusal(error: errors.ApiError) -> Response:

@@ -8,6 +8,7 @@ import io
 import math
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -33,7 +34,13 @@ def wait(sock: socket.socket, seconds: float) -> bool:
 
 
 class DeadlineUnreader(SocketUnreader):  # type: ignore[misc]
-    """Reads the socket until `until`, a time of time.monotonic(). `in_body`: the headers of a request were read."""
+    """Reads the socket until `until`, a time of time.monotonic(). `in_body`: the headers of a request were read.
+
+    `patience`: for how many clients at a time a thread waits while they send headers; others lose their connection. Nobody
+    needs a key to send half a header.
+    """
+
+    patience = threading.Semaphore(8)
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, max_chunk=RECV_BYTES)
@@ -50,12 +57,22 @@ class DeadlineUnreader(SocketUnreader):  # type: ignore[misc]
                 # Most of the time something is there, and this is all.
                 return bytes(self.sock.recv(size, socket.MSG_DONTWAIT))
             except BlockingIOError:
-                if wait(self.sock, self.until - time.monotonic()):
+                if self._wait():
                     continue
             if self.in_body:
                 raise TimeoutError("the client sent nothing until the deadline")
             # In the headers there is nobody to answer: to gunicorn the client has left.
             raise NoMoreData()
+
+    def _wait(self) -> bool:
+        if self.in_body:
+            return wait(self.sock, self.until - time.monotonic())
+        if not self.patience.acquire(blocking=False):
+            return False
+        try:
+            return wait(self.sock, self.until - time.monotonic())
+        finally:
+            self.patience.release()
 
 
 class Frames(Unreader):  # type: ignore[misc]

@@ -94,6 +94,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         # Connections with a request under way that has not been told `Connection: close`.
         self._kept: set[gthread.TConn] = set()
         self._lingering = threading.Semaphore(max(1, self.cfg.threads // 4))
+        DeadlineUnreader.patience = threading.Semaphore(max(1, self.cfg.threads // 2))
 
     @property
     def leaving(self) -> bool:
