@@ -86,6 +86,7 @@ NAMES = [
     "ümläut",
     "x" * 200,
     "co,mma",
+    os.fsdecode(b"no\xfftext"),
     "a%20=b",
 ]
 

@@ -32,7 +32,7 @@ from sluice.stores.postgresql import login, programs
 
 log = structlog.get_logger()
 
-# A server that was killed under load replays its log before it lets anyone in.
+# A server that was killed under load replays its log before it accepts connections.
 START_SECONDS, STOP_SECONDS = 120.0, 30.0
 # Sessions of a killed postmaster hold its shared memory until they are gone.
 ORPHAN_SECONDS = 20.0
@@ -156,7 +156,7 @@ class Owned(Server):
                 )
 
     def _cause(self) -> str:
-        """Why it ended, of what it wrote before it let anyone in: later lines may hold what clients sent."""
+        """Why it ended, from what it wrote before it accepted connections: later lines may hold what clients sent."""
         with contextlib.suppress(OSError), self._log.open("rb") as file:
             file.seek(self._log_start)
             text, ready, _ = file.read(1 << 20).decode(errors="replace").partition("ready to accept connections")
@@ -311,7 +311,7 @@ def postmaster(pgdata: Path) -> int | None:
 
     try:
         process = psutil.Process(int(pid_file(pgdata)[0]))
-        # After a restart of the machine or container the number may be anyone's, another PostgreSQL's too.
+        # After a restart of the machine or container the number may belong to another process, also to another PostgreSQL.
         ours = process.name().startswith("postgres") and str(pgdata) in process.cmdline()
     except (psutil.Error, IndexError, ValueError, OverflowError):
         return None
@@ -360,7 +360,7 @@ def clear_stale(pgdata: Path) -> None:
 
     if postmaster(pgdata) is not None:
         return
-    # Sessions that outlived it: one may wait for ever for a lock of the dead, and no server can start.
+    # Sessions that outlived it: one may wait for a lock that a dead one held, and no server can start.
     for process in psutil.process_iter(["name", "cwd"]):
         if process.info["cwd"] == str(pgdata) and process.info["name"].startswith("postgres"):
             with contextlib.suppress(psutil.Error):
