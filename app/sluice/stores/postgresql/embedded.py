@@ -236,15 +236,18 @@ def usable(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unusable(name, folder, error.strerror or type(error).__name__) from error
+        cause = error.strerror or type(error).__name__
+        if isinstance(error, PermissionError):
+            with contextlib.suppress(OSError, KeyError):
+                # Without a right to look into a folder not even the owner of what it holds shows.
+                owned = next(path for path in (Path(error.filename or folder), folder, *folder.parents) if os.path.lexists(path))
+                cause += f": {owned} belongs to {pwd.getpwuid(owned.lstat().st_uid).pw_name}"
+        raise unusable(name, folder, cause) from error
 
 
 def unusable(name: str, folder: Path, cause: str, log_file: Path | None = None) -> errors.SettingsError:
     more = f"see the end of {log_file}" if log_file else "set {name} to another folder"
     fix = next((fix for words, fix in FIXES.items() if re.search(words, cause)), more).format(name=name)
-    with contextlib.suppress(OSError, KeyError):
-        if "Permission denied" in cause and folder.exists():
-            cause += f" (it belongs to {pwd.getpwuid(folder.stat().st_uid).pw_name})"
     return errors.SettingsError([f"{name} {folder}: {cause}; {fix}"])
 
 
@@ -331,7 +334,7 @@ def examine(data_dir: Path) -> None:
                 if os.statvfs(folder).f_flag & os.ST_RDONLY:
                     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
                 if not os.access(folder, os.W_OK | os.X_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         if os.path.islink(data_dir) and not data_dir.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         if (data_dir / "lock").exists():
