@@ -86,6 +86,7 @@ NAMES = [
     "ümläut",
     "x" * 200,
     "co,mma",
+    os.fsdecode(b"no\xfftext"),
     "a%20=b",
 ]
 
@@ -325,7 +326,18 @@ def test_what_root_ran_once_its_owner_runs_again(place: Path) -> None:
 
 @needs_root
 def test_a_folder_of_another_user_is_named_with_its_owner(copy: Path) -> None:
-    assert "Permission denied (it belongs to root); run as the user who owns it" in once_as_nobody(copy)
+    assert f"Permission denied: {copy}/lock belongs to root; run as the user who owns it" in once_as_nobody(copy)
+
+
+@needs_root
+def test_a_database_of_another_user_is_named_with_its_owner(place: Path) -> None:
+    """As a release before left it that root ran once."""
+    os.chown(place, pwd.getpwnam("nobody").pw_uid, -1)
+    assert "answered (1,)" in once_as_nobody(place / "theirs")
+    os.chown(place / "theirs" / "postgresql", pwd.getpwnam("daemon").pw_uid, -1)
+    assert "postgresql belongs to daemon; run as the user who owns it" in once_as_nobody(place / "theirs")
+    assert starts(place / "theirs")
+    assert "answered (1,)" in once_as_nobody(place / "theirs")
 
 
 # A server that cannot come back

@@ -89,6 +89,12 @@ def test_a_run_dir_is_private_and_gone_afterwards(tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_a_run_dir_that_cannot_be_made_is_named_with_its_fix(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.SettingsError, match=r"SLUICE_RUN_DIR .*; it is a file"), supervisor.run_dir(tmp_path / "file"):
+        pass
+
+
 def test_the_run_dir_of_a_supervisor_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
     left = SharedState(tmp_path / "sluice-left").path
     with supervisor.run_dir(tmp_path) as first:

@@ -25,7 +25,9 @@ class BadSettings(click.ClickException):
     exit_code = 2
 
     def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n  ".join(("these settings cannot be used:", *problems)))
+        text = "\n  ".join(("these settings cannot be used:", *problems))
+        # A path may hold bytes that no terminal shows.
+        super().__init__(text.encode(errors="backslashreplace").decode())
 
 
 def variables() -> Mapping[str, str]:

@@ -288,7 +288,7 @@ def welcome(url: str, admin: str, key: Path | None, fast_path: plain_request.Sta
         event = '{"event_type": "log", "event_name": "hello"}'
         lines += [f"Its first-run key, kept in {key}:", f"  {secret}"]
         lines += ["Try it:", f"  curl -sS {url}/api/v1/ingest {headers} -d '{event}'"]
-    return "".join(f"\n{line}\n" for line in lines)
+    return "".join(f"\n{line}\n" for line in lines).encode(errors="backslashreplace").decode()
 
 
 def readiness(latched: bool, awake: Sequence[WorkerReport], store: Reason | None) -> Reason:

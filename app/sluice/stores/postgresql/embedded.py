@@ -32,7 +32,7 @@ from sluice.stores.postgresql import login, programs
 
 log = structlog.get_logger()
 
-# A server that was killed under load replays its log before it lets anyone in.
+# A server that was killed under load replays its log before it accepts connections.
 START_SECONDS, STOP_SECONDS = 120.0, 30.0
 # Sessions of a killed postmaster hold its shared memory until they are gone.
 ORPHAN_SECONDS = 20.0
@@ -156,7 +156,7 @@ class Owned(Server):
                 )
 
     def _cause(self) -> str:
-        """Why it ended, of what it wrote before it let anyone in: later lines may hold what clients sent."""
+        """Why it ended, from what it wrote before it accepted connections: later lines may hold what clients sent."""
         with contextlib.suppress(OSError), self._log.open("rb") as file:
             file.seek(self._log_start)
             text, ready, _ = file.read(1 << 20).decode(errors="replace").partition("ready to accept connections")
@@ -236,15 +236,18 @@ def usable(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unusable(name, folder, error.strerror or type(error).__name__) from error
+        cause = error.strerror or type(error).__name__
+        if isinstance(error, PermissionError):
+            with contextlib.suppress(OSError, KeyError):
+                # Without a right to look into a folder not even the owner of what it holds shows.
+                owned = next(path for path in (Path(error.filename or folder), folder, *folder.parents) if os.path.lexists(path))
+                cause += f": {owned} belongs to {pwd.getpwuid(owned.lstat().st_uid).pw_name}"
+        raise unusable(name, folder, cause) from error
 
 
 def unusable(name: str, folder: Path, cause: str, log_file: Path | None = None) -> errors.SettingsError:
     more = f"see the end of {log_file}" if log_file else "set {name} to another folder"
     fix = next((fix for words, fix in FIXES.items() if re.search(words, cause)), more).format(name=name)
-    with contextlib.suppress(OSError, KeyError):
-        if "Permission denied" in cause and folder.exists():
-            cause += f" (it belongs to {pwd.getpwuid(folder.stat().st_uid).pw_name})"
     return errors.SettingsError([f"{name} {folder}: {cause}; {fix}"])
 
 
@@ -311,7 +314,7 @@ def postmaster(pgdata: Path) -> int | None:
 
     try:
         process = psutil.Process(int(pid_file(pgdata)[0]))
-        # After a restart of the machine or container the number may be anyone's, another PostgreSQL's too.
+        # After a restart of the machine or container the number may belong to another process, also to another PostgreSQL.
         ours = process.name().startswith("postgres") and str(pgdata) in process.cmdline()
     except (psutil.Error, IndexError, ValueError, OverflowError):
         return None
@@ -331,7 +334,7 @@ def examine(data_dir: Path) -> None:
                 if os.statvfs(folder).f_flag & os.ST_RDONLY:
                     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
                 if not os.access(folder, os.W_OK | os.X_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         if os.path.islink(data_dir) and not data_dir.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         if (data_dir / "lock").exists():
@@ -360,7 +363,7 @@ def clear_stale(pgdata: Path) -> None:
 
     if postmaster(pgdata) is not None:
         return
-    # Sessions that outlived it: one may wait for ever for a lock of the dead, and no server can start.
+    # Sessions that outlived it: one may wait for a lock that a dead one held, and no server can start.
     for process in psutil.process_iter(["name", "cwd"]):
         if process.info["cwd"] == str(pgdata) and process.info["name"].startswith("postgres"):
             with contextlib.suppress(psutil.Error):
