@@ -220,7 +220,7 @@ def test_of_a_truncated_compressed_stream_whole_lines_are_stored(client: httpx.C
 
 
 NEVER = {
-    "no such coding": ("zip", b"x", 415, "unsupported_encoding"),
+    "no such coding": ("zip", b"x", 415, "unsupported_content_encoding"),
     "no gzip although it says so": ("gzip", b"{}\n", 400, "invalid_body"),
     "gzip with something behind it": ("gzip", gzip.compress(b"\n") + b"rest", 400, "invalid_body"),
 }
