@@ -146,7 +146,8 @@ class PostgresqlStore:
 
     def _query(self, text: Any, values: Any = None) -> list[Any]:
         try:
-            return self.reads.run(lambda c: c.execute(text, values).fetchall())
+            # Planned for these values, each time: a plan for any value knows nothing of how rare they are.
+            return self.reads.run(lambda c: c.execute(text, values, prepare=False).fetchall())
         except errors.StoreUnavailable as error:
             if error.reason == "query_timeout":
                 raise errors.QueryTimeout from error
@@ -250,7 +251,8 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
     known: dict[str, tuple[int, bytes, bytes | None]] = {}
     if count < len(order):
         missing = first.keys() - {records[id - base].event_id for id in ids or ()}
-        known = {row[0]: row[1:] for row in connection.execute(statements.STORED, [sorted(missing)], binary=True)}
+        ids, *stored = connection.execute(statements.STORED, [sorted(missing)], binary=True).fetchone() or ([],)
+        known = dict(zip(ids, zip(*stored, strict=True), strict=True)) if ids else {}
         if len(known) < len(missing):
             # Removed by retention between the two statements: the client sends it again and gets the truth then.
             raise errors.StoreUnavailable("database_busy", retry_after=1)
