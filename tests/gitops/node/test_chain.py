@@ -298,3 +298,4 @@ def test_the_repository_s_history_has_each_step(platform: Platform) -> None:
         "Release",
     ]
     assert repository.ENVIRONMENTS == "argocd/environments"
+    print(json.dumps(platform.chain.seconds))
