@@ -37,9 +37,9 @@ def one_of(*choices: str) -> Parser:
 
 def switch(text: str) -> bool:
     """true or false; anything else is refused, so that a typing error never means false."""
-    if text.lower() not in ("true", "false", "1", "0"):
+    if text.lower() not in ("true", "false", "on", "off", "1", "0"):
         raise ValueError("must be true or false")
-    return text.lower() in ("true", "1")
+    return text.lower() in ("true", "on", "1")
 
 
 def setting(name: str, parse: Parser, default: Any, doc: str, *, secret: bool = False, shown: str | None = None) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, get_args
+import bisect
+from collections import Counter as Counted
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -21,6 +23,25 @@ REFUSALS = (
     "http_version",
     "malformed",
     "framing",
+)
+FAST_PATH_RESULTS = (
+    "served",
+    "closing",
+    "connection",
+    "content_encoding",
+    "content_length",
+    "content_type",
+    "expect",
+    "host",
+    "idempotency_key",
+    "incomplete",
+    "long_head",
+    "malformed",
+    "origin",
+    "other_request",
+    "repeated_header",
+    "transfer_encoding",
+    "unknown_header",
 )
 OTHER = "other"
 
@@ -53,6 +74,16 @@ class Metrics:
             Counter("sluice_refused_requests", "Requests that were not read, by reason", ("reason",), registry=registry), REFUSALS
         )
 
+        self._fast_path = children(
+            Counter(
+                "sluice_fast_path",
+                "Requests that the fast path served, and those it left to Flask by the reason",
+                ("result",),
+                registry=registry,
+            ),
+            FAST_PATH_RESULTS,
+        )
+
     def count(self, format: Format, *, received: int, **became: int) -> None:
         """Count `received` events together with what became of each (by STATUSES): both sides must agree."""
         if received != sum(became.values()):
@@ -62,8 +93,11 @@ class Metrics:
             if number:
                 self._events[status, format].inc(number)
 
-    def auth(self, result: str) -> None:
-        self._auth.get(result, self._auth[OTHER]).inc()
+    def auth(self, result: str, number: int = 1) -> None:
+        self._auth.get(result, self._auth[OTHER]).inc(number)
+
+    def fast_path(self, result: str, number: int = 1) -> None:
+        self._fast_path.get(result, self._fast_path[OTHER]).inc(number)
 
     def refused(self, reason: str) -> None:
         self._refused.get(reason, self._refused[OTHER]).inc()
@@ -75,3 +109,26 @@ class Metrics:
 def children(counter: Counter, values: Iterable[str]) -> dict[str, Counter]:
     """A child for each known value; any other value a caller might come up with counts as `other`."""
     return {value: counter.labels(value) for value in (*values, OTHER)}
+
+
+class RequestMetrics:
+    """The exporter's two metrics of requests to one route, for those that Flask does not see; counted many at a time."""
+
+    def __init__(self, registry: CollectorRegistry, method: str, route: str) -> None:
+        # The exporter keeps them to itself.
+        metrics = registry._names_to_collectors
+        self._total: Any = metrics["flask_http_request_total"]
+        self._seconds: Any = metrics["flask_http_request_duration_seconds"]
+        self._method = method
+        self._route = route
+
+    def observe(self, seconds: Mapping[int, Sequence[float]]) -> None:
+        """Count responses; `seconds` of each by status."""
+        for status, each in seconds.items():
+            self._total.labels(self._method, status).inc(len(each))
+            histogram = self._seconds.labels(self._method, self._route, status)
+            # As its observe(), which takes a lock for two files at each call.
+            histogram._sum.inc(sum(each))
+            bounds = histogram._upper_bounds
+            for bucket, number in Counted(bisect.bisect_left(bounds, value) for value in each).items():
+                histogram._buckets[bucket].inc(number)

@@ -148,10 +148,17 @@ class Settings:
     )
     workers: int = setting("WORKERS", whole(1, 64), max(2, min(CORES, 8)), "gunicorn workers", shown="one a core, 2 to 8")
     threads: int = setting("THREADS", whole(2, 256), 16, "threads of one worker")
+    fast_path: bool = setting(
+        "FAST_PATH",
+        switch,
+        True,
+        "serve plain single posts without a thread for each (needs gunicorn's HTTP parser in C)",
+        shown="on",
+    )
     max_requests: int = setting(
         "MAX_REQUESTS",
-        whole(0, 10_000_000),
-        100_000,
+        whole(0, 10**9),
+        10_000_000,
         "requests after which a worker is replaced (plus jitter of a tenth); 0 never",
     )
     drain_seconds: float = setting(

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import psutil
@@ -25,8 +25,8 @@ PLACE = {"PORT": "0", "ADMIN_PORT": "0", "WORKERS": "2", "THREADS": "16", "DRAIN
 DEFAULTS = {**PLACE, "API_KEYS": f"{KEY},{OTHER_KEY}"}
 # Nothing here speaks TLS, and to make a context for each client would take longer than its requests.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-# What a Python process needs from ours.
-INHERITED = ("HOME", "LANG", "PATH", "TMPDIR", "VIRTUAL_ENV")
+# What a Python process needs from ours, and FAST_PATH: every test holds with it on and off.
+INHERITED = ("FAST_PATH", "HOME", "LANG", "PATH", "TMPDIR", "VIRTUAL_ENV")
 
 
 class Service:
@@ -146,7 +146,10 @@ def running(database_url: str, *, ready_within: float | None = 20, **environment
             process.wait(10)
 
 
-def started(database_url: str, folder: Path, environment: dict[str, str | None]) -> subprocess.Popen[bytes]:
+def started(
+    database_url: str, folder: Path, environment: dict[str, str | None], stderr: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """`stderr`: instead of the file `log` in `folder`."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     place = {"DATABASE_URL": database_url, "DATA_DIR": str(folder / "data"), "PYTHONPATH": str(ROOT / "app")}
     given = {**inherited, **DEFAULTS, **place, **environment}
@@ -156,7 +159,7 @@ def started(database_url: str, folder: Path, environment: dict[str, str | None])
             env={name: value for name, value in given.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=greeting,
-            stderr=log,
+            stderr=stderr or log,
             start_new_session=True,
         )
 

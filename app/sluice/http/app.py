@@ -48,6 +48,7 @@ class Service(Flask):
     """Flask with our responses. `parts`: what this process is made of."""
 
     parts: Services
+    registry: CollectorRegistry
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         # No view here is a coroutine, and Flask would look at each of them for every request.
@@ -71,7 +72,7 @@ def create_app(
     # A redirect to another path would be one to another event's.
     app.url_map.merge_slashes = False
     app.url_map.converters["path"] = AnyText
-    registry = CollectorRegistry()
+    registry = app.registry = CollectorRegistry()
     PrometheusMetrics(app, registry=registry, path=None, group_by=route)
     app.parts = assemble(settings, store or stores.open(settings), Metrics(registry), shared, stopping)
     for operation in OPERATIONS:

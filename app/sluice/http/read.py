@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from sluice import __version__, errors, events, filters, limiter, stores
-from sluice.http import auth, responses
+from sluice.http import auth, plain_request, responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import Limits, Log, LogPage, Response, State, Whoami
 from sluice.http.routes import ANY_KEY, NDJSON, Schema, envelope, flags, parameter, route
@@ -138,7 +138,8 @@ def status(parts: Services, context: RequestContext) -> Response:
 
 def service_state(parts: Services) -> responses.ServiceState:
     uptime = int((datetime.now(UTC) - parts.started).total_seconds())
-    return responses.ServiceState(name="sluice", version=__version__, uptime=f"{uptime}s", started_at=parts.started)
+    fast_path = plain_request.state(parts.settings.fast_path)
+    return responses.ServiceState("sluice", __version__, f"{uptime}s", parts.started, fast_path)
 
 
 @route("GET", "/api/v1/limits", summary="Limits of this key", access=ANY_KEY, answers={200: envelope(Limits)})

@@ -10,6 +10,7 @@ import msgspec
 
 from sluice import errors, outcomes
 from sluice.events import EventType, Priority
+from sluice.http import plain_request
 from sluice.outcomes import Outcome
 from sluice.stores import Capability, Figures
 
@@ -81,10 +82,13 @@ class LogPage(msgspec.Struct):
 
 
 class ServiceState(msgspec.Struct):
+    """`fast_path`: whether single posts go past Flask; `no_parser`: gunicorn's HTTP parser in C is not installed."""
+
     name: str
     version: str
     uptime: str
     started_at: datetime
+    fast_path: plain_request.State
 
 
 class DatabaseState(msgspec.Struct):

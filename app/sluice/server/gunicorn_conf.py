@@ -16,6 +16,8 @@ import gunicorn.http.wsgi
 from gunicorn import glogging
 
 from sluice import logs
+from sluice.http import plain_request
+from sluice.server.fast_worker import FastWorker
 from sluice.server.worker import SluiceWorker
 from sluice.server.worker_state import SharedState
 from sluice.settings import Settings, host_part
@@ -62,7 +64,7 @@ bind = f"{host_part(settings.host)}:{settings.port}"
 proc_name = "sluice"
 workers = settings.workers
 threads = settings.threads
-worker_class = SluiceWorker
+worker_class = FastWorker if plain_request.state(settings.fast_path) == "on" else SluiceWorker
 http_parser = "auto"
 keepalive = settings.keep_alive
 graceful_timeout = settings.graceful_timeout

@@ -29,6 +29,7 @@ import structlog
 from waitress.server import create_server
 
 from sluice import errors, keyring, keys, logs
+from sluice.http import plain_request
 from sluice.server.admin import Admin
 from sluice.server.metrics_archive import Archive
 from sluice.server.worker_state import Reason, SharedState, WorkerReport, known, live
@@ -91,7 +92,8 @@ def run(
         settings = replace(settings, run_dir=folder, database_url=server.url if server is not None else settings.database_url)
         listener = stack.enter_context(listen(settings.host, settings.port, "PORT"))
         admin = listen(settings.host, settings.admin_port, "ADMIN_PORT")
-        greeting = welcome(url_of(settings.host, listener), url_of(settings.host, admin), key)
+        fast_path = plain_request.state(settings.fast_path)
+        greeting = welcome(url_of(settings.host, listener), url_of(settings.host, admin), key, fast_path)
         monitor = Monitor(settings, SharedState(folder), duties(settings), server, lambda: say(greeting))
         stack.callback(monitor.close)
         # Until this process ends. ident: no Server header.
@@ -269,9 +271,17 @@ def url_of(host: str, listener: socket.socket) -> str:
     return f"http://{host_part(near)}:{port_of(listener)}"
 
 
-def welcome(url: str, admin: str, key: Path | None) -> str:
+NO_FAST_PATH = {
+    "off": "FAST_PATH is off",
+    "no_parser": "gunicorn's HTTP parser in C is missing; with a C compiler at hand, pip install 'sluice[fast]'",
+}
+
+
+def welcome(url: str, admin: str, key: Path | None, fast_path: plain_request.State) -> str:
     """What people read once the service is ready."""
     lines = [f"Sluice is ready at {url} (probes and metrics: {admin})"]
+    if fast_path != "on":
+        lines += [f"Single posts take the slow path, a thread for each: {NO_FAST_PATH[fast_path]}."]
     if key is not None:
         secret = key.read_text().strip()
         headers = f"-H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json'"

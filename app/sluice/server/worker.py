@@ -100,6 +100,19 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         """Whether it has had its MAX_REQUESTS: every response says `Connection: close` until no connection is kept."""
         return self._leaves_at < math.inf
 
+    @property
+    def closing(self) -> bool:
+        """Whether every response is to say `Connection: close`."""
+        return self.leaving or not self.alive or (self.shared is not None and self.shared.draining)
+
+    def begin_leaving(self, write: Callable[[Callable[[], object]], object] = lambda line: line()) -> None:
+        """`write` writes the line that tells of it."""
+        if not self.leaving:
+            # A client that sends nothing for so long finds the connection closed anyway.
+            seconds = self.cfg.keepalive + 1
+            self._leaves_at = time.monotonic() + seconds
+            write(functools.partial(log.info, "worker.to_be_replaced", requests=self._enough, within_seconds=seconds))
+
     def notify(self) -> None:
         """Called by the main loop after each event, and once a second."""
         super().notify()
@@ -140,13 +153,16 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.begin(self.header_timeout)
         result = super().handle(conn)
         if result is False and not (conn.body and conn.body.finished()):
-            # The client reads the response before it is cut off. A few at a time: each waits for its client in a thread.
-            with_patience = self._lingering.acquire(blocking=False)
-            util.close_graceful(conn.sock, timeout=LINGER_SECONDS if with_patience else 0.02)
-            if with_patience:
-                self._lingering.release()
+            self.linger(conn)
         conn.body = None
         return result
+
+    def linger(self, conn: Connection) -> None:
+        """The client reads the response before it is cut off. A few at a time: each waits for its client in a thread."""
+        with_patience = self._lingering.acquire(blocking=False)
+        util.close_graceful(conn.sock, timeout=LINGER_SECONDS if with_patience else 0.02)
+        if with_patience:
+            self._lingering.release()
 
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: Exception) -> None:
         """Answer what gunicorn could not read, or what went wrong outside of the application."""
@@ -170,11 +186,9 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.in_body = True
         # gunicorn would invite the body at once; a refusal is to come before it.
         req._expected_100_continue = False
-        if self.nr + 1 >= self._enough and not self.leaving:
-            # Whoever says nothing for so long finds the connection closed anyway.
-            self._leaves_at = time.monotonic() + self.cfg.keepalive + 1
-            log.info("worker.to_be_replaced", requests=self._enough, within_seconds=self.cfg.keepalive + 1)
-        if self.leaving or (self.shared is not None and self.shared.draining):
+        if self.nr + 1 >= self._enough:
+            self.begin_leaving()
+        if self.closing:
             # No room for idle connections is what makes gunicorn say `Connection: close`; the application's own it drops.
             self.max_keepalived = -1
             self._kept.discard(conn)

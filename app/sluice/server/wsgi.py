@@ -7,7 +7,7 @@ import gc
 import os
 
 from sluice.http.app import create_app
-from sluice.server import worker
+from sluice.server import fast_worker, worker
 from sluice.server.worker_state import Heartbeat, SharedState
 from sluice.settings import Settings
 
@@ -15,6 +15,7 @@ settings = Settings.from_env(os.environ)
 shared = SharedState(settings.run_dir) if settings.run_dir is not None else None
 app = create_app(settings, shared=shared, stopping=worker.stopping)
 worker.Process.refused = app.parts.metrics.refused
+fast_worker.serve(app.parts, app.registry)
 # Left to its __del__ at the interpreter's end, Python 3.13 waits 5 s for each of the pool's threads, and gunicorn starts the next
 # worker only when this one is gone.
 atexit.register(app.parts.store.close)
