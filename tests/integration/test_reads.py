@@ -433,7 +433,7 @@ def test_figures_are_those_of_the_rows(database: Database) -> None:
     assert (sum(minute["count"] for minute in figures["logs_per_minute"]), figures["average_latency_ms"] > 0) == (6, True)
     assert state["metrics"] == {**figures, "logs_per_minute": state["metrics"]["logs_per_minute"]}
     assert state["database"] == {"status": "up", "total_logs": 8, "reason": None}
-    assert set(state["service"]) == {"name", "version", "uptime", "started_at"}
+    assert set(state["service"]) == {"name", "version", "uptime", "started_at", "fast_path"}
 
 
 def test_limits_are_those_that_are_set(client: httpx.Client) -> None:
