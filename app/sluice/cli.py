@@ -12,6 +12,7 @@ from sluice.commands.check import check
 from sluice.commands.doctor import doctor
 from sluice.commands.generate import generate
 from sluice.commands.import_ import import_file
+from sluice.commands.index import index
 from sluice.commands.keys import keys
 from sluice.commands.migrate import migrate
 from sluice.commands.serve import serve
@@ -40,5 +41,5 @@ def main() -> None:
     """
 
 
-for command in (serve, migrate, keys, doctor, check, import_file, generate):
+for command in (serve, migrate, index, keys, doctor, check, import_file, generate):
     main.add_command(command)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sluice import logs
-from sluice.commands import environment
-from sluice.stores.postgresql import embedded, login
+from sluice.commands.index import build, owner
 from sluice.stores.postgresql import migrate as migrations
 
 
@@ -14,21 +12,17 @@ from sluice.stores.postgresql import migrate as migrations
     epilog="""\b
 Examples:
   sluice migrate                                      the embedded server under DATA_DIR
-  DATABASE_URL=postgresql://owner@db/sluice sluice migrate
+  DATABASE_URL=postgresql://owner@db/sluice sluice migrate --index user_id
   DB_HOST=db DB_NAME=sluice DATABASE_SECRET_ARN=arn:aws:... sluice migrate"""
 )
-def migrate() -> None:
+@click.option("--index", "indexes", multiple=True, metavar="NAME", help="Then add this index too, as `sluice index add` does.")
+def migrate(indexes: tuple[str, ...]) -> None:
     """Bring the schema up to date. Safe to run at any time and by several at once.
 
     Run it as the schema's owner; it makes the role sluice_app, which the service uses and which may not change the schema.
     """
-    settings = environment.settings_once_there()
-    logs.configure(settings.log_level)
-    if settings.embedded:
-        with embedded.running(settings.data_dir) as server:
-            applied = migrations.migrate(server.owner)
-    else:
-        applied = migrations.migrate(login.of_owner(settings))
-    for name in applied:
-        click.echo(f"applied {name}")
-    click.echo("the schema is up to date")
+    with owner() as parameters:
+        for name in migrations.migrate(parameters):
+            click.echo(f"applied {name}")
+        click.echo("the schema is up to date")
+        build(parameters, indexes)

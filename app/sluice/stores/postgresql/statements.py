@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg import sql
 
+from sluice.events import MAX_AHEAD
 from sluice.filters import Filter, Match
 from sluice.stores.postgresql import arrays
 
@@ -89,6 +90,8 @@ SELECT (SELECT count(*) FROM hour), (SELECT count(*) FROM recent),
         FROM (SELECT date_trunc('minute', created_at) AS minute, count(*) AS n FROM hour GROUP BY 1) AS minutes)
 """
 
+# Characters of a text that an index holds: at most 2,704 bytes of a row go into one, and longer ones would be refused for it.
+INDEXED = 255
 NULLABLE = ("user_id", "session_id", "app_version", "source")
 TIMES = ("created_at", "timestamp")
 
@@ -127,12 +130,23 @@ def where(matches: Sequence[Match]) -> tuple[list[sql.Composable], list[Any]]:
         column = sql.Identifier("e", match.column)
         operator = sql.SQL(match.operator)
         if match.path:
-            conditions.append(sql.SQL("{} #>> %s::text[] {} %s").format(column, operator))
-            values.append(list(match.path))
+            # The beginning first: an index holds no more of a text (sluice index).
+            conditions.append(sql.SQL("{} = %s").format(text_at(column, sql.SQL("%s::text[]"))))
+            conditions.append(sql.SQL("{} #>> %s::text[] = %s").format(column))
+            values.extend((list(match.path), str(match.value)[:INDEXED], list(match.path)))
         else:
             conditions.append(sql.SQL("{} {} %s").format(column, operator))
         values.append(match.value)
+        if match.column == "timestamp" and match.operator == ">=":
+            # No event is more than a day ahead of its receipt: so the index on the order that pages come in ends the search.
+            conditions.append(sql.SQL("e.created_at >= %s"))
+            values.append(match.value - MAX_AHEAD)  # type: ignore[operator]
     return conditions, values
+
+
+def text_at(column: sql.Composable, path: sql.Composable) -> sql.Composed:
+    """The beginning of the text at a path of a JSON column."""
+    return sql.SQL("left({} #>> {}, {})").format(column, path, sql.Literal(INDEXED))
 
 
 def joined(conditions: Sequence[sql.Composable]) -> sql.Composable:

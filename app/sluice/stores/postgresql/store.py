@@ -146,7 +146,8 @@ class PostgresqlStore:
 
     def _query(self, text: Any, values: Any = None) -> list[Any]:
         try:
-            return self.reads.run(lambda c: c.execute(text, values).fetchall())
+            # Planned for these values, each time: a plan for any value knows nothing of how rare they are.
+            return self.reads.run(lambda c: c.execute(text, values, prepare=False).fetchall())
         except errors.StoreUnavailable as error:
             if error.reason == "query_timeout":
                 raise errors.QueryTimeout from error

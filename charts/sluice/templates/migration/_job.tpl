@@ -39,7 +39,11 @@ template:
     {{- include "sluice.pod" . | nindent 4 }}
     containers:
       - name: migrate
-        args: [migrate]
+        args:
+          - migrate
+          {{- range .Values.migration.indexes }}
+          - --index={{ . }}
+          {{- end }}
         {{- include "sluice.container" . | nindent 8 }}
         env:
           {{- include "sluice.env" (include "sluice.migrationEnv" . | fromYaml) | trim | nindent 10 }}

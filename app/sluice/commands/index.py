@@ -1,0 +1,92 @@
+"""`sluice index`: indexes for what is filtered by often."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sluice import logs
+from sluice.commands import environment
+from sluice.stores.postgresql import embedded, indexes, login
+from sluice.stores.postgresql.login import Login
+
+EXAMPLES = """\b
+Examples:
+  sluice index add user_id
+  sluice index add properties.tags.provider device_info.os
+  DATABASE_URL=postgresql://owner@db/sluice sluice index list
+  sluice index drop user_id"""
+
+
+@click.group(epilog=EXAMPLES)
+def index() -> None:
+    """List, add and drop indexes, each for one filter parameter: user_id, properties.tags.provider.
+
+    There is none by default: each makes every insert dearer (docs/performance.md). Run it as the schema's owner, not through
+    a pooler. Events go on coming meanwhile, and an interrupted `add` is repaired by the next.
+    """
+
+
+@index.command("list")
+def list_() -> None:
+    """Show the indexes that were added."""
+    table = Table("filter", "state", "size")
+    with owner() as parameters:
+        for found in indexes.listed(parameters):
+            state = "ready" if found.valid else "not ready: being built, or interrupted (add it again)"
+            table.add_row(found.name or found.relation, state, f"{found.size / (1 << 20):,.0f} MiB")
+    Console().print(table)
+
+
+@index.command()
+@click.argument("names", nargs=-1, required=True)
+def add(names: tuple[str, ...]) -> None:
+    """Build an index for each of NAMES while events go on coming."""
+    with owner() as parameters:
+        build(parameters, names)
+
+
+@index.command()
+@click.argument("names", nargs=-1, required=True)
+def drop(names: tuple[str, ...]) -> None:
+    """Remove the index of each of NAMES."""
+    with owner() as parameters:
+        for name in names:
+            click.echo(f"dropped {name}" if indexes.drop(parameters, name) else f"there is no index for {name}")
+
+
+def build(parameters: Login, names: tuple[str, ...]) -> None:
+    """Add an index for each of `names`, with progress on a terminal."""
+    try:
+        for name in names:
+            indexes.expression_of(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    for name in names:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(name, total=1.0)
+
+            def show(phase: str, done: float, name: str = name, task: TaskID = task, bar: Progress = bar) -> None:
+                bar.update(task, description=f"{name}: {phase}", completed=done)
+
+            added = indexes.add(parameters, name, show)
+        click.echo(f"added {name}" if added else f"{name} is there already")
+
+
+@contextlib.contextmanager
+def owner() -> Iterator[Login]:
+    """The login of the schema's owner."""
+    settings = environment.settings_once_there()
+    logs.configure(settings.log_level)
+    if settings.embedded:
+        with embedded.running(settings.data_dir) as server:
+            yield server.owner
+    else:
+        yield login.of_owner(settings)

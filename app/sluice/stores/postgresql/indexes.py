@@ -1,0 +1,160 @@
+"""Indexes that an installation adds for what it filters by. None by default: each costs every insert.
+
+An index serves one filter parameter (`user_id`, `properties.tags.provider`) in the default order, newest first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from sluice import errors, filters
+from sluice.stores.postgresql import errors as driver_errors
+from sluice.stores.postgresql.connections import is_behind_pooler
+from sluice.stores.postgresql.login import Login
+from sluice.stores.postgresql.statements import text_at
+
+# One command at a time: two would each find the other's unfinished index. Not the lock of migrations, which would have to wait.
+LOCK = 126_934_213_878_630
+PREFIX = "events_by_"
+# event_id has its own.
+COLUMNS = (*(name for name in filters.TEXTS if name != "event_id"), *filters.CHOICES)
+LIST = """
+SELECT obj_description(i.indexrelid, 'pg_class'), i.indisvalid, pg_relation_size(i.indexrelid), i.indexrelid::regclass::text
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = 'sluice.events'::regclass AND starts_with(c.relname, 'events_by_') ORDER BY 1
+"""
+# Two scans; between them it waits for transactions that are older than it.
+PROGRESS = """
+SELECT phase, coalesce((blocks_done + tuples_done)::float8 / nullif(blocks_total + tuples_total, 0), 0)
+FROM pg_stat_progress_create_index WHERE pid = %s
+"""
+
+Progress = Callable[[str, float], None]
+
+
+class Index(msgspec.Struct, frozen=True):
+    """`name`: the filter parameter. Not `valid`: still being built, or its building was interrupted."""
+
+    name: str | None
+    valid: bool
+    size: int
+    relation: str
+
+
+def listed(login: Login) -> list[Index]:
+    """The indexes that were added. Raises errors.StoreUnavailable, as all here do."""
+    with owner(login) as connection:
+        return found(connection)
+
+
+def found(connection: psycopg.Connection[Any]) -> list[Index]:
+    return [Index(*row) for row in connection.execute(LIST)]
+
+
+def add(login: Login, name: str, progress: Progress) -> bool:
+    """Build the index of filter parameter `name` while events go on coming; False when it is there already.
+
+    `progress`: called with the phase and its part done, some times a second. What an interruption leaves the next call removes.
+    Raises ValueError for a name that no index can serve.
+    """
+    relation, expression = sql.Identifier("sluice", relation_of(name)), expression_of(name)
+    with owner(login) as connection, alone(connection):
+        comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(relation, sql.Literal(name))
+        if any(index.valid and index.relation == f"sluice.{relation_of(name)}" for index in found(connection)):
+            connection.execute(comment)
+            return False
+        drop_relation(connection, relation)
+        create = sql.SQL("CREATE INDEX CONCURRENTLY {} ON sluice.events ({}, created_at, id)")
+        text = create.format(sql.Identifier(relation_of(name)), expression)
+        try:
+            watched(login, connection, text, progress)
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                drop_relation(connection, relation)
+            raise
+        connection.execute(comment)
+        # An expression has no statistics before.
+        connection.execute("ANALYZE sluice.events")
+    return True
+
+
+def drop(login: Login, name: str) -> bool:
+    """Remove the index of `name`; False when there is none."""
+    with owner(login) as connection, alone(connection):
+        there = any(index.relation == f"sluice.{relation_of(name)}" for index in found(connection))
+        drop_relation(connection, sql.Identifier("sluice", relation_of(name)))
+    return there
+
+
+def relation_of(name: str) -> str:
+    """The index's name in the database: a path may be longer than the 63 bytes of one, and hold any character."""
+    return PREFIX + (name if name in COLUMNS else hashlib.sha256(name.encode()).hexdigest()[:16])
+
+
+def expression_of(name: str) -> sql.Composable:
+    """What is indexed, as statements.where compares it; raises ValueError."""
+    if name in COLUMNS:
+        return sql.Identifier(name)
+    match = filters.match(name, "")
+    if isinstance(match, filters.Match) and match.path:
+        return sql.SQL("({})").format(text_at(sql.Identifier(match.column), sql.Literal(list(match.path))))
+    raise ValueError(f"{name}: an index serves {', '.join(COLUMNS)}, properties.<path> or device_info.<path>")
+
+
+def drop_relation(connection: psycopg.Connection[Any], relation: sql.Composable) -> None:
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(relation))
+
+
+def watched(login: Login, connection: psycopg.Connection[Any], text: sql.Composed, progress: Progress) -> None:
+    """Run `text` in a thread and look at its progress over a second connection; Ctrl-C cancels it on the server."""
+    raised: list[psycopg.Error] = []
+
+    def build() -> None:
+        try:
+            connection.execute(text)
+        except psycopg.Error as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=build)
+    with psycopg.connect(**login(), autocommit=True) as watcher:
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(0.2)
+                if row := watcher.execute(PROGRESS, [connection.info.backend_pid]).fetchone():
+                    progress(*row)
+        finally:
+            if thread.is_alive():
+                connection.cancel_safe(timeout=10)
+            thread.join()
+    if raised:
+        raise raised[0]
+
+
+@contextlib.contextmanager
+def owner(login: Login) -> Iterator[psycopg.Connection[Any]]:
+    """A session of the schema's owner; driver errors end here."""
+    try:
+        with psycopg.connect(**login(), autocommit=True) as connection:
+            if is_behind_pooler(connection):
+                raise errors.StoreUnavailable("behind_pooler")
+            yield connection
+    except psycopg.Error as error:
+        raise driver_errors.ours(error) from error
+
+
+@contextlib.contextmanager
+def alone(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    # Not by waiting in the server: a statement that waits holds a snapshot, and the other's CREATE INDEX waits for it.
+    while connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() != (True,):
+        time.sleep(1)
+    yield

@@ -1,0 +1,132 @@
+"""`sluice index`: what it builds is used by filters, costs no event, and survives interruption."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+from psycopg import sql
+from tests.integration import postgres
+from tests.integration.postgres import Database
+from tests.integration.sample import NOW, row
+from tests.integration.waiting import until
+
+from sluice import errors, filters
+from sluice.cli import main
+from sluice.stores.postgresql import indexes, statements
+from sluice.stores.postgresql.store import PostgresqlStore
+
+FILL = """
+INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, priority, key_id, content,
+    created_at, user_id)
+SELECT 'fill-' || n, n, now() - n * interval '1 second', 'log', 'line', '{}', '{}', 'normal', 'k', '',
+    now() - n * interval '1 second', 'user-' || n % 997
+FROM generate_series(1, 30000) AS n
+"""
+
+
+def quiet(_phase: str, _done: float) -> None:
+    pass
+
+
+def plan(database: Database, *parameters: tuple[str, str]) -> str:
+    text, values = statements.page(filters.parse(parameters), None)
+    found = database.execute(sql.SQL("EXPLAIN (FORMAT JSON) {}").format(text).as_string(), values)
+    return json.dumps(found)
+
+
+def test_a_filter_by_a_column_uses_its_index_and_not_the_table(database: Database) -> None:
+    database.execute(FILL)
+    assert "events_by_user_id" not in plan(database, ("user_id", "user-5"))
+    assert indexes.add(database.owner, "user_id", quiet)
+    assert "events_by_user_id" in plan(database, ("user_id", "user-5"))
+    assert not indexes.add(database.owner, "user_id", quiet)
+
+
+def test_a_filter_by_a_path_uses_its_index_and_finds_long_texts(store: PostgresqlStore, database: Database) -> None:
+    database.execute(FILL)
+    name = 'properties.it\'s."quoted"'
+    assert indexes.add(database.owner, name, quiet)
+    long = "é" * 100_000
+    store.insert([row(f"e{n}", properties={"it's": {'"quoted"': long + str(n)}}) for n in range(2)], NOW)
+    found = store.page(filters.parse([(name, long + "1")])).logs
+    assert [json.loads(bytes(log))["event_id"] for log in found] == ["e1"]
+    assert indexes.relation_of(name) in plan(database, (name, "x"))
+    assert [index.name for index in indexes.listed(database.owner)] == [name]
+
+
+def test_a_lower_bound_of_the_timestamp_ends_the_search_in_the_order_of_pages(store: PostgresqlStore, database: Database) -> None:
+    ahead = NOW + timedelta(hours=24)
+    store.insert([row("ahead", timestamp=ahead, now=NOW), row("old", timestamp=NOW - timedelta(days=3))], NOW)
+    found = store.page(filters.parse([("start_time", ahead.isoformat()), ("sort_by", "created_at")])).logs
+    assert [json.loads(bytes(log))["event_id"] for log in found] == ["ahead"]
+    assert "created_at >= " in plan(database, ("start_time", NOW.isoformat()))
+
+
+def test_events_go_on_coming_while_an_index_is_built(store: PostgresqlStore, database: Database) -> None:
+    database.execute(FILL)
+    phases: list[str] = []
+    with ThreadPoolExecutor(1) as pool, postgres.connect(database.owner_url) as other:
+        with other.transaction():
+            # CREATE INDEX CONCURRENTLY waits for whoever wrote before it.
+            other.execute("DELETE FROM sluice.events WHERE event_id = 'fill-1'")
+            building = pool.submit(indexes.add, database.owner, "user_id", lambda phase, _: phases.append(phase))
+            until(lambda: any("waiting" in phase for phase in phases), 20)
+            store.insert([row("during", user_id="user-5")], NOW)
+        assert building.result(30)
+    assert "events_by_user_id" in plan(database, ("user_id", "user-5"))
+
+
+def test_ctrl_c_ends_the_building_on_the_server_too_and_leaves_nothing(database: Database) -> None:
+    database.execute(FILL)
+
+    def interrupt(_phase: str, _done: float) -> None:
+        raise KeyboardInterrupt
+
+    with postgres.connect(database.owner_url) as other, other.transaction():
+        other.execute("LOCK TABLE sluice.events IN SHARE UPDATE EXCLUSIVE MODE")
+        with ThreadPoolExecutor(1) as pool:
+            building = pool.submit(indexes.add, database.owner, "user_id", interrupt)
+            until(database.waits, 20)
+            other.execute("ROLLBACK")
+            with pytest.raises(KeyboardInterrupt):
+                building.result(30)
+    assert indexes.listed(database.owner) == []
+    assert indexes.add(database.owner, "user_id", quiet)
+
+
+def test_an_index_whose_building_was_interrupted_is_built_by_the_next_call(database: Database) -> None:
+    database.execute(FILL)
+    # As a process that was killed leaves it.
+    database.execute("CREATE INDEX events_by_user_id ON sluice.events (event_name)")
+    database.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'sluice.events_by_user_id'::regclass")
+    assert [index.valid for index in indexes.listed(database.owner)] == [False]
+    assert indexes.add(database.owner, "user_id", quiet)
+    assert [(index.name, index.valid) for index in indexes.listed(database.owner)] == [("user_id", True)]
+
+
+def test_an_index_is_listed_dropped_and_named_when_it_cannot_be(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database.owner_url)
+    monkeypatch.setenv("API_KEYS", "x" * 32)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["index", *arguments])
+        return done.exit_code, done.output
+
+    assert run("add", "user_id", "properties.a") == (0, "added user_id\nadded properties.a\n")
+    assert run("add", "user_id") == (0, "user_id is there already\n")
+    code, output = run("list")
+    assert (code, "properties.a" in output, output.count("ready")) == (0, True, 2)
+    assert run("drop", "user_id", "user_id") == (0, "dropped user_id\nthere is no index for user_id\n")
+    for name in ("event_id", "nothing", "properties", "start_time", "id"):
+        code, output = run("add", name)
+        assert (code, "an index serves" in output) == (2, True)
+    assert [index.name for index in indexes.listed(database.owner)] == ["properties.a"]
+
+
+def test_a_role_that_does_not_own_the_schema_is_refused_in_our_words(database: Database) -> None:
+    with pytest.raises(errors.StoreUnavailable):
+        indexes.add(database.login, "user_id", quiet)
