@@ -251,7 +251,8 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
     known: dict[str, tuple[int, bytes, bytes | None]] = {}
     if count < len(order):
         missing = first.keys() - {records[id - base].event_id for id in ids or ()}
-        known = {row[0]: row[1:] for row in connection.execute(statements.STORED, [sorted(missing)], binary=True)}
+        ids, *stored = connection.execute(statements.STORED, [sorted(missing)], binary=True).fetchone() or ([],)
+        known = dict(zip(ids, zip(*stored, strict=True), strict=True)) if ids else {}
         if len(known) < len(missing):
             # Removed by retention between the two statements: the client sends it again and gets the truth then.
             raise errors.StoreUnavailable("database_busy", retry_after=1)
