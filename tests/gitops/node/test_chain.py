@@ -19,7 +19,8 @@ from tests.gitops.node.health import health
 from tests.integration.waiting import until
 from tools.release import repository
 
-pytestmark = pytest.mark.timeout(900)
+# The first one waits for an image that may have to be built from nothing.
+pytestmark = pytest.mark.timeout(2400)
 SERVICE = f"{NAME}-service"
 
 
