@@ -100,6 +100,19 @@ def test_no_file_names_a_registry() -> None:
     assert {path: name for path, name in found.items() if path not in MUST_NAME_ONE} == {}
 
 
+def prose(text: str) -> list[str]:
+    """The lines of a Markdown page without code, which is not wrapped, tables and lines that a link makes long."""
+    outside = re.sub(r"`[^`\n]+`", "", re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.MULTILINE | re.DOTALL))
+    return [line for line in outside.splitlines() if not line.lstrip().startswith(("|", "    ")) and "http" not in line]
+
+
+@pytest.mark.needs("git", "git clone")
+def test_markdown_is_wrapped_at_120() -> None:
+    pages = [path for path in tracked() if path.suffix == ".md"]
+    long = {str(page.relative_to(ROOT)): [line for line in prose(page.read_text()) if len(line) > 120] for page in pages}
+    assert {page: lines for page, lines in long.items() if lines} == {}
+
+
 @pytest.mark.parametrize("text", ["", "a\nb", r"back\slash \1"])
 def test_what_is_put_between_marks_is_found_there(tmp_path: Path, text: str) -> None:
     page = tmp_path / "page.md"
