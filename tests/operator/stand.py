@@ -80,8 +80,9 @@ class Stand:
 
         def is_so() -> bool:
             status = self.reader.get("keyset", KEYSET).get("status", {})
-            note = self.reader.get("secret", f"{KEYSET}-published")["metadata"]["annotations"]["sluice.dev/revision"]
-            return bool(status.get("revision") == note and self.condition(KEYSET, "Ready", "keyset")[0] == "True")
+            data = self.reader.get("secret", f"{KEYSET}-published")["data"]["keyset.json"]
+            revision = json.loads(base64.b64decode(data))["revision"]
+            return bool(status.get("revision") == revision and self.condition(KEYSET, "Ready", "keyset")[0] == "True")
 
         until(is_so, seconds, "every Pod has the key set")
 
