@@ -10,10 +10,9 @@ from tests.gitops.node.health import health
 
 
 def keyed(what: str, *conditions: tuple[str, str, str], observed: int = 2) -> Document:
-    listed = [
-        {"type": name, "status": status, "reason": reason, "message": f"about {reason}"} for name, status, reason in conditions
-    ]
-    document = kind("sluice.dev/v1alpha1", what, "it", status={"observedGeneration": observed, "conditions": listed})
+    names = ("type", "status", "reason", "message", "observedGeneration")
+    listed = [dict(zip(names, (*condition, "about it", observed), strict=True)) for condition in conditions]
+    document = kind("sluice.dev/v1alpha1", what, "it", status={"conditions": listed})
     return {**document, "metadata": {"name": "it", "namespace": "sluice", "generation": 2}}
 
 
@@ -23,13 +22,13 @@ def keyed(what: str, *conditions: tuple[str, str, str], observed: int = 2) -> Do
     [
         ((), 2, "Progressing"),
         ((("Ready", "True", "Active"), ("Degraded", "False", "AsExpected")), 2, "Healthy"),
-        ((("Ready", "True", "Suspended"),), 2, "Healthy"),
+        ((("Ready", "True", "Suspended"),), 2, "Suspended"),
         ((("Ready", "False", "Converging"),), 2, "Progressing"),
         ((("Ready", "True", "Active"),), 1, "Progressing"),
         ((("Ready", "True", "Active"), ("Degraded", "True", "KeySetFull")), 2, "Degraded"),
-        ((("Ready", "False", "NotPublished"), ("Degraded", "True", "NotAcknowledged")), 2, "Progressing"),
+        ((("Ready", "False", "NotPublished"), ("Degraded", "True", "NotAcknowledged")), 2, "Degraded"),
     ],
-    ids=["new", "active", "suspended", "on its way", "changed", "degraded", "waits for pods"],
+    ids=["new", "active", "suspended", "on its way", "changed", "degraded", "waits too long"],
 )
 def test_health_follows_the_conditions(what: str, conditions: Any, observed: int, wanted: str) -> None:
     assert health(keyed(what, *conditions, observed=observed))[0] == wanted
