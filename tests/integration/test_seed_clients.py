@@ -127,7 +127,7 @@ def test_001_reads_have_their_fields(seed: httpx.Client, mine: Mine) -> None:
     names = {"total_logs", "logs_last_hour", "logs_last_day", "average_latency_ms", "error_rate_percent", "active_sessions"}
     assert names | {"top_event_types"} <= set(figures)
     state = seed.get("/api/v1/status").json()["data"]
-    assert {"name", "version", "uptime", "started_at"} == set(state["service"])
+    assert {"name", "version", "uptime", "started_at", "fast_path"} == set(state["service"])
     assert {"status", "total_logs"} <= set(state["database"])
     assert names <= set(state["metrics"])
 
