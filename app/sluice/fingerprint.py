@@ -30,7 +30,7 @@ def evidence(properties: dict[str, Any]) -> list[str]:
     """The normalised stack trace, else the normalised message."""
     trace = first_text(properties, "traceback", "stack_trace", "stacktrace", "stack")
     if trace:
-        # Its end tells where it broke.
+        # Its end says where it broke.
         return ["trace", normalised(trace[-MAX_READ:])[-MAX_KEPT:]]
     message = first_text(properties, "error", "message", "exception")
     return ["message", normalised(message[:MAX_READ])[:MAX_KEPT]]

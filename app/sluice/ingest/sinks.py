@@ -13,7 +13,7 @@ from sluice.ingest.group_commit import GroupCommit
 from sluice.ingest.write_state import WriteState
 from sluice.metrics import Metrics
 from sluice.outcomes import Outcome
-from sluice.stores import Capability, Claim, Kept, Store, require
+from sluice.stores import Claim, Kept, Store, require
 
 # Up to this many records share a commit with other requests; more are worth one of their own.
 SHARED_RECORDS = 100
@@ -47,14 +47,16 @@ class DirectSink:
         return (self.group_commit.submit if len(records) <= SHARED_RECORDS else self.insert)(records, at)
 
     def accept_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        self._require("atomic")
+        require(self._store, "atomic")
         with self._measured(records):
             return self._store.insert_all(records, at)
 
     def accept_once(
         self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
     ) -> Kept:
-        self._require("idempotency_keys", *(("atomic",) if atomic else ()))
+        require(self._store, "idempotency_keys")
+        if atomic:
+            require(self._store, "atomic")
         with self._measured(records):
             return self._store.insert_once(claim, records, found, at, atomic=atomic)
 
@@ -62,10 +64,6 @@ class DirectSink:
         """One commit, measured."""
         with self._measured(records):
             return self._store.insert(records, at)
-
-    def _require(self, *capabilities: Capability) -> None:
-        for capability in capabilities:
-            require(self._store, capability)
 
     @contextlib.contextmanager
     def _measured(self, records: Sequence[Record]) -> Iterator[None]:

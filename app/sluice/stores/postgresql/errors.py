@@ -75,8 +75,8 @@ def ours(error: psycopg.Error) -> errors.StoreError:
     reason = reason_of(error)
     if repeats.news(type(error).__name__):
         # Before the migration a schema that is behind is no fault.
-        tell = log.info if reason == "schema_behind" else log.error
-        tell("store.error", cause=type(error).__name__, sqlstate=error.sqlstate, reason=reason)
+        write = log.info if reason == "schema_behind" else log.error
+        write("store.error", cause=type(error).__name__, sqlstate=error.sqlstate, reason=reason)
     return errors.StoreUnavailable(reason)
 
 

@@ -100,7 +100,7 @@ TIMES = ("created_at", "timestamp")
 
 
 def page(query: Filter, after: tuple[str, int] | None) -> tuple[sql.Composed, list[Any]]:
-    """One page: rows of (sort value as text, id, event as JSON text), and one more, which tells whether another page follows.
+    """One page: rows of (sort value as text, id, event as JSON text), and one more when another page follows.
 
     `after`: sort value and id of the last row of the page before.
     """
