@@ -39,8 +39,8 @@ MAX_PAGE_SIZE = 1_000
 # Rows that OFFSET may skip: it reads and throws away every one of them. Beyond it a cursor costs nothing more.
 MAX_OFFSET = 100_000
 MAX_PATH = 16
-# One name of a path: `.name`, in which a backslash stands before a dot, a bracket or itself, or `["name"]` as JSON writes it.
-STEP = re.compile(r'\.((?:[^.\\\[]|\[(?!")|\\[.\\\[])+)|\[("(?:[^"\\]|\\.)*")\]')
+# One name of a path: `.name`, in which a backslash makes a dot, a bracket or a backslash plain, or `["name"]` as JSON writes it.
+STEP = re.compile(r'\.((?:[^.\\\[]|\[(?!")|\\[.\\\[]?)+)|\[("(?:[^"\\]|\\.)*")\]')
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -174,7 +174,7 @@ def path(text: str) -> tuple[str, ...]:
                 r" properties.http\.status_code"
             )
         try:
-            steps.append(re.sub(r"\\(.)", r"\1", step[1]) if step[1] else msgspec.json.decode(step[2], type=str))
+            steps.append(re.sub(r"\\([.\\\[])", r"\1", step[1]) if step[1] else msgspec.json.decode(step[2], type=str))
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise ValueError("holds a name in quotes that is no JSON string") from error
         at = step.end()

@@ -200,7 +200,7 @@ def test_of_twenty_bumps_at_once_none_is_lost_and_none_out_of_order(bare: Bare) 
     """Each waits for nobody: the newest build stands at the end, and the builds in the history only grow."""
     crowd = {build: started(bare.bump("staging", build), os.environ) for build in range(1, 21)}
     said = {build: process.communicate()[0] for build, process in crowd.items()}
-    assert {process.returncode for process in crowd.values()} == {0}, said
+    assert [said[build] for build, process in crowd.items() if process.returncode] == []
     history = bare.git("log", "--reverse", "--format=%(trailers:key=Sluice-Build,valueonly,separator=)", "main").split()
     builds = [int(build) for build in history]
     assert builds == sorted(set(builds))

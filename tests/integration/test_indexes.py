@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -83,17 +84,20 @@ def test_events_go_on_coming_while_an_index_is_built(store: PostgresqlStore, dat
 def test_ctrl_c_ends_the_building_on_the_server_too_and_leaves_nothing(database: Database) -> None:
     database.execute(FILL)
 
+    interrupted = threading.Event()
+
     def interrupt(_phase: str, _done: float) -> None:
+        interrupted.set()
         raise KeyboardInterrupt
 
-    with postgres.connect(database.owner_url) as other, other.transaction():
-        other.execute("LOCK TABLE sluice.events IN SHARE UPDATE EXCLUSIVE MODE")
-        with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
+        # A writer that has not ended: the building waits for it, and so cannot be over before it is interrupted.
+        with postgres.connect(database.owner_url) as writer, writer.transaction():
+            writer.execute("LOCK TABLE sluice.events IN ROW EXCLUSIVE MODE")
             building = pool.submit(indexes.add, database.owner, "user_id", interrupt)
-            until(database.waits, 20)
-            other.execute("ROLLBACK")
-            with pytest.raises(KeyboardInterrupt):
-                building.result(30)
+            assert interrupted.wait(20)
+        with pytest.raises(KeyboardInterrupt):
+            building.result(30)
     assert indexes.listed(database.owner) == []
     assert indexes.add(database.owner, "user_id", quiet)
 

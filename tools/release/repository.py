@@ -103,7 +103,8 @@ def pin_of(name: str) -> str:
 @contextmanager
 def clone(url: str, branch: str) -> Iterator[Clone]:
     with tempfile.TemporaryDirectory(prefix="sluice-release-") as folder:
-        git("clone", "--quiet", "--no-tags", "--single-branch", f"--branch={branch}", url, folder)
+        # By the protocol also from a path: a copy of the files fails while others push.
+        git("clone", "--quiet", "--no-local", "--no-tags", "--single-branch", f"--branch={branch}", url, folder)
         yield Clone(Path(folder), branch)
 
 
