@@ -98,12 +98,13 @@ class Errands:
 
     def start(self, key: Key, name: str, work: Callable[[], Coroutine[None, None, float | None]]) -> None:
         if (key, name) not in self._running:
-            self._running[key, name] = asyncio.create_task(self._run(key, name, work()), name=name)
+            self._running[key, name] = asyncio.create_task(self._run(key, name, work), name=name)
 
-    async def _run(self, key: Key, name: str, work: Coroutine[None, None, float | None]) -> None:
+    async def _run(self, key: Key, name: str, work: Callable[[], Coroutine[None, None, float | None]]) -> None:
         try:
-            due = await work
-        except Exception as error:  # told; what it was for is tried again
+            # Made here and not before: one that is stopped before it began would be left without an await.
+            due = await work()
+        except Exception as error:  # logged; what it was for is tried again
             log.warning(
                 "errand failed", namespace=key.namespace, keyset=key.keyset, errand=name, told=str(error) or type(error).__name__
             )
