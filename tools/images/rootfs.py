@@ -32,6 +32,7 @@ PACKAGES = {
     "libffi8": ("*",),
     "libexpat1": ("*",),
     "libuuid1": ("*",),
+    "libsqlite3-0": ("*",),  # what `sluice import` remembers of files
     "python3.13-minimal": ("*",),
     "libpython3.13-minimal": ("*",),
     "libpython3.13-stdlib": ("*",),
@@ -61,7 +62,6 @@ LEFT_OUT = (
     "*/lib-dynload/_curses*",
     "*/lib-dynload/_dbm*",
     "*/lib-dynload/_gdbm*",
-    "*/lib-dynload/_sqlite3*",
     "*/lib-dynload/_tkinter*",
     "*/lib-dynload/readline*",
     # The wheel holds two PostgreSQL servers and what one needs to build against them; we start version 18.
