@@ -38,6 +38,16 @@ print(*(folder for folder, _, _ in os.walk("/") if not folder.startswith("/proc"
 """
 
 
+IMPORT_ALL = """
+import importlib, pkgutil
+for package in map(importlib.import_module, ("sluice", "sluice_operator")):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        # Those two read the environment of a worker; `serve` has loaded them.
+        if not module.name.endswith(("__main__", "wsgi", "gunicorn_conf")):
+            importlib.import_module(module.name)
+"""
+
+
 def call(container: Container, path: str, body: object = None) -> dict[str, object]:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     text = "" if body is None else json.dumps(body)
@@ -131,3 +141,7 @@ def test_a_database_under_another_name_is_refused(image: Image, root: Path, data
 
 def test_the_database_of_the_tests_takes_settings_as_arguments(database: Database) -> None:
     assert database.query("SHOW max_connections") == "40"
+
+
+def test_every_module_finds_its_libraries_in_the_image(trial: Container) -> None:
+    assert trial.run("python", "-c", IMPORT_ALL, check=False).stderr == ""
