@@ -83,5 +83,5 @@ def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError) as error:
-        # Not the path: whoever takes the one variable for the other puts the secret there.
+        # Not the path: a person who takes the one variable for the other puts the secret there.
         raise ValueError(f"cannot be read from the file that {name}_FILE names: {type(error).__name__}") from error

@@ -127,7 +127,7 @@ class FastPath:
         self._parts.metrics.fast_path(reason)
 
     def log(self, write: Callable[[], object]) -> None:
-        """Have a line written by another thread: the poller must not wait for whoever reads the log."""
+        """Have a line written by another thread: the poller must not wait for the reader of the log."""
         if self._lines.waiting() < MAX_LINES:
             self._lines.put(write)
         else:
