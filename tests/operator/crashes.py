@@ -24,15 +24,26 @@ def writes_of_a_rotation(stand: Stand, proxy: Proxy) -> int:
     return len(proxy.writes)
 
 
-def lose(stand: Stand, operator: Operator, proxy: Proxy, name: str, number: int, how: str) -> None:
-    """Rotate `name`; its write `number` is lost, and what was begun is gone on with."""
+def lose(stand: Stand, operator: Operator, proxy: Proxy, name: str, number: int, how: str) -> bool:
+    """Rotate `name`; its write `number` is lost, and what was begun is gone on with. False: it had fewer writes than that."""
     proxy.arm(number, how)
     stand.rotate(name)
-    until(lambda: proxy.fired, 30, f"write {number} is lost ({how})")
+    until(lambda: proxy.fired or over(stand, name), 60, f"write {number} is lost ({how}), or there is none")
+    if not proxy.fired:
+        return False
     if how != "drop":
         operator.kill()
         operator.start()
     rotated(stand, name)
+    return True
+
+
+def over(stand: Stand, name: str) -> bool:
+    """Whether its rotation is over but for the overlap, and every Pod has what came of it."""
+    if stand.condition(name, "Rotating") != ("True", "Overlap"):
+        return False
+    stand.settled()
+    return True
 
 
 def rotated(stand: Stand, name: str) -> None:

@@ -20,7 +20,8 @@ def test_killed_at_any_write_of_a_rotation_it_ends_the_same(stand_: Stand, start
     for name in names:
         stand_.active(name, seconds=60)
     for number, name in enumerate(names, start=1):
-        crashes.lose(stand_, operator, proxy, name, number, crashes.HOWS[number % 3])
+        # Two writes of a status may be one now and then, so the last of them may be missing.
+        assert crashes.lose(stand_, operator, proxy, name, number, crashes.HOWS[number % 3]) or number > writes - 3
     proxy.tell("reset")
     stand_.settled()
     for name in names:
