@@ -52,9 +52,12 @@ class PooledConnection(Connection):
 
 
 class Connections:
-    """A psycopg pool with bounded waits. `deadline`: seconds one statement, or the wait for a connection, may take."""
+    """A psycopg pool with bounded waits. `deadline`: seconds one statement, or the wait for a connection, may take.
 
-    def __init__(self, login: Login, size: int, deadline: float = 5.0) -> None:
+    `least`: how many connections are made at once and kept; the others are made when they are needed.
+    """
+
+    def __init__(self, login: Login, size: int, deadline: float = 5.0, least: int = 1) -> None:
         self.size = size
         self.deadline = deadline
         # Not away before a try has failed: the first requests of a new worker wait for its first connection.
@@ -69,7 +72,7 @@ class Connections:
         self._pool: ConnectionPool[PooledConnection] = ConnectionPool(
             kwargs=self._parameters,
             connection_class=PooledConnection,
-            min_size=1,
+            min_size=least,
             max_size=size,
             open=False,
             configure=self._configure,

@@ -45,10 +45,11 @@ class PostgresqlStore:
     capabilities: frozenset[Capability] = frozenset(get_args(Capability))
 
     def __init__(self, login: Login, pool_size: int = 4, deadline: float = 5.0) -> None:
-        # Queries have connections of their own, so that no number of slow ones keeps an event waiting.
+        # Queries have connections of their own, so that no number of slow ones keeps an event waiting. None is made before a
+        # query comes: of a server's last free connections the events get the first.
         queries = pool_size // 2
         self.writes = Connections(login, pool_size - queries, deadline)
-        self.reads = Connections(login, queries, deadline) if queries else self.writes
+        self.reads = Connections(login, queries, deadline, least=0) if queries else self.writes
         self._cursor_secret: bytes | None = None
 
     def check(self) -> None:
