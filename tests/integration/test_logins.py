@@ -302,7 +302,7 @@ def test_of_several_hosts_the_one_that_may_be_written_to_is_used(
     private_server.start(default_transaction_read_only="on")
     hosts = f"127.0.0.1:{private_server.port},127.0.0.1:{strict_server.port}"
     of = service(DATABASE_URL=f"postgresql://{APP}:{APP_PASSWORD}@{hosts}/{postgres.TEMPLATE}")
-    (port,) = ready(open_store(of)).writes.run(lambda connection: [connection.info.port])
+    (port,) = ready(open_store(of)).database.writes.run(lambda connection: [connection.info.port])
     assert port == strict_server.port
 
 

@@ -17,6 +17,7 @@ from tests.integration.checks import data_of
 from tests.integration.postgres import Database
 from tests.integration.service import KEY, Service, running
 
+from sluice import functions  # noqa: F401 - declares their routes
 from sluice.http.app import create_app
 from sluice.settings import Settings
 from sluice.stores.postgresql.store import PostgresqlStore

@@ -255,7 +255,7 @@ def test_a_pool_that_is_all_in_use_is_busy_after_its_deadline(database: Database
         return finish.wait(10)
 
     with ThreadPoolExecutor(1) as pool:
-        holder = pool.submit(store.writes.once, hold)
+        holder = pool.submit(store.database.writes.once, hold)
         assert begun.wait(10)
         reason, seconds = refused(lambda: store.insert(rows(1, "b"), NOW))
         finish.set()
@@ -288,7 +288,7 @@ def test_a_query_over_its_time_is_no_store_that_is_away(
 
 
 def test_a_connection_is_given_first_come_first_served(database: Database, open_store: OpenStore) -> None:
-    one = ready(open_store(database.login, 1)).writes
+    one = ready(open_store(database.login, 1)).database.writes
     order: list[int] = []
     begun, finish = threading.Event(), threading.Event()
 
@@ -432,6 +432,6 @@ def test_a_row_that_breaks_a_constraint_is_refused_alone(database: Database, sto
 
 def test_a_driver_error_is_not_part_of_ours(store: PostgresqlStore) -> None:
     with pytest.raises(errors.StoreUnavailable) as caught:
-        store.writes.run(lambda connection: connection.execute("SELECT 1/0 FROM nowhere"))
+        store.database.writes.run(lambda connection: connection.execute("SELECT 1/0 FROM nowhere"))
     assert isinstance(caught.value.__cause__, psycopg.Error)
     assert "nowhere" not in repr(caught.value)

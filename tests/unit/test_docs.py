@@ -11,7 +11,7 @@ import pytest
 from tests import docs
 from tests.conftest import ROOT
 
-from sluice import logs, settings
+from sluice import functions, logs, settings  # noqa: F401 - functions declares their routes
 from sluice.cli import main
 from sluice.client import timestamps
 from sluice.http.app import create_app

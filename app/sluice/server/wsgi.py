@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 
+from sluice import functions  # noqa: F401 - declares their routes
 from sluice.http.app import create_app
 from sluice.server import fast_worker, worker
 from sluice.server.worker_state import Heartbeat, SharedState

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -16,6 +16,9 @@ from sluice.events import Record
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
+
+if TYPE_CHECKING:
+    from sluice.stores.postgresql.database import Database
 
 # For how long the outcomes of an Idempotency-Key are kept (published at /api/v1/limits).
 CLAIM_AGE = timedelta(hours=24)
@@ -145,3 +148,11 @@ def require(store: Store, capability: Capability) -> None:
         raise errors.NotSupported(
             f"this store does not support {capability}; /api/v1/limits lists what it does", reason=capability
         )
+
+
+def database(store: Store) -> Database:
+    """Where the optional functions keep their rows: the PostgreSQL of `store`; raises NotSupported (501) when it has none."""
+    found: Database | None = getattr(store, "database", None)
+    if found is None:
+        raise errors.NotSupported("this function needs PostgreSQL; /api/v1/limits lists what this store does", reason="database")
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 
@@ -18,7 +18,8 @@ from sluice.outcomes import Outcome
 from sluice.stores import CLAIM_AGE, Capability, Claim, Figures, Kept, MinuteCount, Page, TypeCount
 from sluice.stores.postgresql import arrays, statements
 from sluice.stores.postgresql import errors as driver_errors
-from sluice.stores.postgresql.connections import Connection, Connections
+from sluice.stores.postgresql.connections import Connection
+from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.login import Login
 
 # Counting costs as much as the rows it passes; beyond this the answer says "at least".
@@ -45,24 +46,20 @@ class PostgresqlStore:
     capabilities: frozenset[Capability] = frozenset(get_args(Capability))
 
     def __init__(self, login: Login, pool_size: int = 4, deadline: float = 5.0) -> None:
-        # Queries have connections of their own, so that no number of slow ones keeps an event waiting. None is made before a
-        # query comes: of a server's last free connections the events get the first.
-        queries = pool_size // 2
-        self.writes = Connections(login, pool_size - queries, deadline)
-        self.reads = Connections(login, queries, deadline, least=0) if queries else self.writes
+        self.database = Database(login, pool_size, deadline)
+        self._query = self.database.query
         self._cursor_secret: bytes | None = None
 
     def check(self) -> None:
-        applied = self.writes.run(lambda c: {row[0] for row in c.execute(statements.APPLIED)})
+        applied = self.database.run(lambda c: {row[0] for row in c.execute(statements.APPLIED)})
         if not needed() <= applied:
             raise errors.StoreUnavailable("schema_behind")
-        unlogged = self.writes.run(lambda c: c.execute(statements.UNLOGGED).fetchone())
+        unlogged = self.database.run(lambda c: c.execute(statements.UNLOGGED).fetchone())
         if unlogged != (0,):
             raise errors.StoreUnavailable("not_durable")
 
     def close(self) -> None:
-        self.reads.close()
-        self.writes.close()
+        self.database.close()
 
     def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
         return self._commit(None, records, [None] * len(records), at, atomic=False).outcomes
@@ -136,7 +133,7 @@ class PostgresqlStore:
                 events = connection.execute(statements.PURGE_EVENTS, {"before": before, "limit": limit})
                 return events.rowcount, claims.rowcount
 
-        return self.writes.run(work)
+        return self.database.run(work)
 
     @property
     def cursor_secret(self) -> bytes:
@@ -144,15 +141,6 @@ class PostgresqlStore:
         if self._cursor_secret is None:
             self._cursor_secret = bytes(self._query(statements.CURSOR_SECRET)[0][0])
         return self._cursor_secret
-
-    def _query(self, text: Any, values: Any = None) -> list[Any]:
-        try:
-            # Planned for these values, each time: a plan for any value knows nothing of how rare they are.
-            return self.reads.run(lambda c: c.execute(text, values, prepare=False).fetchall())
-        except errors.StoreUnavailable as error:
-            if error.reason == "query_timeout":
-                raise errors.QueryTimeout from error
-            raise
 
     def _commit(
         self, claim: Claim | None, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
@@ -166,7 +154,7 @@ class PostgresqlStore:
                 return once(connection, claim, records, found, at, atomic)
 
         try:
-            return self.writes.run(work)
+            return self.database.run(work)
         except Aborted as aborted:
             return Kept(outcomes.merged(found, aborted.outcomes))
         except errors.RecordsRefused:
@@ -215,7 +203,7 @@ class PostgresqlStore:
                 store(connection, records, at)
 
         try:
-            self.writes.run(work)
+            self.database.run(work)
         except errors.RecordsRefused:
             return False
         return True

@@ -1,0 +1,4 @@
+"""The optional functions: each is a package of its own beside ingest, imported here for its routes.
+
+A function declares its routes with `http.routes.route`, keeps its rows by `stores.database`, and knows no other function.
+"""
