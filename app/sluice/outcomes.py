@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypedDict, get_args
 
@@ -88,10 +90,16 @@ class Counts(TypedDict):
 
 
 def count(outcomes: Iterable[Outcome]) -> Counts:
-    counts = Counts(created=0, duplicate=0, conflict=0, invalid=0, failed=0, queued=0)
-    for outcome in outcomes:
-        counts[outcome.status] += 1
-    return counts
+    # Counted by C: a batch of a thousand passes here twice.
+    found = Counter(map(operator.attrgetter("status"), outcomes))
+    return Counts(
+        created=found["created"],
+        duplicate=found["duplicate"],
+        conflict=found["conflict"],
+        invalid=found["invalid"],
+        failed=found["failed"],
+        queued=found["queued"],
+    )
 
 
 def merged(found: Sequence[Outcome | None], of_records: Sequence[Outcome]) -> list[Outcome]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -323,6 +324,24 @@ TIMES = {
 @pytest.mark.parametrize(("sent", "moment"), TIMES.items(), ids=TIMES)
 def test_every_rfc_3339_time_is_taken_in_utc_and_cut_to_microseconds(sent: str, moment: str) -> None:
     assert stored(with_field(b'"timestamp":"%b"' % sent.encode()))["timestamp"] == moment
+
+
+# Near RFC 3339 on both sides: what a reader may take for a time, and what it may not.
+NEARLY_A_TIME = (
+    r"[0-9]{3,5}-(0[0-9]|1[0-3]|[0-9])-([0-3][0-9]|[0-9])[Tt _]([0-2][0-9]|[0-9]):[0-6][0-9](:[0-6][0-9])?"
+    r"([.,]([0-9]{1,10})?)?([Zz]|[+-][0-2][0-9](:?[0-6][0-9])?(:[0-9]{2})?|)[\"\\u ]?"
+)
+
+
+@given(st.from_regex(NEARLY_A_TIME, fullmatch=True) | TEXT)
+def test_the_quick_reader_of_times_reads_and_refuses_what_the_exact_one_does(text: str) -> None:
+    def read(reader: Callable[[str], datetime]) -> datetime | None:
+        try:
+            return reader(text)
+        except ValueError:
+            return None
+
+    assert read(events.instant) == read(events.cut_to_microseconds)
 
 
 # Content: what makes two events the same

@@ -167,8 +167,9 @@ class Result(msgspec.Struct, omit_defaults=True):
     retryable: bool | None = None
 
 
-# What of an outcome a result repeats as it is.
-REPORTED = ("event_id", "status", "id", "error", "reason", "pointer", "detail")
+def result(index: int, of: Outcome) -> Result:
+    retryable = of.retryable if of.error else None
+    return Result(index, of.status, of.event_id, of.id, of.error, of.reason, of.pointer, of.detail, retryable)
 
 
 class BatchData(msgspec.Struct, omit_defaults=True):
@@ -241,12 +242,14 @@ class Tally:
         self.received = 0
 
     def add(self, found: Sequence[Outcome]) -> None:
-        for index, outcome in enumerate(found, self.received):
-            self._counts[outcome.status] += 1
+        counts = outcomes.count(found)
+        for status in outcomes.STATUSES:
+            self._counts[status] += counts[status]
+        listed = found if self._everything or counts["created"] < len(found) else ()
+        for index, outcome in enumerate(listed, self.received):
             if self._everything or outcome.status != "created":
                 if self._max_results is None or len(self._results) < self._max_results:
-                    fields = {name: getattr(outcome, name) for name in REPORTED}
-                    self._results.append(Result(index, retryable=outcome.retryable if outcome.error else None, **fields))
+                    self._results.append(result(index, outcome))
                 else:
                     self._truncated = True
         self.received += len(found)

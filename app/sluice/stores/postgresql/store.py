@@ -225,11 +225,11 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
 
     Raises RecordsRefused: only what this statement says of these records is about their content.
     """
-    first: dict[str, int] = {}
-    for place, record in enumerate(records):
-        first.setdefault(record.event_id, place)
-    if not first:
+    event_ids = [record.event_id for record in records]
+    if not event_ids:
         return []
+    # From behind, so that of those with one id the first stays.
+    first = dict(zip(reversed(event_ids), reversed(range(len(event_ids))), strict=True))
     order = sorted(first)
     places = [first[event_id] for event_id in order]
     values = {**arrays.of([records[place] for place in places], places, at), "at": at, "count": len(order)}
@@ -237,26 +237,28 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
         base, count, ids = connection.execute(statements.INSERT, values, prepare=True).fetchone() or (0, 0, None)
     except driver_errors.CONTENT as error:
         raise errors.RecordsRefused(type(error).__name__) from error
+    if count == len(records):
+        return [outcomes.created(event_id, id) for id, event_id in enumerate(event_ids, base)]
     known: dict[str, tuple[int, bytes, bytes | None]] = {}
     if count < len(order):
-        missing = first.keys() - {records[id - base].event_id for id in ids or ()}
+        missing = first.keys() - {event_ids[id - base] for id in ids or ()}
         ids, *stored = connection.execute(statements.STORED, [sorted(missing)], binary=True).fetchone() or ([],)
         known = dict(zip(ids, zip(*stored, strict=True), strict=True)) if ids else {}
         if len(known) < len(missing):
             # Removed by retention between the two statements: the client sends it again and gets the truth then.
             raise errors.StoreUnavailable("database_busy", retry_after=1)
     found: list[Outcome] = []
-    for place, record in enumerate(records):
-        if record.event_id in known:
-            id, digest_1, digest = known[record.event_id]
+    for place, (event_id, record) in enumerate(zip(event_ids, records, strict=True)):
+        if event_id in known:
+            id, digest_1, digest = known[event_id]
             same = digest == arrays.versioned(record.digest) if digest else digest_1 in (record.digest_1, record.digest)
         else:
-            twin = first[record.event_id]
+            twin = first[event_id]
             id, same = base + twin, record.digest == records[twin].digest
             if twin == place:
-                found.append(outcomes.created(record.event_id, id))
+                found.append(outcomes.created(event_id, id))
                 continue
-        found.append(outcomes.duplicate(record.event_id, id) if same else outcomes.conflict(record.event_id))
+        found.append(outcomes.duplicate(event_id, id) if same else outcomes.conflict(event_id))
     return found
 
 
