@@ -97,7 +97,10 @@ def refused(error: Exception) -> flask.Response:
 
 
 def flask_response(response: Response) -> flask.Response:
-    return flask.Response(response.body, response.status, response.headers, content_type=response.content_type)
+    made = flask.Response(response.body, response.status, response.headers, content_type=response.content_type)
+    if response.content_type is None:
+        made.headers.remove("Content-Type")  # Flask's default, though there is no body
+    return made
 
 
 def current() -> RequestContext:
