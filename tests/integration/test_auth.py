@@ -161,6 +161,16 @@ def test_state_and_dates_of_a_key_are_told(guarded: Service, known: dict[str, st
 
 
 @pytest.mark.parametrize("scope", keys.SCOPES)
+def test_tasks_are_for_the_scope_tasks_alone(guarded: Service, known: dict[str, str], scope: str) -> None:
+    with guarded.client(known[scope]) as client:
+        answer = client.get("/tasks")
+    if scope == "tasks":
+        assert answer.status_code == 200
+    else:
+        problem_of(answer, 403, "forbidden", "scope")
+
+
+@pytest.mark.parametrize("scope", keys.SCOPES)
 @pytest.mark.parametrize(("method", "path"), KEYED)
 def test_a_scope_that_is_missing_is_403_and_stores_nothing(
     guarded: Service, known: dict[str, str], mine: Mine, scope: str, method: str, path: str

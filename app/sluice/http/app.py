@@ -34,6 +34,9 @@ EXPOSED = (
     "WWW-Authenticate",
     "Accept-Post",
     "Allow",
+    "ETag",
+    "Link",
+    "Location",
 )
 
 
