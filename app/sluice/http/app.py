@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -79,7 +80,7 @@ def create_app(
     PrometheusMetrics(app, registry=registry, path=None, group_by=route)
     app.parts = assemble(settings, store or stores.open(settings), Metrics(registry), shared, stopping)
     for operation in OPERATIONS:
-        rule = operation.path.replace("{", "<path:").replace("}", ">")
+        rule = rule_of(operation)
         app.add_url_rule(rule, f"{operation.method} {rule}", view(app.parts, operation), methods=[operation.method])
     app.before_request(hide_from_metrics)
     app.register_error_handler(Exception, refused)
@@ -89,6 +90,12 @@ def create_app(
         CORS(app, origins=allowed, expose_headers=EXPOSED, max_age=43_200, send_wildcard=True)
     app.wsgi_app = Middleware(app.wsgi_app, log_all=settings.log_level == "debug")  # type: ignore[method-assign]
     return app
+
+
+def rule_of(operation: Operation) -> str:
+    """The path as werkzeug writes it: a parameter of format uuid is one segment, any other takes all that is left."""
+    uuids = {each["name"] for each in operation.parameters if each["in"] == "path" and each["schema"].get("format") == "uuid"}
+    return re.sub(r"{(\w+)}", lambda found: f"<{'uuid' if found[1] in uuids else 'path'}:{found[1]}>", operation.path)
 
 
 def view(parts: Services, operation: Operation) -> Callable[..., flask.Response]:

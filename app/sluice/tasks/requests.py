@@ -23,7 +23,6 @@ MAX_LIMIT = 1_000
 NUL = "the character U+0000 cannot be stored"
 # A time zone's offset must not lead out of the calendar, neither here nor in PostgreSQL.
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 # RFC 9110 section 8.8.3; a list of them may have empty elements (section 5.6.1).
 ETAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 ETAGS = re.compile(rf"[ \t,]*{ETAG}(?:[ \t]*,[ \t,]*{ETAG})*[ \t,]*")
@@ -101,13 +100,6 @@ def moment(text: str) -> datetime:
     if not events.EARLIEST <= found <= LATEST:
         raise ValueError(events.TIME_DETAIL)
     return found.astimezone(UTC)
-
-
-def task_id(text: str) -> str:
-    """The id as it is stored; raises NotFound for what can be none."""
-    if UUID.fullmatch(text) is None:
-        raise errors.NotFound("no task has this id")
-    return text.lower()
 
 
 def etags(if_match: str | None) -> frozenset[str] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 
@@ -72,9 +73,9 @@ def create(parts: Services, context: RequestContext) -> Response:
 
     columns, claim = read(parts, context, parse)
     key_id = auth.entry_on(context).key_id
-    task_id = uuid.uuid5(NAMESPACE, f"{len(key_id)}:{key_id}:{claim.idempotency_key}") if claim else events.uuid7()
+    task_id = uuid.uuid5(NAMESPACE, f"{len(key_id)}:{key_id}:{claim.idempotency_key}") if claim else UUID(events.uuid7())
     request = claim.request if claim else None
-    task, replayed = store.create(stores.database(parts.store), str(task_id), key_id, request, columns)
+    task, replayed = store.create(stores.database(parts.store), task_id, key_id, request, columns)
     if not replayed:
         parts.metrics.task("created")
     return answer(task, 201, {"Location": f"/tasks/{task.id}", **(responses.REPLAYED if replayed else {})})
@@ -115,9 +116,9 @@ def listed(parts: Services, context: RequestContext) -> Response:
     parameters=(ID,),
     example=Example(after=CREATED, path={"task_id": TASK.id}, answer=TASK, answer_headers={"ETag": TASK.etag}),
 )
-def one(parts: Services, context: RequestContext, task_id: str) -> Response:
+def one(parts: Services, context: RequestContext, task_id: UUID) -> Response:
     flags(context)
-    return answer(store.get(stores.database(parts.store), requests.task_id(task_id)))
+    return answer(store.get(stores.database(parts.store), task_id))
 
 
 @route(
@@ -130,10 +131,9 @@ def one(parts: Services, context: RequestContext, task_id: str) -> Response:
     parameters=(ID, IF_MATCH),
     example=Example(after=CREATED, path={"task_id": TASK.id}, answer=DONE, answer_headers={"ETag": DONE.etag}),
 )
-def complete(parts: Services, context: RequestContext, task_id: str) -> Response:
+def complete(parts: Services, context: RequestContext, task_id: UUID) -> Response:
     flags(context)
-    found = requests.task_id(task_id)
-    task, now = store.complete(stores.database(parts.store), found, requests.etags(if_match(context)))
+    task, now = store.complete(stores.database(parts.store), task_id, requests.etags(if_match(context)))
     if now:
         parts.metrics.task("completed")
     return answer(task)
@@ -157,13 +157,13 @@ def complete(parts: Services, context: RequestContext, task_id: str) -> Response
         answer_headers={"ETag": CHANGED.etag},
     ),
 )
-def change(parts: Services, context: RequestContext, task_id: str) -> Response:
+def change(parts: Services, context: RequestContext, task_id: UUID) -> Response:
     """Without If-Match a change could undo another that its sender has not seen (RFC 6585 section 3)."""
-    found, columns = requests.task_id(task_id), read(parts, context, requests.change)
+    columns = read(parts, context, requests.change)
     given = if_match(context)
     if given is None:
         raise errors.PreconditionRequired("send If-Match with the ETag of the task as you know it, or If-Match: * to change any")
-    task, changed = store.change(stores.database(parts.store), found, columns, requests.etags(given))
+    task, changed = store.change(stores.database(parts.store), task_id, columns, requests.etags(given))
     if changed:
         parts.metrics.task("changed")
     return answer(task)
@@ -179,9 +179,9 @@ def change(parts: Services, context: RequestContext, task_id: str) -> Response:
     parameters=(ID, IF_MATCH),
     example=Example(after=CREATED, path={"task_id": TASK.id}, headers={"If-Match": TASK.etag}),
 )
-def delete(parts: Services, context: RequestContext, task_id: str) -> Response:
+def delete(parts: Services, context: RequestContext, task_id: UUID) -> Response:
     flags(context)
-    store.delete(stores.database(parts.store), requests.task_id(task_id), requests.etags(if_match(context)))
+    store.delete(stores.database(parts.store), task_id, requests.etags(if_match(context)))
     parts.metrics.task("deleted")
     return Response(204, b"", None)
 

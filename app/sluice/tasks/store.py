@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -67,7 +68,9 @@ def task_of(row: tuple[Any, ...]) -> Task:
     return Task(**dict(zip(Task.__struct_fields__, row, strict=False)))
 
 
-def create(database: Database, task_id: str, key_id: str, request: bytes | None, columns: Mapping[str, Any]) -> tuple[Task, bool]:
+def create(
+    database: Database, task_id: UUID, key_id: str, request: bytes | None, columns: Mapping[str, Any]
+) -> tuple[Task, bool]:
     """The new task, or the one that was made with this id before, and whether it was.
 
     Raises IdempotencyKeyReused when that one was made by another `request`.
@@ -87,7 +90,7 @@ def create(database: Database, task_id: str, key_id: str, request: bytes | None,
     return database.run(work)
 
 
-def get(database: Database, task_id: str) -> Task:
+def get(database: Database, task_id: UUID) -> Task:
     """Raises NotFound."""
     rows = database.query(GET, [task_id])
     if not rows:
@@ -114,7 +117,7 @@ def page(database: Database, secret: bytes, query: Query) -> tuple[list[Task], s
     return [task_of(row) for row in kept], following
 
 
-def complete(database: Database, task_id: str, etags: frozenset[str] | None) -> tuple[Task, bool]:
+def complete(database: Database, task_id: UUID, etags: frozenset[str] | None) -> tuple[Task, bool]:
     """The completed task, and whether it was completed now; `etags`: as in `change`, unless it is completed already."""
 
     def work(connection: Connection) -> tuple[Task, bool]:
@@ -128,7 +131,7 @@ def complete(database: Database, task_id: str, etags: frozenset[str] | None) -> 
     return database.run(work)
 
 
-def change(database: Database, task_id: str, columns: Mapping[str, Any], etags: frozenset[str] | None) -> tuple[Task, bool]:
+def change(database: Database, task_id: UUID, columns: Mapping[str, Any], etags: frozenset[str] | None) -> tuple[Task, bool]:
     """The task with `columns` set, and whether that changed it.
 
     Raises NotFound, and PreconditionFailed when its ETag is not in `etags`. A change that is there already is none, whatever
@@ -148,7 +151,7 @@ def change(database: Database, task_id: str, columns: Mapping[str, Any], etags: 
     return database.run(work)
 
 
-def delete(database: Database, task_id: str, etags: frozenset[str] | None) -> None:
+def delete(database: Database, task_id: UUID, etags: frozenset[str] | None) -> None:
     """Raises NotFound, and PreconditionFailed as `change` does."""
 
     def work(connection: Connection) -> None:
@@ -159,7 +162,7 @@ def delete(database: Database, task_id: str, etags: frozenset[str] | None) -> No
     database.run(work)
 
 
-def locked(connection: Connection, task_id: str) -> Task:
+def locked(connection: Connection, task_id: UUID) -> Task:
     """The task, which nobody else changes until the end of the transaction; raises NotFound."""
     row = connection.execute(LOCK, [task_id]).fetchone()
     if row is None:
