@@ -152,6 +152,10 @@ class Conflict(ApiError):
     status, title, error = 409, "Conflict", "duplicate_event"
 
 
+class PreconditionFailed(ApiError):
+    status, title, error = 412, "Precondition Failed", "precondition_failed"
+
+
 class ContentTooLarge(ApiError):
     status, title, error = 413, "Content Too Large", "request_too_large"
 
@@ -162,6 +166,12 @@ class UnsupportedMediaType(ApiError):
 
 class UnprocessableContent(ApiError):
     status, title, error = 422, "Unprocessable Content", "validation_error"
+
+
+class PreconditionRequired(ApiError):
+    """RFC 6585 section 3."""
+
+    status, title, error = 428, "Precondition Required", "precondition_required"
 
 
 class TooManyRequests(ApiError):

@@ -2,3 +2,7 @@
 
 A function declares its routes with `http.routes.route`, keeps its rows by `stores.database`, and knows no other function.
 """
+
+from sluice.tasks import routes as tasks
+
+__all__ = ["tasks"]

@@ -199,8 +199,7 @@ def check_plain(plain: Sequence[str]) -> list[str]:
 def plain_entry(key: str) -> keys.KeyEntry:
     digest = keys.digest(key)
     key_id = f"env-{digest.removeprefix('sha256:')[:8]}"
-    scopes: frozenset[keys.Scope] = frozenset({"ingest", "read", "admin"})
-    return keys.KeyEntry(digest=digest, key_id=key_id, owner="environment", scopes=scopes)
+    return keys.KeyEntry(digest=digest, key_id=key_id, owner="environment", scopes=frozenset(keys.SCOPES))
 
 
 def slots_of(entries: Iterable[keys.KeyEntry], uses: Mapping[str, KeyUsage]) -> dict[str, KeyState]:

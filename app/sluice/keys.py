@@ -16,7 +16,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -32,7 +32,10 @@ ENVIRONMENT = re.compile(r"[a-z0-9]{1,16}")
 # What a secret scanner should look for.
 PATTERN = re.compile(r"slk_[a-z0-9]{1,16}_[0-9A-Za-z]{49}")
 
-Scope = Literal["ingest", "read", "admin"]
+Scope = Literal["ingest", "read", "admin", "tasks", "sources"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+# What every release knows. A document with any other scope is of schema 2, which a release that knows these only refuses.
+SCHEMA_1_SCOPES: frozenset[Scope] = frozenset(("ingest", "read", "admin"))
 State = Literal["active", "suspended", "revoked"]
 Refusal = Literal["unknown", "revoked", "suspended", "not_yet_valid", "expired"]
 
@@ -77,10 +80,10 @@ class KeySetDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     A reader ignores fields that it does not know, so that operator and service may be one release apart. A field that
     restricts a key, or a new value of a field, raises `schema`: an older reader refuses such a document and keeps its
-    last good one.
+    last good one. `publish` raises it only where an entry has such a value, so that older readers take all other documents.
     """
 
-    schema: Literal[1] = 1
+    schema: Literal[1, 2] = 1
     revision: str
     generated_at: Moment
     entries: tuple[KeyEntry, ...]
@@ -162,7 +165,8 @@ def publish(entries: Iterable[KeyEntry], now: datetime) -> bytes:
     The same entries in any order have the same revision; only `generatedAt` differs from one call to the next.
     """
     given = tuple(entries)
-    document = KeySetDocument(revision=revision(canonical(given)), generated_at=now, entries=given)
+    schema: Literal[1, 2] = 1 if all(entry.scopes <= SCHEMA_1_SCOPES for entry in given) else 2
+    document = KeySetDocument(schema=schema, revision=revision(canonical(given)), generated_at=now, entries=given)
     return encode_canonical(parse_document(encode_canonical(document)))
 
 
@@ -227,7 +231,7 @@ def parse_entries(data: bytes) -> list[KeyEntry]:
         raise InvalidKeySet(explain(error)) from None  # its text may quote the entries
     for index, raw in enumerate(given):
         if raw.keys() - ENTRY_FIELDS or (raw.get("rateLimit") or {}).keys() - LIMIT_FIELDS:
-            raise InvalidKeySet(f"entries[{index}] has a field that schema 1 does not know; correct its name or remove it")
+            raise InvalidKeySet(f"entries[{index}] has a field that this release does not know; correct its name or remove it")
     return entries
 
 
@@ -247,7 +251,7 @@ def check(entries: Sequence[KeyEntry]) -> None:
 DATE = "must be RFC 3339 with an offset, for example 2026-01-31T12:00:00Z"
 PER_MINUTE = "must be a whole number from 0 (no limit) to 1000000000, or null for the service's own limit"
 FIXES = {
-    "schema": "must be 1; a document of a newer schema needs a newer sluice",
+    "schema": "must be 1 or 2; a document of a newer schema needs a newer sluice",
     "revision": "must be the SHA-256 of the entries; write the document with `sluice keys keyset`",
     "generatedAt": DATE,
     "entries": "must be a list of objects",
@@ -255,7 +259,7 @@ FIXES = {
     "keyId": "must be 1 to 253 of letters, digits and ._/-, begin with a letter or digit, and not be a key",
     "version": "must be a whole number from 1",
     "owner": "must be 1 to 255 printable characters",
-    "scopes": "must be a list of one or more of ingest, read, admin",
+    "scopes": f"must be a list of one or more of {', '.join(SCOPES)}",
     "rateLimit": "must be an object of requestsPerMinute and eventsPerMinute, or null",
     "requestsPerMinute": PER_MINUTE,
     "eventsPerMinute": PER_MINUTE,

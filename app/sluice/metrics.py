@@ -43,6 +43,7 @@ FAST_PATH_RESULTS = (
     "transfer_encoding",
     "unknown_header",
 )
+TASK_ACTIONS = ("created", "completed", "changed", "deleted")
 OTHER = "other"
 
 COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -84,6 +85,10 @@ class Metrics:
             FAST_PATH_RESULTS,
         )
 
+        self._tasks = children(
+            Counter("sluice_tasks", "Tasks by what was done to them", ("action",), registry=registry), TASK_ACTIONS
+        )
+
     def count(self, format: Format, *, received: int, **became: int) -> None:
         """Count `received` events together with what became of each (by STATUSES): both sides must agree."""
         if received != sum(became.values()):
@@ -101,6 +106,9 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         self._refused.get(reason, self._refused[OTHER]).inc()
+
+    def task(self, action: str) -> None:
+        self._tasks.get(action, self._tasks[OTHER]).inc()
 
     def rate_limited(self, limit: str) -> None:
         self._limited.get(limit, self._limited[OTHER]).inc()

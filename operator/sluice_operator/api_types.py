@@ -101,7 +101,9 @@ Mode = Literal["Retain", "DropAfter", "Provided"]
 Count = Annotated[int, Meta(ge=1)]
 Environment = Annotated[str, Meta(pattern=r"^[a-z0-9]{1,16}$(?!\n)")]
 
-ALL_SCOPES: frozenset[keys.Scope] = frozenset({"ingest", "read", "admin"})
+# Those of schema 1 only: a published set with any other is refused by Pods of a release that does not know it, so the owner of a
+# KeySet allows it when the service is there.
+DEFAULT_SCOPES = keys.SCHEMA_1_SCOPES
 
 
 class InvalidObject(ValueError):
@@ -230,7 +232,7 @@ class KeySetSpec(Struct, frozen=True, rename="camel", kw_only=True):
     environment: Environment
     target: TargetReference
     selector: Selector = Selector()
-    allowed_scopes: frozenset[keys.Scope] = ALL_SCOPES
+    allowed_scopes: frozenset[keys.Scope] = DEFAULT_SCOPES
     max_keys: Count = 1500
     max_concurrent_rotations: Count = 10
     probes: Probes = Probes()

@@ -103,7 +103,7 @@ def test_whoami_tells_of_a_plain_key_what_is_no_secret(client: httpx.Client) -> 
         "key_id": f"env-{keys.digest(KEY)[7:15]}",
         "version": 1,
         "owner": "environment",
-        "scopes": ["admin", "ingest", "read"],
+        "scopes": ["admin", "ingest", "read", "sources", "tasks"],
         "expires_at": None,
     }
 
@@ -125,7 +125,7 @@ def keyset(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
 @pytest.fixture(scope="module")
 def known(keyset: KeysetFile) -> dict[str, str]:
     """Keys that were published before the service began, by name."""
-    made: dict[str, str] = {scope: keyset.add(f"only-{scope}", scopes=(scope,)) for scope in SCOPES}
+    made: dict[str, str] = {scope: keyset.add(f"only-{scope}", scopes=(scope,)) for scope in keys.SCOPES}
     made |= {reason: keyset.add(reason, **fields) for reason, fields in REFUSED.items()}
     made |= {f"turned/{version}": keyset.add("turned", version=version) for version in (1, 2)}
     made |= {"ending": keyset.add("ending", not_after=ENDS), "used": keyset.add("used"), "good": keyset.add("good")}
@@ -144,7 +144,6 @@ def at(seconds: float) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
 
 
-SCOPES: tuple[keys.Scope, ...] = ("ingest", "read", "admin")
 ENDS = at(3_600)
 REFUSED: dict[str, dict[str, Any]] = {
     "revoked": {"state": "revoked"},
@@ -161,7 +160,17 @@ def test_state_and_dates_of_a_key_are_told(guarded: Service, known: dict[str, st
     assert mine.names() == []
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", keys.SCOPES)
+def test_tasks_are_for_the_scope_tasks_alone(guarded: Service, known: dict[str, str], scope: str) -> None:
+    with guarded.client(known[scope]) as client:
+        answer = client.get("/tasks")
+    if scope == "tasks":
+        assert answer.status_code == 200
+    else:
+        problem_of(answer, 403, "forbidden", "scope")
+
+
+@pytest.mark.parametrize("scope", keys.SCOPES)
 @pytest.mark.parametrize(("method", "path"), KEYED)
 def test_a_scope_that_is_missing_is_403_and_stores_nothing(
     guarded: Service, known: dict[str, str], mine: Mine, scope: str, method: str, path: str
@@ -220,7 +229,7 @@ def test_dates_begin_and_end_a_key_without_a_new_file(guarded: Service, keyset: 
 
 def test_a_bad_file_leaves_the_last_good_set(guarded: Service, known: dict[str, str], keyset: KeysetFile, mine: Mine) -> None:
     before = warnings(guarded)
-    for number, content in enumerate((b"{", b"", b'{"schema": 2}'), 1):
+    for number, content in enumerate((b"{", b"", b'{"schema": 3}'), 1):
         keyset.replace(content)
         until(lambda count=before + 2 * number: warnings(guarded) == count, PICKED_UP, "both workers have seen the file")  # type: ignore[misc]
     with guarded.client(known["good"]) as client:

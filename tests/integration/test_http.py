@@ -330,7 +330,7 @@ def test_pages_of_other_origins_are_let_in_as_they_are_listed(shared_database: D
             assert let_in.headers["Access-Control-Allow-Origin"] == origin
             assert "Access-Control-Allow-Credentials" not in let_in.headers
             exposed = {name.strip().lower() for name in let_in.headers["Access-Control-Expose-Headers"].split(",")}
-            assert {"x-request-id", "ratelimit", "retry-after", "idempotent-replayed"} <= exposed
+            assert {"x-request-id", "ratelimit", "retry-after", "idempotent-replayed", "link", "location", "etag"} <= exposed
             asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key, content-type"}
             before = answer(origin, "OPTIONS", **asked)
             assert before.headers["Access-Control-Allow-Origin"] == origin

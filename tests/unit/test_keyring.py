@@ -95,7 +95,7 @@ def test_a_plain_key_of_any_form_is_let_in_for_everything_and_for_ever(key: str,
     clock.now = datetime.max.replace(tzinfo=UTC)
     found = ring.verify(key)
     assert found.key_id == f"env-{keys.digest(key)[7:15]}"
-    assert (found.version, found.owner, found.scopes) == (1, "environment", frozenset({"ingest", "read", "admin"}))
+    assert (found.version, found.owner, found.scopes) == (1, "environment", frozenset(keys.SCOPES))
 
 
 def test_with_plain_keys_only_the_keyring_is_loaded_at_once(clock: Clock) -> None:

@@ -49,7 +49,7 @@ def entries(draw: st.DrawFn) -> keys.KeyEntry:
         key_id=draw(st.from_regex(r"[a-z0-9][a-z0-9.-]{0,20}", fullmatch=True)),
         version=draw(st.integers(1, 2**31 - 1)),
         owner=draw(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=255)),
-        scopes=draw(st.frozensets(st.sampled_from(["ingest", "read", "admin"]), min_size=1)),
+        scopes=draw(st.frozensets(st.sampled_from(keys.SCOPES), min_size=1)),
         rate_limit=draw(st.none() | st.builds(keys.RateLimit, requests_per_minute=rates, events_per_minute=rates)),
         state=draw(st.sampled_from(["active", "suspended", "revoked"])),
         not_before=draw(st.sampled_from([None, first])),
@@ -225,7 +225,7 @@ def test_an_edited_entry_no_longer_matches_the_revision() -> None:
         ({"version": "1"}, "version must be a whole number from 1"),
         ({"owner": f"\x1b[31m{CANARY}"}, "owner must be 1 to 255 printable"),
         ({"owner": ""}, "owner must be 1 to 255 printable"),
-        ({"scopes": [CANARY]}, "scopes must be a list of one or more of ingest, read, admin"),
+        ({"scopes": [CANARY]}, "scopes must be a list of one or more of ingest, read, admin, tasks, sources"),
         ({"scopes": []}, "scopes must be a list of one or more"),
         ({"state": CANARY}, "state must be active, suspended or revoked"),
         ({"rateLimit": {"requestsPerMinute": -1}}, "requestsPerMinute must be"),
@@ -258,7 +258,7 @@ def test_an_entry_without_a_required_field_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"schema": 2}, "schema must be 1"),
+        ({"schema": 3}, "schema must be 1 or 2"),
         ({"generatedAt": "2026-01-01T00:00:00"}, "generatedAt must be RFC 3339"),
         ({"entries": 5}, "entries must be a list"),
         ({"entries": [5]}, r"entries\[0\] must be a JSON object"),
@@ -268,6 +268,11 @@ def test_an_entry_without_a_required_field_is_named(name: str) -> None:
 def test_a_document_that_breaks_a_rule_is_refused_in_words(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(keys.InvalidKeySet, match=words):
         keys.parse_document(json.dumps(json.loads(document()) | changes).encode())
+
+
+def test_only_a_document_with_a_new_scope_has_the_new_schema() -> None:
+    scopes = {scope: json.loads(keys.publish([entry(scopes=frozenset({"read", scope}))], NOW))["schema"] for scope in keys.SCOPES}
+    assert scopes == {"ingest": 1, "read": 1, "admin": 1, "tasks": 2, "sources": 2}
 
 
 def of_later_release() -> dict[str, Any]:
@@ -299,7 +304,7 @@ def test_an_edit_of_a_document_of_a_later_release_is_still_found() -> None:
 
 @pytest.mark.parametrize("changes", [{CANARY: 1}, {"rateLimit": {CANARY: 1}}, {"requestsPerMinute": 1}])
 def test_a_field_that_a_person_misspelled_is_named_by_its_place(changes: dict[str, Any]) -> None:
-    with pytest.raises(keys.InvalidKeySet, match=r"entries\[0\] has a field that schema 1 does not know") as caught:
+    with pytest.raises(keys.InvalidKeySet, match=r"entries\[0\] has a field that this release does not know") as caught:
         keys.parse_entries(json.dumps([json.loads(document())["entries"][0] | changes]).encode())
     assert "CANARY" not in str(caught.value)
 

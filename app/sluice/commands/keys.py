@@ -117,7 +117,8 @@ def key_from_stdin(context: click.Context) -> str:
 
 @keys.command(
     epilog="""\b
-Fields of an entry: keyId, owner, digest, scopes (of ingest, read, admin, joined by +);
+Fields of an entry: keyId, owner, digest, scopes (of ingest, read, admin, tasks,
+  sources, joined by +);
   if wanted version (1), state (active, suspended, revoked), notBefore, notAfter
   (RFC 3339), requestsPerMinute, eventsPerMinute (0: no limit).
 \b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from sluice import errors, logs, origins, stores
-from sluice.http import ingest, openapi, probes, problems, read  # noqa: F401 - each declares its routes
+from sluice.http import docs, ingest, openapi, probes, problems, read  # noqa: F401 - each declares its routes
 from sluice.http.context import CONTEXT, METHODS, Middleware, RequestContext
 from sluice.http.responses import Response
 from sluice.http.routes import OPERATIONS, Operation
@@ -34,6 +35,9 @@ EXPOSED = (
     "WWW-Authenticate",
     "Accept-Post",
     "Allow",
+    "ETag",
+    "Link",
+    "Location",
 )
 
 
@@ -76,7 +80,7 @@ def create_app(
     PrometheusMetrics(app, registry=registry, path=None, group_by=route)
     app.parts = assemble(settings, store or stores.open(settings), Metrics(registry), shared, stopping)
     for operation in OPERATIONS:
-        rule = operation.path.replace("{", "<path:").replace("}", ">")
+        rule = rule_of(operation)
         app.add_url_rule(rule, f"{operation.method} {rule}", view(app.parts, operation), methods=[operation.method])
     app.before_request(hide_from_metrics)
     app.register_error_handler(Exception, refused)
@@ -88,6 +92,12 @@ def create_app(
     return app
 
 
+def rule_of(operation: Operation) -> str:
+    """The path as werkzeug writes it: a parameter of format uuid is one segment, any other takes all that is left."""
+    uuids = {each["name"] for each in operation.parameters if each["in"] == "path" and each["schema"].get("format") == "uuid"}
+    return re.sub(r"{(\w+)}", lambda found: f"<{'uuid' if found[1] in uuids else 'path'}:{found[1]}>", operation.path)
+
+
 def view(parts: Services, operation: Operation) -> Callable[..., flask.Response]:
     return lambda **path: flask_response(operation.serve(parts, current(), **path))
 
@@ -97,7 +107,10 @@ def refused(error: Exception) -> flask.Response:
 
 
 def flask_response(response: Response) -> flask.Response:
-    return flask.Response(response.body, response.status, response.headers, content_type=response.content_type)
+    made = flask.Response(response.body, response.status, response.headers, content_type=response.content_type)
+    if response.content_type is None:
+        made.headers.remove("Content-Type")  # Flask's default, though there is no body
+    return made
 
 
 def current() -> RequestContext:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sluice import errors, events
+from sluice.events import Event
 from sluice.http import auth, bodies, responses, streaming
 from sluice.http.context import RequestContext
-from sluice.http.responses import JSON, BatchData, Response, Stored, Tally
-from sluice.http.routes import NDJSON, envelope, flags, parameter, route
+from sluice.http.responses import JSON, BatchData, Response, Result, Stored, Tally
+from sluice.http.routes import NDJSON, Example, envelope, flags, parameter, route, success
 from sluice.http.services import Services
 from sluice.outcomes import Outcome
 from sluice.parsing import batches, formats, legacy
@@ -31,6 +32,15 @@ KEY_PARAMETER = parameter(
     "header",
 )
 
+EVENT = Event(
+    event_id="checkout-7001",
+    event_type="error",
+    event_name="payment.failed",
+    user_id="user-1",
+    source="checkout",
+    properties={"code": 502, "tags": {"provider": "acme"}},
+)
+
 Respond = Callable[[Sequence[Outcome], bool], Response]
 
 
@@ -43,6 +53,11 @@ Respond = Callable[[Sequence[Outcome], bool], Response]
     answers={201: envelope(Stored)},
     refusals=ONCE,
     parameters=(KEY_PARAMETER,),
+    example=Example(
+        headers={"Idempotency-Key": "order-7001"},
+        body=EVENT,
+        answer=success("event stored", Stored("checkout-7001", 10000, "created")),
+    ),
 )
 def one(parts: Services, context: RequestContext) -> Response:
     flags(context)
@@ -65,6 +80,35 @@ def one(parts: Services, context: RequestContext) -> Response:
         parameter("atomic", {"enum": list(ATOMIC)}, "store all or nothing"),
         parameter("results", {"enum": list(RESULTS)}, "which items `results` lists"),
         KEY_PARAMETER,
+    ),
+    example=Example(
+        query={"results": "problems"},
+        body=[{"event_type": "log", "event_name": "started"}, {"event_type": "no such type", "event_name": "stopped"}],
+        status=200,
+        answer=success(
+            "1 of 2 events stored",
+            BatchData(
+                total_received=2,
+                logs_processed=1,
+                created=1,
+                duplicate=0,
+                conflict=0,
+                invalid=1,
+                failed=0,
+                results=[
+                    Result(
+                        index=1,
+                        status="invalid",
+                        event_id=None,
+                        error="validation_error",
+                        reason="invalid_value",
+                        pointer="/event_type",
+                        detail="must be one of behavioral, error, log, observability, performance, record, telemetry",
+                        retryable=False,
+                    )
+                ],
+            ),
+        ),
     ),
 )
 def many(parts: Services, context: RequestContext) -> Response:
@@ -90,6 +134,9 @@ def many(parts: Services, context: RequestContext) -> Response:
     answers={204: (None, None)},
     refusals=ONCE,
     parameters=(KEY_PARAMETER,),
+    example=Example(
+        body=legacy.ErrorReport("shop", "/checkout", "payment timed out", 'File "pay.py", line 3, in pay\nTimeoutError'),
+    ),
 )
 def error_report(parts: Services, context: RequestContext) -> Response:
     """204 and nothing more: seed 000's clients take no other answer."""
@@ -111,6 +158,10 @@ def error_report(parts: Services, context: RequestContext) -> Response:
     answers={202: envelope(Stored)},
     refusals=ONCE,
     parameters=(KEY_PARAMETER,),
+    example=Example(
+        body={"level": "warning", "message": "disk is 90 % full"},
+        answer=success("Log accepted", Stored("019c1e5d-6b00-7000-8000-3f1c2d4e5a6b", 20000, "created")),
+    ),
 )
 def log_object(parts: Services, context: RequestContext) -> Response:
     flags(context)

@@ -12,7 +12,7 @@ from sluice import __version__
 from sluice.http import problems
 from sluice.http.context import RequestContext
 from sluice.http.responses import JSON, Response
-from sluice.http.routes import OPEN, OPERATIONS, Operation, Schema, route
+from sluice.http.routes import OPEN, OPERATIONS, Example, Operation, Schema, route
 from sluice.http.services import Services
 from sluice.parsing import decompression
 
@@ -26,7 +26,14 @@ KEYED = {
 }
 
 
-@route("GET", "/openapi.json", summary="This document", access=OPEN, answers={200: (JSON, dict[str, Any])})
+@route(
+    "GET",
+    "/openapi.json",
+    summary="This document",
+    access=OPEN,
+    answers={200: (JSON, dict[str, Any])},
+    example=Example(answer={"openapi": "3.1.0", "info": {"title": "Sluice"}, "paths": {}}),
+)
 def openapi(_parts: Services, _context: RequestContext) -> Response:
     return Response(body=msgspec.json.encode(document()))
 
@@ -67,15 +74,27 @@ def described(operation: Operation, named: dict[str, Schema]) -> Schema:
     found: Schema = {
         "summary": operation.summary,
         "operationId": operation.method.lower() + re.sub(r"[^a-z0-9]+", "_", operation.path),
-        "parameters": list(operation.parameters),
+        "parameters": parameters(operation),
         "responses": responses(operation, named),
         "security": [{"bearer": []}, {"apiKey": []}] if operation.keyed else [],
     }
     if operation.body:
         content = {media: {"schema": named[repr(kind)]} for media, kind in operation.body.items()}
+        if operation.example is not None:
+            content[next(iter(content))]["example"] = msgspec.to_builtins(operation.example.body)
         description = f"may be coded as {', '.join(decompression.ENCODINGS)}"
         found["requestBody"] = {"required": True, "description": description, "content": content}
     return found
+
+
+def parameters(operation: Operation) -> list[Schema]:
+    """The Parameter Objects, with the values of the example."""
+    example = operation.example or Example()
+    shown = {"path": example.path, "query": example.query, "header": example.headers}
+    return [
+        {**each, "example": shown[each["in"]][each["name"]]} if each["name"] in shown[each["in"]] else each
+        for each in operation.parameters
+    ]
 
 
 def responses(operation: Operation, named: dict[str, Schema]) -> Schema:
@@ -89,4 +108,17 @@ def responses(operation: Operation, named: dict[str, Schema]) -> Schema:
         found[str(status)] = {"description": operation.summary}
         if media is not None:
             found[str(status)]["content"] = {media: {"schema": named[repr(kind)]}}
+    if (example := operation.example) is not None:
+        shown: Schema = found[str(status_of(operation))]
+        for content in shown.get("content", {}).values():
+            content["example"] = msgspec.to_builtins(example.answer)
+        if example.answer_headers:
+            shown["headers"] = {
+                name: {"schema": {"type": "string"}, "example": value} for name, value in example.answer_headers.items()
+            }
     return found
+
+
+def status_of(operation: Operation) -> int:
+    """The status of the operation's example."""
+    return (operation.example and operation.example.status) or next(iter(operation.answers))

@@ -6,14 +6,38 @@ import itertools
 from datetime import UTC, datetime
 from typing import cast
 
+import msgspec
+
 from sluice import __version__, errors, events, filters, limiter, stores
 from sluice.http import auth, plain_request, responses
 from sluice.http.context import RequestContext
-from sluice.http.responses import Limits, Log, LogPage, Response, State, Whoami
-from sluice.http.routes import ANY_KEY, NDJSON, Schema, envelope, flags, parameter, route
+from sluice.http.responses import DatabaseState, Limits, Log, LogPage, Response, ServiceState, State, Whoami, encode
+from sluice.http.routes import ANY_KEY, NDJSON, Example, Schema, envelope, flags, parameter, route, success
 from sluice.http.services import Services
 from sluice.http.stream_slots import Chunks
-from sluice.stores import Figures
+from sluice.stores import Figures, MinuteCount, TypeCount
+
+SHOWN_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+LOG = Log(
+    id=10000,
+    event_id="checkout-7001",
+    timestamp=SHOWN_AT,
+    event_type="error",
+    event_name="payment.failed",
+    properties={"code": 502, "tags": {"provider": "acme"}},
+    user_id="user-1",
+    session_id=None,
+    app_version=None,
+    device_info={},
+    source="checkout",
+    sequence_number=None,
+    priority="normal",
+    key_id="checkout",
+    fingerprint="9f86d081884c7d65",
+    created_at=SHOWN_AT,
+    processed_at=SHOWN_AT,
+)
+STORED = ("POST /api/v1/ingest",)
 
 
 def filter_parameters(*, paged: bool) -> tuple[Schema, ...]:
@@ -43,6 +67,11 @@ def filter_parameters(*, paged: bool) -> tuple[Schema, ...]:
     access="read",
     answers={200: envelope(LogPage)},
     parameters=filter_parameters(paged=True),
+    example=Example(
+        after=STORED,
+        query={"event_type": "error", "user_id": "user-1", "page_size": "1"},
+        answer=success("events found", LogPage([LOG], 1, True, 1, 1, 1, None)),
+    ),
 )
 def filtered(parts: Services, context: RequestContext) -> Response:
     query = filters.parse(context.query)
@@ -69,6 +98,11 @@ def filtered(parts: Services, context: RequestContext) -> Response:
     parameters=(
         parameter("limit", {"type": "integer", "minimum": 1, "maximum": filters.MAX_PAGE_SIZE, "default": 50}, "how many"),
     ),
+    example=Example(
+        after=("POST /log",),
+        query={"limit": "1"},
+        answer=success("newest events", [msgspec.structs.replace(LOG, event_type="log", properties={"level": "warning"})]),
+    ),
 )
 def recent(parts: Services, context: RequestContext) -> Response:
     query = filters.newest(context.query)
@@ -84,6 +118,7 @@ def recent(parts: Services, context: RequestContext) -> Response:
     answers={200: envelope(Log)},
     refusals={404: "no such event"},
     parameters=(parameter("event_id", {"type": "string", "minLength": 1, "maxLength": 255}, "as it was sent", "path"),),
+    example=Example(after=STORED, path={"event_id": "checkout-7001"}, answer=success("event found", LOG)),
 )
 def event(parts: Services, context: RequestContext, event_id: str) -> Response:
     flags(context)
@@ -100,6 +135,7 @@ def event(parts: Services, context: RequestContext, event_id: str) -> Response:
     access="read",
     answers={200: (NDJSON, str)},
     parameters=filter_parameters(paged=False),
+    example=Example(after=STORED, query={"source": "checkout"}, answer=f"{encode(LOG).decode()}\n"),
 )
 def export(parts: Services, context: RequestContext) -> Response:
     query = filters.parse(context.query, paged=False)
@@ -115,14 +151,48 @@ def export(parts: Services, context: RequestContext) -> Response:
     return Response(body=Chunks(itertools.chain((first,), chunks), give_back), content_type=NDJSON)
 
 
-@route("GET", "/api/v1/metrics", summary="Counts and rates", access="read", answers={200: envelope(Figures)})
+FIGURES = Figures(
+    total_logs=1,
+    total_logs_exact=True,
+    logs_last_hour=1,
+    logs_last_day=1,
+    logs_last_day_exact=True,
+    average_latency_ms=1.5,
+    error_rate_percent=100.0,
+    active_sessions=0,
+    top_event_types=[TypeCount("error", 1)],
+    logs_per_minute=[MinuteCount(SHOWN_AT, 1)],
+)
+
+
+@route(
+    "GET",
+    "/api/v1/metrics",
+    summary="Counts and rates",
+    access="read",
+    answers={200: envelope(Figures)},
+    example=Example(after=STORED, answer=success("figures of the stored events", FIGURES)),
+)
 def metrics(parts: Services, context: RequestContext) -> Response:
     flags(context)
     stores.require(parts.store, "figures")
     return responses.success(parts.store.figures(datetime.now(UTC)), "figures of the stored events")
 
 
-@route("GET", "/api/v1/status", summary="State of the service", access="read", answers={200: envelope(State)})
+@route(
+    "GET",
+    "/api/v1/status",
+    summary="State of the service",
+    access="read",
+    answers={200: envelope(State)},
+    example=Example(
+        after=STORED,
+        answer=success(
+            "state of the service",
+            State(ServiceState("sluice", __version__, "42s", SHOWN_AT, "on"), DatabaseState("up", 1), FIGURES),
+        ),
+    ),
+)
 def status(parts: Services, context: RequestContext) -> Response:
     """Truthful and never a 5xx: it reports a database that is away, or takes no writes."""
     flags(context)
@@ -142,7 +212,34 @@ def service_state(parts: Services) -> responses.ServiceState:
     return responses.ServiceState("sluice", __version__, f"{uptime}s", parts.started, fast_path)
 
 
-@route("GET", "/api/v1/limits", summary="Limits of this key", access=ANY_KEY, answers={200: envelope(Limits)})
+@route(
+    "GET",
+    "/api/v1/limits",
+    summary="Limits of this key",
+    access=ANY_KEY,
+    answers={200: envelope(Limits)},
+    example=Example(
+        answer=success(
+            "limits of this key",
+            Limits(
+                max_event_bytes=262_144,
+                max_body_bytes=10_485_760,
+                max_inflated_bytes=20_971_520,
+                max_batch_size=1_000,
+                max_depth=events.MAX_DEPTH,
+                max_page_size=filters.MAX_PAGE_SIZE,
+                max_seconds_ahead=86_400,
+                retention_days=None,
+                requests_per_minute=1_000,
+                events_per_minute=0,
+                window_seconds=limiter.WINDOW,
+                idempotency_key_hours=24,
+                deduplication="exact for as long as an event is kept",
+                store=["atomic", "conflicts", "export", "figures", "filters", "idempotency_keys"],
+            ),
+        )
+    ),
+)
 def limits(parts: Services, context: RequestContext) -> Response:
     flags(context)
     entry, settings = auth.entry_on(context), parts.settings
@@ -165,7 +262,14 @@ def limits(parts: Services, context: RequestContext) -> Response:
     return responses.success(data, "limits of this key")
 
 
-@route("GET", "/api/v1/whoami", summary="This key", access=ANY_KEY, answers={200: envelope(Whoami)})
+@route(
+    "GET",
+    "/api/v1/whoami",
+    summary="This key",
+    access=ANY_KEY,
+    answers={200: envelope(Whoami)},
+    example=Example(answer=success("this key", Whoami("checkout", 2, "checkout team", ["ingest", "read"], None))),
+)
 def whoami(parts: Services, context: RequestContext) -> Response:
     flags(context)
     entry = auth.entry_on(context)

@@ -23,11 +23,31 @@ ANY_KEY = "any"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Example:
+    """One request and the response to it, as the document shows and tests/integration/test_examples.py runs them.
+
+    `path`, `query`, `headers`: the request's parameters by name. `body`: what is sent, `answer`: what comes back; each the value
+    whose JSON that is (a Struct, a dict), or a text for any other media type. `status`: by default the first of the operation's
+    answers. `answer_headers`: those worth showing. `after`: operations ("POST /tasks") whose examples run before it; a text of
+    their responses that the server makes (an id, an ETag) may be repeated here: the test sends what the server really made.
+    """
+
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    status: int | None = None
+    answer: Any = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One method of one path.
 
     `access`: the scope that a key needs, ANY_KEY or OPEN. `body`: media type -> type. `answers`: status -> media type (None: no
-    body) and type. `refusals`: status -> text.
+    body) and type. `refusals`: status -> text. `example`: no operation without one (a test fails).
     """
 
     method: str
@@ -39,6 +59,7 @@ class Operation:
     body: Mapping[str, Any] = field(default_factory=dict)
     refusals: Mapping[int, str] = field(default_factory=dict)
     parameters: tuple[Schema, ...] = ()
+    example: Example | None = None
 
     @property
     def keyed(self) -> bool:
@@ -67,6 +88,11 @@ def route(method: str, path: str, **declared: Any) -> Callable[[View], View]:
 
 def envelope(data: Any) -> tuple[str, Any]:
     return JSON, Success[data]
+
+
+def success(message: str, data: Any) -> Success[Any]:
+    """The answer of an Example in the envelope."""
+    return Success(True, message, data)
 
 
 def parameter(name: str, schema: Schema, description: str, place: str = "query") -> Schema:

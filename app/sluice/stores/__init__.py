@@ -126,6 +126,10 @@ class Store(EventWriter, EventReader, IdempotencyStore, Retention, Protocol):
 
     capabilities: frozenset[Capability]
 
+    @property
+    def cursor_secret(self) -> bytes:
+        """What cursors are signed with: the same for every process on this store."""
+
     def check(self) -> None:
         """Return when the store is there, durable and has our schema; else raise StoreUnavailable with the reason."""
 
