@@ -66,7 +66,8 @@ def test_a_trace_that_is_none_begins_anew(client: httpx.Client, trace: str) -> N
 def test_the_log_line_of_a_refusal_carries_both_ids_and_no_body(service: Service, client: httpx.Client, mine: Mine) -> None:
     headers = {"X-Request-ID": mine.prefix, "traceparent": TRACE}
     client.post(INGEST, json=mine.event(priority="canary-of-a-body"), headers=headers)
-    (line,) = [line for line in service.lines("request") if line["request_id"] == mine.prefix]
+    # A thread of its own writes it, and the response may be here first.
+    (line,) = until(lambda: [line for line in service.lines("request") if line["request_id"] == mine.prefix], 5, "it is logged")
     told = (line["traceparent"], line["status"], line["route"], line["error"], line["reason"])
     assert told == (TRACE, 400, INGEST, "validation_error", "invalid_value")
     assert "canary-of-a-body" not in service.log
