@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
+import random
 import shutil
 import statistics
 import tempfile
@@ -21,6 +23,7 @@ from tests import docs
 from tests.bench import load, rows, servers
 from tests.bench.load import Rate
 
+from sluice.stores.postgresql import indexes
 from sluice.stores.postgresql.embedded import Owned
 
 REPORT = servers.ROOT / "docs" / "performance.md"
@@ -44,7 +47,7 @@ class Line:
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Times each pair is measured; the median of the ratios counts.")
 @click.option("--quick", is_flag=True, help="A tenth of the load, one round: to see that it runs.")
-@click.option("--only", multiple=True, type=click.Choice(["batch", "stream", "single", "mixed", "page", "memory"]))
+@click.option("--only", multiple=True, type=click.Choice(["batch", "stream", "single", "mixed", "page", "index", "memory"]))
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/performance.md.")
 def main(rounds: int, quick: bool, only: tuple[str, ...], write: bool) -> None:
     """Measure Sluice beside raw COPY, a bare Flask route, and itself without its fast path."""
@@ -171,13 +174,46 @@ def page(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     )
 
 
-FILL = """
-INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, priority, key_id,
+def index(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """What an index of one's own gives to a query of 5 M rows, and takes from ingest into them."""
+    servers.empty(server)
+    count = int(5_000_000 * scale)
+    servers.execute(server, FILL.format(count=count))
+    servers.execute(server, "VACUUM ANALYZE sluice.events")
+    users = itertools.cycle(random.Random(1).sample(range(USERS), 500))
+    with servers.service(server, "complete") as service:
+
+        def query() -> float:
+            return load.get(service, f"/api/v1/logs/filter?page_size=50&user_id=user-{next(users)}")[0]
+
+        without, rates = load.p99_of(query, 20), [load.batches(service, CLIENTS, 10)]
+        for name in ("user_id", "properties.tags.provider"):
+            indexes.add(server.owner, name, lambda _phase, _done: None)
+            servers.execute(server, "CHECKPOINT")
+            rates.append(load.batches(service, CLIENTS, 10))
+        p99 = statistics.median(load.p99_of(query, 500) for _ in range(rounds))
+    yield Line(
+        f"p99 of a page by user_id of {count:,} rows, with its index",
+        f"{p99:.1f} ms",
+        f"without: {without:.0f} ms",
+        p99 / without,
+        "<= 20 ms",
+        p99 <= 20,
+    )
+    for what, rate in zip(("user_id", "and properties.tags.provider"), rates[1:], strict=True):
+        yield ratio_line(f"batches with the index {what}", [rate], "without", rates[:1], 0, "events/s")
+    for name in ("user_id", "properties.tags.provider"):
+        indexes.drop(server.owner, name)
+
+
+USERS = 10_000
+FILL = f"""
+INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, user_id, priority, key_id,
     content, created_at)
 SELECT gen_random_uuid()::text, 10000 + n, now() - n * interval '1 second', 'log', 'line',
-    '{{"tags": {{"provider": "bench"}}}}', '{{}}', 'normal', 'bench', sha256(n::text::bytea),
-    now() - ({count} - n) * interval '1 millisecond'
-FROM generate_series(1, {count}) AS n
+    '{{{{"tags": {{{{"provider": "bench"}}}}}}}}', '{{{{}}}}', 'user-' || n % {USERS}, 'normal', 'bench', sha256(n::text::bytea),
+    now() - ({{count}} - n) * interval '1 millisecond'
+FROM generate_series(1, {{count}}) AS n
 """
 
 
@@ -207,6 +243,7 @@ PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
     "single": single,
     "mixed": mixed,
     "page": page,
+    "index": index,
     "memory": memory,
 }
 
