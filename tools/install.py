@@ -89,6 +89,7 @@ def no_base_image() -> str | None:
 GROUPS: dict[str, list[Part]] = {
     "test": [
         unpacked("promtool", "prometheus"),
+        packages("redis", lambda: [] if shutil.which("redis-server") else ["redis-server"]),
         packages("pgbouncer", lambda: [] if Path("/usr/sbin/pgbouncer").exists() else ["pgbouncer"]),
     ],
     "bench": [packages("wrk", lambda: [] if shutil.which("wrk") else ["wrk"])],

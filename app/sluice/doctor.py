@@ -50,12 +50,26 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Everything that can be said. A check that fails itself is a finding, and does not stop the others."""
-    for check in (here, database):
+    for check in (here, database, redis):
         try:
             yield from check(settings)
         except Exception as error:
             log.exception("doctor.failed", check=check.__name__)
             yield Finding("failed", f"{check.__name__}: {type(error).__name__}", "report it, with the lines above this table")
+
+
+def redis(settings: Settings) -> Iterator[Finding]:
+    """Findings about REDIS_URL."""
+    if settings.redis_url is not None:
+        from sluice.redis import connection  # noqa: PLC0415 - extra `redis`
+
+        try:
+            connection.Connection(settings.redis_url).check()
+        except connection.Away as away:
+            fix = "start it, or correct REDIS_URL; without it each pod has limits of its own, and reads are not cached"
+            yield Finding("warning", f"Redis does not answer: {away}", fix)
+        else:
+            yield Finding("ok", "Redis answers")
 
 
 def refused(error: errors.SettingsError) -> Iterator[Finding]:

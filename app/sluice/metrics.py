@@ -44,6 +44,9 @@ FAST_PATH_RESULTS = (
     "unknown_header",
 )
 TASK_ACTIONS = ("created", "completed", "changed", "deleted")
+# What goes on without Redis when it is away.
+RedisUse = Literal["limits", "cache"]
+REDIS_USES: tuple[RedisUse, ...] = get_args(RedisUse)
 OTHER = "other"
 
 COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -89,6 +92,9 @@ class Metrics:
             Counter("sluice_tasks", "Tasks by what was done to them", ("action",), registry=registry), TASK_ACTIONS
         )
 
+        away = Counter("sluice_redis_away", "Calls that went on without Redis, by their use", ("use",), registry=registry)
+        self._redis_away = {use: away.labels(use) for use in REDIS_USES}
+
     def count(self, format: Format, *, received: int, **became: int) -> None:
         """Count `received` events together with what became of each (by STATUSES): both sides must agree."""
         if received != sum(became.values()):
@@ -109,6 +115,9 @@ class Metrics:
 
     def task(self, action: str) -> None:
         self._tasks.get(action, self._tasks[OTHER]).inc()
+
+    def redis_away(self, use: RedisUse) -> None:
+        self._redis_away[use].inc()
 
     def rate_limited(self, limit: str) -> None:
         self._limited.get(limit, self._limited[OTHER]).inc()

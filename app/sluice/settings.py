@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import ipaddress
 import os
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from sluice import env, errors, origins
 from sluice.env import LOG_LEVELS, Parser, one_of, read_all, setting, switch, whole
@@ -73,6 +74,22 @@ def postgresql_url(text: str) -> str:
             raise ValueError("has a port that is no number from 1 to 65535; in user and password write / as %2F and @ as %40")
     if url["query"] and not all(part.count("=") == 1 for part in url["query"].split("&")):
         raise ValueError("has a ? whose parameters are not name=value; in user and password write ? as %3F")
+    return text
+
+
+def redis_url(text: str) -> str:
+    """A URL that redis-py reads as it was meant; no message repeats a part of it, as above."""
+    if not re.match(r"(redis|rediss|unix)://", text):
+        raise ValueError("must be a redis://, rediss:// or unix:// URL")
+    if re.search(r"%(?![0-9A-Fa-f]{2})|%00|[\x00-\x20\x7f]", text) or text.count("@") > 1:
+        raise ValueError("has a character of user or password that must be written as %XX, such as @, %, / or a space")
+    try:
+        place = urlsplit(text)
+        ok = text.startswith("unix:") or (place.hostname and place.port != 0 and re.fullmatch(r"(/\d{0,4})?", place.path))
+    except ValueError:
+        ok = False
+    if not ok or place.fragment or place.query:
+        raise ValueError("must be redis://[user:password@]host[:port][/number], with # ? and / of a password as %23, %3F, %2F")
     return text
 
 
@@ -180,6 +197,13 @@ class Settings:
     rate_limit_events_per_minute: int = setting(
         "RATE_LIMIT_EVENTS_PER_MINUTE", whole(0, 10**9), 6_000_000, "a key's events in a minute, by this pod; 0 no limit"
     )
+    redis_url: str | None = setting(
+        "REDIS_URL",
+        redis_url,
+        None,
+        "limits hold for all pods together, and expensive reads are cached (extra `redis`)",
+        secret=True,
+    )
     max_batch_size: int = setting(
         "MAX_BATCH_SIZE", whole(1, 10_000), 1_000, "events in a JSON batch, lines in one commit of a stream"
     )
@@ -282,6 +306,8 @@ def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     """Settings that are each right and together wrong, and what this version cannot keep its word on."""
     if env.get("QUEUE_URL"):
         yield "QUEUE_URL is not supported by this version: events go straight to the database; remove it"
+    if settings.redis_url and importlib.util.find_spec("redis") is None:
+        yield "REDIS_URL needs the extra `redis`; pip install 'sluice[redis]'"
     if settings.database_url and settings.db_host:
         yield "DATABASE_URL and DB_HOST both name a server; keep one"
     if settings.database_iam_auth and (settings.db_password or settings.database_password_file):

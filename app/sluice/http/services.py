@@ -15,7 +15,7 @@ from sluice.ingest.pipeline import Pipeline, utc_now
 from sluice.ingest.sinks import DirectSink
 from sluice.ingest.write_state import WriteState
 from sluice.keyring import Keyring
-from sluice.limiter import Limiter, SharedCounters
+from sluice.limiter import Counters, Limiter, SharedCounters
 from sluice.metrics import Metrics
 from sluice.settings import Settings
 from sluice.stores import Store
@@ -37,6 +37,26 @@ class ReadyState(Protocol):
     def writes(self) -> WriteState: ...
 
 
+class Cache(Protocol):
+    """Answers that may be some seconds old."""
+
+    def through(self, group: str, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
+        """What `fill` returned for `name` at most `seconds` ago, by this process or another, or returns now."""
+
+    def forget(self, group: str) -> None:
+        """From now on, nothing of `group` that was kept is returned."""
+
+
+class NoCache:
+    """Without Redis."""
+
+    def through(self, group: str, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
+        return fill()
+
+    def forget(self, group: str) -> None:
+        pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """`stream_memory`: the part of `memory` that streams may use. `draining`: whether a stream is to end with its chunk.
@@ -49,6 +69,7 @@ class Services:
     keyring: Keyring
     limiter: Limiter
     memory: MemoryBudget
+    cache: Cache
     streams: StreamSlots
     stream_memory: MemoryBudget
     metrics: Metrics
@@ -67,16 +88,22 @@ def assemble(
     keyring.poll()
     writes = shared.writes if shared is not None else WriteState(bytearray(write_state.SIZE))
     memory = MemoryBudget(settings.max_inflight_bytes)
+    counters: Counters = SharedCounters(settings.run_dir / "limits" if settings.run_dir is not None else None, settings.workers)
+    cache: Cache = NoCache()
+    if settings.redis_url is not None:
+        from sluice.redis import cache as redis_cache  # noqa: PLC0415 - extra `redis`
+        from sluice.redis import connection  # noqa: PLC0415
+        from sluice.redis import counters as redis_counters  # noqa: PLC0415
+
+        redis = connection.Connection(settings.redis_url, metrics.redis_away)
+        counters, cache = redis_counters.RedisCounters(redis, counters), redis_cache.RedisCache(redis)
     return Services(
         settings=settings,
         store=store,
         pipeline=Pipeline(DirectSink(store, metrics, writes), rules, metrics),
         keyring=keyring,
-        limiter=Limiter(
-            SharedCounters(settings.run_dir / "limits" if settings.run_dir is not None else None, settings.workers),
-            settings.rate_limit_requests_per_minute,
-            settings.rate_limit_events_per_minute,
-        ),
+        limiter=Limiter(counters, settings.rate_limit_requests_per_minute, settings.rate_limit_events_per_minute),
+        cache=cache,
         memory=memory,
         streams=StreamSlots(settings.threads),
         stream_memory=MemoryBudget(settings.max_inflight_bytes // 2, memory),

@@ -1,0 +1,81 @@
+"""The one module that speaks to Redis: every call is bounded, and while Redis is away none is tried on a request's time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from sluice import errors
+from sluice.metrics import RedisUse
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+# What a request may wait for Redis, once: a call that takes longer makes it away.
+TIMEOUT = 0.05
+# How often a thread looks whether it is back.
+PAUSE = 1.0
+
+
+class Away(errors.SluiceError):
+    """Redis does not answer; go on without it."""
+
+
+class Connection:
+    """Redis for several threads; making it waits for nothing. `count`: counts a call that goes on without it.
+    `pause`: waits so many seconds between two tries."""
+
+    def __init__(
+        self, url: str, count: Callable[[RedisUse], object] = lambda _: None, pause: Callable[[float], object] = time.sleep
+    ) -> None:
+        # Without its own retries, which would come on top of TIMEOUT. (Any: its types leave open whether a call is awaited.)
+        self._client: Any = redis.Redis.from_url(
+            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
+        )
+        self._count = count
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._away = False
+
+    def call(self, use: RedisUse, work: Callable[[Any], T]) -> T:
+        """What `work` returns; raises Away, which is counted by `use`."""
+        if not self._away:
+            try:
+                return work(self._client)
+            except redis.RedisError as error:
+                self._lost(error)
+        self._count(use)
+        raise Away
+
+    def check(self) -> None:
+        """Raises Away with the reason's type (its text may hold the password)."""
+        try:
+            self._client.ping()
+        except redis.RedisError as error:
+            raise Away(type(error).__name__) from None
+
+    def _lost(self, error: redis.RedisError) -> None:
+        with self._lock:
+            if self._away:
+                return
+            self._away = True
+        # By type only: texts of the driver may quote what was sent.
+        log.warning("redis.away", cause=type(error).__name__, effect="limits are each pod's own, reads are not cached")
+        threading.Thread(target=self._look, name="redis", daemon=True).start()
+
+    def _look(self) -> None:
+        while self._away:
+            self._pause(PAUSE)
+            try:
+                self.check()
+            except Away:
+                continue
+            log.info("redis.back")
+            self._away = False
