@@ -79,17 +79,16 @@ def postgresql_url(text: str) -> str:
 
 def redis_url(text: str) -> str:
     """A URL that redis-py reads as it was meant; no message repeats a part of it, as above."""
-    if not re.match(r"(redis|rediss|unix)://", text):
-        raise ValueError("must be a redis://, rediss:// or unix:// URL")
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00|[\x00-\x20\x7f]", text) or text.count("@") > 1:
-        raise ValueError("has a character of user or password that must be written as %XX, such as @, %, / or a space")
+        raise ValueError("must write a character of user or password such as @, %, / or a space as %XX")
     try:
+        unquote(text, errors="strict")
         place = urlsplit(text)
-        ok = text.startswith("unix:") or (place.hostname and place.port != 0 and re.fullmatch(r"(/\d{0,4})?", place.path))
+        known = place.scheme == "unix" or (place.scheme in ("redis", "rediss") and place.hostname and place.port != 0)
     except ValueError:
-        ok = False
-    if not ok or place.fragment or place.query:
-        raise ValueError("must be redis://[user:password@]host[:port][/number], with # ? and / of a password as %23, %3F, %2F")
+        known = False
+    if not known or place.fragment or place.query or (place.scheme != "unix" and not re.fullmatch(r"(/\d{0,4})?", place.path)):
+        raise ValueError("must be redis://[user:password@]host[:port][/number], with #, ? and / of a password as %23, %3F, %2F")
     return text
 
 

@@ -37,6 +37,19 @@ URLS = [
     f"{SECRET}",
     f"postgresql://me:{SECRET}\udcff@127.0.0.1:1/x",
 ]
+REDIS_URLS = [
+    f"redis://me:{SECRET}%@127.0.0.1:1/0",
+    f"redis://me:%{SECRET}@127.0.0.1:1/0",
+    f"redis://me:a@{SECRET}@127.0.0.1:1/0",
+    f"redis://me:a/{SECRET}@127.0.0.1:1/0",
+    f"redis://me:a#{SECRET}@127.0.0.1:1/0",
+    f"redis://me:{SECRET}@127.0.0.1:99999",
+    f"redis://me:{SECRET}@[127.0.0.1:1",
+    f"redis://me:{SECRET}",
+    f"redis://127.0.0.1:1/0?password={SECRET}",
+    f"https://me:{SECRET}@127.0.0.1:1/0",
+    f"{SECRET}",
+]
 KEYS = [
     f"slk_{SECRET}",
     f"slk_prod_{SECRET}{'0' * 39}",
@@ -96,6 +109,12 @@ def test_a_malformed_url_is_refused_in_one_line(
         said = said_by(command, tmp_path, capfd, API_KEYS="a-plain-key-for-tests", **given)
         assert "DATABASE_URL " in said, command
         assert "these settings cannot be used" in said
+
+
+@pytest.mark.parametrize("url", REDIS_URLS, ids=range(len(REDIS_URLS)))
+def test_a_malformed_url_of_redis_is_refused_in_one_line(url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for command in ("serve", "doctor"):
+        assert "REDIS_URL must" in said_by(command, tmp_path, capfd, API_KEYS="a-plain-key-for-tests", REDIS_URL=url)
 
 
 @pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))

@@ -67,6 +67,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "RATE_LIMIT_REQUESTS_PER_MINUTE": ("0", 0),
     "RATE_LIMIT_EVENTS_PER_MINUTE": ("1000000000", 10**9),
     "MAX_BATCH_SIZE": ("10000", 10_000),
+    "REDIS_URL": ("redis://:p%40@cache:6379/1", "redis://:p%40@cache:6379/1"),
     "MAX_EVENT_BYTES": ("1024", 1_024),
     "MAX_BODY_BYTES": ("1024", 1_024),
     "MAX_INFLATED_BYTES": ("2048", 2_048),
@@ -112,6 +113,15 @@ BAD = {
     "DB_PORT": ["0"],
     "DATABASE_URL": ["mysql://db", "db", "POSTGRESQL://db"],
     "DB_PASSWORD": ["a\0b"],
+    "REDIS_URL": [
+        "cache:6379",
+        "http://cache",
+        "redis://:6379",
+        "redis://a@b@cache",
+        "redis://cache:0",
+        "redis://cache:x",
+        "redis://cache/x",
+    ],
     "DB_SSL_MODE": ["on"],
     "DATABASE_IAM_AUTH": ["yes", "2"],
     "ANONYMOUS_PATHS": ["/metrics", "/log,/x"],
@@ -190,7 +200,7 @@ OTHERS = ["API_KEY", "API_KEY_FILE", "OPENAI_API_KEY", "MY_API_KEYS", "DATADIR",
 
 
 @pytest.mark.parametrize(
-    "name", ["HOSTNAME", "PATH", "HOME", "PGHOST", "XDG_DATA_DIRS", "APP_PORT", "THREAD", "REDIS_URL", "TERM", *OTHERS]
+    "name", ["HOSTNAME", "PATH", "HOME", "PGHOST", "XDG_DATA_DIRS", "APP_PORT", "THREAD", "REDIS_PORT", "TERM", *OTHERS]
 )
 def test_an_innocent_variable_is_not_judged(name: str) -> None:
     assert Settings.from_env({name: "x"}) == Settings()
@@ -199,11 +209,11 @@ def test_an_innocent_variable_is_not_judged(name: str) -> None:
 # Secrets
 
 SECRETS = [name for name, field in settings.known().items() if field.metadata["secret"]]
-SECRET_VALUE = {"DATABASE_URL": f"postgresql://me:{SECRET}@db/x"}
+SECRET_VALUE = {"DATABASE_URL": f"postgresql://me:{SECRET}@db/x", "REDIS_URL": f"redis://:{SECRET}@cache"}
 
 
 def test_the_secrets_are_known_as_such() -> None:
-    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS"}
+    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "REDIS_URL"}
 
 
 @pytest.mark.parametrize("name", SECRETS)
