@@ -336,6 +336,7 @@ def test_pages_of_other_origins_are_let_in_as_they_are_listed(shared_database: D
             before = answer(origin, "OPTIONS", **asked)
             assert before.headers["Access-Control-Allow-Origin"] == origin
             assert "x-api-key" in before.headers["Access-Control-Allow-Headers"].lower()
+            assert {"DELETE", "PATCH"} <= set(before.headers["Access-Control-Allow-Methods"].split(", "))
         for origin in (
             "https://shop.example",
             "https://xshop.example",

@@ -95,6 +95,7 @@ def test_limits_of_an_event_stand_in_its_schema(document: dict[str, Any], client
     assert parameters["page_size"]["schema"]["maximum"] == data_of(client.get("/api/v1/limits"))["max_page_size"]
 
 
+@pytest.mark.timeout(240)
 def test_schemathesis_finds_no_undocumented_answer_and_no_failure(database: Database, tmp_path: Path) -> None:
     # Two checks do not fit: an empty batch has the form of one and is refused, and one with bad items is a 200 that says so.
     checks = ("--exclude-checks", "positive_data_acceptance,negative_data_rejection")
@@ -116,7 +117,7 @@ def test_schemathesis_finds_no_undocumented_answer_and_no_failure(database: Data
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONUTF8": "1"},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=220,
         )
         assert run.returncode == 0, run.stdout + run.stderr
         assert service.lines("request.failed") == []

@@ -19,7 +19,7 @@ from tests.integration.service import Service, running
 from tests.integration.waiting import until
 
 INGEST, BATCH = "/api/v1/ingest", "/api/v1/batch-ingest"
-READS = ("/api/v1/logs/recent", "/api/v1/logs/filter", "/api/v1/events/x", "/api/v1/export", "/api/v1/metrics")
+READS = ("/api/v1/logs/recent", "/api/v1/logs/filter", "/api/v1/events/x", "/api/v1/export", "/api/v1/metrics", "/tasks")
 
 
 def readiness(service: Service) -> tuple[int, Any]:
@@ -51,6 +51,7 @@ def test_an_outage_is_answered_at_once_and_mends_itself(private_server: LocalSer
         took = [timed(lambda: refused(client.post(INGEST, json=mine.event()), "database_unreachable")) for _ in range(20)]
         assert statistics.median(took) < 0.25
         refused(client.post(BATCH, json=mine.events(3)), "database_unreachable")
+        refused(client.post("/tasks", json={"title": "t", "priority": "p"}), "database_unreachable")
         for path in READS:
             assert timed(lambda path=path: refused(client.get(path), "database_unreachable")) < 2
         assert (readiness(service), liveness(service)) == ((200, "ready"), 200)

@@ -73,6 +73,8 @@ def described(operation: Operation, named: dict[str, Schema]) -> Schema:
     """One operation object (OpenAPI 3.1 section 4.8.10)."""
     found: Schema = {
         "summary": operation.summary,
+        # By the package or the module that serves it: ingest, read, tasks.
+        "tags": [operation.view.__module__.removesuffix(".routes").rpartition(".")[2]],
         "operationId": operation.method.lower() + re.sub(r"[^a-z0-9]+", "_", operation.path),
         "parameters": parameters(operation),
         "responses": responses(operation, named),
