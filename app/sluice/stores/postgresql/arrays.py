@@ -139,6 +139,11 @@ def element(value: bytes | None) -> bytes:
     return NULL if value is None else LENGTHS[len(value)] + value
 
 
+def any_value(array: Array, count: int) -> bool:
+    """Whether an array of `count` elements holds anything but NULL, which is its length word alone."""
+    return len(array) > HEAD.size + count * len(NULL)
+
+
 def versioned(digest: bytes) -> bytes:
     """A digest as it is stored: one byte with the number of its rule before it."""
     return VERSION + digest
