@@ -136,12 +136,14 @@ class Folder(Collector):
 
     def run(self, stop: threading.Event) -> None:
         """Fold every few seconds until `stop`."""
-        while not stop.wait(ROUND):
+        while True:
             try:
                 self.round(stop)
             except errors.StoreUnavailable as error:
                 self._age = None
                 log.info("error_groups.wait", reason=error.reason)
+            if stop.wait(ROUND):
+                return
 
     def round(self, stop: threading.Event) -> None:
         """Fold until a step finds no more, drop hours that are too old, and look how far behind the groups are."""
