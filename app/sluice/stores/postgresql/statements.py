@@ -38,13 +38,15 @@ INSERT_EVENTS = INSERT.format(**OF_EVENTS, returned="", counted="")
 # With errors among the records: what is stored of each fingerprint, and nothing that was a duplicate, goes into error_deltas.
 INSERT_ERRORS = INSERT.format(
     **OF_EVENTS,
-    returned=""", fingerprint COLLATE "C" AS fingerprint, "timestamp", user_id COLLATE "C" AS user_id, left(coalesce(
-        CASE jsonb_typeof(properties -> 'service') WHEN 'string' THEN nullif(properties ->> 'service', '') END, source, ''), 255
+    # JSON is looked at only where there is no source.
+    returned=""", fingerprint COLLATE "C" AS fingerprint, "timestamp", user_id COLLATE "C" AS user_id, coalesce(
+        source, CASE jsonb_typeof(properties -> 'service') WHEN 'string' THEN left(properties ->> 'service', 255) END, ''
     ) AS service""",
+    # An hour as a number, for date_trunc looks the name of the zone up for every row.
     counted=""",
 counted AS (
     INSERT INTO sluice.error_deltas (fingerprint, service, hour, events, first_seen, last_seen, users)
-    SELECT fingerprint, service, date_trunc('hour', "timestamp", 'UTC'), count(*), min("timestamp"), max("timestamp"),
+    SELECT fingerprint, service, date_bin('1 hour', "timestamp", '0001-01-01 00:00Z'), count(*), min("timestamp"), max("timestamp"),
         (array_agg(DISTINCT user_id) FILTER (WHERE user_id IS NOT NULL))[1:1001]
     FROM stored WHERE fingerprint IS NOT NULL GROUP BY 1, 2, 3
 )""",
