@@ -7,16 +7,19 @@ whole text of a trace, with the frames of libraries and the message.)
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any
 
 from sluice import traces
-from sluice.traces import Raised
 
 VERSION = 2
 # What is read of a text in no known form, and what of that counts once it is folded: less, so that a number with a digit more
 # does not move the cut.
 MAX_READ, MAX_KEPT = 16_384, 4_096
+# Characters of a trace whose reading is remembered: 256 of them are 2 MiB at most.
+MAX_CACHED = 8_192
+ZEROS = str.maketrans("123456789", "000000000")
 TRACES = ("traceback", "stack_trace", "stacktrace", "stack", "exception.stacktrace")
 MESSAGES = ("error", "message", "exception", "exception.message")
 
@@ -33,17 +36,25 @@ def evidence(event_name: str, source: str | None, properties: dict[str, Any]) ->
         return ["own", own]
     message = first_text(properties, *MESSAGES)[:MAX_READ]
     if trace := first_text(properties, *TRACES):
-        if found := traces.read(trace):
-            return ["trace", *of_trace(found, message, traces.is_group(trace))]
+        # Which digits there are makes no difference, and most traces of an hour are the same but for them.
+        alike = trace.translate(ZEROS)
+        parts, told = (of_trace if len(alike) <= MAX_CACHED else of_trace.__wrapped__)(alike)
+        if parts:
+            return ["trace", *parts] if told else ["trace", *parts, traces.folded(message)[:MAX_KEPT]]
         # Its end says where it broke.
         return ["text", traces.folded(trace[-MAX_READ:])[-MAX_KEPT:]]
     return ["message", first_text(properties, "service") or source or "", event_name, traces.folded(message)[:MAX_KEPT]]
 
 
-def of_trace(found: list[Raised], message: str, is_group: bool) -> list[str]:
-    """Frames of the application only, when there are any. `message`: for a trace that does not say what was raised."""
+@functools.lru_cache(256)
+def of_trace(trace: str) -> tuple[tuple[str, ...], bool]:
+    """What each exception of a trace is made of, and whether that tells bugs apart: else the message beside it has to.
+
+    Frames of the application only, when there are any. Nothing of a text that is no trace.
+    """
+    found = traces.read(trace)
     in_app = any(frame.in_app for raised in found for frame in raised.frames)
-    parts = []
+    parts, told = [], True
     for raised in found:
         frames = [frame for frame in raised.frames if frame.in_app or not in_app]
         # Recursion: as often as it went round.
@@ -51,9 +62,10 @@ def of_trace(found: list[Raised], message: str, is_group: bool) -> list[str]:
         # Where the line that failed is shown it says which bug of a function this is, and the message is mostly about the data.
         bug = frames[-1].source if frames else ""
         if not bug and (frames or not in_app):
-            bug = traces.folded(raised.message if raised.type else message)[:MAX_KEPT]
+            bug = traces.folded(raised.message)[:MAX_KEPT]
+            told = told and raised.type != ""
         parts.append("\n".join((raised.type, *calls, bug)))
-    return sorted(set(parts)) if is_group else parts
+    return tuple(sorted(set(parts)) if traces.is_group(trace) else parts), told
 
 
 def first_text(properties: dict[str, Any], *names: str) -> str:

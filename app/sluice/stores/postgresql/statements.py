@@ -46,8 +46,8 @@ INSERT_ERRORS = INSERT.format(
     counted=""",
 counted AS (
     INSERT INTO sluice.error_deltas (fingerprint, service, hour, events, first_seen, last_seen, users)
-    SELECT fingerprint, service, date_bin('1 hour', "timestamp", '0001-01-01 00:00Z'), count(*), min("timestamp"), max("timestamp"),
-        (array_agg(DISTINCT user_id) FILTER (WHERE user_id IS NOT NULL))[1:1001]
+    SELECT fingerprint, service, date_bin('1 hour', "timestamp", '0001-01-01 00:00Z'), count(*),
+        min("timestamp"), max("timestamp"), (array_agg(DISTINCT user_id) FILTER (WHERE user_id IS NOT NULL))[1:1001]
     FROM stored WHERE fingerprint IS NOT NULL GROUP BY 1, 2, 3
 )""",
 )
