@@ -386,11 +386,17 @@ def test_a_regression_shows_in_the_list_the_log_and_the_metrics(
     assert "sluice_error_uncounted_age_seconds" in metrics()
 
 
-@pytest.mark.parametrize("name", ["x", "1:" + "f" * 32, "1:" + "F" * 32, "2:00/resolve", "1:" + "0" * 33])
+@pytest.mark.parametrize("name", ["x", "1:" + "f" * 32, "1:" + "F" * 32, "1:" + "0" * 33])
 @pytest.mark.parametrize("action", ["", "/resolve", "/reopen", "/ignore"])
 def test_an_error_that_is_not_there_is_404(client: httpx.Client, name: str, action: str) -> None:
     answer = client.request("POST" if action else "GET", f"/api/v1/errors/{name}{action}")
     problem_of(answer, 404, "not_found")
+
+
+def test_a_method_that_a_path_does_not_take_is_405_with_those_it_takes(client: httpx.Client) -> None:
+    path = f"/api/v1/errors/{BY_RULE_1}"
+    assert client.delete(path).headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.get(f"{path}/resolve").headers["allow"] == "OPTIONS, POST"
 
 
 BAD = [

@@ -14,7 +14,7 @@ from sluice.filters import BadParameter
 from sluice.http import auth, responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import Response
-from sluice.http.routes import envelope, parameter, route
+from sluice.http.routes import Example, envelope, parameter, route, success
 from sluice.http.services import Services
 
 MAX_USER_ID = 255
@@ -48,6 +48,10 @@ class Erasure(msgspec.Struct):
             "required": True,
         },
         parameter("cursor", {"type": "string"}, "next_cursor of the answer before, for the same user"),
+    ),
+    example=Example(
+        query={"user_id": "user-42"},
+        answer=success("events erased", Erasure("019c1e5d-6b00-7000-8000-3f1c2d4e5a6b", 1, True, None, None)),
     ),
 )
 def erase(parts: Services, context: RequestContext) -> Response:

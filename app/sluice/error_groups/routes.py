@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast, get_args
 
 import msgspec
@@ -12,10 +12,10 @@ from sluice import errors, stores
 from sluice.error_groups import fold, query, store
 from sluice.error_groups.query import Sort, Status
 from sluice.filters import Filter, Match
-from sluice.http import auth, responses
+from sluice.http import auth, read, responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import Log, Response
-from sluice.http.routes import envelope, flags, parameter, route
+from sluice.http.routes import Example, envelope, flags, parameter, route, success
 from sluice.http.services import Services
 
 FINGERPRINT = r"[0-9]{1,9}:[0-9a-f]{32}"
@@ -78,6 +78,28 @@ class ErrorEvents(msgspec.Struct):
     next_cursor: str | None
 
 
+HOUR = datetime(2026, 1, 31, 12, tzinfo=UTC)
+GROUP = ErrorGroup(
+    fingerprint="2:9f86d081884c7d659a2feaa0c55ad015",
+    status="unresolved",
+    count=3,
+    first_seen=HOUR,
+    last_seen=HOUR,
+    services=["checkout"],
+    services_exact=True,
+    users=2,
+    users_exact=True,
+    regressed=False,
+    regressed_at=None,
+    changed_at=None,
+    changed_by=None,
+    histogram=[HourCount(HOUR, 3)],
+    example=read.LOG,
+)
+SHOWN = {"fingerprint": GROUP.fingerprint}
+LISTED = ("GET /api/v1/errors",)
+
+
 @route(
     "GET",
     "/api/v1/errors",
@@ -91,6 +113,11 @@ class ErrorEvents(msgspec.Struct):
         parameter("sort_by", {"enum": list(get_args(Sort)), "default": "last_seen"}, "order"),
         parameter("sort_order", {"enum": ["asc", "desc"], "default": "desc"}, "direction"),
         *PAGE,
+    ),
+    example=Example(
+        after=read.STORED,
+        query={"service": "checkout", "sort_by": "count"},
+        answer=success("errors found", ErrorPage([GROUP], 1, True, True, 50, None)),
     ),
 )
 def listed(parts: Services, context: RequestContext) -> Response:
@@ -117,6 +144,7 @@ def listed(parts: Services, context: RequestContext) -> Response:
     answers={200: envelope(ErrorEvents)},
     refusals=NO_GROUP,
     parameters=(ONE, *PAGE),
+    example=Example(after=LISTED, path=SHOWN, answer=success("error found", ErrorEvents(GROUP, True, [read.LOG], None))),
 )
 def one(parts: Services, context: RequestContext, fingerprint: str) -> Response:
     asked = query.of_events(context.query)
@@ -138,6 +166,14 @@ def state_route(action: str, status: Status, summary: str) -> None:
         answers={200: envelope(ErrorGroup)},
         refusals={**NO_GROUP, 504: "the database took too long"},
         parameters=(ONE,),
+        example=Example(
+            after=LISTED,
+            path=SHOWN,
+            answer=success(
+                f"the error is {status}",
+                msgspec.structs.replace(GROUP, status=status, changed_at=HOUR, changed_by="checkout-admin"),
+            ),
+        ),
     )
     def change(parts: Services, context: RequestContext, fingerprint: str) -> Response:
         flags(context)

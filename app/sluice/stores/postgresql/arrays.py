@@ -140,8 +140,8 @@ def element(value: bytes | None) -> bytes:
 
 
 def any_value(array: Array, count: int) -> bool:
-    """Whether an array of `count` elements holds anything but NULL, which is its length word alone."""
-    return len(array) > HEAD.size + count * len(NULL)
+    """Whether an array of `count` elements holds anything but NULL, which is one word; the head has five."""
+    return len(array) > (5 + count) * len(NULL)
 
 
 def versioned(digest: bytes) -> bytes:
