@@ -95,14 +95,16 @@ def folded(text: str) -> str:
     return SPACE.sub(" ", NUMBERS.sub("#", IDS.sub("#", text))).strip()
 
 
-def python(lines: Iterable[str]) -> list[Raised]:
+def python(lines: Sequence[str]) -> list[Raised]:
     found: list[Raised] = []
     frames: list[Frame] = []
     code = ""
+    drawn = any("Exception Group Traceback" in line for line in lines)
     for line in lines:
-        if RULE.match(line):
-            continue
-        line = DRAWING.sub("", line, count=1) if line.lstrip().startswith(("|", "+")) else line
+        if drawn and line.lstrip().startswith(("|", "+")):
+            if RULE.match(line):
+                continue
+            line = DRAWING.sub("", line, count=1)
         if frame := python_frame(line):
             frames.append(frame)
             code = ""

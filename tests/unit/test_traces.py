@@ -100,6 +100,12 @@ def test_two_bugs_in_one_line_are_told_apart_by_what_is_marked_in_it(tmp_path: P
     assert group(trace) != group(trace.replace(marks, marks.replace("^", " ") + "   ^^^^^^^^^^^"))
 
 
+def test_a_line_of_code_that_begins_with_an_operator_is_no_exception() -> None:
+    trace = 'Traceback (most recent call last):\n  File "a.py", line 4, in total\n    + tax(price)\nValueError: 4711\n'
+    assert [raised.type for raised in traces.read(trace)] == ["ValueError"]
+    assert group(trace) != group(trace.replace("ValueError", "TypeError"))
+
+
 def test_data_in_a_message_makes_no_group_where_the_line_is_shown(tmp_path: Path) -> None:
     assert group(fails(tmp_path, 'price_of("mate", "1")')) == group(fails(tmp_path, 'price_of("rooibos", "1")'))
 
