@@ -10,6 +10,7 @@ from sluice import __version__, errors
 from sluice.commands import environment
 from sluice.commands.check import check
 from sluice.commands.doctor import doctor
+from sluice.commands.erase import erase
 from sluice.commands.generate import generate
 from sluice.commands.import_ import import_file
 from sluice.commands.index import index
@@ -41,5 +42,5 @@ def main() -> None:
     """
 
 
-for command in (serve, migrate, index, keys, doctor, check, import_file, generate):
+for command in (serve, migrate, index, keys, doctor, check, import_file, generate, erase):
     main.add_command(command)

@@ -140,15 +140,20 @@ def match(name: str, value: str) -> Match | BadParameter:
 
 
 def time_match(name: str, value: str) -> Match | BadParameter:
-    column, operator = TIMES[name]
+    found = moment(name, value)
+    return found if isinstance(found, BadParameter) else Match(*TIMES[name], found)
+
+
+def moment(name: str, value: str) -> datetime | BadParameter:
+    """The moment that a parameter gives, or what is wrong with it."""
     try:
-        moment = events.instant(value)
+        found = events.instant(value)
     except ValueError:
-        moment = events.EARLIEST.replace(year=1, day=1)
-    if moment < events.EARLIEST:
+        found = events.EARLIEST.replace(year=1, day=1)
+    if found < events.EARLIEST:
         detail = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z (+ is %2B in a URL)"
         return BadParameter(name, detail, f"invalid_{name}")
-    return Match(column, operator, moment)
+    return found
 
 
 def path_match(name: str, value: str) -> Match | BadParameter:

@@ -1,39 +1,71 @@
-"""Which errors are the same error: a fingerprint that survives other line numbers, addresses and ids.
+"""Which errors are the same error: a fingerprint that survives other line numbers, addresses, ids, machines and deploys.
 
-Version 1, and the version is part of the value: a change of the rule makes new groups and never mixes old ones.
-Order as Sentry's grouping: the client's own fingerprint, else the stack trace, else the message.
+The client's own fingerprint, else the stack trace, else service, endpoint and message: the order of Sentry's grouping. The
+version of the rule is part of the value: a change of the rule makes new groups and never mixes old ones. (Version 1 took the
+whole text of a trace, with the frames of libraries and the message.)
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import re
 from typing import Any
 
-VERSION = 1
-# What is read of a trace or message, for an event may hold 256 KiB of it, and what of that counts once it is normalised:
-# much less, so that a line number with a digit more does not move the cut.
+from sluice import traces
+
+VERSION = 2
+# What is read of a text in no known form, and what of that counts once it is folded: less, so that a number with a digit more
+# does not move the cut.
 MAX_READ, MAX_KEPT = 16_384, 4_096
-NOISE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
-SPACE = re.compile(r"\s+")
+# Characters of a trace whose reading is remembered: 256 of them are 2 MiB at most.
+MAX_CACHED = 8_192
+ZEROS = str.maketrans("123456789", "000000000")
+TRACES = ("traceback", "stack_trace", "stacktrace", "stack", "exception.stacktrace")
+MESSAGES = ("error", "message", "exception", "exception.message")
 
 
 def of(event_name: str, source: str | None, properties: dict[str, Any]) -> str:
-    """`1:` and 32 hex digits, from these fields of an error event."""
-    own = first_text(properties, "fingerprint")
-    service = first_text(properties, "service") or source or ""
-    parts = ["own", own] if own else [service, event_name, *evidence(properties)]
-    return f"{VERSION}:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
+    """`2:` and 32 hex digits, from these fields of an error event."""
+    parts = evidence(event_name, source, properties)
+    return f"{VERSION}:{hashlib.sha256(chr(0).join(parts).encode(errors='replace')).hexdigest()[:32]}"
 
 
-def evidence(properties: dict[str, Any]) -> list[str]:
-    """The normalised stack trace, else the normalised message."""
-    trace = first_text(properties, "traceback", "stack_trace", "stacktrace", "stack")
-    if trace:
+def evidence(event_name: str, source: str | None, properties: dict[str, Any]) -> list[str]:
+    """What makes an error this error, as texts."""
+    if own := first_text(properties, "fingerprint"):
+        return ["own", own]
+    message = first_text(properties, *MESSAGES)[:MAX_READ]
+    if trace := first_text(properties, *TRACES):
+        # Which digits there are makes no difference, and most traces of an hour are the same but for them.
+        alike = trace.translate(ZEROS)
+        parts, told = (of_trace if len(alike) <= MAX_CACHED else of_trace.__wrapped__)(alike)
+        if parts:
+            return ["trace", *parts] if told else ["trace", *parts, traces.folded(message)[:MAX_KEPT]]
         # Its end says where it broke.
-        return ["trace", normalised(trace[-MAX_READ:])[-MAX_KEPT:]]
-    message = first_text(properties, "error", "message", "exception")
-    return ["message", normalised(message[:MAX_READ])[:MAX_KEPT]]
+        return ["text", traces.folded(trace[-MAX_READ:])[-MAX_KEPT:]]
+    return ["message", first_text(properties, "service") or source or "", event_name, traces.folded(message)[:MAX_KEPT]]
+
+
+@functools.lru_cache(256)
+def of_trace(trace: str) -> tuple[tuple[str, ...], bool]:
+    """What each exception of a trace is made of, and whether that tells bugs apart: else the message beside it has to.
+
+    Frames of the application only, when there are any. Nothing of a text that is no trace.
+    """
+    found = traces.read(trace)
+    in_app = any(frame.in_app for raised in found for frame in raised.frames)
+    parts, told = [], True
+    for raised in found:
+        frames = [frame for frame in raised.frames if frame.in_app or not in_app]
+        # Recursion: as often as it went round.
+        calls = dict.fromkeys(f"{frame.function} {frame.file}" for frame in frames)
+        # Where the line that failed is shown it says which bug of a function this is, and the message is mostly about the data.
+        bug = frames[-1].source if frames else ""
+        if not bug and (frames or not in_app):
+            bug = traces.folded(raised.message)[:MAX_KEPT]
+            told = told and raised.type != ""
+        parts.append("\n".join((raised.type, *calls, bug)))
+    return tuple(sorted(set(parts)) if traces.is_group(trace) else parts), told
 
 
 def first_text(properties: dict[str, Any], *names: str) -> str:
@@ -42,8 +74,3 @@ def first_text(properties: dict[str, Any], *names: str) -> str:
         if isinstance(value, str) and value:
             return value
     return ""
-
-
-def normalised(text: str) -> str:
-    """`text` without numbers, addresses, ids and differences of white space."""
-    return SPACE.sub(" ", NOISE.sub("#", text)).strip()

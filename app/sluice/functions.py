@@ -3,6 +3,8 @@
 A function declares its routes with `http.routes.route`, keeps its rows by `stores.database`, and knows no other function.
 """
 
+from sluice.erasure import routes as erasure
+from sluice.error_groups import routes as error_groups
 from sluice.tasks import routes as tasks
 
-__all__ = ["tasks"]
+__all__ = ["erasure", "error_groups", "tasks"]

@@ -87,6 +87,7 @@ class Metrics:
             ),
             FAST_PATH_RESULTS,
         )
+        self.erased = Counter("sluice_erased_events", "Events that went by an erasure", registry=registry)
 
         self._tasks = children(
             Counter("sluice_tasks", "Tasks by what was done to them", ("action",), registry=registry), TASK_ACTIONS

@@ -47,7 +47,9 @@ class Line:
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Times each pair is measured; the median of the ratios counts.")
 @click.option("--quick", is_flag=True, help="A tenth of the load, one round: to see that it runs.")
-@click.option("--only", multiple=True, type=click.Choice(["batch", "stream", "single", "mixed", "page", "index", "memory"]))
+@click.option(
+    "--only", multiple=True, type=click.Choice(["batch", "stream", "single", "mixed", "errors", "page", "index", "memory"])
+)
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/performance.md.")
 def main(rounds: int, quick: bool, only: tuple[str, ...], write: bool) -> None:
     """Measure Sluice beside raw COPY, a bare Flask route, and itself without its fast path."""
@@ -149,6 +151,29 @@ def mixed(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     yield ratio_line("batches beside single posts", beside["batch"], "alone", alone["batch"], 0.3, "events/s")
 
 
+WITHOUT_GROUPS = ("ALTER TABLE sluice.events DISABLE TRIGGER count_error", "DROP INDEX IF EXISTS sluice.events_fingerprint")
+WITH_GROUPS = (
+    "ALTER TABLE sluice.events ENABLE TRIGGER count_error",
+    "CREATE INDEX events_fingerprint ON sluice.events (fingerprint, created_at, id) WHERE fingerprint IS NOT NULL",
+)
+
+
+def errors(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """Batches with and without errors beside themselves without error groups: statement, index and trigger."""
+    count = max(2, int(60 * scale))
+    for what, make, bar in (("half of them errors", rows.half_errors, 0.9), ("no errors", rows.arrays, 0.97)):
+        ours, theirs = list[Rate](), list[Rate]()
+        for _ in range(rounds):
+            shares = [make(count, 1_000) for _ in range(CLIENTS)]
+            for app, prepare, found in (("uncounted", WITHOUT_GROUPS, theirs), ("complete", WITH_GROUPS, ours)):
+                servers.empty(server)
+                for statement in prepare:
+                    servers.execute(server, statement)
+                with servers.service(server, app) as service:
+                    found.append(load.side_by_side(service, shares, "application/json", CLIENTS * count * 1_000))
+        yield ratio_line(f"batches of 1,000, {what}", ours, "without error groups", theirs, bar, "events/s")
+
+
 def page(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     """A page deep in 1 M rows beside the first page."""
     servers.empty(server)
@@ -242,6 +267,7 @@ PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
     "stream": stream,
     "single": single,
     "mixed": mixed,
+    "errors": errors,
     "page": page,
     "index": index,
     "memory": memory,
@@ -338,4 +364,5 @@ def record(found: list[Line]) -> None:
     docs.put(REPORT, "bench", "\n".join(lines))
 
 
-main(prog_name="python -m tests.bench")
+if __name__ == "__main__":
+    main(prog_name="python -m tests.bench")

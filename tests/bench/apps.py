@@ -11,6 +11,7 @@ from sluice.http.app import Service, create_app
 from sluice.server import fast_worker, worker
 from sluice.server.worker_state import Heartbeat, SharedState
 from sluice.settings import Settings
+from sluice.stores.postgresql import statements
 
 
 def settings_and_board() -> tuple[Settings, SharedState]:
@@ -25,6 +26,12 @@ def complete() -> Service:
     app = assembled()
     fast_worker.serve(app.parts, app.registry)
     return app
+
+
+def uncounted() -> Service:
+    """The service without error groups: errors are stored like any other event."""
+    statements.INSERT_ERRORS = statements.INSERT_EVENTS
+    return complete()
 
 
 def assembled() -> Service:

@@ -29,6 +29,30 @@ def event(chance: random.Random) -> dict[str, object]:
     }
 
 
+TRACE = """Traceback (most recent call last):
+  File "/srv/shop/{file}.py", line {line}, in {function}
+    return prices[article] * pieces
+           ~~~~~~^^^^^^^^^
+  File "/usr/lib/python3.11/collections/__init__.py", line 1015, in __getitem__
+    return self.__missing__(key)
+KeyError: 'article-{number}'
+"""
+
+
+def failure(chance: random.Random) -> dict[str, object]:
+    """An error of one of 16 groups."""
+    kind, number = chance.randrange(16), chance.randrange(100_000)
+    trace = TRACE.format(file=f"module_{'abcd'[kind % 4]}", line=40 + kind, function=f"price_{'abcd'[kind // 4]}", number=number)
+    properties = {"service": "shop", "endpoint": "/pay", "error": f"no price for article-{number}", "traceback": trace}
+    return {**event(chance), "event_type": "error", "event_name": "/pay", "source": "shop", "properties": properties}
+
+
+def half_errors(count: int, size: int) -> list[bytes]:
+    """As `arrays`, of which every second event is an error."""
+    chance = random.Random()
+    return [msgspec.json.encode([(failure if n % 2 else event)(chance) for n in range(size)]) for _ in range(count)]
+
+
 def arrays(count: int, size: int) -> list[bytes]:
     """`count` JSON arrays of `size` events."""
     chance = random.Random()

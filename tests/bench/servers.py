@@ -59,7 +59,7 @@ def execute(server: Owned, statement: str) -> list[tuple[Any, ...]]:
 
 
 def empty(server: Owned) -> None:
-    execute(server, "TRUNCATE sluice.events")
+    execute(server, "TRUNCATE sluice.events, sluice.error_deltas, sluice.error_groups, sluice.error_hours, sluice.error_users")
     execute(server, "CHECKPOINT")
 
 

@@ -20,6 +20,7 @@ from tests.conftest import PARTS, require
 from tests.integration import scrape
 from tests.integration.keysets import KeysetFile
 from tests.integration.service import KEY, running
+from tests.integration.waiting import until
 
 from sluice_operator import telemetry as operator
 from sluice_operator.cache import Cache
@@ -52,6 +53,8 @@ def exposition() -> Iterator[str]:
         keyset.publish()
         with running("", DATABASE_URL=None, KEYSET_FILE=str(keyset.path)) as service, service.client() as client:
             use(client)
+            # Of the parent's own figures, which come from the database.
+            until(lambda: "sluice_error_regressions_total" in scrape.scrape(service), 10)
             yield scrape.scrape(service)
 
 

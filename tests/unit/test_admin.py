@@ -62,7 +62,7 @@ class Client:
         self.now = 100.0
         self.shared = SharedState(folder)
         settings = Settings(heartbeat_timeout=25.0)
-        self.app = Admin(settings, self.shared, Archive(folder), lambda: self.now)
+        self.app = Admin(settings, self.shared, Archive(folder), clock=lambda: self.now)
 
     def get(self, path: str, method: str = "GET") -> tuple[str, Any]:
         statuses: list[str] = []

@@ -28,7 +28,7 @@ def test_a_fingerprint_names_the_version_of_its_rule() -> None:
 
 
 def test_a_known_error_keeps_its_group_for_as_long_as_the_version_does() -> None:
-    assert group("shop", error="card 4711 declined") == "1:8c9b2b19f052af2f15a778023a6589ac"
+    assert group("shop", error="card 4711 declined") == "2:8e8f3c35e7e6c2c9008e109743550b85"
 
 
 SAME = {
@@ -62,6 +62,10 @@ def test_another_error_is_another_group(properties: dict[str, str]) -> None:
 def test_the_same_error_of_another_service_or_endpoint_is_another_group() -> None:
     groups = [group(error="x"), group(error="x", service="shop"), group("pay", error="x"), group(event_name="/cart", error="x")]
     assert len(set(groups)) == len(groups)
+
+
+def test_one_trace_of_two_services_or_endpoints_is_one_group() -> None:
+    assert group("shop", "/cart", traceback=TRACE) == group("pay", "/checkout", traceback=TRACE)
 
 
 def test_service_in_the_properties_and_source_of_the_event_mean_the_same() -> None:

@@ -207,9 +207,7 @@ class Client:
 
         Raises ClientError when there is none. A request that is not `repeatable` is sent again only when it was not taken.
         """
-        headers = {"Content-Type": "application/json", "User-Agent": "sluice-cli"}
-        if self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key.text}"
+        headers = {**self.headers(), "Content-Type": "application/json"}
         if self._compress and body is not None:
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, compresslevel=1, mtime=0)
@@ -240,6 +238,10 @@ class Client:
         if isinstance(result, ClientError):
             raise result
         return result
+
+    def headers(self) -> dict[str, str]:
+        """Of every request."""
+        return {"User-Agent": "sluice-cli", **({"Authorization": f"Bearer {self.key.text}"} if self.key is not None else {})}
 
     def retry(
         self,

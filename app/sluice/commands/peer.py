@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +18,7 @@ from sluice.client import http
 from sluice.client.delivery import IngestClient
 
 Command = Callable[..., None]
+C = TypeVar("C", bound=http.Client)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,12 @@ class Peer:
 
     def client(self, on_wait: Callable[[str, float], None]) -> IngestClient:
         """Raises ClientError for an address or key that cannot be used."""
+        return self.client_of(IngestClient, on_wait)
+
+    def client_of(self, kind: type[C], on_wait: Callable[[str, float], None]) -> C:
+        """As `client`, of another kind."""
         key = http.find_key(self.api_key, self.key_file, self.data_dir, self.url)
-        return IngestClient(self.url, key, compress=self.compress, retry_for=self.retry_for, on_wait=on_wait)
+        return kind(self.url, key, compress=self.compress, retry_for=self.retry_for, on_wait=on_wait)
 
 
 def not_as_argument(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

@@ -8,6 +8,7 @@ import click
 
 from sluice import retention, stores
 from sluice.commands import environment
+from sluice.error_groups.fold import Folder
 from sluice.ingest import pipeline
 from sluice.server import supervisor
 from sluice.settings import Settings
@@ -35,7 +36,8 @@ def serve(migrate_first: bool) -> None:
 
 
 def duties(settings: Settings) -> supervisor.Duties:
-    """The parent's own connection: it judges readiness and removes old events."""
+    """The parent's own connection: it judges readiness, removes old events and adds up errors."""
     own = stores.open(settings, pool_size=1)
     sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
-    return supervisor.Duties(check=own.check, background=(sweeper.run,), close=own.close)
+    folder = Folder(stores.database(own), pipeline.utc_now)
+    return supervisor.Duties(check=own.check, background=(sweeper.run, folder.run), collectors=(folder,), close=own.close)

@@ -93,9 +93,14 @@ def create_app(
 
 
 def rule_of(operation: Operation) -> str:
-    """The path as werkzeug writes it: a parameter of format uuid is one segment, any other takes all that is left."""
-    uuids = {each["name"] for each in operation.parameters if each["in"] == "path" and each["schema"].get("format") == "uuid"}
-    return re.sub(r"{(\w+)}", lambda found: f"<{'uuid' if found[1] in uuids else 'path'}:{found[1]}>", operation.path)
+    """The path as werkzeug writes it: a parameter of format uuid, or with a pattern, is one segment, any other takes all that is
+    left."""
+    schemas = {each["name"]: each["schema"] for each in operation.parameters if each["in"] == "path"}
+
+    def converter(name: str) -> str:
+        return "uuid" if schemas[name].get("format") == "uuid" else "string" if "pattern" in schemas[name] else "path"
+
+    return re.sub(r"{(\w+)}", lambda found: f"<{converter(found[1])}:{found[1]}>", operation.path)
 
 
 def view(parts: Services, operation: Operation) -> Callable[..., flask.Response]:

@@ -82,14 +82,20 @@ class KeysetMetrics(Collector):
 
 
 class Admin:
-    """The WSGI application. `clock`: time.monotonic or, in a test, another."""
+    """The WSGI application. `collectors`: of this process's own metrics. `clock`: time.monotonic or, in a test, another."""
 
     def __init__(
-        self, settings: Settings, shared: SharedState, archive: Archive, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        shared: SharedState,
+        archive: Archive,
+        collectors: Sequence[Collector] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = settings.heartbeat_timeout
         self._shared = shared
         self._archive = archive
+        self._collectors = collectors
         self._clock = clock
         self._started = clock()
         self._views: dict[str, Callable[[], Response]] = {
@@ -131,7 +137,7 @@ class Admin:
 
     def metrics(self) -> Response:
         gauges = KeysetMetrics(self._keyset_state(), datetime.now(UTC))
-        return Response(body=self._archive.exposition([gauges]), content_type=CONTENT_TYPE_LATEST)
+        return Response(body=self._archive.exposition([gauges, *self._collectors]), content_type=CONTENT_TYPE_LATEST)
 
     def _live(self) -> list[WorkerReport]:
         return live(self._shared.reports(), self._clock(), self._timeout)

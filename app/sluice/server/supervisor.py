@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
+from prometheus_client.registry import Collector
 from waitress.server import create_server
 
 from sluice import errors, keyring, keys, logs
@@ -58,11 +59,13 @@ class Duties:
     """What the parent does beside watching its workers.
 
     `check`: returns when the store can be used, else raises StoreUnavailable; called until it returned once.
-    `background`: each runs in a thread until the event is set. `close`: called at the end.
+    `background`: each runs in a thread until the event is set. `collectors`: of metrics beside those of the workers.
+    `close`: called at the end.
     """
 
     check: Callable[[], None]
     background: Sequence[Callable[[threading.Event], object]] = ()
+    collectors: Sequence[Collector] = ()
     close: Callable[[], None] = lambda: None
 
 
@@ -94,10 +97,13 @@ def run(
         admin = listen(settings.host, settings.admin_port, "ADMIN_PORT")
         fast_path = plain_request.state(settings.fast_path)
         greeting = welcome(url_of(settings.host, listener), url_of(settings.host, admin), key, fast_path)
-        monitor = Monitor(settings, SharedState(folder), duties(settings), server, lambda: say(greeting))
+        own = duties(settings)
+        monitor = Monitor(settings, SharedState(folder), own, server, lambda: say(greeting))
         stack.callback(monitor.close)
         # Until this process ends. ident: no Server header.
-        admin_server = create_server(Admin(settings, monitor.shared, monitor.archive), sockets=[admin], threads=4, ident=None)
+        admin_server = create_server(
+            Admin(settings, monitor.shared, monitor.archive, own.collectors), sockets=[admin], threads=4, ident=None
+        )
         threading.Thread(target=admin_server.run, name="admin", daemon=True).start()
         environment = {
             **environ,

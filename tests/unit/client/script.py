@@ -54,12 +54,12 @@ class Handler(BaseHTTPRequestHandler):
         status, headers, content = answer
         text = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(text))}.items():
+        for name, value in {"Content-Length": str(len(text)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = play  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_DELETE = play  # noqa: N815 - http.server's names
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

@@ -139,6 +139,11 @@ def element(value: bytes | None) -> bytes:
     return NULL if value is None else LENGTHS[len(value)] + value
 
 
+def any_value(array: Array, count: int) -> bool:
+    """Whether an array of `count` elements holds anything but NULL, which is one word; the head has five."""
+    return len(array) > (5 + count) * len(NULL)
+
+
 def versioned(digest: bytes) -> bytes:
     """A digest as it is stored: one byte with the number of its rule before it."""
     return VERSION + digest

@@ -28,9 +28,16 @@ class Database:
 
     def query(self, text: Any, values: Any = None) -> list[Any]:
         """The rows of one statement that only reads; raises errors.QueryTimeout when it takes longer than the deadline."""
+        # Planned for these values, each time: a plan for any value knows nothing of how rare they are.
+        return self.run_aside(lambda c: c.execute(text, values, prepare=False).fetchall())
+
+    def run_aside(self, work: Callable[[Connection], T]) -> T:
+        """As `run`, by a connection of the queries: for what may wait for a lock, so that no event waits with it.
+
+        Raises errors.QueryTimeout when a statement takes longer than the deadline.
+        """
         try:
-            # Planned for these values, each time: a plan for any value knows nothing of how rare they are.
-            return self.reads.run(lambda c: c.execute(text, values, prepare=False).fetchall())
+            return self.reads.run(work)
         except errors.StoreUnavailable as error:
             if error.reason == "query_timeout":
                 raise errors.QueryTimeout from error

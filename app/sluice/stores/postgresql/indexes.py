@@ -1,6 +1,7 @@
-"""Indexes that an installation adds for what it filters by. None by default: each costs every insert.
+"""Indexes that are built while events go on coming.
 
-An index serves one filter parameter (`user_id`, `properties.tags.provider`) in the default order, newest first.
+What an installation filters by it adds itself, for each index costs every insert: one serves one filter parameter (`user_id`,
+`properties.tags.provider`) in the default order, newest first. One is there always, for error groups, and costs errors only.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ SELECT obj_description(i.indexrelid, 'pg_class'), i.indisvalid, pg_relation_size
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE i.indrelid = 'sluice.events'::regclass AND starts_with(c.relname, 'events_by_') ORDER BY 1
 """
+# By which an error group finds its events.
+OF_ERRORS = "events_fingerprint"
+IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('sluice.events_fingerprint')"
 # Two scans; between them it waits for transactions that are older than it.
 PROGRESS = """
 SELECT phase, coalesce((blocks_done + tuples_done)::float8 / nullif(blocks_total + tuples_total, 0), 0)
@@ -66,32 +70,50 @@ def add(login: Login, name: str, progress: Progress) -> bool:
     `progress`: called with the phase and its part done, some times a second. What an interruption leaves the next call removes.
     Raises ValueError for a name that no index can serve.
     """
-    relation, expression = sql.Identifier("sluice", relation_of(name)), expression_of(name)
+    relation = relation_of(name)
+    columns = sql.SQL("({}, created_at, id)").format(expression_of(name))
     with owner(login) as connection, alone(connection):
-        comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(relation, sql.Literal(name))
-        if any(index.valid and index.relation == f"sluice.{relation_of(name)}" for index in found(connection)):
+        comment = sql.SQL("COMMENT ON INDEX {} IS {}").format(sql.Identifier("sluice", relation), sql.Literal(name))
+        if any(index.valid and index.relation == f"sluice.{relation}" for index in found(connection)):
             connection.execute(comment)
             return False
-        drop_relation(connection, relation)
-        create = sql.SQL("CREATE INDEX CONCURRENTLY {} ON sluice.events ({}, created_at, id)")
-        text = create.format(sql.Identifier(relation_of(name)), expression)
-        try:
-            watched(login, connection, text, progress)
-        except BaseException:
-            with contextlib.suppress(psycopg.Error):
-                drop_relation(connection, relation)
-            raise
+        construct(login, connection, relation, columns, progress)
         connection.execute(comment)
         # An expression has no statistics before.
         connection.execute("ANALYZE sluice.events")
     return True
 
 
+def add_own(login: Login) -> None:
+    """Build the index for error groups when it is missing. The service serves without, and pages of a group are slow then."""
+    columns = sql.SQL("(fingerprint, created_at, id) WHERE fingerprint IS NOT NULL")
+    with owner(login) as connection:
+        if connection.execute(IS_VALID).fetchone() == (True,):
+            return
+        with alone(connection):
+            if connection.execute(IS_VALID).fetchone() != (True,):
+                construct(login, connection, OF_ERRORS, columns, lambda _phase, _done: None)
+
+
+def construct(
+    login: Login, connection: psycopg.Connection[Any], relation: str, columns: sql.Composable, progress: Progress
+) -> None:
+    """Build an index on events; what an interruption left is removed before, and after one if that can be done."""
+    drop_relation(connection, relation)
+    create = sql.SQL("CREATE INDEX CONCURRENTLY {} ON sluice.events {}")
+    try:
+        watched(login, connection, create.format(sql.Identifier(relation), columns), progress)
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):
+            drop_relation(connection, relation)
+        raise
+
+
 def drop(login: Login, name: str) -> bool:
     """Remove the index of `name`; False when there is none."""
     with owner(login) as connection, alone(connection):
         there = any(index.relation == f"sluice.{relation_of(name)}" for index in found(connection))
-        drop_relation(connection, sql.Identifier("sluice", relation_of(name)))
+        drop_relation(connection, relation_of(name))
     return there
 
 
@@ -110,8 +132,8 @@ def expression_of(name: str) -> sql.Composable:
     raise ValueError(f"{name}: an index serves {', '.join(COLUMNS)}, properties.<path> or device_info.<path>")
 
 
-def drop_relation(connection: psycopg.Connection[Any], relation: sql.Composable) -> None:
-    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(relation))
+def drop_relation(connection: psycopg.Connection[Any], relation: str) -> None:
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier("sluice", relation)))
 
 
 def watched(login: Login, connection: psycopg.Connection[Any], text: sql.Composed, progress: Progress) -> None:

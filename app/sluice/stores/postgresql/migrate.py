@@ -12,6 +12,7 @@ import yoyo
 
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
+from sluice.stores.postgresql import indexes
 from sluice.stores.postgresql.connections import is_behind_pooler
 from sluice.stores.postgresql.login import Login
 
@@ -36,10 +37,13 @@ def migrate(login: Login) -> list[str]:
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             connection.execute("CREATE SCHEMA IF NOT EXISTS sluice")
-            return apply(parameters)
+            names = apply(parameters)
     except psycopg.Error as error:
         log.error("migrate.failed", cause=type(error).__name__, sqlstate=error.sqlstate)
         raise driver_errors.ours(error) from error
+    # Without the lock: building waits for every older statement, also for that of a migrator who waits for the lock.
+    indexes.add_own(login)
+    return names
 
 
 def apply(parameters: dict[str, Any]) -> list[str]:

@@ -26,12 +26,30 @@ stored AS (
     INSERT INTO sluice.events (id, created_at, {columns})
     SELECT step.base + r.ord, %(at)s, {columns} FROM step, unnest(%(ord)s::int4[], {arrays}) AS r(ord, {columns})
     ON CONFLICT (event_id) DO NOTHING
-    RETURNING id
-)
+    RETURNING id{returned}
+){counted}
 SELECT (SELECT base FROM step), count(*), CASE WHEN count(*) < %(count)s THEN array_agg(id) END FROM stored
-""".format(  # noqa: S608 - names of ours
-    columns=", ".join(f'"{name}"' for name in arrays.TYPES),
-    arrays=", ".join(f"%({name})s::{kind}[]" for name, kind in arrays.TYPES.items()),
+"""
+OF_EVENTS = {
+    "columns": ", ".join(f'"{name}"' for name in arrays.TYPES),
+    "arrays": ", ".join(f"%({name})s::{kind}[]" for name, kind in arrays.TYPES.items()),
+}
+INSERT_EVENTS = INSERT.format(**OF_EVENTS, returned="", counted="")
+# With errors among the records: what is stored of each fingerprint, and nothing that was a duplicate, goes into error_deltas.
+INSERT_ERRORS = INSERT.format(
+    **OF_EVENTS,
+    # JSON is looked at only where there is no source.
+    returned=""", fingerprint COLLATE "C" AS fingerprint, "timestamp", user_id COLLATE "C" AS user_id, coalesce(
+        source, CASE jsonb_typeof(properties -> 'service') WHEN 'string' THEN left(properties ->> 'service', 255) END, ''
+    ) AS service""",
+    # An hour as a number, for date_trunc looks the name of the zone up for every row.
+    counted=""",
+counted AS (
+    INSERT INTO sluice.error_deltas (fingerprint, service, hour, events, first_seen, last_seen, users)
+    SELECT fingerprint, service, date_bin('1 hour', "timestamp", '0001-01-01 00:00Z'), count(*),
+        min("timestamp"), max("timestamp"), (array_agg(DISTINCT user_id) FILTER (WHERE user_id IS NOT NULL))[1:1001]
+    FROM stored WHERE fingerprint IS NOT NULL GROUP BY 1, 2, 3
+)""",
 )
 
 # One row of arrays: a thousand rows cost Python four times as much.
@@ -67,6 +85,9 @@ DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (
 """
 # One pod at a time removes. The lock belongs to the transaction, so a dead pod holds nothing.
 RETENTION_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
+
+# Whoever changes error groups holds this one, so they change one after the other; events are stored without it.
+ERROR_GROUPS_LOCK = 126_934_213_878_631
 
 LOG = """json_build_object(
     'id', id, 'event_id', event_id, 'timestamp', "timestamp", 'event_type', event_type, 'event_name', event_name,

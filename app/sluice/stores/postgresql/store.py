@@ -232,9 +232,12 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
     first = dict(zip(reversed(event_ids), reversed(range(len(event_ids))), strict=True))
     order = sorted(first)
     places = [first[event_id] for event_id in order]
-    values = {**arrays.of([records[place] for place in places], places, at), "at": at, "count": len(order)}
+    columns = arrays.of([records[place] for place in places], places, at)
+    values = {**columns, "at": at, "count": len(order)}
+    # A text of its own: batches without errors pay nothing for groups.
+    insert = statements.INSERT_ERRORS if arrays.any_value(columns["fingerprint"], len(order)) else statements.INSERT_EVENTS
     try:
-        base, count, ids = connection.execute(statements.INSERT, values, prepare=True).fetchone() or (0, 0, None)
+        base, count, ids = connection.execute(insert, values, prepare=True).fetchone() or (0, 0, None)
     except driver_errors.CONTENT as error:
         raise errors.RecordsRefused(type(error).__name__) from error
     if count == len(records):

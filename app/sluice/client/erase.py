@@ -1,0 +1,108 @@
+"""Erases a user's events by way of the service, and exports them before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import msgspec
+from urllib3.exceptions import HTTPError
+
+from sluice.client.http import RETRIED, Answer, Client, ClientError
+
+READ_BYTES = 1 << 16
+SCOPES = {"GET": "read", "DELETE": "admin"}
+
+
+class Erased(msgspec.Struct):
+    """`data` of the service's answer; `events`: so far, over all requests of this erasure."""
+
+    erasure: str
+    events: int
+    done: bool
+    next_cursor: str | None
+    looked_until: str | None
+
+
+class EraseClient(Client):
+    """A client that exports and erases."""
+
+    def export(self, user_id: str, path: Path, progress: Callable[[int], object]) -> int:
+        """Write the user's events as NDJSON into the new file `path`, whole or not at all; how many.
+
+        `progress` gets the number so far. Raises ClientError when the service does not give all of them, FileExistsError.
+        """
+        query = urlencode({"user_id": user_id})
+        with open(path, "xb", opener=private) as file, removed_unless_complete(path):
+
+            def attempt() -> int | ClientError:
+                file.seek(0)
+                file.truncate()
+                count = 0
+                try:
+                    for piece in self.stream(f"/api/v1/export?{query}"):
+                        file.write(piece)
+                        count += piece.count(b"\n")
+                        progress(count)
+                except HTTPError as error:
+                    fix = "the database may need an index for it: sluice index add user_id"
+                    return ClientError(f"the export broke off ({type(error).__name__})", fix)
+                except ClientError as error:
+                    if error.status in RETRIED:
+                        return error
+                    raise
+                file.flush()
+                os.fsync(file.fileno())
+                return count
+
+            count = self.retry(attempt, self.deadline(), lambda result: result.detail if isinstance(result, ClientError) else "")
+            if isinstance(count, ClientError):
+                raise count
+            return count
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """The body of a 200, piece by piece; raises ClientError for any other answer and HTTPError when it breaks off."""
+        response = self._pool.request("GET", self.url + path, headers=self.headers(), redirect=False, preload_content=False)
+        try:
+            if response.status != 200:
+                raise refusal(self, "GET", self._answer(response, repeated=False))
+            yield from response.stream(READ_BYTES)
+        finally:
+            response.release_conn()
+
+    def erase(self, user_id: str) -> Iterator[Erased]:
+        """Erase step by step; what was done after each answer, until it is done. Raises ClientError."""
+        query = {"user_id": user_id}
+        while True:
+            answer = self.request("DELETE", f"/api/v1/events?{urlencode(query)}", None, self.deadline())
+            if answer.status != 200:
+                raise refusal(self, "DELETE", answer)
+            erased = answer.data(Erased)
+            yield erased
+            if erased.done or erased.next_cursor is None:
+                return
+            query["cursor"] = erased.next_cursor
+
+
+def refusal(client: Client, method: str, answer: Answer) -> ClientError:
+    error = client.refusal(answer)
+    if answer.status == 403:
+        return ClientError(error.what, f"use a key with the scope {SCOPES[method]}", 403)
+    return error
+
+
+def private(path: str, flags: int) -> int:
+    """What is exported is somebody's own."""
+    return os.open(path, flags, 0o600)
+
+
+@contextlib.contextmanager
+def removed_unless_complete(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

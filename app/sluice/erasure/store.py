@@ -1,0 +1,111 @@
+"""The steps of an erasure. Each is one short transaction with its share of the record, and safe to repeat.
+
+Events are walked in the order of their receipt, with an index on users or without: no statement looks at more than WINDOW rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from sluice.stores.postgresql.connections import Connection
+from sluice.stores.postgresql.database import Database
+from sluice.stores.postgresql.statements import ERROR_GROUPS_LOCK
+
+# Rows that one step looks at, and removes at most: some tens of milliseconds.
+WINDOW, STEP = 20_000, 1_000
+# Seconds of steps in one request, well within its deadline.
+BUDGET = 3.0
+BEGIN = """
+INSERT INTO sluice.erasures (id, key_id, request_id, started_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+# ANY(ARRAY()): each row is found by its key.
+REMOVE = """
+WITH looked AS MATERIALIZED (
+    SELECT event_id, user_id, created_at, id FROM sluice.events
+    WHERE (created_at, id) > (%(received)s::timestamptz, %(id)s) ORDER BY created_at, id LIMIT %(window)s
+), due AS MATERIALIZED (
+    SELECT event_id, created_at, id FROM looked WHERE user_id = %(user_id)s ORDER BY created_at, id LIMIT %(step)s
+), gone AS (
+    DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(SELECT event_id FROM due)) RETURNING 1
+), recorded AS (
+    UPDATE sluice.erasures SET events = events + (SELECT count(*) FROM gone) WHERE id = %(erasure)s
+)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM due) = %(step)s, (SELECT count(*) FROM looked) = %(window)s,
+    created_at::text, id
+FROM (
+    SELECT created_at, id FROM looked
+    WHERE (SELECT count(*) FROM due) < %(step)s
+        OR (created_at, id) <= (SELECT created_at, id FROM due ORDER BY created_at DESC, id DESC LIMIT 1)
+    ORDER BY created_at DESC, id DESC LIMIT 1
+) AS last
+"""
+LOCK = "SELECT pg_advisory_xact_lock(%s)"
+FORGET_UNCOUNTED = """
+UPDATE sluice.error_deltas SET users = array_remove(users, %(user_id)s) WHERE %(user_id)s = ANY(users)
+"""
+FORGET = """
+WITH gone AS (DELETE FROM sluice.error_users WHERE user_id = %(user_id)s RETURNING fingerprint)
+UPDATE sluice.error_groups AS g SET users = g.users - 1 FROM gone WHERE gone.fingerprint = g.fingerprint
+"""
+FINISH = "UPDATE sluice.erasures SET finished_at = %(at)s WHERE id = %(erasure)s AND finished_at IS NULL"
+ERASED = "SELECT events FROM sluice.erasures WHERE id = %s"
+
+
+class Place(msgspec.Struct, array_like=True, frozen=True):
+    """Up to where events were looked at: receipt as text, and id."""
+
+    received: str = "-infinity"
+    id: int = 0
+
+
+def begin(database: Database, erasure: str, key_id: str, request_id: str, at: datetime) -> None:
+    """The record of an erasure, before anything goes."""
+    database.run(lambda connection: connection.execute(BEGIN, [erasure, key_id, request_id, at]))
+
+
+def remove(
+    database: Database, erasure: str, user_id: str, place: Place, clock: Callable[[], float] = time.monotonic
+) -> tuple[int, Place | None]:
+    """Remove step by step for BUDGET seconds, at least one; how many went, and where to go on, None at the end."""
+    give_up = clock() + BUDGET
+    total, following = 0, place
+    while True:
+        row = database.run(functools.partial(step, erasure=erasure, user_id=user_id, place=following))
+        if row is None:
+            return total, None
+        removed, full, more, received, id = row
+        total += removed
+        if not (full or more):
+            return total, None
+        following = Place(received, id)
+        if clock() > give_up:
+            return total, following
+
+
+def step(connection: Connection, erasure: str, user_id: str, place: Place) -> tuple[Any, ...] | None:
+    values = {"erasure": erasure, "user_id": user_id, "received": place.received, "id": place.id}
+    return connection.execute(REMOVE, {**values, "window": WINDOW, "step": STEP}).fetchone()
+
+
+def finish(database: Database, erasure: str, user_id: str, at: datetime) -> None:
+    """Error groups forget the user, also what no group counts yet; their counts of events stay."""
+    values = {"erasure": erasure, "user_id": user_id, "at": at}
+
+    def work(connection: Connection) -> None:
+        with connection.transaction():
+            connection.execute(LOCK, [ERROR_GROUPS_LOCK])
+            for text in (FORGET_UNCOUNTED, FORGET, FINISH):
+                connection.execute(text, values)
+
+    database.run_aside(work)
+
+
+def erased(database: Database, erasure: str) -> int:
+    """How many events went in all, of the record."""
+    return int(database.query(ERASED, [erasure])[0][0])

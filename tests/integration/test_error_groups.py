@@ -1,0 +1,485 @@
+"""Error groups: counted once for each event that is stored, whoever stores it and whatever is killed; and their state."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.conftest import ROOT
+from tests.integration import postgres
+from tests.integration.checks import Mine, at_once, data_of, problem_of
+from tests.integration.conftest import OpenStore, ready
+from tests.integration.postgres import Database
+from tests.integration.sample import NOW, poisoned, row, rows
+from tests.integration.service import Service, running
+from tests.integration.test_pooler import pgbouncer, through
+from tests.integration.waiting import until
+
+from sluice import errors, fingerprint
+from sluice.error_groups import fold, query
+from sluice.error_groups import store as groups
+from sluice.events import Record
+from sluice.stores import Claim
+from sluice.stores.postgresql import statements
+from sluice.stores.postgresql.store import PostgresqlStore
+
+pytest_plugins = ["tests.integration.services"]
+BY_RULE_1 = "1:" + "0" * 32
+
+
+def failure(event_id: str | None, message: str = "timeout", **fields: Any) -> Record:
+    """One error event of service `shop`."""
+    given = {"event_type": "error", "event_name": "/pay", "source": "shop", "properties": {"error": message}, **fields}
+    return row(event_id, **given)
+
+
+def group_of(message: str = "timeout") -> str:
+    return fingerprint.of("/pay", "shop", {"error": message})
+
+
+def listed(of: PostgresqlStore, *parameters: tuple[str, str], now: datetime = NOW) -> list[dict[str, Any]]:
+    """The groups that a list shows, after all was counted."""
+    assert fold.drain(of.database, now)
+    found = groups.page(of.database, of.cursor_secret, query.of_list(parameters), now)
+    return [json.loads(bytes(group)) for group in found.logs]
+
+
+def counts(of: PostgresqlStore) -> dict[str, int]:
+    return {group["fingerprint"]: group["count"] for group in listed(of)}
+
+
+def deltas(database: Database) -> int:
+    """Events that no group counts yet."""
+    ((found,),) = database.execute("SELECT coalesce(sum(events), 0)::int FROM sluice.error_deltas")
+    return int(found)
+
+
+def test_only_what_is_stored_is_counted_and_each_once(store: PostgresqlStore) -> None:
+    some = [failure("a"), failure("b"), failure("a"), failure("c", "no route"), row("d")]
+    store.insert(some, NOW)
+    store.insert(some, NOW)
+    store.insert([failure("a", "another content")], NOW)
+    assert counts(store) == {group_of(): 2, group_of("no route"): 1}
+
+
+def test_events_without_an_error_among_them_write_nothing_for_groups(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(10), NOW)
+    assert deltas(database) == 0
+    store.insert([failure("a")], NOW)
+    assert database.execute("SELECT events, service, users FROM sluice.error_deltas") == [(1, "shop", None)]
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_what_is_rolled_back_or_kept_for_a_claim_is_counted_as_it_is_stored(store: PostgresqlStore, atomic: bool) -> None:
+    claim, some = Claim("key", "once", b"request"), [failure("a"), failure("b")]
+    for _ in range(2):
+        store.insert_once(claim, some, [None, None], NOW, atomic=atomic)
+    store.insert_all([failure("c"), failure("a", "other content")], NOW)
+    assert counts(store) == {group_of(): 2}
+    store.insert([failure("d"), poisoned("bad")], NOW)
+    assert counts(store) == {group_of(): 3}
+
+
+def test_a_group_says_when_where_and_whom_it_touched(store: PostgresqlStore) -> None:
+    hour = timedelta(hours=1)
+    store.insert(
+        [
+            failure("a", timestamp=NOW - 30 * hour, user_id="u1"),
+            failure("b", timestamp=NOW - hour, user_id="u1", properties={"error": "timeout", "service": "shop"}),
+            failure("c", timestamp=NOW, user_id="u2", source=None, properties={"error": "timeout", "service": "shop"}),
+        ],
+        NOW,
+    )
+    (group,) = listed(store)
+    assert (group["count"], group["users"], group["users_exact"], group["services"]) == (3, 2, True, ["shop"])
+    assert (group["first_seen"], group["last_seen"]) == ("2024-05-31T06:00:00+00:00", "2024-06-01T12:00:00+00:00")
+    assert group["histogram"] == [
+        {"hour": "2024-06-01T11:00:00+00:00", "count": 1},
+        {"hour": "2024-06-01T12:00:00+00:00", "count": 1},
+    ]
+    assert group["example"]["event_id"] == "c"
+    assert [each["count"] for each in json.loads(get(store))["histogram"]] == [1, 1, 1]
+
+
+def get(of: PostgresqlStore, message: str = "timeout") -> bytes:
+    found = groups.get(of.database, group_of(message), NOW)
+    assert found is not None
+    return bytes(found)
+
+
+def test_users_are_exact_up_to_a_thousand_and_say_so_beyond(store: PostgresqlStore, database: Database) -> None:
+    def users(first: int, last: int) -> tuple[int, bool]:
+        store.insert([failure(f"{first}-{n}", user_id=f"u{n}") for n in range(first, last)], NOW)
+        (group,) = listed(store)
+        return group["users"], group["users_exact"]
+
+    assert users(0, 600) == (600, True)
+    assert users(300, 1_000) == (1_000, True)
+    assert users(999, 1_001) == (1_000, False)
+    assert users(1_001, 3_000) == (1_000, False)
+    assert database.execute("SELECT count(*) FROM sluice.error_users") == [(1_000,)]
+
+
+def test_more_users_than_fit_in_one_commit_are_no_fault(store: PostgresqlStore) -> None:
+    store.insert(
+        [failure(f"e{n}", user_id=f"u{n}", properties={"fingerprint": "one"}, source=f"s{n}") for n in range(2_000)], NOW
+    )
+    (group,) = listed(store)
+    assert (group["count"], group["users"], group["users_exact"]) == (2_000, 1_000, False)
+    assert (len(group["services"]), group["services_exact"]) == (100, False)
+
+
+def test_groups_keep_their_counts_when_retention_removes_the_events(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure("a", timestamp=NOW - timedelta(days=2)), failure("b", "other")], NOW)
+    store.purge(NOW - timedelta(days=1), NOW, 1_000)
+    assert database.ids() == ["b"]
+    assert counts(store) == {group_of(): 1, group_of("other"): 1}
+    assert json.loads(get(store))["example"] is None
+
+
+def test_hours_that_are_too_old_are_dropped_and_counts_stay(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure("a"), failure("b", timestamp=NOW - timedelta(days=40))], NOW)
+    fold.Folder(store.database, lambda: NOW).round(threading.Event())
+    assert database.execute("SELECT count(*) FROM sluice.error_hours") == [(1,)]
+    fold.Folder(store.database, lambda: NOW + timedelta(days=31)).round(threading.Event())
+    assert database.execute("SELECT count(*) FROM sluice.error_hours") == [(0,)]
+    assert counts(store) == {group_of(): 2}
+
+
+def test_a_pod_of_the_release_before_is_counted_too(store: PostgresqlStore, database: Database) -> None:
+    text = """INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, user_id,
+            source, priority, key_id, fingerprint, content, created_at)
+        VALUES (%s, 1, now(), %s, 'n', '{}', '{}', 'u1', 'shop', 'normal', 'k', %s, '', now()) ON CONFLICT DO NOTHING"""
+    for _ in range(2):
+        database.execute(text, ["old", "error", BY_RULE_1])
+        database.execute(text, ["log", "log", None])
+    (group,) = listed(store, now=datetime.now(UTC))
+    assert (group["fingerprint"], group["count"], group["services"], group["users"]) == (BY_RULE_1, 1, ["shop"], 1)
+
+
+# State.
+
+
+def change(of: PostgresqlStore, status: query.Status, at: datetime = NOW) -> dict[str, Any]:
+    groups.change(of.database, group_of(), status, at, "key-a")
+    return dict(json.loads(get(of)))
+
+
+def test_a_resolved_group_that_sees_a_later_event_reopens_and_says_so(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure("a")], NOW)
+    assert listed(store)[0]["status"] == "unresolved"
+    resolved = change(store, "resolved")
+    assert (resolved["status"], resolved["changed_by"], resolved["regressed"]) == ("resolved", "key-a", False)
+    later = NOW + timedelta(microseconds=1)
+    store.insert([failure("late", timestamp=NOW), failure("a")], NOW)
+    assert listed(store)[0]["status"] == "resolved"
+    store.insert([failure("b", timestamp=later)], later)
+    (group,) = listed(store, now=later)
+    assert (group["status"], group["regressed"], group["count"]) == ("unresolved", True, 3)
+    assert database.execute("SELECT regressions FROM sluice.error_totals") == [(1,)]
+    assert not change(store, "resolved", later + timedelta(hours=1))["regressed"]
+    store.insert([failure("b", timestamp=later)], later)
+    assert listed(store)[0]["status"] == "resolved"
+
+
+def test_a_duplicate_reopens_nothing(store: PostgresqlStore) -> None:
+    later = failure("a", timestamp=NOW + timedelta(hours=1))
+    store.insert([later], NOW)
+    assert fold.drain(store.database, NOW)
+    change(store, "resolved")
+    store.insert([later], NOW)
+    assert listed(store)[0]["status"] == "resolved"
+
+
+def test_an_ignored_group_is_counted_and_stays_ignored(store: PostgresqlStore) -> None:
+    store.insert([failure("a")], NOW)
+    assert fold.drain(store.database, NOW)
+    change(store, "ignored")
+    store.insert([failure("b", timestamp=NOW + timedelta(hours=1))], NOW)
+    (group,) = listed(store)
+    assert (group["status"], group["count"]) == ("ignored", 2)
+
+
+def test_the_same_state_again_changes_nothing(store: PostgresqlStore) -> None:
+    store.insert([failure("a")], NOW)
+    assert fold.drain(store.database, NOW)
+    first = change(store, "resolved")
+    assert change(store, "resolved", NOW + timedelta(days=1)) == first
+    assert change(store, "unresolved")["status"] == "unresolved"
+
+
+# Under load, crashes and poolers.
+
+
+def test_batches_do_not_wait_for_a_group_that_is_being_added_up(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure("a")], NOW)
+    assert fold.drain(store.database, NOW)
+    with ThreadPoolExecutor(4) as pool:
+        with postgres.connect(database.owner_url) as other, other.transaction():
+            other.execute(fold.LOCK, [statements.ERROR_GROUPS_LOCK])
+            other.execute("UPDATE sluice.error_groups SET events = events")
+            store.insert([failure("b")], NOW)
+            # Readers do wait, and take no connection of the events along.
+            waiting = [pool.submit(counts, store) for _ in range(4)]
+            until(database.waits, 10)
+            store.insert([failure("c")], NOW)
+        assert [each.result(10) for each in waiting] == [{group_of(): 3}] * 4
+
+
+def test_a_reader_who_waits_too_long_gets_a_timeout(database: Database, open_store: OpenStore) -> None:
+    store = ready(open_store(database.login, 2, 0.5))
+    store.insert([failure("a")], NOW)
+    with postgres.connect(database.owner_url) as other, other.transaction():
+        other.execute(fold.LOCK, [statements.ERROR_GROUPS_LOCK])
+        with pytest.raises(errors.QueryTimeout):
+            fold.drain(store.database, NOW)
+        # In the background nobody waits: the next round comes.
+        fold.Folder(store.database, lambda: NOW).round(threading.Event())
+    assert counts(store) == {group_of(): 1}
+
+
+def test_counts_are_exact_while_many_store_fold_and_read_at_once(database: Database, open_store: OpenStore) -> None:
+    pods = [ready(open_store(database.login, 4)) for _ in range(2)]
+    stop = threading.Event()
+
+    def folds(pod: PostgresqlStore) -> None:
+        folder = fold.Folder(pod.database, lambda: NOW)
+        while not stop.wait(0.005):
+            folder.round(stop)
+
+    def stores(number: int) -> int:
+        seen = 0
+        for batch in range(20):
+            some = [failure(f"{number // 2}-{batch}-{n}", "even" if n % 2 else "odd", user_id=f"u{n}") for n in range(10)]
+            pods[number % 2].insert(some, NOW)
+            found = counts(pods[number % 2])
+            # A read right after a commit counts it.
+            assert sum(found.values()) >= (batch + 1) * 10
+            seen += sum(found.values()) > 0
+        return seen
+
+    with ThreadPoolExecutor(2) as pool:
+        folding = [pool.submit(folds, pod) for pod in pods]
+        assert at_once(8, stores) == [20] * 8
+        stop.set()
+        for each in folding:
+            each.result(10)
+    assert counts(pods[0]) == {group_of("even"): 400, group_of("odd"): 400}
+    assert [group["users"] for group in listed(pods[1])] == [5, 5]
+
+
+KILLED = """
+import sys, threading
+from datetime import UTC, datetime
+from psycopg.conninfo import conninfo_to_dict
+from sluice.error_groups.fold import Folder
+from sluice.stores.postgresql.database import Database
+folder = Folder(Database(lambda: conninfo_to_dict(sys.argv[1])), lambda: datetime.now(UTC))
+print("ready", flush=True)
+while True:
+    folder.round(threading.Event())
+"""
+
+
+def test_kill_9_of_whoever_adds_up_loses_and_doubles_nothing(store: PostgresqlStore, database: Database) -> None:
+    stored = 0
+    for number in range(6):
+        command = [sys.executable, "-c", KILLED, database.url]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={"PYTHONPATH": str(ROOT / "app")}
+        ) as folder:
+            assert folder.stdout is not None
+            assert folder.stdout.readline() == b"ready\n"
+            for batch in range(10 + number):
+                stored += len(store.insert([failure(f"{number}-{batch}-{n}", f"m{'abc'[n % 3]}") for n in range(30)], NOW))
+            folder.send_signal(signal.SIGKILL)
+    until(lambda: database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)], 10)
+    assert sum(counts(store).values()) == stored == database.count()
+    assert deltas(database) == 0
+
+
+@pytest.mark.needs("pgbouncer")
+def test_groups_are_counted_through_a_pooler(
+    private_server: postgres.LocalServer, private_database: Database, open_store: OpenStore
+) -> None:
+    with pgbouncer(private_server, "transaction", 3) as port:
+        pods = [ready(open_store(through(port, private_database), 4)) for _ in range(2)]
+
+        def work(number: int) -> None:
+            for batch in range(10):
+                pods[number % 2].insert([failure(f"{number}-{batch}-{n}") for n in range(5)], NOW)
+                counts(pods[number % 2])
+                groups.change(pods[number % 2].database, group_of(), "ignored", NOW, "k")
+
+        at_once(6, work)
+        assert counts(pods[0]) == {group_of(): 300}
+        assert private_database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+
+
+# Over HTTP.
+
+
+def error_of(mine: Mine, name: str, **fields: Any) -> dict[str, Any]:
+    """An error event of a service of this test's own."""
+    properties = {"error": "timeout", **fields.pop("properties", {})}
+    return mine.event(name, event_type="error", event_name="/pay", source=mine.prefix, properties=properties, **fields)
+
+
+@pytest.fixture
+def path(client: httpx.Client, mine: Mine) -> str:
+    """The path of a group of two events that this test stored."""
+    client.post("/api/v1/batch-ingest", json=[error_of(mine, "a", user_id="u"), error_of(mine, "b")]).raise_for_status()
+    (group,) = data_of(client.get("/api/v1/errors", params={"service": mine.prefix}))["errors"]
+    return f"/api/v1/errors/{group['fingerprint']}"
+
+
+def test_a_stored_error_is_in_the_list_at_once(client: httpx.Client, mine: Mine) -> None:
+    for number in range(3):
+        client.post("/api/v1/ingest", json=error_of(mine, f"{number}")).raise_for_status()
+        client.post("/api/v1/ingest", json=error_of(mine, f"{number}")).raise_for_status()
+        data = data_of(client.get("/api/v1/errors", params={"service": mine.prefix}))
+        assert [group["count"] for group in data["errors"]] == [number + 1]
+        assert (data["counts_exact"], data["total_count"], data["next_cursor"]) == (True, 1, None)
+        assert data["errors"][0]["example"]["event_id"] == mine.id(f"{number}")
+
+
+def test_one_error_shows_its_events_page_by_page(client: httpx.Client, path: str, mine: Mine) -> None:
+    first = data_of(client.get(path, params={"page_size": 1}))
+    second = data_of(client.get(path, params={"page_size": 1, "cursor": first["next_cursor"]}))
+    assert [event["event_id"] for event in first["events"] + second["events"]] == [mine.id("b"), mine.id("a")]
+    assert second["next_cursor"] is None
+    assert first["error"]["count"] == second["error"]["count"] == 2
+
+
+def test_the_state_of_an_error_is_changed_and_filtered_by(client: httpx.Client, path: str, mine: Mine) -> None:
+    for action, status in (("resolve", "resolved"), ("ignore", "ignored"), ("reopen", "unresolved")):
+        assert data_of(client.post(f"{path}/{action}"))["status"] == status
+        for asked in ("unresolved", "resolved", "ignored"):
+            found = data_of(client.get("/api/v1/errors", params={"service": mine.prefix, "status": asked}))["errors"]
+            assert len(found) == (asked == status)
+
+
+def test_a_regression_shows_in_the_list_the_log_and_the_metrics(
+    client: httpx.Client, service: Service, path: str, mine: Mine
+) -> None:
+    first = data_of(client.post(f"{path}/resolve"))
+    assert data_of(client.post(f"{path}/resolve")) == first
+    client.post("/api/v1/ingest", json=error_of(mine, "c")).raise_for_status()
+    group = data_of(client.get(path))["error"]
+    assert (group["status"], group["regressed"], group["count"]) == ("unresolved", True, 3)
+    lines = service.lines("error_group.regressed")
+    assert path.endswith(lines[-1]["fingerprint"])
+
+    def metrics() -> str:
+        return httpx.get(f"{service.admin_url}/metrics").text
+
+    until(lambda: "sluice_error_regressions_total 0.0" not in metrics() and "sluice_error_regressions_total" in metrics(), 20)
+    assert "sluice_error_uncounted_age_seconds" in metrics()
+
+
+@pytest.mark.parametrize("name", ["x", "1:" + "f" * 32, "1:" + "F" * 32, "1:" + "0" * 33])
+@pytest.mark.parametrize("action", ["", "/resolve", "/reopen", "/ignore"])
+def test_an_error_that_is_not_there_is_404(client: httpx.Client, name: str, action: str) -> None:
+    answer = client.request("POST" if action else "GET", f"/api/v1/errors/{name}{action}")
+    problem_of(answer, 404, "not_found")
+
+
+def test_a_method_that_a_path_does_not_take_is_405_with_those_it_takes(client: httpx.Client) -> None:
+    path = f"/api/v1/errors/{BY_RULE_1}"
+    assert client.delete(path).headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.get(f"{path}/resolve").headers["allow"] == "OPTIONS, POST"
+
+
+BAD = [
+    ("status=gone", "status"), ("sort_by=id", "sort_by"), ("sort_order=up", "sort_order"), ("page_size=101", "page_size"),
+    ("page_size=0", "page_size"), ("last_seen_from=yesterday", "last_seen_from"), ("first_seen_to=2024-01-01", "first_seen_to"),
+    ("user_id=u", "user_id"), ("status=resolved&status=ignored", "status"), ("service=%00", "service"), ("page=2", "page"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "name"), BAD)
+def test_a_bad_parameter_is_named(client: httpx.Client, asked: str, name: str) -> None:
+    answer = client.get(f"/api/v1/errors?{asked}")
+    assert answer.status_code == 400
+    assert [each["parameter"] for each in answer.json()["errors"]] == [name]
+
+
+def test_a_cursor_of_other_filters_is_refused(client: httpx.Client, path: str, mine: Mine) -> None:
+    client.post("/api/v1/ingest", json=error_of(mine, "c", properties={"error": "no route"})).raise_for_status()
+    asked = {"service": mine.prefix, "page_size": "1"}
+    cursor = data_of(client.get("/api/v1/errors", params=asked))["next_cursor"]
+    assert client.get("/api/v1/errors", params={**asked, "cursor": cursor}).status_code == 200
+    for changed in ({"status": "resolved"}, {"sort_by": "count"}, {"sort_order": "asc"}, {"cursor": cursor[:-1] + "!"}):
+        problem_of(client.get("/api/v1/errors", params={**asked, "cursor": cursor, **changed}), 400, "invalid_cursor")
+
+
+@pytest.fixture
+def seven(store: PostgresqlStore) -> PostgresqlStore:
+    """Seven groups: `a` with one event of one user an hour ago, `b` with two of two users two hours ago, ..."""
+    for number, letter in enumerate("abcdefg", 1):
+        at = NOW - timedelta(hours=number)
+        some = [failure(f"{letter}{n}", letter, timestamp=at - timedelta(hours=n), user_id=f"{n}") for n in range(number)]
+        store.insert(some, NOW)
+    return store
+
+
+def pages(of: PostgresqlStore, **asked: str) -> Iterator[list[dict[str, Any]]]:
+    cursor: str | None = None
+    assert fold.drain(of.database, NOW)
+    while True:
+        given = {**asked, "page_size": "2", **({"cursor": cursor} if cursor else {})}
+        page = groups.page(of.database, of.cursor_secret, query.of_list(given.items()), NOW)
+        assert (page.total, page.exact) == (7, True)
+        yield [json.loads(bytes(group)) for group in page.logs]
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+@pytest.mark.parametrize("key", ["last_seen", "first_seen", "count", "users"])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_hold_each_group_once_in_order(seven: PostgresqlStore, key: str, order: str) -> None:
+    found = [group for page in pages(seven, sort_by=key, sort_order=order) for group in page]
+    values = [group[key] for group in found]
+    assert values == sorted(values, reverse=order == "desc")
+    assert len({group["fingerprint"] for group in found}) == len(found) == 7
+
+
+def test_groups_are_found_by_when_they_were_seen(seven: PostgresqlStore) -> None:
+    def letters(*asked: tuple[str, str]) -> str:
+        return "".join(sorted(group["example"]["properties"]["error"] for group in listed(seven, *asked)))
+
+    at = (NOW - timedelta(hours=3)).isoformat()
+    assert letters(("last_seen_from", at)) == "abc"
+    assert letters(("last_seen_to", at)) == "cdefg"
+    assert letters(("first_seen_from", at)) == "ab"
+    assert letters(("first_seen_from", (NOW - timedelta(hours=7)).isoformat()), ("last_seen_to", at)) == "cd"
+
+
+def test_the_events_of_a_group_are_found_by_its_index(store: PostgresqlStore, database: Database) -> None:
+    assert "events_fingerprint" in str(database.execute(f"EXPLAIN {groups.ONE}", [NOW, group_of()]))
+
+
+def test_two_pods_as_processes_count_each_error_once(database: Database) -> None:
+    with running(database.url) as one, running(database.url) as other, one.client() as a, other.client() as b:
+
+        def post(number: int) -> None:
+            batch = [
+                {"event_id": f"{number // 2}-{n}", "event_type": "error", "event_name": "x", "properties": {"error": "e"}}
+                for n in range(50)
+            ]
+            (a, b)[number % 2].post("/api/v1/batch-ingest", json=batch).raise_for_status()
+
+        at_once(8, post)
+        for client in (a, b):
+            (group,) = data_of(client.get("/api/v1/errors"))["errors"]
+            assert group["count"] == 200

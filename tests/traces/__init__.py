@@ -1,0 +1,1 @@
+"""Real stack traces of other runtimes: programs that fail, a script that runs them, and what it recorded."""

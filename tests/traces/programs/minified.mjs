@@ -1,0 +1,1 @@
+async function t(n,e){await null;if(e==="number")throw new RangeError("order "+n+" has no amount");return n.price.amount}async function r(n,e){return await t(n,e)}const[o,c]=process.argv.slice(2);try{await r(c,o)}catch(n){console.error(n.stack)}

@@ -1,0 +1,57 @@
+"""What `sluice erase` promises against a service that breaks off, is away, or takes more than one request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tenacity
+from tests.unit.client.script import SECRET, Answer, Service, Time
+
+from sluice.client.erase import EraseClient
+from sluice.client.http import ClientError, Key
+
+BROKEN: Answer = (200, {"Content-Length": "1000", "Connection": "close"}, b'{"event_id": "a"}\n{"ev')
+WHOLE: Answer = (200, {}, b'{"event_id": "a"}\n{"event_id": "b"}\n')
+AWAY: Answer = (503, {"Retry-After": "0"}, {"error": "database_error"})
+
+
+def erased(events: int, cursor: str | None = None) -> Answer:
+    data = {"erasure": "e", "events": events, "done": cursor is None, "next_cursor": cursor, "looked_until": None}
+    return 200, {}, {"success": True, "data": data}
+
+
+@pytest.fixture
+def client(service: Service, time: Time) -> EraseClient:
+    options: dict[str, Any] = {"sleep": time.sleep, "clock": time.clock, "backoff": tenacity.wait_fixed(1), "retry_for": 3.5}
+    return EraseClient(service.url, Key(SECRET, "SLUICE_API_KEY"), **options)
+
+
+def test_the_cursor_of_each_answer_is_sent_with_the_next_request(service: Service, client: EraseClient) -> None:
+    service.script = [erased(1_000, "c1"), AWAY, erased(2_000, "c2"), erased(2_500)]
+    assert [each.events for each in client.erase("a b&c")] == [1_000, 2_000, 2_500]
+    path = "/api/v1/events?user_id=a+b%26c"
+    assert [request.path for request in service.requests] == [path, *[f"{path}&cursor=c1"] * 2, f"{path}&cursor=c2"]
+    assert {request.method for request in service.requests} == {"DELETE"}
+
+
+def test_an_erasure_that_is_refused_names_the_scope(service: Service, client: EraseClient) -> None:
+    service.script = [(403, {}, {"error": "forbidden", "reason": "scope"})]
+    with pytest.raises(ClientError, match="scope admin"):
+        list(client.erase("a"))
+
+
+def test_an_export_that_breaks_off_is_begun_again(service: Service, client: EraseClient, tmp_path: Path) -> None:
+    service.script = [None, BROKEN, AWAY, WHOLE]
+    file, shown = tmp_path / "out", list[int]()
+    assert client.export("a", file, shown.append) == 2
+    assert file.read_bytes() == WHOLE[2]  # type: ignore[index]
+    assert shown[-1] == 2
+
+
+def test_an_export_that_never_comes_whole_leaves_no_file(service: Service, client: EraseClient, tmp_path: Path) -> None:
+    service.script = [BROKEN] * 4
+    with pytest.raises(ClientError, match="broke off"):
+        client.export("a", tmp_path / "out", lambda _: None)
+    assert list(tmp_path.iterdir()) == []
