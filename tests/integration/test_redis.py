@@ -231,3 +231,18 @@ def test_figures_come_from_the_cache_and_without_redis_from_the_store(redis_serv
             assert client.get("/api/v1/metrics").json()["data"]["total_logs"] == 1
         finally:
             redis_server.start()
+
+
+def test_a_list_of_errors_is_kept_until_one_is_resolved(redis_server: RedisServer, database: Database) -> None:
+    error = {"event_type": "error", "event_name": "of a list", "properties": {"message": "boom"}}
+    with service_running(database.url, REDIS_URL=redis_server.url) as pod, pod.client() as client:
+
+        def listed() -> list[dict[str, object]]:
+            return list(client.get("/api/v1/errors").json()["data"]["errors"])
+
+        client.post(INGEST, json=error)
+        [group] = listed()
+        client.post(INGEST, json=error)
+        assert listed() == [group]
+        assert client.post(f"/api/v1/errors/{group['fingerprint']}/resolve").status_code == 200
+        assert [(each["status"], each["count"]) for each in listed()] == [("resolved", 2)]

@@ -74,6 +74,8 @@ def erase(parts: Services, context: RequestContext) -> Response:
         parts.metrics.erased.inc(removed)
     if following is None:
         store.finish(database, erasure, user_id, parts.pipeline.clock())
+    # An example of an error may have been theirs.
+    parts.cache.forget("errors")
     total = store.erased(database, erasure)
     data = Erasure(erasure, total, following is None, None, None)
     if following is not None:

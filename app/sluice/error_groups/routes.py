@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from typing import cast, get_args
@@ -16,7 +17,7 @@ from sluice.http import auth, read, responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import Log, Response
 from sluice.http.routes import Example, envelope, flags, parameter, route, success
-from sluice.http.services import Services
+from sluice.http.services import CACHE_SECONDS, Services
 
 FINGERPRINT = r"[0-9]{1,9}:[0-9a-f]{32}"
 ONE = parameter("fingerprint", {"type": "string", "pattern": f"^{FINGERPRINT}$"}, "of the group", "path")
@@ -122,10 +123,16 @@ LISTED = ("GET /api/v1/errors",)
 )
 def listed(parts: Services, context: RequestContext) -> Response:
     asked = query.of_list(context.query)
+    name = hashlib.sha256(repr(asked).encode()).hexdigest()
+    text = parts.cache.through("errors", name, CACHE_SECONDS, lambda: responses.encode(page_of(parts, asked)))
+    return responses.success(msgspec.Raw(text), "errors found")
+
+
+def page_of(parts: Services, asked: query.Query) -> ErrorPage:
     database, now = stores.database(parts.store), parts.pipeline.clock()
     exact = fold.drain(database, now)
     page = store.page(database, parts.store.cursor_secret, asked, now)
-    data = ErrorPage(
+    return ErrorPage(
         errors=cast(list[ErrorGroup], page.logs),  # JSON text of such objects, as the database wrote it
         total_count=page.total,
         total_count_exact=page.exact,
@@ -133,7 +140,6 @@ def listed(parts: Services, context: RequestContext) -> Response:
         page_size=asked.page_size,
         next_cursor=page.next_cursor,
     )
-    return responses.success(data, "errors found")
 
 
 @route(
@@ -180,6 +186,7 @@ def state_route(action: str, status: Status, summary: str) -> None:
         # What was stored before this request is counted before it, and reopens nothing.
         found(parts, fingerprint)
         store.change(stores.database(parts.store), fingerprint, status, parts.pipeline.clock(), auth.entry_on(context).key_id)
+        parts.cache.forget("errors")
         return responses.success(found(parts, fingerprint)[1], f"the error is {status}")
 
 

@@ -13,7 +13,7 @@ from sluice.http import auth, plain_request, responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import DatabaseState, Limits, Log, LogPage, Response, ServiceState, State, Whoami, encode
 from sluice.http.routes import ANY_KEY, NDJSON, Example, Schema, envelope, flags, parameter, route, success
-from sluice.http.services import Services
+from sluice.http.services import CACHE_SECONDS, Services
 from sluice.http.stream_slots import Chunks
 from sluice.stores import Figures, MinuteCount, TypeCount
 
@@ -151,8 +151,6 @@ def export(parts: Services, context: RequestContext) -> Response:
     return Response(body=Chunks(itertools.chain((first,), chunks), give_back), content_type=NDJSON)
 
 
-# With REDIS_URL: an answer that reads many rows may be so old.
-CACHE_SECONDS = 5.0
 FIGURES = Figures(
     total_logs=1,
     total_logs_exact=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sluice.events import Rules
 from sluice.http.stream_slots import StreamSlots
@@ -37,23 +37,29 @@ class ReadyState(Protocol):
     def writes(self) -> WriteState: ...
 
 
+# With REDIS_URL: an answer that reads many rows may be so old.
+CACHE_SECONDS = 5.0
+# Groups of kept answers: those that change with the events, and those that a change of an error must end at once.
+CacheGroup = Literal["events", "errors"]
+
+
 class Cache(Protocol):
     """Answers that may be some seconds old."""
 
-    def through(self, group: str, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
+    def through(self, group: CacheGroup, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
         """What `fill` returned for `name` at most `seconds` ago, by this process or another, or returns now."""
 
-    def forget(self, group: str) -> None:
+    def forget(self, group: CacheGroup) -> None:
         """From now on, nothing of `group` that was kept is returned."""
 
 
 class NoCache:
     """Without Redis."""
 
-    def through(self, group: str, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
+    def through(self, group: CacheGroup, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
         return fill()
 
-    def forget(self, group: str) -> None:
+    def forget(self, group: CacheGroup) -> None:
         pass
 
 
