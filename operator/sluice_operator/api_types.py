@@ -239,9 +239,12 @@ class KeySetSpec(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class KeySet(Struct, frozen=True):
+    """`fault`: which field breaks the rules of its kind; the others are as they are, and nothing new is made by them."""
+
     metadata: Metadata
     spec: KeySetSpec
     status: dict[str, Any] = field(default_factory=dict)
+    fault: str = ""
 
     @property
     def name(self) -> str:

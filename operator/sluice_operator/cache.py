@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import api_types
+from sluice_operator import api_types, probes
 from sluice_operator.api_types import (
     API_KEYS,
     DEPLOYMENTS,
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 
 class Unreadable(Struct, frozen=True):
-    """An ApiKey or KeySet that breaks the rules of its kind. `keyset` None: not even the KeySet that it names can be told."""
+    """An ApiKey that breaks the rules of its kind. `keyset` None: not even the KeySet that it names can be told."""
 
     aside: Aside
     keyset: str | None = None
@@ -62,10 +62,12 @@ class PodFacts(Struct, frozen=True, kw_only=True):
 
 
 class DeploymentFacts(Struct, frozen=True):
-    """What is kept of a Deployment: all that the lints read."""
+    """What is kept of a Deployment. `raw`: all that the lints read; `muted`: the findings that its owner accepts, with why."""
 
     metadata: Metadata
     raw: Raw
+    replicas: int
+    muted: Mapping[str, str]
 
 
 Kept = ApiKey | KeySet | Unreadable | Secret | Published | PodFacts | DeploymentFacts
@@ -83,15 +85,30 @@ def api_key(raw: Raw) -> ApiKey | Unreadable:
         return Unreadable(aside(raw, error), named if isinstance(named, str) else None)
 
 
-def key_set(raw: Raw) -> KeySet | Unreadable:
+# In the place of fields of a KeySet that cannot be read: no Deployment, and an environment that no key is made for.
+UNREAD: Raw = {"environment": "unread", "target": {"name": ""}}
+
+
+def key_set(raw: Raw) -> KeySet:
+    """With `fault`, and as much of the spec as can be read, when one of its fields cannot."""
+    whole = {"metadata": raw["metadata"], "spec": raw.get("spec"), "status": part(raw, "status")}
     try:
-        return parse(KeySet, raw)
+        return parse(KeySet, whole)
     except InvalidObject as error:
-        return Unreadable(aside(raw, error))
+        spec = {name: value for name, value in part(raw, "spec").items() if readable(whole, {name: value})}
+        return replace(parse(KeySet, whole | {"spec": UNREAD | spec}), fault=str(error))
+
+
+def readable(keyset: Raw, field: Raw) -> bool:
+    try:
+        parse(KeySet, keyset | {"spec": UNREAD | field})
+    except InvalidObject:
+        return False
+    return True
 
 
 def aside(raw: Raw, error: InvalidObject) -> Aside:
-    """What is obeyed of an object that breaks a rule: what ends a key."""
+    """What is obeyed of an ApiKey that breaks a rule: what ends a key."""
     spec = part(raw, "spec")
     return Aside(
         metadata=metadata(raw),
@@ -169,13 +186,9 @@ def is_true(conditions: Any, kind: str) -> bool:
 
 
 def deployment(raw: Raw) -> DeploymentFacts:
-    return DeploymentFacts(
-        metadata(raw),
-        {
-            "metadata": {name: raw["metadata"].get(name) or {} for name in ("labels", "annotations")},
-            "spec": raw.get("spec") or {},
-        },
-    )
+    notes = {name: raw["metadata"].get(name) or {} for name in ("labels", "annotations")}
+    kept = {"metadata": notes, "spec": raw.get("spec") or {}}
+    return DeploymentFacts(metadata(raw), kept, probes.wanted_replicas(kept), probes.muted(kept))
 
 
 def moment(text: Any) -> datetime | None:
@@ -263,9 +276,9 @@ class Cache:
     def key_sets(self, namespace: str) -> Iterable[KeySet]:
         return self._all(KEY_SETS, namespace, KeySet)
 
-    def key_set(self, namespace: str, name: str) -> KeySet | Unreadable | None:
+    def key_set(self, namespace: str, name: str) -> KeySet | None:
         found = self._objects[KEY_SETS, namespace].get(name)
-        return found if isinstance(found, KeySet | Unreadable) else None
+        return found if isinstance(found, KeySet) else None
 
     def api_key(self, namespace: str, name: str) -> ApiKey | None:
         found = self._objects[API_KEYS, namespace].get(name)

@@ -132,7 +132,7 @@ def revoked(seen: World, ledger: Ledger, clock: Clock) -> Iterator[keys.KeyEntry
             )
 
 
-def room(entries: tuple[keys.KeyEntry, ...]) -> int:
+def room(entries: Iterable[keys.KeyEntry]) -> int:
     """How many more versions fit into the document."""
     return max(0, MAX_BYTES - len(keys.encode_canonical(entries))) // ENTRY_BYTES
 

@@ -113,7 +113,7 @@ class Doer:
 
     async def _prove_all(self, action: world.ProbeWhoami, key: Key) -> float | None:
         keyset, memory = self._cache.key_set(key.namespace, key.keyset), self._observer.memory(key)
-        if not isinstance(keyset, KeySet):
+        if keyset is None:
             return None
         plain = await self._plaintext(key, action.secret, action.digest)
         pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in action.pods and is_up(pod)]
@@ -246,8 +246,7 @@ class Doer:
     def _about(self, action: world.EmitEvent, key: Key) -> ApiKey | KeySet | None:
         if action.kind == api_types.API_KEY:
             return self._cache.api_key(key.namespace, action.name)
-        found = self._cache.key_set(key.namespace, action.name)
-        return found if isinstance(found, KeySet) else None
+        return self._cache.key_set(key.namespace, action.name)
 
 
 def revoked(document: keys.KeySetDocument | None) -> set[str]:

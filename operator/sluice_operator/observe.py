@@ -42,8 +42,7 @@ class Audit:
         """None: there is nothing to look at, or the disruption budgets are not known, which is told elsewhere."""
         if deployment is None or namespace not in self._budgets:
             return None
-        muted = probes.muted(deployment.raw)
-        return tuple(each for each in self._lint(namespace, keyset, deployment) if each.reason not in muted)
+        return tuple(each for each in self._lint(namespace, keyset, deployment) if each.reason not in deployment.muted)
 
     def is_old(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts) -> bool:
         """Whether the disruption budgets should be read again."""
@@ -197,8 +196,6 @@ class Observer:
     async def look(self, key: Key) -> World:
         """Raises ApiError."""
         keyset = self._cache.key_set(key.namespace, key.keyset)
-        if isinstance(keyset, Unreadable):
-            raise UnreadableKeySet(key)
         named, aside = self._keys(key)
         if keyset is None:
             return World(keyset=None, keys=named, aside=aside)
@@ -232,7 +229,7 @@ class Observer:
             seen,
             secrets=secrets,
             known=dict(memory.known),
-            target=Target(probes.wanted_replicas(deployment.raw)) if deployment is not None else None,
+            target=Target(deployment.replicas) if deployment is not None else None,
             pods=tuple(pod_of(facts_of, memory) for facts_of in facts),
             pods_known=known,
             settled=self._settled(key, facts, memory, deployment),
@@ -240,7 +237,7 @@ class Observer:
             last_refused=dict(memory.last_refused),
             findings=self.audit.findings(key.namespace, keyset, deployment),
             refused=self._refusals.told(key.namespace),
-            muted=probes.muted(deployment.raw) if deployment is not None else {},
+            muted=deployment.muted if deployment is not None else {},
             enforcement=memory.enforcement,
         )
 
@@ -340,13 +337,6 @@ class Observer:
         return sorted(own, key=lambda pod: pod.metadata.name)
 
 
-class UnreadableKeySet(Exception):
-    """A KeySet breaks the rules of its kind: nothing is changed until it is mended."""
-
-    def __init__(self, key: Key) -> None:
-        super().__init__(f"{key.namespace}/{key.keyset} is no KeySet by the rules of its kind")
-
-
 def as_secret(found: Secret | Published | None) -> Secret | None:
     """Any Secret as one that a key could have; the published one of another KeySet is somebody else's here."""
     return Secret(metadata=found.metadata, type=found.type) if isinstance(found, Published) else found
@@ -384,6 +374,7 @@ def pod_of(facts: PodFacts, memory: Memory) -> Pod:
         finished=facts.finished,
         asked=uid in memory.heard or not is_up(facts),
         report=report if is_up(facts) else None,
+        last=memory.last(uid),
         proved=frozenset(memory.proved.get(uid, ())),
         ready_seen=uid in memory.seen_ready,
     )

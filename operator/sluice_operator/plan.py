@@ -23,11 +23,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from msgspec.structs import replace
 
 from sluice import keys
+from sluice.keys import KeyEntry
 from sluice_operator import api_types, entries, schedule, status, steps, world
 from sluice_operator.api_types import ApiKey, Clock, KeySet
 from sluice_operator.entries import refusals
@@ -43,17 +44,22 @@ TOGETHER = timedelta(seconds=10)
 def plan(seen: World, clock: Clock) -> Plan:
     """The actions that lead from `seen` to what its KeySet and ApiKeys ask for; none when it is as it should be.
 
-    Whatever one ApiKey contains: a key that cannot be planned is set aside, and the others are planned without it.
+    Whatever one ApiKey contains: a key that cannot be planned is set aside, and the others are planned without it. With a KeySet
+    that cannot be read all are.
     """
     if seen.keyset is None:
         return Plan(tuple(orphans(seen, clock)), next_orphan(seen, clock))
+    keyset = seen.keyset
+    if keyset.fault:
+        aside = {key.name: set_aside(key, "InvalidKeySet") for key in seen.keys}
+        seen = replace(seen, keys=(), aside={**seen.aside, **aside})
     try:
-        return whole(seen, seen.keyset, clock)
+        return whole(seen, keyset, clock)
     except Exception as error:
         if fault(seen, (), clock) is not None:
-            return Plan(publication(seen, seen.keyset, clock), None, faults={"": error})
+            return Plan(publication(seen, keyset, clock), None, faults={"": error})
         culprits = faulty(seen, ordered(seen.keys), clock)
-        aside = {key.name: set_aside(key) for key in seen.keys if key.name in culprits}
+        aside = {key.name: set_aside(key, "NotPlanned") for key in seen.keys if key.name in culprits}
         others = tuple(key for key in seen.keys if key.name not in culprits)
         found = plan(replace(seen, keys=others, aside={**seen.aside, **aside}), clock)
         return replace(found, faults={**culprits, **found.faults})
@@ -63,7 +69,7 @@ def whole(seen: World, keyset: KeySet, clock: Clock) -> Plan:
     ledgers = read_all(seen)
     wanted = entries.wanted(seen, keyset.spec, ledgers, clock)
     room = entries.room(wanted)
-    scenes = scenes_of(seen, keyset, ledgers, clock, room)
+    scenes = scenes_of(seen, keyset, ledgers, clock, wanted)
     publish = tuple(publishing(seen, keyset, wanted, clock))
     actions = [
         *publish,
@@ -72,7 +78,7 @@ def whole(seen: World, keyset: KeySet, clock: Clock) -> Plan:
         *staging(keyset, scenes, room),
         *(action for scene in scenes for action in status_of_key(scene)),
         *(action for name, aside in seen.aside.items() for action in status_of_aside(name, aside, clock)),
-        *status_of_keyset(keyset, status.of_keyset(keyset, seen, ledgers, clock, not publish, room)),
+        *status_of_keyset(keyset, status.of_keyset(keyset, seen, clock, not publish, room)),
     ]
     return Plan(tuple(actions), next_deadline(seen, scenes, clock), foreign(seen, ledgers))
 
@@ -103,9 +109,9 @@ def faulty(seen: World, found: Sequence[ApiKey], clock: Clock) -> dict[str, Exce
     return culprits or {found[-1].name: error}
 
 
-def set_aside(key: ApiKey) -> Aside:
+def set_aside(key: ApiKey, reason: Literal["InvalidKeySet", "NotPlanned"]) -> Aside:
     spec = key.spec
-    return Aside(metadata=key.metadata, reason="NotPlanned", suspended=spec.suspended, revoked=spec.revoked, status=key.status)
+    return Aside(metadata=key.metadata, reason=reason, suspended=spec.suspended, revoked=spec.revoked, status=key.status)
 
 
 def orphans(seen: World, clock: Clock) -> Iterator[Action]:
@@ -121,10 +127,13 @@ def next_orphan(seen: World, clock: Clock) -> datetime | None:
     return min((date for date in dates if date > clock.earliest), default=None)
 
 
-def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, room: int) -> list[Scene]:
-    refused = refusals(seen, keyset.spec, ledgers, room)
-    published: dict[str, dict[str, keys.KeyEntry]] = defaultdict(dict)
+def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, wanted: Sequence[KeyEntry]) -> list[Scene]:
+    refused = refusals(seen, keyset.spec, ledgers, entries.room(wanted))
+    published: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
     revoked: dict[str, set[str]] = defaultdict(set)
+    due: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
+    for entry in wanted:
+        due[entry.key_id][entry.digest] = entry
     for entry in world.entries(seen):
         if entry.state != "revoked":
             published[entry.key_id][entry.digest] = entry
@@ -138,13 +147,14 @@ def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clo
             ledger=ledger,
             refusal=refused.get(ledger.key.name),
             entries=published[ledger.key.name],
+            wanted=due[ledger.key.name],
             revoked=frozenset(revoked[ledger.key.name]),
         )
         for ledger in ledgers
     ]
 
 
-def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], clock: Clock) -> Iterator[Action]:
+def publishing(seen: World, keyset: KeySet, wanted: tuple[KeyEntry, ...], clock: Clock) -> Iterator[Action]:
     """The key set, when it, its labels or its owner are not what they should be."""
     old = seen.published
     if old is not None and not old.ours:
@@ -221,7 +231,7 @@ def status_of_key(scene: Scene) -> Iterator[Action]:
 
 
 def status_of_aside(name: str, aside: Aside, clock: Clock) -> Iterator[Action]:
-    if aside.reason != "NotRead":
+    if aside.reason not in world.NO_NEWS:
         yield from set_status(api_types.API_KEY, name, aside.status, status.of_aside(aside, clock))
 
 

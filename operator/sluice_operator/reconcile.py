@@ -20,7 +20,7 @@ from sluice_operator.api_types import KEY_SETS, PODS, Clock, KeySet
 from sluice_operator.cache import Cache
 from sluice_operator.client import PASSED_OVER, Api, ApiError, Conflict, Unavailable
 from sluice_operator.execute import Doer, Enforcer
-from sluice_operator.observe import Observer, UnreadableKeySet
+from sluice_operator.observe import Observer
 from sluice_operator.plan import plan
 from sluice_operator.pods import Memory
 from sluice_operator.queue import Errands, Key, Queue
@@ -118,9 +118,6 @@ class Engine:
         except ApiError as error:
             log.warning("api server not reached", verb=error.verb, resource=error.resource, told=error.told)
             result = "unavailable"
-        except UnreadableKeySet as error:
-            log.error("keyset not readable", told=str(error))
-            return "unreadable"
         except Exception:
             log.exception("reconcile failed", namespace=key.namespace, keyset=key.keyset)
             result = "error"
@@ -284,7 +281,7 @@ class Engine:
     async def _tell_blind(self, key: Key) -> None:
         """What can not be looked at can not be planned; that it can not is told all the same."""
         keyset = self._cache.key_set(key.namespace, key.keyset)
-        if not isinstance(keyset, KeySet):
+        if keyset is None:
             return
         blind = status.blind(keyset, self._api.refusals.told(key.namespace), self._api.clock())
         if blind == keyset.status:

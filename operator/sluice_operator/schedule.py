@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime, timedelta
 from typing import Literal
 
+from sluice.keys import KeyEntry
 from sluice_operator import api_types
 from sluice_operator.api_types import ApiKey, Clock
 from sluice_operator.versions import Ledger, Version
@@ -160,6 +161,8 @@ SLACK = timedelta(seconds=10)
 PATIENCE = timedelta(minutes=5)
 
 Accepts = Callable[[Report], bool]
+# Of the entries that a revision accepts, by digest.
+Holds = Callable[[Mapping[str, KeyEntry]], bool]
 
 
 def current(world: World) -> str | None:
@@ -175,17 +178,19 @@ def has_revision(world: World) -> Accepts:
 
 
 def has_digest(world: World, digest: str) -> Accepts:
-    """Whether a Pod has a revision that `digest`, which is published now, is in: this one or one that is still known."""
-    revision = current(world)
-    having = {known for known, digests in world.known.items() if digest in digests} | ({revision} if revision else set())
-    return lambda report: report.possible <= having
+    """Whether a Pod has a revision that accepts `digest`, as the one does that is published now."""
+    return among(world, lambda accepted: digest in accepted)
 
 
 def refuses(world: World, digests: Set[str]) -> Accepts:
-    """Whether a Pod has a revision that accepts none of `digests`: this one or one that is still known."""
-    revision = current(world)
-    without = {known for known, accepted in world.known.items() if not accepted & digests} | ({revision} if revision else set())
-    return lambda report: report.possible <= without
+    """Whether a Pod has a revision that accepts none of `digests`, as the one does that is published now."""
+    return among(world, lambda accepted: digests.isdisjoint(accepted))
+
+
+def among(world: World, holds: Holds) -> Accepts:
+    """Whether a Pod has the revision that is published now, or another one of which `holds`, and which is still known."""
+    revisions = {current(world), *(revision for revision, accepted in world.known.items() if holds(accepted))} - {None}
+    return lambda report: report.possible <= revisions
 
 
 def lagging(world: World, clock: Clock, accepts: Accepts) -> tuple[Pod, ...]:
@@ -200,6 +205,18 @@ def is_right(pod: Pod, clock: Clock, accepts: Accepts, published: datetime) -> b
     if pod.was_ready or pod.terminating:
         return False
     return not pod.started or pod.created > published + SLACK or clock.earliest >= published + DELIVERY
+
+
+def behind(world: World, holds: Holds) -> tuple[str, ...]:
+    """The Pods that may have a revision of which not `holds`, by what they last reported and what came after it.
+
+    One that fell silent, or of which nothing is known, is not among them for that: the status of every key would change with it.
+    """
+    others = {revision for revision, accepted in world.known.items() if not holds(accepted)} - {current(world)}
+    running = (
+        pod for pod in world.pods if not pod.finished and pod.last is not None and not pod.last.possible.isdisjoint(others)
+    )
+    return tuple(sorted(pod.name for pod in running))
 
 
 def unacknowledged(world: World) -> tuple[str, ...]:

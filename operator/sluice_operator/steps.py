@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from sluice import keys
 from sluice_operator import api_types, schedule
@@ -87,6 +87,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     """One key and all that its next steps depend on.
 
     entries: those of it that are published, by digest, when they are ours
+    wanted: those of it that should be
     revoked: the digests of its tombstones
     """
 
@@ -96,6 +97,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     refusal: Refusal | None = None
     entries: dict[str, keys.KeyEntry]
+    wanted: dict[str, keys.KeyEntry] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
 
     @property

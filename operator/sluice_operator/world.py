@@ -8,7 +8,7 @@ Secret the engine keeps its digest. Wanted of the engine:
   lists: a Secret whose labels were taken away is invisible to a watch that selects by label.
 - `pods`: those of the target (its ReplicaSets'), asked for `/keyset` at most ten seconds ago whenever a key of the set has a
   staged or a superseded version, and at most a minute ago otherwise.
-- `known`: the digests of each revision that this process published; only memory, and lost without harm.
+- `known`: what each revision accepts that this process published, by digest; only memory, and lost without harm.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     finished: all its containers have ended for good
     asked: whether it was ever asked
     report: None when it did not answer
+    last: the last answer by which all its workers had one revision, however long ago; None: there was none
     proved: digests of staged keys with which this Pod's `whoami` answered 200, that keyId and version
     ready_seen: its readiness probe was seen to answer 200 by the operator itself
     """
@@ -114,6 +115,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     finished: bool = False
     asked: bool = True
     report: Report | None = None
+    last: Report | None = None
     proved: frozenset[str] = frozenset()
     ready_seen: bool = False
 
@@ -127,17 +129,21 @@ class Target(Struct, frozen=True):
 class Aside(Struct, frozen=True, kw_only=True):
     """An ApiKey that cannot be planned, and all that is believed of it. `reason`: of its conditions; `about`: for its sentence.
 
-    NotRead: a Secret of it could not be read just now, which is no news of the key.
+    NotRead: a Secret of it could not be read just now; InvalidKeySet: its KeySet cannot be read; neither is news of the key.
 
     `suspended`, `revoked`: as its spec says. These two are obeyed whatever else is wrong with it.
     """
 
     metadata: Metadata
-    reason: Literal["InvalidApiKey", "NotPlanned", "NotRead"]
+    reason: Literal["InvalidApiKey", "InvalidKeySet", "NotPlanned", "NotRead"]
     about: str = ""
     suspended: bool = False
     revoked: bool = False
     status: dict[str, Any] = field(default_factory=dict)
+
+
+# Reasons that change no status of an ApiKey.
+NO_NEWS = ("InvalidKeySet", "NotRead")
 
 
 class Obstacle(Struct, frozen=True):
@@ -169,7 +175,7 @@ class World(Struct, frozen=True, kw_only=True):
     remembered: tuple[KeyEntry, ...] = ()
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     published: Published | None = None
-    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    known: Mapping[str, Mapping[str, KeyEntry]] = field(default_factory=dict)
     target: Target | None = None
     pods: tuple[Pod, ...] = ()
     pods_known: bool = True

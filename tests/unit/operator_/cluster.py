@@ -414,6 +414,7 @@ def seen_pod(pod: PodState, operator: Operator) -> Pod:
         terminating=pod.terminating,
         finished=pod.finished,
         report=None if pod.finished else operator.memory.report(pod.uid),
+        last=operator.memory.last(pod.uid),
         proved=frozenset(digest for uid, digest in operator.proved if uid == pod.uid),
     )
 
