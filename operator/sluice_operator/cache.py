@@ -33,7 +33,7 @@ from sluice_operator.api_types import (
     Resource,
     parse,
 )
-from sluice_operator.world import Aside, Published, Secret
+from sluice_operator.world import Aside, Pod, Published, Secret
 
 log = structlog.get_logger()
 
@@ -49,18 +49,6 @@ class Unreadable(Struct, frozen=True):
         return self.aside.metadata
 
 
-class PodFacts(Struct, frozen=True, kw_only=True):
-    """What is kept of a Pod. `owner`: uid of its ReplicaSet; `up`: a container of it passed its start-up."""
-
-    metadata: Metadata
-    owner: str | None
-    ip: str | None
-    scheduled: bool
-    up: bool
-    ready: bool
-    finished: bool
-
-
 class DeploymentFacts(Struct, frozen=True):
     """What is kept of a Deployment. `raw`: all that the lints read; `muted`: the findings that its owner accepts, with why."""
 
@@ -70,7 +58,7 @@ class DeploymentFacts(Struct, frozen=True):
     muted: Mapping[str, str]
 
 
-Kept = ApiKey | KeySet | Unreadable | Secret | Published | PodFacts | DeploymentFacts
+Kept = ApiKey | KeySet | Unreadable | Secret | Published | Pod | DeploymentFacts
 
 
 def metadata(raw: Raw) -> Metadata:
@@ -165,24 +153,20 @@ def decoded(data: Raw, name: str) -> bytes | None:
         return None
 
 
-def pod(raw: Raw) -> PodFacts:
+def pod(raw: Raw) -> Pod:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
     containers = status.get("containerStatuses") or []
     found = metadata(raw)
     ended = bool(containers) and all("terminated" in (each.get("state") or {}) for each in containers)
-    return PodFacts(
+    return Pod(
         metadata=found,
         owner=next((owner.uid for owner in found.owner_references if owner.kind == "ReplicaSet"), None),
         ip=status.get("podIP"),
-        scheduled=bool(spec.get("nodeName")),
+        started=bool(spec.get("nodeName")),
         up=any(each.get("started") for each in containers),
-        ready=is_true(status.get("conditions"), "Ready"),
+        was_ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in status.get("conditions") or ()),
         finished=status.get("phase") in ("Succeeded", "Failed") or (found.deletion_timestamp is not None and ended),
     )
-
-
-def is_true(conditions: Any, kind: str) -> bool:
-    return any(each.get("type") == kind and each.get("status") == "True" for each in conditions or [])
 
 
 def deployment(raw: Raw) -> DeploymentFacts:
@@ -291,8 +275,8 @@ class Cache:
         found = self._objects[SECRETS, namespace].get(name)
         return found if isinstance(found, Secret | Published) else None
 
-    def pods(self, namespace: str) -> Iterable[PodFacts]:
-        return self._all(PODS, namespace, PodFacts)
+    def pods(self, namespace: str) -> Iterable[Pod]:
+        return self._all(PODS, namespace, Pod)
 
     def deployment(self, namespace: str, name: str) -> DeploymentFacts | None:
         found = self._objects[DEPLOYMENTS, namespace].get(name)

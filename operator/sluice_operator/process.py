@@ -162,16 +162,10 @@ async def create(api: Api, namespace: str, document: Raw) -> None:
         return
 
 
-def keys_of(documents: Iterable[Raw], keyset: str) -> Iterator[Raw]:
-    for each in documents:
-        if each["kind"] == api_types.API_KEY and named(each) == keyset:
-            yield each
-
-
-def named(document: Raw) -> Any:
-    """The KeySet of an ApiKey, whatever stands there."""
-    reference = document["spec"].get("keySetRef")
-    return reference.get("name") if isinstance(reference, dict) else None
+def keys_of(documents: Iterable[Raw], keyset: str) -> list[Raw]:
+    """The ApiKeys that name it, whatever stands there."""
+    found = ((each, each["spec"].get("keySetRef")) for each in documents if each["kind"] == api_types.API_KEY)
+    return [each for each, reference in found if isinstance(reference, dict) and reference.get("name") == keyset]
 
 
 def read(data: dict[str, str]) -> Iterator[tuple[str, Raw]]:
@@ -232,7 +226,8 @@ class Process:
     async def run(self) -> int:
         """Until SIGTERM (0), or until it can not go on (1)."""
         self._listen()
-        telemetry.REGISTRY.register(self._gauges())
+        spaces, leads = self._settings.watch_namespaces, lambda: self.lease.held
+        telemetry.REGISTRY.register(Gauges(self.cache, self.hearing, spaces, self.sync.paths(), leads))
         runner, port = await health.serve(self.health, telemetry.REGISTRY, self._settings.host, self._settings.port)
         log.info("operator starts", port=port, namespaces=self._settings.watch_namespaces, enforce=self._settings.enforce)
         self._start(self._stop.wait(), STOP)
@@ -266,8 +261,13 @@ class Process:
         if self.bootstrap is not None:
             self._start(self.bootstrap.keep_trying(), "bootstrap", ends=False)
         self._start(self.sync.keep(), "sync")
-        engine = self._engine()
+        doer = Doer(self.api, self.cache, self.asker, self.observer, self.errands, self._settings.pod_name)
+        enforcer = Enforcer(self.api, self.cache, self._settings.enforce)
+        engine = Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, self._may_write)
         await asyncio.gather(*(engine.work() for _ in range(WORKERS)))
+
+    def _may_write(self, key: Key) -> bool:
+        return self.lease.held and self.claims.holds(key.namespace)
 
     def _gained(self, namespace: str) -> None:
         log.info("namespace claimed", namespace=namespace)
@@ -295,15 +295,6 @@ class Process:
         if len(wanted) > 1 or resources != WATCHED:
             self._start(changed(self.api, wanted, spaces, resources), "something else can be read")
         return resources
-
-    def _engine(self) -> Engine:
-        doer = Doer(self.api, self.cache, self.asker, self.observer, self.errands, self._settings.pod_name)
-        enforcer = Enforcer(self.api, self.cache, self._settings.enforce)
-        may_write = lambda key: self.lease.held and self.claims.holds(key.namespace)  # noqa: E731
-        return Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, may_write)
-
-    def _gauges(self) -> Gauges:
-        return Gauges(self.cache, self.hearing, self._settings.watch_namespaces, self.sync.paths(), lambda: self.lease.held)
 
     def _changed(self, namespace: str, before: Kept | None, now: Kept | None) -> None:
         """An object changed: its KeySets are due."""

@@ -12,18 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from sluice_operator import api_types
-from sluice_operator.world import (
-    Action,
-    ActivateClient,
-    DropPlaintext,
-    EmitEvent,
-    RemoveClient,
-    RepairClient,
-    RestoreVersion,
-    RetireVersion,
-    SetStatus,
-    StageVersion,
-)
+from sluice_operator.world import Action, EmitEvent, ProbeWhoami, SecretAction, SetStatus
 
 
 class Condition(Struct, frozen=True):
@@ -198,28 +187,18 @@ def sentence(reason: str, *about: str) -> str:
     return {**CONDITIONS, **EVENTS}[reason].format(shown)
 
 
-EVENT_OF: dict[type[Any], str] = {
-    StageVersion: "VersionStaged",
-    RestoreVersion: "VersionRestored",
-    ActivateClient: "VersionActivated",
-    RepairClient: "ClientRepaired",
-    RemoveClient: "ClientRemoved",
-    DropPlaintext: "PlaintextDropped",
-    RetireVersion: "VersionRetired",
-}
 # Events that tell of something that nobody asked for.
 ALARMING = frozenset({"ClientRepaired", "VersionRestored", "KeySetRestored"})
 # Reasons of these two that are told when they take them on; of the others all that somebody should look at.
 TOLD = {"Active": frozenset({"Active", "Pending", "Suspended", "Revoked", "Expired"}), "Ready": frozenset({"KeySetNotFound"})}
 
 
-def told(key: str, actions: Iterable[Action]) -> Iterator[Action]:
+def told(key: str, actions: Iterable[SecretAction | ProbeWhoami]) -> Iterator[Action]:
     """Each action on a Secret of `key`, and the event that tells of it."""
     for action in actions:
         yield action
-        reason = EVENT_OF.get(type(action))
-        if reason is not None:
-            yield event(api_types.API_KEY, key, reason, getattr(action, "secret", ""))
+        if not isinstance(action, ProbeWhoami) and action.event:
+            yield event(api_types.API_KEY, key, action.event, action.secret)
 
 
 def event(kind: str, name: str, reason: str, *about: str) -> EmitEvent:

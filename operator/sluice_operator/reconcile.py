@@ -26,13 +26,13 @@ from sluice_operator.pods import Memory
 from sluice_operator.queue import Errands, Key, Queue
 from sluice_operator.world import (
     Action,
-    ActivateClient,
     AnnotatePods,
     AwaitConvergence,
     EmitEvent,
     Plan,
     ProbeWhoami,
     PublishKeySet,
+    PutSecret,
     SetStatus,
     World,
 )
@@ -135,7 +135,8 @@ class Engine:
             log.error("not planned", namespace=key.namespace, keyset=key.keyset, apikey=name, fault=place(fault))
         self._measure(self._observer.memory(key), world, found.actions)
         delay = self._delay(key, found, clock)
-        if world.keyset is not None and any(type(each) is ActivateClient for each in found.actions):
+        events = {each.event for each in found.actions if isinstance(each, PutSecret)}
+        if world.keyset is not None and "VersionActivated" in events:
             await self._surely(key, world.keyset)
         wanted = [each for each in chains(found.actions) if world.settled or not isinstance(each[0], REMARKS)]
         outcome = await self._do(key, self._now(key, wanted))
@@ -248,9 +249,9 @@ class Engine:
         edition = memory.edition
         for _ in range(ROUNDS):
             await asyncio.sleep(pause)
-            pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in awaited.pods]
+            pods = [pod for pod in await self._observer.pods(key, keyset) if pod.name in awaited.pods]
             await self._observer.ask(key, keyset, pods, 0.0)
-            heard = [memory.report(pod.metadata.uid) for pod in pods]
+            heard = [memory.report(pod.uid) for pod in pods]
             if edition != memory.edition or all(each is not None and each.possible == {awaited.revision} for each in heard):
                 break
         return 0.0
@@ -316,4 +317,4 @@ def tell(key: Key, action: Action) -> None:
         # Not `secret`: the log drops what is called so.
         about = {"object": "secret", "revision": "revision", "edition": "edition"}
         named = {name: getattr(action, field) for name, field in about.items() if getattr(action, field, None) is not None}
-        log.info(type(action).__name__, namespace=key.namespace, keyset=key.keyset, **named)
+        log.info(getattr(action, "event", "") or type(action).__name__, namespace=key.namespace, keyset=key.keyset, **named)

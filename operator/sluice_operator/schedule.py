@@ -204,7 +204,7 @@ def is_right(pod: Pod, clock: Clock, accepts: Accepts, published: datetime) -> b
         return accepts(pod.report)
     if pod.was_ready or pod.terminating:
         return False
-    return not pod.started or pod.created > published + SLACK or clock.earliest >= published + DELIVERY
+    return not pod.started or pod.metadata.creation_timestamp > published + SLACK or clock.earliest >= published + DELIVERY
 
 
 def behind(world: World, holds: Holds) -> tuple[str, ...]:

@@ -92,10 +92,12 @@ class Report(Struct, frozen=True):
 
 
 class Pod(Struct, frozen=True, kw_only=True):
-    """A Pod of the target.
+    """A Pod, as the API server has it, and (from `asked` on) what the engine found out by asking it.
 
-    was_ready: Ready now or at any time before: clients may have a connection to it
+    owner: uid of its ReplicaSet
     started: it has a node and its containers were started, so its volumes are mounted
+    up: a container of it passed its start-up
+    was_ready: Ready now or at any time before: clients may have a connection to it
     finished: all its containers have ended for good
     asked: whether it was ever asked
     report: None when it did not answer
@@ -104,20 +106,40 @@ class Pod(Struct, frozen=True, kw_only=True):
     ready_seen: its readiness probe was seen to answer 200 by the operator itself
     """
 
-    name: str
-    uid: str
-    created: datetime
-    resource_version: str = ""
-    edition: str | None = None  # the annotation
+    metadata: Metadata
+    owner: str | None = None
+    ip: str | None = None
     started: bool = True
+    up: bool = False
     was_ready: bool = True
-    terminating: bool = False
     finished: bool = False
     asked: bool = True
     report: Report | None = None
     last: Report | None = None
     proved: frozenset[str] = frozenset()
     ready_seen: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def uid(self) -> str:
+        return self.metadata.uid
+
+    @property
+    def terminating(self) -> bool:
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def edition(self) -> str | None:
+        """The publication that it was poked for."""
+        return self.metadata.annotations.get(api_types.POD_REVISION)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked at all."""
+        return self.ip is not None and not self.finished
 
 
 class Target(Struct, frozen=True):
@@ -214,38 +236,53 @@ class Marks(Struct, frozen=True):
     owner: OwnerReference
 
 
-class StageVersion(Struct, frozen=True, kw_only=True):
-    """Make a version Secret. The only place where randomness is drawn: `keys.mint(environment)`, its digest into DIGEST.
+class Mint(Struct, frozen=True):
+    """A new key: the only place where randomness is drawn, `keys.mint(environment)`. Its digest goes into annotation DIGEST."""
 
-    `digest` given (Provided): no data; the annotation holds it. `environment` is then not used. AlreadyExists is a success.
-    `since`: when the reason for it came about, if that is known; for metrics only, as every `since` and `reason` here.
+    environment: str
+
+
+class Copy(Struct, frozen=True):
+    """The key in Secret `source`, after a check that its digest is `digest`."""
+
+    source: str
+    digest: str
+
+
+class PutSecret(Struct, frozen=True, kw_only=True):
+    """Make the Secret of a version or a client with `data` (None: without any), or write over the one of `precondition`.
+
+    event: what tells of it, and what is counted for it; one that is staged may be there already
+    reason: why the key is handed out by that; since: when the reason for it came about, if that is known; both for metrics only
     """
 
     secret: str
-    environment: str
-    digest: str | None
-    immutable: bool
     marks: Marks
+    event: Literal["VersionStaged", "VersionRestored", "VersionActivated", "ClientRepaired"]
+    data: Mint | Copy | None = None
+    immutable: bool = False
+    precondition: str | None = None
+    reason: str | None = None
     since: datetime | None = None
 
 
-class RestoreVersion(Struct, frozen=True, kw_only=True):
-    """Make a version Secret again: with the key that `source` holds, if its digest is `digest`; None: without data."""
+class PatchSecret(Struct, frozen=True, kw_only=True):
+    """Give a Secret its labels, annotations and owner (again). `marks` None: take its data out, its metadata stays."""
 
     secret: str
-    digest: str
-    source: str | None
-    immutable: bool
-    marks: Marks
-
-
-class AdoptVersion(Struct, frozen=True, kw_only=True):
-    """Give a version Secret its labels, annotations and owner (again). `reason`: why it is handed out by that (Provided)."""
-
-    secret: str
-    marks: Marks
     precondition: str
+    marks: Marks | None = None
+    event: Literal["", "PlaintextDropped"] = ""
     reason: str | None = None
+
+
+class DeleteSecret(Struct, frozen=True, kw_only=True):
+    """`since`: when it was due by the clock."""
+
+    secret: str
+    precondition: str
+    event: Literal["ClientRemoved", "VersionRetired"]
+    since: datetime | None = None
 
 
 class PublishKeySet(Struct, frozen=True, kw_only=True):
@@ -287,43 +324,6 @@ class ProbeWhoami(Struct, frozen=True):
     pods: tuple[str, ...]
 
 
-class ActivateClient(Struct, frozen=True, kw_only=True):
-    """Put the key of version Secret `source` into the client Secret, after a check that its digest is `digest`."""
-
-    secret: str
-    source: str
-    digest: str
-    marks: Marks
-    precondition: str | None
-    reason: str | None = None
-
-
-class RepairClient(ActivateClient, frozen=True, kw_only=True):
-    """The same for a client Secret that was deleted or edited: the version that it should hold does not change."""
-
-
-class RemoveClient(Struct, frozen=True):
-    """Delete the client Secret."""
-
-    secret: str
-    precondition: str
-
-
-class DropPlaintext(Struct, frozen=True):
-    """Take the data out of a version Secret; its metadata stays as the record of the version."""
-
-    secret: str
-    precondition: str
-
-
-class RetireVersion(Struct, frozen=True):
-    """Delete a version Secret. `since`: when it was due by the clock."""
-
-    secret: str
-    precondition: str
-    since: datetime | None = None
-
-
 class SetStatus(Struct, frozen=True):
     """Replace the status of an ApiKey or KeySet."""
 
@@ -342,22 +342,8 @@ class EmitEvent(Struct, frozen=True):
     message: str
 
 
-Action = (
-    StageVersion
-    | RestoreVersion
-    | AdoptVersion
-    | PublishKeySet
-    | AnnotatePods
-    | AwaitConvergence
-    | ProbeWhoami
-    | ActivateClient
-    | RepairClient
-    | RemoveClient
-    | DropPlaintext
-    | RetireVersion
-    | SetStatus
-    | EmitEvent
-)
+SecretAction = PutSecret | PatchSecret | DeleteSecret
+Action = SecretAction | PublishKeySet | AnnotatePods | AwaitConvergence | ProbeWhoami | SetStatus | EmitEvent
 
 
 class Plan(Struct, frozen=True):

@@ -477,8 +477,9 @@ def test_a_revocation_in_a_key_set_that_cannot_be_read_is_published_and_delivere
         assert await revoke(bench, "alpha") < 3
         await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "InvalidKeySet"))
         await bench.until(lambda: "InvalidKeySet" in bench.events())
-        pod = bench.server.objects[PODS.path(SPACE, "web-1-a")]
-        assert pod["metadata"]["annotations"] == {api_types.POD_REVISION: service.edition()}
+        pod = PODS.path(SPACE, "web-1-a")
+        delivered = {api_types.POD_REVISION: service.edition()}
+        await bench.until(lambda: bench.server.objects[pod]["metadata"]["annotations"] == delivered)
 
     with_bench(work)
 

@@ -24,7 +24,7 @@ from tests.unit.operator_.test_isolation import EDGES, raw_key, revoked_in, ston
 
 from sluice import keys
 from sluice_operator import api_types, cache, reconcile, world
-from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, DURATION, LEASES, PODS, within
+from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, DURATION, LEASES, PODS, Metadata, within
 from sluice_operator.client import Api
 from sluice_operator.leader import LONGEST_SECONDS, Lease
 from sluice_operator.plan import plan
@@ -158,13 +158,16 @@ def test_whatever_secrets_contain_revocations_are_published(
 
 pods = st.builds(
     Pod,
-    name=st.text(max_size=5),
-    uid=st.text(max_size=5),
-    created=st.datetimes(timezones=st.just(UTC)).map(within),
-    edition=st.none() | st.text(max_size=5),
+    metadata=st.builds(
+        Metadata,
+        name=st.text(max_size=5),
+        uid=st.text(max_size=5),
+        creation_timestamp=st.datetimes(timezones=st.just(UTC)),
+        deletion_timestamp=st.none() | st.just(START),
+        annotations=st.dictionaries(st.just(api_types.POD_REVISION), st.text(max_size=5)),
+    ),
     started=st.booleans(),
     was_ready=st.booleans(),
-    terminating=st.booleans(),
     finished=st.booleans(),
     report=st.none() | st.builds(Report, revision=st.none() | st.text(max_size=5)),
 )
