@@ -169,26 +169,21 @@ def keys_of(documents: Iterable[Raw], keyset: str) -> list[Raw]:
 
 
 def read(data: dict[str, str]) -> Iterator[tuple[str, Raw]]:
+    """Each document by its key in the ConfigMap. Raises BadDocument."""
     for name, text in sorted(data.items()):
         try:
             document = yaml.safe_load(text)
         except yaml.YAMLError:
             raise BadDocument(f"{name} is no YAML document") from None
-        yield name, checked(name, document)
-
-
-def checked(name: str, document: Any) -> Raw:
-    if (
-        not isinstance(document, dict)
-        or document.get("apiVersion") != api_types.API_VERSION
-        or document.get("kind") not in OF_KIND
-    ):
-        raise BadDocument(f"{name} is no ApiKey or KeySet of {api_types.API_VERSION}")
-    if not isinstance(document.get("metadata"), dict) or not isinstance(document["metadata"].get("name"), str):
-        raise BadDocument(f"{name} has no metadata.name")
-    if not isinstance(document.get("spec"), dict):
-        raise BadDocument(f"{name} has no spec")
-    return document
+        found = document if isinstance(document, dict) else {}
+        if found.get("apiVersion") != api_types.API_VERSION or found.get("kind") not in OF_KIND:
+            raise BadDocument(f"{name} is no ApiKey or KeySet of {api_types.API_VERSION}")
+        metadata = found.get("metadata")
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+            raise BadDocument(f"{name} has no metadata.name")
+        if not isinstance(found.get("spec"), dict):
+            raise BadDocument(f"{name} has no spec")
+        yield name, found
 
 
 # None of them waits for a Pod; some may wait for a webhook that is slow.

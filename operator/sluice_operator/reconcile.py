@@ -136,8 +136,9 @@ class Engine:
         self._measure(self._observer.memory(key), world, found.actions)
         delay = self._delay(key, found, clock)
         events = {each.event for each in found.actions if isinstance(each, PutSecret)}
-        if world.keyset is not None and "VersionActivated" in events:
-            await self._surely(key, world.keyset)
+        # A watch may be silent and nobody knows yet: a Pod that was not asked may refuse a key that is handed out.
+        if world.keyset is not None and "VersionActivated" in events and await self._observer.pods_again(key, world.keyset):
+            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
         wanted = [each for each in chains(found.actions) if world.settled or not isinstance(each[0], REMARKS)]
         outcome = await self._do(key, self._now(key, wanted))
         if world.keyset is None:
@@ -159,11 +160,6 @@ class Engine:
         memory = self._observer.memory(key)
         if keyset.spec.probes.mode == "Enforce" or memory.enforcement is not None:
             self._errands.start(key, "enforce", lambda: self._enforcer.wire(key, keyset, memory))
-
-    async def _surely(self, key: Key, keyset: KeySet) -> None:
-        """Before a key is handed out: raises Conflict when there is a Pod that was not asked."""
-        if await self._observer.pods_again(key, keyset):
-            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
 
     async def _do(self, key: Key, whole: Sequence[Sequence[Action]]) -> Outcome:
         """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.
