@@ -365,3 +365,12 @@ def test_the_plan_knows_when_a_late_pod_is_waited_for_no_more_and_when_that_is_t
     story.pod.held = False
     story.run()
     assert story.plan().next_deadline is None
+
+
+def test_while_nobody_can_tell_which_pods_there_are_nothing_is_handed_out_and_that_is_told() -> None:
+    story = rotating(1)
+    look = story.look
+    story.look = lambda operator: replace(look(operator), pods=(), pods_known=False)  # type: ignore[method-assign]
+    story.run()
+    assert not handed_out(story)
+    assert story.condition("Converged", "main") == ("False", "PodsUnknown")

@@ -58,3 +58,11 @@ def test_each_of_two_clocks_may_be_the_later(hours: int) -> None:
 
 def test_one_moment_makes_both_clocks() -> None:
     assert api_types.at(NOON) == api_types.Clock(NOON, NOON)
+
+
+@pytest.mark.parametrize("period", [24, 1.5, None, ["24h"], {"hours": 24}, True])
+def test_a_duration_that_is_no_text_is_refused_by_its_place_without_its_value(period: object) -> None:
+    spec = {"keySetRef": {"name": "main"}, "owner": "tests", "scopes": ["ingest"], "rotation": {"overlap": period}}
+    raw = {"metadata": {"name": "alpha", "creationTimestamp": "2026-03-01T12:00:00Z"}, "spec": spec}
+    with pytest.raises(api_types.InvalidObject, match=r"^ApiKey: wrong value at `\$\.spec\.rotation\.overlap`$"):
+        api_types.parse(api_types.ApiKey, raw)
