@@ -1,4 +1,4 @@
-"""What was last seen of every object that is watched, without any plaintext (reading.py).
+"""What was last seen of every object that is watched, without any plaintext.
 
 Fed by the watches, by lists and by the answers to our own writes; an older version of an object never replaces a newer one.
 """
@@ -69,8 +69,12 @@ def api_key(raw: Raw) -> ApiKey | Unreadable:
     try:
         return parse(ApiKey, raw)
     except InvalidObject as error:
-        named = part(part(raw, "spec"), "keySetRef").get("name")
-        return Unreadable(aside(raw, error), named if isinstance(named, str) else None)
+        # What is obeyed of it: what ends a key.
+        spec, status = part(raw, "spec"), part(raw, "status")
+        ended = {field: spec.get(field) is True for field in ("suspended", "revoked")}
+        aside = Aside(metadata=metadata(raw), reason="InvalidApiKey", about=str(error), status=status, **ended)
+        named = part(spec, "keySetRef").get("name")
+        return Unreadable(aside, named if isinstance(named, str) else None)
 
 
 # In the place of fields of a KeySet that cannot be read: no Deployment, and an environment that no key is made for.
@@ -93,19 +97,6 @@ def readable(keyset: Raw, field: Raw) -> bool:
     except InvalidObject:
         return False
     return True
-
-
-def aside(raw: Raw, error: InvalidObject) -> Aside:
-    """What is obeyed of an ApiKey that breaks a rule: what ends a key."""
-    spec = part(raw, "spec")
-    return Aside(
-        metadata=metadata(raw),
-        reason="InvalidApiKey",
-        about=str(error),
-        suspended=spec.get("suspended") is True,
-        revoked=spec.get("revoked") is True,
-        status=part(raw, "status"),
-    )
 
 
 def part(raw: Raw, name: str) -> Raw:

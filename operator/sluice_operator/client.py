@@ -85,7 +85,7 @@ ERRORS: Mapping[int, type[ApiError]] = {
 }
 
 
-# Refused until somebody who is told of it mends it: other calls may still be done.
+# Refused until somebody corrects something: other calls may still be done.
 PASSED_OVER = (Forbidden, Refused)
 
 

@@ -1,4 +1,4 @@
-"""Does what a plan says (actions.py): each action is one call of the API, or questions to Pods.
+"""Does what a plan says (the actions of world.py): each action is one call of the API, or questions to Pods.
 
 What the API server answers to a write is put into the cache at once, so that the next plan knows.
 """
@@ -144,8 +144,9 @@ class Doer:
 
     @do.register
     async def _(self, action: world.EmitEvent, key: Key) -> None:
-        """An event that can not be written is no reason to stop."""
-        about = self._about(action, key)
+        """An event that cannot be written is no reason to stop."""
+        found = self._cache.api_key if action.kind == api_types.API_KEY else self._cache.key_set
+        about = found(key.namespace, action.name)
         if about is None:
             return
         try:
@@ -230,11 +231,6 @@ class Doer:
         found = await self._asker.whoami(pod.ip or "", keyset.spec.target, plain)
         if found is not None and (found.key_id, found.version) == (action.key_id, action.version):
             self._observer.memory(key).prove(pod.uid, action.digest)
-
-    def _about(self, action: world.EmitEvent, key: Key) -> ApiKey | KeySet | None:
-        if action.kind == api_types.API_KEY:
-            return self._cache.api_key(key.namespace, action.name)
-        return self._cache.key_set(key.namespace, action.name)
 
 
 def revoked(document: keys.KeySetDocument | None) -> set[str]:

@@ -1,6 +1,6 @@
 """/livez, /readyz and /metrics.
 
-/livez fails for what a restart mends: an event loop that hangs, a watch that is silent although the API server answers, a Lease
+/livez fails for what a restart cures: an event loop that hangs, a watch that is silent although the API server answers, a Lease
 that is not renewed, a clock that jumped. /readyz is true once every step of the start has happened, also of a process that waits
 for the Lease: so a rollout waits for the next one to be able to take over. `?verbose` lists the checks.
 """

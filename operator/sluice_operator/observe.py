@@ -207,7 +207,9 @@ class Observer:
             published=await self._published(key),
         )
         found, unread = await self._missing(key, seen)
-        aside = {each.name: not_read(each) for each in named if not unread.isdisjoint(world.names_of(each, seen))}
+        aside = {
+            each.name: world.set_aside(each, "NotRead") for each in named if not unread.isdisjoint(world.names_of(each, seen))
+        }
         seen = replace(seen, keys=tuple(each for each in named if each.name not in aside), aside={**seen.aside, **aside})
         return await self._with_target(key, keyset, seen, {**seen.secrets, **found})
 
@@ -339,10 +341,6 @@ class Observer:
 def as_secret(found: Secret | Published | None) -> Secret | None:
     """Any Secret as one that a key could have; the published one of another KeySet is somebody else's here."""
     return Secret(metadata=found.metadata, type=found.type) if isinstance(found, Published) else found
-
-
-def not_read(key: ApiKey) -> Aside:
-    return Aside(metadata=key.metadata, reason="NotRead", suspended=key.spec.suspended, revoked=key.spec.revoked)
 
 
 def moving(secrets: Iterable[Secret]) -> bool:

@@ -23,7 +23,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -61,7 +61,7 @@ def plan(seen: World, clock: Clock) -> Plan:
         return Plan(tuple(orphans(seen, clock)), next_orphan(seen, clock))
     keyset = seen.keyset
     if keyset.fault:
-        aside = {key.name: set_aside(key, "InvalidKeySet") for key in seen.keys}
+        aside = {key.name: world.set_aside(key, "InvalidKeySet") for key in seen.keys}
         seen = replace(seen, keys=(), aside={**seen.aside, **aside})
     try:
         return whole(seen, keyset, clock)
@@ -69,7 +69,7 @@ def plan(seen: World, clock: Clock) -> Plan:
         if fault(seen, (), clock) is not None:
             return Plan(publication(seen, keyset, clock), None, faults={"": error})
         culprits = faulty(seen, ordered(seen.keys), clock)
-        aside = {key.name: set_aside(key, "NotPlanned") for key in seen.keys if key.name in culprits}
+        aside = {key.name: world.set_aside(key, "NotPlanned") for key in seen.keys if key.name in culprits}
         others = tuple(key for key in seen.keys if key.name not in culprits)
         found = plan(replace(seen, keys=others, aside={**seen.aside, **aside}), clock)
         return replace(found, faults={**culprits, **found.faults})
@@ -117,11 +117,6 @@ def faulty(seen: World, found: Sequence[ApiKey], clock: Clock) -> dict[str, Exce
     half = len(found) // 2
     culprits = faulty(seen, found[:half], clock) | faulty(seen, found[half:], clock)
     return culprits or {found[-1].name: error}
-
-
-def set_aside(key: ApiKey, reason: Literal["InvalidKeySet", "NotPlanned"]) -> Aside:
-    spec = key.spec
-    return Aside(metadata=key.metadata, reason=reason, suspended=spec.suspended, revoked=spec.revoked, status=key.status)
 
 
 def orphans(seen: World, clock: Clock) -> Iterator[Action]:

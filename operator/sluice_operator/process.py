@@ -111,7 +111,7 @@ class Bootstrap:
         self.done = False
 
     async def keep_trying(self) -> None:
-        """Until it is done, or can not be."""
+        """Until it is done, or cannot be."""
         for seconds in itertools.chain(BOOTSTRAP_SECONDS, itertools.repeat(BOOTSTRAP_SECONDS[-1])):
             try:
                 await self.make()
@@ -191,7 +191,7 @@ WORKERS = 16
 STOP = "told to stop"
 # Until the API server knows our kinds: they may be installed a moment after us.
 WAIT_SECONDS = (0.5, 1, 2, 5)
-# kopf closes its streams; whoever waits longer is ended by the end of the process.
+# kopf closes its streams; a task that waits longer is ended by the end of the process.
 GOODBYE_SECONDS = 2.0
 
 
@@ -219,7 +219,7 @@ class Process:
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def run(self) -> int:
-        """Until SIGTERM (0), or until it can not go on (1)."""
+        """Until SIGTERM (0), or until it cannot go on (1)."""
         self._listen()
         spaces, leads = self._settings.watch_namespaces, lambda: self.lease.held
         telemetry.REGISTRY.register(Gauges(self.cache, self.hearing, spaces, self.sync.paths(), leads))

@@ -276,7 +276,7 @@ class Engine:
             telemetry.took("Converged", made, now)
 
     async def _tell_blind(self, key: Key) -> None:
-        """What can not be looked at can not be planned; that it can not is told all the same."""
+        """What cannot be looked at cannot be planned; its status says so."""
         keyset = self._cache.key_set(key.namespace, key.keyset)
         if keyset is None:
             return

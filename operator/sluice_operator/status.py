@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from sluice_operator import api_types, reasons, schedule, steps, world
 from sluice_operator.api_types import ApiKey, Clock, KeySet
 from sluice_operator.reasons import Condition
@@ -157,16 +159,15 @@ def unreached(scene: Scene) -> str | None:
 
 
 def unready(scene: Scene) -> str | None:
+    """What keeps the active version, or the first one, from being accepted and held by its client."""
     active = scene.ledger.active
+    if active is not None and scene.accepts(active):
+        return "PlaintextLost" if schedule.lost(scene.ledger) else None
+    if scene.refusal is not None:
+        return scene.refusal
     if active is not None:
-        return not_accepted(scene, active)
-    return scene.refusal or first_step(scene)
-
-
-def not_accepted(scene: Scene, active: Version) -> str | None:
-    if not scene.accepts(active):
-        return scene.refusal or "Publishing"
-    return "PlaintextLost" if schedule.lost(scene.ledger) else None
+        return "Publishing"
+    return "Staging" if scene.ledger.staged is None else steps.blocked(scene) or "Converging"
 
 
 def underway(scene: Scene) -> str | None:
@@ -181,13 +182,6 @@ def catching_up(scene: Scene) -> tuple[str, ...]:
     """The Pods that may still have the active version as it was before its spec changed."""
     digest = (scene.ledger.active.digest if scene.ledger.active is not None else None) or ""
     return schedule.behind(scene.world, lambda accepted: accepted.get(digest) == scene.wanted.get(digest))
-
-
-def first_step(scene: Scene) -> str:
-    """What the first version waits for."""
-    if scene.ledger.staged is None:
-        return "Staging"
-    return steps.blocked(scene) or "Converging"
 
 
 def waited_for(scene: Scene) -> tuple[str, ...]:
@@ -279,9 +273,12 @@ def of_keyset(keyset: KeySet, seen: World, clock: Clock, current: bool, room: in
     document = seen.published.document if seen.published else None
     late = schedule.lagging(seen, clock, schedule.has_revision(seen))
     pods = [pod for pod in seen.pods if not pod.finished]
+    # Ready is Converged: the set is written, and everyone who should have it has it.
+    done, there = converged(seen, late, current), seen.target is not None
     found = [
-        converged(seen, late, current),
-        target_found(seen),
+        condition("Ready", "True", "Published") if done.status == "True" else replace(done, type="Ready"),
+        done,
+        condition("TargetFound", "True" if there else "False", "TargetFound" if there else "TargetNotFound"),
         probes_wired(seen),
         keyset_degraded(keyset, seen, late, clock, room),
     ]
@@ -300,21 +297,14 @@ def of_keyset(keyset: KeySet, seen: World, clock: Clock, current: bool, room: in
     return {
         "observedGeneration": generation,
         **{name: value for name, value in fields.items() if value is not None},
-        "conditions": reasons.merge(keyset.status.get("conditions"), [keyset_ready(found), *found], generation, clock.here),
+        "conditions": reasons.merge(keyset.status.get("conditions"), found, generation, clock.here),
     }
 
 
 def blind(keyset: KeySet, refused: Sequence[str], clock: Clock) -> dict[str, Any]:
-    """The status of a KeySet that can not be looked at, because the API server refuses that: as it was, but Degraded."""
+    """The status of a KeySet that cannot be looked at, because the API server refuses that: as it was, but Degraded."""
     told = condition("Degraded", "True", "Forbidden", *refused)
     return reasons.overlay(keyset.status, [told], keyset.metadata.generation, clock.here)
-
-
-def keyset_ready(found: Sequence[Condition]) -> Condition:
-    """Ready is Converged: the set is written, and everyone who should have it has it."""
-    if found[0].status == "True":
-        return condition("Ready", "True", "Published")
-    return Condition("Ready", "False", found[0].reason, found[0].message)
 
 
 def converged(seen: World, late: Sequence[Pod], current: bool) -> Condition:
@@ -325,12 +315,6 @@ def converged(seen: World, late: Sequence[Pod], current: bool) -> Condition:
     if late:
         return condition("Converged", "False", "Lagging", *sorted(pod.name for pod in late))
     return condition("Converged", "True", "Converged")
-
-
-def target_found(seen: World) -> Condition:
-    if seen.target is None:
-        return condition("TargetFound", "False", "TargetNotFound")
-    return condition("TargetFound", "True", "TargetFound")
 
 
 def probes_wired(seen: World) -> Condition:

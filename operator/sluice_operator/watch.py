@@ -1,6 +1,6 @@
 """kopf as the watch engine, and as nothing else: `on.event` writes nothing, keeps nothing and needs no finalizer.
 
-Handlers only hand over what they are given: an error in one would be lost. All that changes an object of the cluster is api.py.
+Handlers only hand over what they are given: an error in one would be lost. What changes an object of the cluster is client.py.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ async def run(
     hearing: Hearing,
     started: Callable[[], None],
 ) -> None:
-    """Watch `namespaces` until cancelled, or until a watch can not go on: then this raises or returns, and the process ends.
+    """Watch `namespaces` until cancelled, or until a watch cannot go on: then this raises or returns, and the process ends.
 
     `started` is called once kopf has taken the signals of the process for itself.
     """
@@ -230,7 +230,7 @@ POLL_SECONDS = 0.05
 
 
 class Sync:
-    """`done`: whether the cache was ever complete. `namespaces`: all at first, then those that can be read (reach.py)."""
+    """`done`: whether the cache was ever complete. `namespaces`: all at first, then those that can be read."""
 
     def __init__(
         self, api: Api, cache: Cache, queue: Queue, observer: Observer, hearing: Hearing, namespaces: Iterable[str]

@@ -164,6 +164,11 @@ class Aside(Struct, frozen=True, kw_only=True):
     status: dict[str, Any] = field(default_factory=dict)
 
 
+def set_aside(key: ApiKey, reason: Literal["InvalidKeySet", "NotPlanned", "NotRead"]) -> Aside:
+    spec = key.spec
+    return Aside(metadata=key.metadata, reason=reason, suspended=spec.suspended, revoked=spec.revoked, status=key.status)
+
+
 # Reasons that change no status of an ApiKey.
 NO_NEWS = ("InvalidKeySet", "NotRead")
 
