@@ -222,8 +222,8 @@ class Observer:
         except ApiError as error:
             log.warning("pods not known", namespace=key.namespace, keyset=key.keyset, told=str(error))
             pods, pods_known = [], False
-        if seen.published is not None and seen.published.authentic and seen.published.document is not None:
-            memory.know(seen.published.document)
+        if seen.authentic and seen.document is not None:
+            memory.know(seen.document)
         memory.ready |= {pod.uid for pod in pods if pod.was_ready}
         memory.keep([pod.uid for pod in pods], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
         return replace(

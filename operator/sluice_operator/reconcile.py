@@ -254,7 +254,7 @@ class Engine:
 
     def _measure(self, memory: Memory, world: World, actions: Sequence[Action]) -> None:
         """Once for each revision: when every Pod has it. A target without Pods has nothing to measure."""
-        document = world.published.document if world.published is not None else None
+        document = world.document
         waiting = any(isinstance(each, PublishKeySet | AwaitConvergence) for each in actions)
         if waiting or document is None or memory.converging != document.revision:
             return

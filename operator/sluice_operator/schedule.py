@@ -167,8 +167,7 @@ Holds = Callable[[Mapping[str, KeyEntry]], bool]
 
 def current(world: World) -> str | None:
     """The revision that is published now."""
-    document = world.published.document if world.published is not None else None
-    return document.revision if document is not None else None
+    return world.document.revision if world.document is not None else None
 
 
 def has_revision(world: World) -> Accepts:
@@ -195,7 +194,7 @@ def among(world: World, holds: Holds) -> Accepts:
 
 def lagging(world: World, clock: Clock, accepts: Accepts) -> tuple[Pod, ...]:
     """The Pods that are waited for."""
-    published = world.published.document.generated_at if world.published and world.published.document else clock.latest
+    published = world.document.generated_at if world.document is not None else clock.latest
     return tuple(pod for pod in world.pods if not pod.finished and not is_right(pod, clock, accepts, published))
 
 
@@ -228,7 +227,7 @@ def unacknowledged(world: World) -> tuple[str, ...]:
 
 def dates(world: World) -> list[datetime]:
     """When a Pod that has not acknowledged the key set stops being waited for, and when that is told."""
-    document = world.published.document if world.published else None
+    document = world.document
     if document is None or not unacknowledged(world):
         return []
     return [document.generated_at + DELIVERY, document.generated_at + PATIENCE]

@@ -270,7 +270,7 @@ MAX_SKEW = timedelta(minutes=5)
 
 def of_keyset(keyset: KeySet, seen: World, clock: Clock, current: bool, room: int) -> dict[str, Any]:
     """`current`: whether what is published is what should be. `room`: for how many more versions there is."""
-    document = seen.published.document if seen.published else None
+    document = seen.document
     late = schedule.lagging(seen, clock, schedule.has_revision(seen))
     pods = [pod for pod in seen.pods if not pod.finished]
     # Ready is Converged: the set is written, and everyone who should have it has it.
@@ -343,7 +343,7 @@ def keyset_degraded(keyset: KeySet, seen: World, late: Sequence[Pod], clock: Clo
         return condition("Degraded", "True", "Forbidden", *seen.refused)
     if aside := sorted(name for name, each in seen.aside.items() if each.reason not in world.NO_NEWS):
         return condition("Degraded", "True", "KeysSetAside", *aside)
-    document = seen.published.document if seen.published else None
+    document = seen.document
     if seen.published is not None and not seen.published.ours:
         return condition("Degraded", "True", "SecretNotOwned", seen.published.metadata.name)
     if room < 1:

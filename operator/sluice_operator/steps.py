@@ -318,4 +318,4 @@ def removals(scene: Scene) -> Iterator[SecretAction]:
 
 def is_known(scene: Scene) -> bool:
     """Whether the key set is there and is the one that we wrote."""
-    return scene.world.published is not None and scene.world.published.authentic
+    return scene.world.authentic

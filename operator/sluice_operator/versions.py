@@ -123,10 +123,9 @@ def read_all(seen: World) -> tuple[Ledger, ...]:
     for secret in seen.secrets.values():
         if (found := api_types.version_of(secret.name)) is not None:
             secrets[found[0]][found[1]] = secret
-    authentic = seen.published is not None and seen.published.authentic
     holders = claimants(seen)
     return tuple(
-        read(key, secrets[key.name], entries[key.name], authentic, client_of(key, seen, holders), holders)
+        read(key, secrets[key.name], entries[key.name], seen.authentic, client_of(key, seen, holders), holders)
         for key in ordered(seen.keys)
     )
 

@@ -120,25 +120,6 @@ class NoDiffs(kopf.DiffBaseStorage):
         return None
 
 
-class NoProgress(kopf.ProgressStorage):
-    """No handler has any progress."""
-
-    def fetch(self, **_: Any) -> None:
-        return None
-
-    def store(self, **_: Any) -> None:
-        return None
-
-    def purge(self, **_: Any) -> None:
-        return None
-
-    def touch(self, **_: Any) -> None:
-        return None
-
-    def clear(self, *, essence: Any) -> Any:
-        return essence
-
-
 def options() -> kopf.OperatorSettings:
     """Everything of kopf that would write is off or has a name of ours."""
     chosen = kopf.OperatorSettings()
@@ -155,7 +136,7 @@ def options() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = IDLE_SECONDS
     chosen.queueing.exit_timeout = 0.5
     chosen.persistence.finalizer = f"{api_types.GROUP}/never-set"
-    chosen.persistence.progress_storage = NoProgress()
+    chosen.persistence.progress_storage = kopf.MultiProgressStorage([])  # none: no handler has any progress
     chosen.persistence.diffbase_storage = NoDiffs()
     for resource, selector in SELECTORS.items():
         chosen.watching.label_selectors[selector_of(resource)] = selector

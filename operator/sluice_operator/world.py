@@ -21,8 +21,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from sluice import keys
-from sluice.keys import KeyEntry
+from sluice.keys import KeyEntry, KeySetDocument
 from sluice_operator import api_types
 from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference
 from sluice_operator.probes import Finding
@@ -51,7 +50,7 @@ class Published(Struct, frozen=True, kw_only=True):
 
     metadata: Metadata
     type: str
-    document: keys.KeySetDocument | None = None
+    document: KeySetDocument | None = None
     sealed: bool | None = None
 
     @property
@@ -69,7 +68,7 @@ class Published(Struct, frozen=True, kw_only=True):
         return f"{self.document.revision}@{api_types.stamp(self.document.generated_at)}" if self.document is not None else None
 
 
-def seal(key: bytes, document: keys.KeySetDocument) -> str:
+def seal(key: bytes, document: KeySetDocument) -> str:
     """The MAC of a document. Its revision is the SHA-256 of its entries, and was checked when it was parsed."""
     return hmac.digest(key, f"{document.revision}@{document.generated_at.isoformat()}".encode(), "sha256").hex()
 
@@ -214,6 +213,16 @@ class World(Struct, frozen=True, kw_only=True):
     muted: Mapping[str, str] = field(default_factory=dict)
     enforcement: Obstacle | None = None
 
+    @property
+    def document(self) -> KeySetDocument | None:
+        """What is published now, by anybody."""
+        return self.published.document if self.published is not None else None
+
+    @property
+    def authentic(self) -> bool:
+        """Whether there is a key set, and an operator wrote it."""
+        return self.published is not None and self.published.authentic
+
 
 def wanted_names(world: World) -> Iterator[str]:
     """Names of Secrets that a plan may need and a watch by label may miss."""
@@ -227,10 +236,9 @@ def names_of(key: ApiKey, world: World) -> set[str]:
     return versions | ({key.client_secret} if key.client_secret is not None else set())
 
 
-def entries(world: World) -> tuple[keys.KeyEntry, ...]:
+def entries(world: World) -> tuple[KeyEntry, ...]:
     """What is published now, if an operator wrote it."""
-    published = world.published
-    return published.document.entries if published is not None and published.document is not None and published.authentic else ()
+    return world.document.entries if world.document is not None and world.authentic else ()
 
 
 class Marks(Struct, frozen=True):
