@@ -133,7 +133,7 @@ def next_orphan(seen: World, clock: Clock) -> datetime | None:
 
 
 def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, wanted: Sequence[KeyEntry]) -> list[Scene]:
-    refused = refusals(seen, keyset.spec, ledgers, entries.room(wanted))
+    refused, stale = refusals(seen, keyset.spec, ledgers, entries.room(wanted)), schedule.stale(seen)
     published: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
     revoked: dict[str, set[str]] = defaultdict(set)
     due: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
@@ -154,6 +154,7 @@ def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clo
             entries=published[ledger.key.name],
             wanted=due[ledger.key.name],
             revoked=frozenset(revoked[ledger.key.name]),
+            stale=stale,
         )
         for ledger in ledgers
     ]

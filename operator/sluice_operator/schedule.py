@@ -206,16 +206,24 @@ def is_right(pod: Pod, clock: Clock, accepts: Accepts, published: datetime) -> b
     return not pod.started or pod.metadata.creation_timestamp > published + SLACK or clock.earliest >= published + DELIVERY
 
 
-def behind(world: World, holds: Holds) -> tuple[str, ...]:
-    """The Pods that may have a revision of which not `holds`, by what they last reported and what came after it.
+def stale(world: World) -> dict[str, set[str]]:
+    """Revisions that are known and that Pods may have beside the one that is published, each with the names of these Pods.
 
-    One that fell silent, or of which nothing is known, is not among them for that: the status of every key would change with it.
+    By what they last reported and what came after it. One that fell silent, or of which nothing is known, is not among them for
+    that: the status of every key would change with it.
     """
-    others = {revision for revision, accepted in world.known.items() if not holds(accepted)} - {current(world)}
-    running = (
-        pod for pod in world.pods if not pod.finished and pod.last is not None and not pod.last.possible.isdisjoint(others)
-    )
-    return tuple(sorted(pod.name for pod in running))
+    found: dict[str, set[str]] = {}
+    for pod in world.pods:
+        for revision in pod.last.possible if pod.last is not None and not pod.finished else ():
+            if revision is not None and revision in world.known and revision != current(world):
+                found.setdefault(revision, set()).add(pod.name)
+    return found
+
+
+def behind(world: World, stale: Mapping[str, Set[str]], holds: Holds) -> tuple[str, ...]:
+    """The Pods that may have a revision of which not `holds`."""
+    names = (pods for revision, pods in stale.items() if not holds(world.known[revision]))
+    return tuple(sorted(set().union(*names)))
 
 
 def unacknowledged(world: World) -> tuple[str, ...]:

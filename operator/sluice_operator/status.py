@@ -132,7 +132,7 @@ def accepted(scene: Scene) -> Condition:
         reason = unready(scene)
     if reason is not None:
         return condition("Active", "False", reason, *(scene.ledger.foreign if reason == "SecretNotOwned" else waited_for(scene)))
-    if active is not None and (pods := schedule.behind(scene.world, lambda accepted: active.digest in accepted)):
+    if active is not None and (pods := schedule.behind(scene.world, scene.stale, lambda accepted: active.digest in accepted)):
         return condition("Active", "False", "Converging", *pods)
     return condition("Active", "True", "Active", str(active.number if active else ""))
 
@@ -181,7 +181,7 @@ def underway(scene: Scene) -> str | None:
 def catching_up(scene: Scene) -> tuple[str, ...]:
     """The Pods that may still have the active version as it was before its spec changed."""
     digest = (scene.ledger.active.digest if scene.ledger.active is not None else None) or ""
-    return schedule.behind(scene.world, lambda accepted: accepted.get(digest) == scene.wanted.get(digest))
+    return schedule.behind(scene.world, scene.stale, lambda accepted: accepted.get(digest) == scene.wanted.get(digest))
 
 
 def waited_for(scene: Scene) -> tuple[str, ...]:

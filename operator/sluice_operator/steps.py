@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -76,6 +76,7 @@ class Scene(Struct, frozen=True, kw_only=True):
 
     entries: those of it that are published, by digest, when they are ours
     wanted: those of it that should be
+    stale: revisions that Pods may still have, and which Pods
     revoked: the digests of its tombstones
     """
 
@@ -87,6 +88,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     entries: dict[str, keys.KeyEntry]
     wanted: dict[str, keys.KeyEntry] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
+    stale: Mapping[str, Set[str]] = field(default_factory=dict)
 
     @property
     def dead(self) -> bool:
