@@ -305,3 +305,26 @@ def test_a_key_set_that_is_corrected_goes_on_where_it_was() -> None:
     story.run()
     assert story.entries().keys() == {("alpha", 1), ("beta", 1)}
     assert story.condition("Degraded", "main") == ("False", "AsExpected")
+
+
+def test_a_suspended_key_that_is_deleted_leaves_no_entry_behind_as_a_revoked_one_does() -> None:
+    story = running(expiresAt=(START + 99 * DAY).isoformat())
+    story.apply("beta", expiresAt=(START + 99 * DAY).isoformat())
+    story.run()
+    story.apply("alpha", suspended=True)
+    story.apply("beta", revoked=True)
+    story.run()
+    story.remove("alpha")
+    story.remove("beta")
+    story.run()
+    assert {name: entry.state for (name, _), entry in story.entries().items()} == {"beta": "revoked"}
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0, False), (9, False), (10, True), (11, True), (3600, True)])
+def test_a_key_without_a_key_set_says_so_ten_seconds_after_it_was_made(seconds: int, told: bool) -> None:
+    story = Story()
+    story.apply("alpha")
+    story.keyset = None
+    story.now += timedelta(seconds=seconds)
+    found = [each.status["conditions"][0]["reason"] for each in story.plan().actions if isinstance(each, world.SetStatus)]
+    assert found == ["KeySetNotFound"] * told
