@@ -64,13 +64,6 @@ def duration(text: str) -> Duration:
     return Duration(**{unit: int(number) for unit, number in found.groupdict("0").items()})
 
 
-def show(length: timedelta) -> str:
-    """As `duration` reads it, rounded down to the second: 1h30m, 0s."""
-    minutes, seconds = divmod(int(length.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    return "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if number) or "0s"
-
-
 def within(moment: datetime) -> datetime:
     """An aware `moment` in UTC, not before FIRST and not after LAST. Near the ends of the calendar UTC may have no such date."""
     return FIRST if moment <= FIRST else LAST if moment >= LAST else moment.astimezone(UTC)
@@ -239,9 +232,12 @@ class KeySetSpec(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class KeySet(Struct, frozen=True):
+    """`fault`: which field breaks the rules of its kind; the others are as they are, and nothing new is made by them."""
+
     metadata: Metadata
     spec: KeySetSpec
     status: dict[str, Any] = field(default_factory=dict)
+    fault: str = ""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""What was last seen of every object that is watched, without any plaintext (reading.py).
+"""What was last seen of every object that is watched, without any plaintext.
 
 Fed by the watches, by lists and by the answers to our own writes; an older version of an object never replaces a newer one.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import api_types
+from sluice_operator import api_types, probes
 from sluice_operator.api_types import (
     API_KEYS,
     DEPLOYMENTS,
@@ -33,13 +33,13 @@ from sluice_operator.api_types import (
     Resource,
     parse,
 )
-from sluice_operator.world import Aside, Published, Secret
+from sluice_operator.world import Aside, Pod, Published, Secret
 
 log = structlog.get_logger()
 
 
 class Unreadable(Struct, frozen=True):
-    """An ApiKey or KeySet that breaks the rules of its kind. `keyset` None: not even the KeySet that it names can be told."""
+    """An ApiKey that breaks the rules of its kind. `keyset` None: not even the KeySet that it names can be told."""
 
     aside: Aside
     keyset: str | None = None
@@ -49,26 +49,16 @@ class Unreadable(Struct, frozen=True):
         return self.aside.metadata
 
 
-class PodFacts(Struct, frozen=True, kw_only=True):
-    """What is kept of a Pod. `owner`: uid of its ReplicaSet; `up`: a container of it passed its start-up."""
-
-    metadata: Metadata
-    owner: str | None
-    ip: str | None
-    scheduled: bool
-    up: bool
-    ready: bool
-    finished: bool
-
-
 class DeploymentFacts(Struct, frozen=True):
-    """What is kept of a Deployment: all that the lints read."""
+    """What is kept of a Deployment. `raw`: all that the lints read; `muted`: the findings that its owner accepts, with why."""
 
     metadata: Metadata
     raw: Raw
+    replicas: int
+    muted: Mapping[str, str]
 
 
-Kept = ApiKey | KeySet | Unreadable | Secret | Published | PodFacts | DeploymentFacts
+Kept = ApiKey | KeySet | Unreadable | Secret | Published | Pod | DeploymentFacts
 
 
 def metadata(raw: Raw) -> Metadata:
@@ -79,28 +69,34 @@ def api_key(raw: Raw) -> ApiKey | Unreadable:
     try:
         return parse(ApiKey, raw)
     except InvalidObject as error:
-        named = part(part(raw, "spec"), "keySetRef").get("name")
-        return Unreadable(aside(raw, error), named if isinstance(named, str) else None)
+        # What is obeyed of it: what ends a key.
+        spec, status = part(raw, "spec"), part(raw, "status")
+        ended = {field: spec.get(field) is True for field in ("suspended", "revoked")}
+        aside = Aside(metadata=metadata(raw), reason="InvalidApiKey", about=str(error), status=status, **ended)
+        named = part(spec, "keySetRef").get("name")
+        return Unreadable(aside, named if isinstance(named, str) else None)
 
 
-def key_set(raw: Raw) -> KeySet | Unreadable:
+# In the place of fields of a KeySet that cannot be read: no Deployment, and an environment that no key is made for.
+UNREAD: Raw = {"environment": "unread", "target": {"name": ""}}
+
+
+def key_set(raw: Raw) -> KeySet:
+    """With `fault`, and as much of the spec as can be read, when one of its fields cannot."""
+    whole = {"metadata": raw["metadata"], "spec": raw.get("spec"), "status": part(raw, "status")}
     try:
-        return parse(KeySet, raw)
+        return parse(KeySet, whole)
     except InvalidObject as error:
-        return Unreadable(aside(raw, error))
+        spec = {name: value for name, value in part(raw, "spec").items() if readable(whole, {name: value})}
+        return replace(parse(KeySet, whole | {"spec": UNREAD | spec}), fault=str(error))
 
 
-def aside(raw: Raw, error: InvalidObject) -> Aside:
-    """What is obeyed of an object that breaks a rule: what ends a key."""
-    spec = part(raw, "spec")
-    return Aside(
-        metadata=metadata(raw),
-        reason="InvalidApiKey",
-        about=str(error),
-        suspended=spec.get("suspended") is True,
-        revoked=spec.get("revoked") is True,
-        status=part(raw, "status"),
-    )
+def readable(keyset: Raw, field: Raw) -> bool:
+    try:
+        parse(KeySet, keyset | {"spec": UNREAD | field})
+    except InvalidObject:
+        return False
+    return True
 
 
 def part(raw: Raw, name: str) -> Raw:
@@ -148,34 +144,26 @@ def decoded(data: Raw, name: str) -> bytes | None:
         return None
 
 
-def pod(raw: Raw) -> PodFacts:
+def pod(raw: Raw) -> Pod:
     spec, status = raw.get("spec") or {}, raw.get("status") or {}
     containers = status.get("containerStatuses") or []
     found = metadata(raw)
     ended = bool(containers) and all("terminated" in (each.get("state") or {}) for each in containers)
-    return PodFacts(
+    return Pod(
         metadata=found,
         owner=next((owner.uid for owner in found.owner_references if owner.kind == "ReplicaSet"), None),
         ip=status.get("podIP"),
-        scheduled=bool(spec.get("nodeName")),
+        started=bool(spec.get("nodeName")),
         up=any(each.get("started") for each in containers),
-        ready=is_true(status.get("conditions"), "Ready"),
+        was_ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in status.get("conditions") or ()),
         finished=status.get("phase") in ("Succeeded", "Failed") or (found.deletion_timestamp is not None and ended),
     )
 
 
-def is_true(conditions: Any, kind: str) -> bool:
-    return any(each.get("type") == kind and each.get("status") == "True" for each in conditions or [])
-
-
 def deployment(raw: Raw) -> DeploymentFacts:
-    return DeploymentFacts(
-        metadata(raw),
-        {
-            "metadata": {name: raw["metadata"].get(name) or {} for name in ("labels", "annotations")},
-            "spec": raw.get("spec") or {},
-        },
-    )
+    notes = {name: raw["metadata"].get(name) or {} for name in ("labels", "annotations")}
+    kept = {"metadata": notes, "spec": raw.get("spec") or {}}
+    return DeploymentFacts(metadata(raw), kept, probes.wanted_replicas(kept), probes.muted(kept))
 
 
 def moment(text: Any) -> datetime | None:
@@ -263,9 +251,9 @@ class Cache:
     def key_sets(self, namespace: str) -> Iterable[KeySet]:
         return self._all(KEY_SETS, namespace, KeySet)
 
-    def key_set(self, namespace: str, name: str) -> KeySet | Unreadable | None:
+    def key_set(self, namespace: str, name: str) -> KeySet | None:
         found = self._objects[KEY_SETS, namespace].get(name)
-        return found if isinstance(found, KeySet | Unreadable) else None
+        return found if isinstance(found, KeySet) else None
 
     def api_key(self, namespace: str, name: str) -> ApiKey | None:
         found = self._objects[API_KEYS, namespace].get(name)
@@ -278,8 +266,8 @@ class Cache:
         found = self._objects[SECRETS, namespace].get(name)
         return found if isinstance(found, Secret | Published) else None
 
-    def pods(self, namespace: str) -> Iterable[PodFacts]:
-        return self._all(PODS, namespace, PodFacts)
+    def pods(self, namespace: str) -> Iterable[Pod]:
+        return self._all(PODS, namespace, Pod)
 
     def deployment(self, namespace: str, name: str) -> DeploymentFacts | None:
         found = self._objects[DEPLOYMENTS, namespace].get(name)

@@ -7,6 +7,7 @@ models: answers are plain JSON objects; who reads them takes what it needs and f
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_kube_config
 from kubernetes.aio.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_TOKEN_FILENAME, InClusterConfigLoader
 from msgspec import Struct
@@ -83,7 +85,7 @@ ERRORS: Mapping[int, type[ApiError]] = {
 }
 
 
-# Refused until somebody who is told of it mends it: other calls may still be done.
+# Refused until somebody corrects something: other calls may still be done.
 PASSED_OVER = (Forbidden, Refused)
 
 
@@ -106,6 +108,14 @@ async def login(settings: Settings) -> Configuration:
     # From Python 3.13 on it is set, and refuses a certificate without an Authority Key Identifier, as those of EKS are.
     made.disable_strict_ssl_verification = True
     return made
+
+
+async def connection(settings: Settings) -> tuple[str, ssl.SSLContext, dict[str, str]]:
+    """For kopf's watches: the API server's address, TLS, and the headers of a request. Raises ConfigException."""
+    made = await login(settings)
+    token = await made.get_api_key_with_prefix("BearerToken")
+    headers = {"User-Agent": FIELD_MANAGER} | ({"Authorization": token} if token else {})
+    return made.host, RESTClientObject(made).ssl_context, headers
 
 
 class Api:

@@ -83,10 +83,13 @@ def left(seen: World) -> Iterator[keys.KeyEntry]:
     Of a document that no operator wrote, only entries count whose digest a version Secret confirms.
     """
     document = seen.published.document if seen.published is not None and seen.published.ours else None
-    authentic = seen.published is not None and seen.published.authentic
     for entry in document.entries if document is not None else ():
         aside, secret = seen.aside.get(entry.key_id), seen.secrets.get(api_types.version_secret(entry.key_id, entry.version))
-        if aside is None or entry.state == "revoked" or not (authentic or (secret is not None and secret.digest == entry.digest)):
+        if (
+            aside is None
+            or entry.state == "revoked"
+            or not (seen.authentic or (secret is not None and secret.digest == entry.digest))
+        ):
             continue
         yield replace(entry, state="suspended") if aside.suspended else entry
 
@@ -132,7 +135,7 @@ def revoked(seen: World, ledger: Ledger, clock: Clock) -> Iterator[keys.KeyEntry
             )
 
 
-def room(entries: tuple[keys.KeyEntry, ...]) -> int:
+def room(entries: Iterable[keys.KeyEntry]) -> int:
     """How many more versions fit into the document."""
     return max(0, MAX_BYTES - len(keys.encode_canonical(entries))) // ENTRY_BYTES
 

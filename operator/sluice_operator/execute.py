@@ -1,4 +1,4 @@
-"""Does what a plan says (actions.py): each action is one call of the API, or questions to Pods.
+"""Does what a plan says (the actions of world.py): each action is one call of the API, or questions to Pods.
 
 What the API server answers to a write is put into the cache at once, so that the next plan knows.
 """
@@ -18,16 +18,18 @@ from msgspec.structs import replace
 from sluice import keys
 from sluice_operator import api_types, probes, telemetry, world
 from sluice_operator.api_types import DEPLOYMENTS, EVENTS, OF_KIND, PODS, SECRETS, ApiKey, KeySet, Raw
-from sluice_operator.cache import Cache, DeploymentFacts, PodFacts, plaintext
+from sluice_operator.cache import Cache, DeploymentFacts, plaintext
 from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused
-from sluice_operator.observe import SEAL_BYTES, Observer, is_up
+from sluice_operator.observe import SEAL_BYTES, Observer
 from sluice_operator.pods import Asker, Memory
 from sluice_operator.queue import Errands, Key
-from sluice_operator.world import Action, Marks, Obstacle, Published, Secret
+from sluice_operator.world import Action, Marks, Obstacle, Pod, Published, Secret
 
 log = structlog.get_logger()
 
 COMPONENT = "sluice-operator"
+# Events of repairs, and what was repaired.
+REPAIRED = {"VersionRestored": "version", "ClientRepaired": "client"}
 AT_ONCE = 10
 # Between attempts to prove a key that no Pod accepted.
 UNPROVED_SECONDS = 0.5
@@ -51,27 +53,40 @@ class Doer:
         raise TypeError(type(action).__name__)
 
     @do.register
-    async def _(self, action: world.StageVersion, key: Key) -> None:
-        """The one place where randomness is drawn. A Secret that is there already was made by us before."""
+    async def _(self, action: world.PutSecret, key: Key) -> None:
         data, marks = {}, action.marks
-        if action.digest is None:
-            plain = keys.mint(action.environment)
+        if isinstance(action.data, world.Mint):
+            plain = keys.mint(action.data.environment)
             data = key_data(plain)
             marks = replace(marks, annotations={**marks.annotations, api_types.DIGEST: keys.digest(plain)})
-        with contextlib.suppress(AlreadyExists):
-            await self._create(key, action.secret, api_types.KEY_TYPE, data, marks, action.immutable)
+        elif action.data is not None:
+            data = key_data(await self._plaintext(key, action.data.source, action.data.digest))
+        try:
+            await self._put(key, action.secret, api_types.KEY_TYPE, data, marks, action.precondition, action.immutable)
+        except AlreadyExists:
+            if action.event != "VersionStaged":
+                raise
+            return  # made by us before
+        if action.event == "VersionStaged":
             telemetry.took("Staged", action.since, self._api.clock().server)
+        elif action.event in REPAIRED:
+            telemetry.REPAIRS.labels(REPAIRED[action.event]).inc()
+        elif isinstance(action.data, world.Copy):
+            self._handed_out(key, action.data.source, action.reason)
 
     @do.register
-    async def _(self, action: world.RestoreVersion, key: Key) -> None:
-        data = key_data(await self._plaintext(key, action.source, action.digest)) if action.source else {}
-        await self._create(key, action.secret, api_types.KEY_TYPE, data, action.marks, action.immutable)
-        telemetry.REPAIRS.labels("version").inc()
-
-    @do.register
-    async def _(self, action: world.AdoptVersion, key: Key) -> None:
-        await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks)})
+    async def _(self, action: world.PatchSecret, key: Key) -> None:
+        body = {"data": None} if action.marks is None else {"metadata": written(action.marks)}
+        await self._patch(key, action.secret, action.precondition, body)
         self._handed_out(key, action.secret, action.reason)
+
+    @do.register
+    async def _(self, action: world.DeleteSecret, key: Key) -> None:
+        await self._api.delete(SECRETS, key.namespace, action.secret, action.precondition)
+        self._cache.remove(SECRETS, key.namespace, action.secret)
+        self._observer.unseen.forget(key.namespace, action.secret)
+        if action.event == "VersionRetired":
+            telemetry.took("Retired", action.since, self._api.clock().server)
 
     @do.register
     async def _(self, action: world.PublishKeySet, key: Key) -> None:
@@ -84,10 +99,7 @@ class Doer:
             unsealed, seal = error, b""
         notes = {api_types.SEAL: world.seal(seal, document)} if seal else {}
         marks = replace(action.marks, annotations={**action.marks.annotations, **notes})
-        if action.precondition is None:
-            await self._create(key, action.secret, api_types.KEYSET_TYPE, data, marks)
-        else:
-            await self._patch(key, action.secret, action.precondition, {"metadata": written(marks), "data": data})
+        await self._put(key, action.secret, api_types.KEYSET_TYPE, data, marks, action.precondition)
         memory.know(document)
         memory.converging = action.revision
         if isinstance(before, Published):
@@ -113,35 +125,13 @@ class Doer:
 
     async def _prove_all(self, action: world.ProbeWhoami, key: Key) -> float | None:
         keyset, memory = self._cache.key_set(key.namespace, key.keyset), self._observer.memory(key)
-        if not isinstance(keyset, KeySet):
+        if keyset is None:
             return None
         plain = await self._plaintext(key, action.secret, action.digest)
-        pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in action.pods and is_up(pod)]
+        pods = [pod for pod in await self._observer.pods(key, keyset) if pod.name in action.pods and pod.answers]
         await asyncio.gather(*(self._prove(key, keyset, pod, plain, action) for pod in pods))
-        proved = any(action.digest in memory.proved.get(pod.metadata.uid, ()) for pod in pods)
+        proved = any(action.digest in memory.proved.get(pod.uid, ()) for pod in pods)
         return 0.0 if proved else UNPROVED_SECONDS
-
-    @do.register
-    async def _(self, action: world.ActivateClient, key: Key) -> None:
-        await self._hand_out(action, key)
-        self._handed_out(key, action.source, action.reason)
-
-    @do.register
-    async def _(self, action: world.RepairClient, key: Key) -> None:
-        await self._hand_out(action, key)
-        telemetry.REPAIRS.labels("client").inc()
-
-    @do.register
-    async def _(self, action: world.RemoveClient | world.RetireVersion, key: Key) -> None:
-        await self._api.delete(SECRETS, key.namespace, action.secret, action.precondition)
-        self._cache.remove(SECRETS, key.namespace, action.secret)
-        self._observer.unseen.forget(key.namespace, action.secret)
-        if isinstance(action, world.RetireVersion):
-            telemetry.took("Retired", action.since, self._api.clock().server)
-
-    @do.register
-    async def _(self, action: world.DropPlaintext, key: Key) -> None:
-        await self._patch(key, action.secret, action.precondition, {"data": None})
 
     @do.register
     async def _(self, action: world.SetStatus, key: Key) -> None:
@@ -154,8 +144,9 @@ class Doer:
 
     @do.register
     async def _(self, action: world.EmitEvent, key: Key) -> None:
-        """An event that can not be written is no reason to stop."""
-        about = self._about(action, key)
+        """An event that cannot be written is no reason to stop."""
+        found = self._cache.api_key if action.kind == api_types.API_KEY else self._cache.key_set
+        about = found(key.namespace, action.name)
         if about is None:
             return
         try:
@@ -169,20 +160,12 @@ class Doer:
         if found is None:
             name, drawn = api_types.seal_secret(key.keyset), secrets.token_bytes(SEAL_BYTES)
             with contextlib.suppress(AlreadyExists):
-                await self._create(
-                    key, name, api_types.KEYSET_TYPE, {api_types.SEAL_DATA: base64.b64encode(drawn).decode()}, marks, True
-                )
+                data = {api_types.SEAL_DATA: base64.b64encode(drawn).decode()}
+                await self._put(key, name, api_types.KEYSET_TYPE, data, marks, immutable=True)
             found = await self._observer.seals.get(key)
         if found is None:
             raise Conflict("get", SECRETS.plural, f"{api_types.seal_secret(key.keyset)} is no seal of ours")
         return found
-
-    async def _hand_out(self, action: world.ActivateClient, key: Key) -> None:
-        data = key_data(await self._plaintext(key, action.source, action.digest))
-        if action.precondition is None:
-            await self._create(key, action.secret, api_types.KEY_TYPE, data, action.marks)
-        else:
-            await self._patch(key, action.secret, action.precondition, {"metadata": written(action.marks), "data": data})
 
     def _published(self, key: Key, document: keys.KeySetDocument, before: Published) -> None:
         """Measure the staged versions that `document` has and `before` had not."""
@@ -211,7 +194,13 @@ class Doer:
             raise Conflict("get", SECRETS.plural, f"{name} holds another key than was seen")
         return plain
 
-    async def _create(self, key: Key, name: str, kind: str, data: Raw, marks: Marks, immutable: bool = False) -> None:
+    async def _put(
+        self, key: Key, name: str, kind: str, data: Raw, marks: Marks, precondition: str | None = None, immutable: bool = False
+    ) -> None:
+        """Make a Secret, or write over the one that is there. Raises AlreadyExists, Conflict."""
+        if precondition is not None:
+            await self._patch(key, name, precondition, {"metadata": written(marks), "data": data})
+            return
         body = {"metadata": {"name": name, **written(marks)}, "type": kind, "data": data, "immutable": immutable}
         try:
             raw = await self._api.create(SECRETS, key.namespace, body)
@@ -238,16 +227,10 @@ class Doer:
             except NotFound:
                 return
 
-    async def _prove(self, key: Key, keyset: KeySet, pod: PodFacts, plain: str, action: world.ProbeWhoami) -> None:
+    async def _prove(self, key: Key, keyset: KeySet, pod: Pod, plain: str, action: world.ProbeWhoami) -> None:
         found = await self._asker.whoami(pod.ip or "", keyset.spec.target, plain)
         if found is not None and (found.key_id, found.version) == (action.key_id, action.version):
-            self._observer.memory(key).prove(pod.metadata.uid, action.digest)
-
-    def _about(self, action: world.EmitEvent, key: Key) -> ApiKey | KeySet | None:
-        if action.kind == api_types.API_KEY:
-            return self._cache.api_key(key.namespace, action.name)
-        found = self._cache.key_set(key.namespace, action.name)
-        return found if isinstance(found, KeySet) else None
+            self._observer.memory(key).prove(pod.uid, action.digest)
 
 
 def revoked(document: keys.KeySetDocument | None) -> set[str]:

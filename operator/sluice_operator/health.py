@@ -1,6 +1,6 @@
 """/livez, /readyz and /metrics.
 
-/livez fails for what a restart mends: an event loop that hangs, a watch that is silent although the API server answers, a Lease
+/livez fails for what a restart cures: an event loop that hangs, a watch that is silent although the API server answers, a Lease
 that is not renewed, a clock that jumped. /readyz is true once every step of the start has happened, also of a process that waits
 for the Lease: so a rollout waits for the next one to be able to take over. `?verbose` lists the checks.
 """
@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -87,7 +86,12 @@ class Health:
 
     @property
     def alive(self) -> Checks:
-        return {"loop": self._loops, "watches": self._hears, "lease": self._renews, "clock": self._keeps_time}
+        return {
+            "loop": lambda: self.loop.lag < LAG_SECONDS,
+            "watches": self._hears,
+            "lease": lambda: not self.leading or self._lease.age < DEADLINE_SECONDS,
+            "clock": lambda: self.clocks.skew < SKEW_SECONDS,
+        }
 
     @property
     def ready(self) -> Checks:
@@ -99,21 +103,12 @@ class Health:
             "bootstrap": lambda: not self.leading or self._bootstrapped(),
         }
 
-    def _loops(self) -> bool:
-        return self.loop.lag < LAG_SECONDS
-
     def _hears(self) -> bool:
         """An API server that does not answer is no reason to restart."""
         if self._monotonic() - self._api.answered > ANSWERED_SECONDS:
             return True
         ages = (self._hearing.age(path) for _, _, path in self._sync.paths())
         return all(age is None or age < SILENCE_SECONDS for age in ages)
-
-    def _renews(self) -> bool:
-        return not self.leading or self._lease.age < DEADLINE_SECONDS
-
-    def _keeps_time(self) -> bool:
-        return self.clocks.skew < SKEW_SECONDS
 
 
 def application(health: Health, registry: CollectorRegistry) -> web.Application:
@@ -162,6 +157,10 @@ GOOD = {
 }
 
 
+Found = list[tuple[str, ApiKey | KeySet]]
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
 class Gauges(Collector):
     """`leads`: whether this process does. `paths`: namespace, resource and path of everything that is watched."""
 
@@ -180,81 +179,60 @@ class Gauges(Collector):
         self._leads = leads
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield self._ages()
+        heard = (((space, resource), self._hearing.age(path)) for space, resource, path in self._paths)
+        ages = ((labels, age) for labels, age in heard if age is not None)
+        text = "Seconds since a watch was heard of, by an event or a bookmark"
+        yield family("watch_last_event_age_seconds", text, ("namespace", "resource"), ages)
         if not self._leads():
             return
         found = [(space, each) for space in self._namespaces for each in self._objects(space)]
-        yield dates("key_expiry_timestamp_seconds", "When a key expires", found, expiry)
-        yield dates("key_next_rotation_timestamp_seconds", "When a key rotates by itself", found, next_rotation)
-        yield self._versions()
-        yield lagging_pods(found)
-        yield bad(found)
+        name, keyset = ("namespace", "name"), ("namespace", "keyset")
+        yield family("key_expiry_timestamp_seconds", "When a key expires", name, dates(found, "expiresAt"))
+        rotations = dates(found, "nextActionAt", "Rotate")
+        yield family("key_next_rotation_timestamp_seconds", "When a key rotates by itself", name, rotations)
+        yield family("key_versions_live", "Versions of keys that the published key set accepts", keyset, self._versions())
+        yield family("keyset_lagging_pods", "Pods that have not acknowledged the published key set", keyset, lagging_pods(found))
+        condition = ("kind", "namespace", "name", "type", "reason")
+        yield family("condition", "1: a condition that is not as it should be", condition, bad(found))
 
     def _objects(self, namespace: str) -> list[ApiKey | KeySet]:
         keys = (each for each in self._cache.api_keys(namespace) if isinstance(each, ApiKey))
         return [*keys, *self._cache.key_sets(namespace)]
 
-    def _ages(self) -> GaugeMetricFamily:
-        text = "Seconds since a watch was heard of, by an event or a bookmark"
-        family = GaugeMetricFamily(f"{PREFIX}_watch_last_event_age_seconds", text, labels=["namespace", "resource"])
-        for namespace, resource, path in self._paths:
-            age = self._hearing.age(path)
-            if age is not None:
-                family.add_metric([namespace, resource], age)
-        return family
-
-    def _versions(self) -> GaugeMetricFamily:
-        text = "Versions of keys that the published key set accepts"
-        family = GaugeMetricFamily(f"{PREFIX}_key_versions_live", text, labels=["namespace", "keyset"])
+    def _versions(self) -> Samples:
         for namespace in self._namespaces:
             for keyset in self._cache.key_sets(namespace):
                 found = self._cache.secret(namespace, api_types.published_secret(keyset.name))
                 document = found.document if isinstance(found, Published) else None
                 entries = document.entries if document is not None else ()
-                family.add_metric([namespace, keyset.name], sum(entry.state == "active" for entry in entries))
-        return family
+                yield (namespace, keyset.name), sum(entry.state == "active" for entry in entries)
 
 
-Found = list[tuple[str, ApiKey | KeySet]]
+def family(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> GaugeMetricFamily:
+    made = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+    for values, value in samples:
+        made.add_metric(values, value)
+    return made
 
 
-def dates(name: str, text: str, found: Found, date: Callable[[ApiKey], Any]) -> GaugeMetricFamily:
-    """Of each key that has such a date, as Unix time."""
-    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=["namespace", "name"])
+def dates(found: Found, field: str, action: str | None = None) -> Samples:
+    """Of each key whose status has such a date, as Unix time; with `action` only where that comes next."""
     for namespace, each in found:
-        at = moment(date(each)) if isinstance(each, ApiKey) else None
-        if at is not None:
-            family.add_metric([namespace, each.metadata.name], at.timestamp())
-    return family
+        at = moment(each.status.get(field)) if isinstance(each, ApiKey) else None
+        if at is not None and action in (None, each.status.get("nextAction")):
+            yield (namespace, each.name), at.timestamp()
 
 
-def expiry(key: ApiKey) -> Any:
-    return key.status.get("expiresAt")
-
-
-def next_rotation(key: ApiKey) -> Any:
-    return key.status.get("nextActionAt") if key.status.get("nextAction") == "Rotate" else None
-
-
-def lagging_pods(found: Found) -> GaugeMetricFamily:
-    text = "Pods that have not acknowledged the published key set"
-    family = GaugeMetricFamily(f"{PREFIX}_keyset_lagging_pods", text, labels=["namespace", "keyset"])
+def lagging_pods(found: Found) -> Samples:
     for namespace, each in found:
         if isinstance(each, KeySet):
-            late = int(each.status.get("pods") or 0) - int(each.status.get("podsAcknowledged") or 0)
-            family.add_metric([namespace, each.name], late)
-    return family
+            yield (namespace, each.name), int(each.status.get("pods") or 0) - int(each.status.get("podsAcknowledged") or 0)
 
 
-def bad(found: Found) -> GaugeMetricFamily:
+def bad(found: Found) -> Samples:
     """A sample for each condition that is not as it should be, and none for the others: a thousand keys have six each."""
-    text = "1: a condition that is not as it should be"
-    family = GaugeMetricFamily(f"{PREFIX}_condition", text, labels=["kind", "namespace", "name", "type", "reason"])
     for namespace, each in found:
         kind = api_types.API_KEY if isinstance(each, ApiKey) else api_types.KEY_SET
         for condition in reasons.by_type(each.status.get("conditions")).values():
-            good = GOOD.get(condition["type"])
-            if good is not None and condition.get("status") != good:
-                labels = [kind, namespace, each.metadata.name, condition["type"], str(condition.get("reason"))]
-                family.add_metric(labels, 1)
-    return family
+            if condition.get("status") != GOOD.get(condition["type"], condition.get("status")):
+                yield (kind, namespace, each.name, condition["type"], str(condition.get("reason"))), 1

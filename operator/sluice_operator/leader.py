@@ -1,7 +1,7 @@
 """Leader election by a Lease: one of several operators works, the others wait with a full cache.
 
 Judged by the monotonic clock alone: a Lease is free when it did not change for as long as its holder asked for, and ours is lost
-when no renewal was answered in time. Whoever loses it ends the process. Two that think they lead do no harm (plan.py), only work.
+when no renewal was answered in time. The process that loses it ends. Two that think they lead do no harm (plan.py), only work.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Lease:
         return self._monotonic() - self._renewed
 
     async def acquire(self, taken: Callable[[str], None] = lambda _: None) -> None:
-        """Wait until it is ours. `taken` is told of whoever has it. An API server that does not answer is waited for.
+        """Wait until it is ours. `taken` is told who has it. An API server that does not answer is waited for.
 
         Raises Forbidden and Refused for a claim, which is not worth waiting for.
         """

@@ -6,14 +6,13 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC
 
 import structlog
 from msgspec.structs import replace
 
 from sluice_operator import api_types, probes, world
 from sluice_operator.api_types import BUDGETS, PODS, REPLICA_SETS, SECRETS, ApiKey, KeySet, Raw
-from sluice_operator.cache import Cache, DeploymentFacts, PodFacts, Unreadable, decoded, secret
+from sluice_operator.cache import Cache, DeploymentFacts, Unreadable, decoded, secret
 from sluice_operator.client import PASSED_OVER, Api, ApiError, NotFound
 from sluice_operator.pods import Asker, Memory
 from sluice_operator.probes import Finding
@@ -42,8 +41,7 @@ class Audit:
         """None: there is nothing to look at, or the disruption budgets are not known, which is told elsewhere."""
         if deployment is None or namespace not in self._budgets:
             return None
-        muted = probes.muted(deployment.raw)
-        return tuple(each for each in self._lint(namespace, keyset, deployment) if each.reason not in muted)
+        return tuple(each for each in self._lint(namespace, keyset, deployment) if each.reason not in deployment.muted)
 
     def is_old(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts) -> bool:
         """Whether the disruption budgets should be read again."""
@@ -63,18 +61,18 @@ class Audit:
         self._budgets[namespace] = (self._monotonic(), budgets)
         return 0.0 if budgets != before else None
 
-    def unproved(self, pods: Sequence[PodFacts], memory: Memory) -> list[PodFacts]:
+    def unproved(self, pods: Sequence[Pod], memory: Memory) -> list[Pod]:
         """Those that Kubernetes calls Ready and that were not seen to be."""
-        return [pod for pod in pods if pod.ready and pod.ip and not pod.finished and pod.metadata.uid not in memory.seen_ready]
+        return [pod for pod in pods if pod.was_ready and pod.answers and pod.uid not in memory.seen_ready]
 
-    async def prove(self, keyset: KeySet, pods: Sequence[PodFacts], memory: Memory) -> float | None:
+    async def prove(self, keyset: KeySet, pods: Sequence[Pod], memory: Memory) -> float | None:
         """Ask the readiness of each of these. None: nothing is new."""
         asked = self.unproved(pods, memory)
         port, path = keyset.spec.target.admin_port, keyset.spec.probes.readiness_path
         answers = await asyncio.gather(*(self._asker.ready(pod.ip or "", port, path) for pod in asked))
-        new = {pod.metadata.uid for pod in asked} - memory.tried
+        new = {pod.uid for pod in asked} - memory.tried
         memory.tried |= new
-        memory.seen_ready |= {pod.metadata.uid for pod, ready in zip(asked, answers, strict=True) if ready}
+        memory.seen_ready |= {pod.uid for pod, ready in zip(asked, answers, strict=True) if ready}
         return 0.0 if new or any(answers) else None
 
     def _lint(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts) -> list[Finding]:
@@ -197,8 +195,6 @@ class Observer:
     async def look(self, key: Key) -> World:
         """Raises ApiError."""
         keyset = self._cache.key_set(key.namespace, key.keyset)
-        if isinstance(keyset, Unreadable):
-            raise UnreadableKeySet(key)
         named, aside = self._keys(key)
         if keyset is None:
             return World(keyset=None, keys=named, aside=aside)
@@ -211,7 +207,9 @@ class Observer:
             published=await self._published(key),
         )
         found, unread = await self._missing(key, seen)
-        aside = {each.name: not_read(each) for each in named if not unread.isdisjoint(world.names_of(each, seen))}
+        aside = {
+            each.name: world.set_aside(each, "NotRead") for each in named if not unread.isdisjoint(world.names_of(each, seen))
+        }
         seen = replace(seen, keys=tuple(each for each in named if each.name not in aside), aside={**seen.aside, **aside})
         return await self._with_target(key, keyset, seen, {**seen.secrets, **found})
 
@@ -220,51 +218,51 @@ class Observer:
         memory.turn(seen.published, self._monotonic())
         deployment = self._cache.deployment(key.namespace, target.name)
         try:
-            facts, known = await self.pods(key, keyset), True
+            pods, pods_known = await self.pods(key, keyset), True
         except ApiError as error:
             log.warning("pods not known", namespace=key.namespace, keyset=key.keyset, told=str(error))
-            facts, known = [], False
-        if seen.published is not None and seen.published.authentic and seen.published.document is not None:
-            memory.know(seen.published.document)
-        memory.ready |= {pod.metadata.uid for pod in facts if pod.ready}
-        memory.keep([pod.metadata.uid for pod in facts], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
+            pods, pods_known = [], False
+        if seen.authentic and seen.document is not None:
+            memory.know(seen.document)
+        memory.ready |= {pod.uid for pod in pods if pod.was_ready}
+        memory.keep([pod.uid for pod in pods], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
         return replace(
             seen,
             secrets=secrets,
             known=dict(memory.known),
-            target=Target(probes.wanted_replicas(deployment.raw)) if deployment is not None else None,
-            pods=tuple(pod_of(facts_of, memory) for facts_of in facts),
-            pods_known=known,
-            settled=self._settled(key, facts, memory, deployment),
+            target=Target(deployment.replicas) if deployment is not None else None,
+            pods=tuple(known(pod, memory) for pod in pods),
+            pods_known=pods_known,
+            settled=self._settled(key, pods, memory, deployment),
             last_used=dict(memory.last_used),
             last_refused=dict(memory.last_refused),
             findings=self.audit.findings(key.namespace, keyset, deployment),
             refused=self._refusals.told(key.namespace),
-            muted=probes.muted(deployment.raw) if deployment is not None else {},
+            muted=deployment.muted if deployment is not None else {},
             enforcement=memory.enforcement,
         )
 
-    async def pods(self, key: Key, keyset: KeySet) -> list[PodFacts]:
+    async def pods(self, key: Key, keyset: KeySet) -> list[Pod]:
         """Those of the target. Raises ApiError."""
         await self.owners.learn(key.namespace, (pod.owner for pod in self._cache.pods(key.namespace) if pod.owner is not None))
         return self.seen_pods(key, keyset)
 
     async def pods_again(self, key: Key, keyset: KeySet) -> bool:
         """List the Pods; whether the target has others than were seen: a watch may be silent and nobody knows yet."""
-        before = {pod.metadata.uid for pod in await self.pods(key, keyset)}
+        before = {pod.uid for pod in await self.pods(key, keyset)}
         listing = await self._api.list(PODS, key.namespace)
         self._cache.replace(PODS, key.namespace, listing.items, listing.resource_version)
-        return before != {pod.metadata.uid for pod in await self.pods(key, keyset)}
+        return before != {pod.uid for pod in await self.pods(key, keyset)}
 
-    async def ask(self, key: Key, keyset: KeySet, pods: Iterable[PodFacts], seconds: float) -> float | None:
+    async def ask(self, key: Key, keyset: KeySet, pods: Iterable[Pod], seconds: float) -> float | None:
         """Ask those of `pods` for `/keyset` that were not asked for so many seconds. None: nothing is new."""
         memory, now = self.memory(key), self._monotonic()
-        asked = [pod for pod in pods if is_up(pod) and memory.age(pod.metadata.uid, now) >= seconds]
+        asked = [pod for pod in pods if pod.answers and memory.age(pod.uid, now) >= seconds]
         answers = await asyncio.gather(*(self._asker.keyset(pod.ip or "", keyset.spec.target) for pod in asked))
-        before = [memory.heard.get(pod.metadata.uid) for pod in asked]
+        before = [memory.heard.get(pod.uid) for pod in asked]
         for pod, heard in zip(asked, answers, strict=True):
             # Not when it answered: something may have been published in between.
-            memory.hear(pod.metadata.uid, heard, now)
+            memory.hear(pod.uid, heard, now)
         new = any(old is None or old[1] != heard for old, heard in zip(before, answers, strict=True))
         return 0.0 if new else None
 
@@ -306,9 +304,9 @@ class Observer:
         read = [as_secret(each) for each in found if not isinstance(each, BaseException)]
         return {each.name: each for each in read if each is not None}, unread
 
-    def _settled(self, key: Key, pods: Sequence[PodFacts], memory: Memory, deployment: DeploymentFacts | None) -> bool:
-        asked = all(pod.metadata.uid in memory.heard for pod in pods if is_up(pod))
-        proved = all(pod.metadata.uid in memory.tried for pod in self.audit.unproved(pods, memory))
+    def _settled(self, key: Key, pods: Sequence[Pod], memory: Memory, deployment: DeploymentFacts | None) -> bool:
+        asked = all(pod.uid in memory.heard for pod in pods if pod.answers)
+        proved = all(pod.uid in memory.tried for pod in self.audit.unproved(pods, memory))
         return asked and proved and (deployment is None or key.namespace in self.audit.tried)
 
     def inquire(self, key: Key, keyset: KeySet, errands: Errands) -> None:
@@ -319,7 +317,7 @@ class Observer:
             pods = []  # a ReplicaSet is not known
         memory, now = self.memory(key), self._monotonic()
         seconds = FRESH_SECONDS if moving(self._labelled(key).values()) else USUAL_SECONDS
-        if any(is_up(pod) and memory.age(pod.metadata.uid, now) >= seconds for pod in pods):
+        if any(pod.answers and memory.age(pod.uid, now) >= seconds for pod in pods):
             errands.start(key, "ask", lambda: self.ask(key, keyset, pods, seconds))
         if self.audit.unproved(pods, memory):
             errands.start(key, "readiness", lambda: self.audit.prove(keyset, pods, memory))
@@ -330,30 +328,19 @@ class Observer:
     async def _secret(self, key: Key, name: str) -> Secret | Published | None:
         return self._cache.secret(key.namespace, name) or await self.unseen.get(key.namespace, name)
 
-    def seen_pods(self, key: Key, keyset: KeySet) -> list[PodFacts]:
+    def seen_pods(self, key: Key, keyset: KeySet) -> list[Pod]:
         """Those of the target, by what is known. Raises KeyError when a ReplicaSet is not."""
         deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
         if deployment is None:
             return []
         candidates = [pod for pod in self._cache.pods(key.namespace) if pod.owner is not None]
         own = (pod for pod in candidates if self.owners.known[pod.owner or ""] == deployment.metadata.uid)
-        return sorted(own, key=lambda pod: pod.metadata.name)
-
-
-class UnreadableKeySet(Exception):
-    """A KeySet breaks the rules of its kind: nothing is changed until it is mended."""
-
-    def __init__(self, key: Key) -> None:
-        super().__init__(f"{key.namespace}/{key.keyset} is no KeySet by the rules of its kind")
+        return sorted(own, key=lambda pod: pod.name)
 
 
 def as_secret(found: Secret | Published | None) -> Secret | None:
     """Any Secret as one that a key could have; the published one of another KeySet is somebody else's here."""
     return Secret(metadata=found.metadata, type=found.type) if isinstance(found, Published) else found
-
-
-def not_read(key: ApiKey) -> Aside:
-    return Aside(metadata=key.metadata, reason="NotRead", suspended=key.spec.suspended, revoked=key.spec.revoked)
 
 
 def moving(secrets: Iterable[Secret]) -> bool:
@@ -365,25 +352,14 @@ def moving(secrets: Iterable[Secret]) -> bool:
     )
 
 
-def is_up(pod: PodFacts) -> bool:
-    return pod.ip is not None and not pod.finished
-
-
-def pod_of(facts: PodFacts, memory: Memory) -> Pod:
-    """What is not known for certain is taken for the worse: a Pod that ever passed its start-up may have been Ready."""
-    uid, report = facts.metadata.uid, memory.report(facts.metadata.uid)
-    return Pod(
-        name=facts.metadata.name,
-        uid=uid,
-        created=facts.metadata.creation_timestamp.astimezone(UTC),
-        resource_version=facts.metadata.resource_version,
-        edition=facts.metadata.annotations.get(api_types.POD_REVISION),
-        started=facts.scheduled,
-        was_ready=facts.ready or facts.up or uid in memory.ready,
-        terminating=facts.metadata.deletion_timestamp is not None,
-        finished=facts.finished,
-        asked=uid in memory.heard or not is_up(facts),
-        report=report if is_up(facts) else None,
-        proved=frozenset(memory.proved.get(uid, ())),
-        ready_seen=uid in memory.seen_ready,
+def known(pod: Pod, memory: Memory) -> Pod:
+    """With what is known of it, else the worse: one that ever passed its start-up may have been Ready."""
+    return replace(
+        pod,
+        was_ready=pod.was_ready or pod.up or pod.uid in memory.ready,
+        asked=pod.uid in memory.heard or not pod.answers,
+        report=memory.report(pod.uid) if pod.answers else None,
+        last=memory.last(pod.uid),
+        proved=frozenset(memory.proved.get(pod.uid, ())),
+        ready_seen=pod.uid in memory.seen_ready,
     )

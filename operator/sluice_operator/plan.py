@@ -1,17 +1,17 @@
 """What should be done next: one pure function of what is there and the clock. It keeps no state, and reads none from a status.
 
-A version of a key goes through these states. Each is read off the cluster (`ledger`), so a crash between any two actions, a lost
-reply or a second operator changes nothing: the same plan is made again.
+A version of a key goes through these states. Each is read off the cluster (`versions`), so a crash between any two actions, a
+lost reply or a second operator changes nothing: the same plan is made again.
 
 | state | how it is told | what is done | when it is left |
 |---|---|---|---|
-| absent | a reason (`rotation`) | StageVersion | its Secret is there |
-| staged | it has a Secret and was not handed out | PublishKeySet, AnnotatePods, ProbeWhoami | every Pod accepts it (`gate`) |
-| active | the client Secret has it, or `activated-at` | ActivateClient, once; then repairs | a successor is active |
-| superseded | it is below the active one | its end is published and noted (`overlap`) | end and margin have passed |
-| over | end and margin have passed | PublishKeySet without it, then RetireVersion | its Secret is gone |
+| absent | a reason (`schedule.reason`) | PutSecret (VersionStaged) | its Secret is there |
+| staged | it has a Secret and was not handed out | PublishKeySet, AnnotatePods, ProbeWhoami | every Pod accepts it (`schedule`) |
+| active | the client Secret has it, or `activated-at` | PutSecret, once; then repairs | a successor is active |
+| superseded | it is below the active one | its end is published and noted (`schedule`) | end and margin have passed |
+| over | end and margin have passed | PublishKeySet without it, then DeleteSecret (VersionRetired) | its Secret is gone |
 | stray | nobody can have been given it | the same | the same |
-| revoked | `spec.revoked` | PublishKeySet with tombstones, then RemoveClient, RetireVersion | after 30 days |
+| revoked | `spec.revoked` | PublishKeySet with tombstones, then DeleteSecret | after 30 days |
 
 Order of one plan: the key set (so revocation goes first), delivery, removals, repairs, drops, hand-over, new versions, status.
 No action needs that an earlier one of the same plan has worked, and no two touch the same Secret.
@@ -28,13 +28,24 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from sluice import keys
+from sluice.keys import KeyEntry
 from sluice_operator import api_types, entries, schedule, status, steps, world
 from sluice_operator.api_types import ApiKey, Clock, KeySet
 from sluice_operator.entries import refusals
 from sluice_operator.reasons import event, set_status, told
 from sluice_operator.steps import Scene
 from sluice_operator.versions import Ledger, ordered, read_all
-from sluice_operator.world import Action, AnnotatePods, Aside, AwaitConvergence, Plan, ProbeWhoami, PublishKeySet, World
+from sluice_operator.world import (
+    Action,
+    AnnotatePods,
+    Aside,
+    AwaitConvergence,
+    Plan,
+    ProbeWhoami,
+    PublishKeySet,
+    SecretAction,
+    World,
+)
 
 # So long after an ApiKey its KeySet may come: both are applied together, or made by bootstrap, which makes it last.
 TOGETHER = timedelta(seconds=10)
@@ -43,17 +54,22 @@ TOGETHER = timedelta(seconds=10)
 def plan(seen: World, clock: Clock) -> Plan:
     """The actions that lead from `seen` to what its KeySet and ApiKeys ask for; none when it is as it should be.
 
-    Whatever one ApiKey contains: a key that cannot be planned is set aside, and the others are planned without it.
+    Whatever one ApiKey contains: a key that cannot be planned is set aside, and the others are planned without it. With a KeySet
+    that cannot be read all are.
     """
     if seen.keyset is None:
         return Plan(tuple(orphans(seen, clock)), next_orphan(seen, clock))
+    keyset = seen.keyset
+    if keyset.fault:
+        aside = {key.name: world.set_aside(key, "InvalidKeySet") for key in seen.keys}
+        seen = replace(seen, keys=(), aside={**seen.aside, **aside})
     try:
-        return whole(seen, seen.keyset, clock)
+        return whole(seen, keyset, clock)
     except Exception as error:
         if fault(seen, (), clock) is not None:
-            return Plan(publication(seen, seen.keyset, clock), None, faults={"": error})
+            return Plan(publication(seen, keyset, clock), None, faults={"": error})
         culprits = faulty(seen, ordered(seen.keys), clock)
-        aside = {key.name: set_aside(key) for key in seen.keys if key.name in culprits}
+        aside = {key.name: world.set_aside(key, "NotPlanned") for key in seen.keys if key.name in culprits}
         others = tuple(key for key in seen.keys if key.name not in culprits)
         found = plan(replace(seen, keys=others, aside={**seen.aside, **aside}), clock)
         return replace(found, faults={**culprits, **found.faults})
@@ -63,16 +79,16 @@ def whole(seen: World, keyset: KeySet, clock: Clock) -> Plan:
     ledgers = read_all(seen)
     wanted = entries.wanted(seen, keyset.spec, ledgers, clock)
     room = entries.room(wanted)
-    scenes = scenes_of(seen, keyset, ledgers, clock, room)
+    scenes = scenes_of(seen, keyset, ledgers, clock, wanted)
     publish = tuple(publishing(seen, keyset, wanted, clock))
     actions = [
         *publish,
         *(() if publish else delivery(seen)),
         *(action for scene in scenes for action in told(scene.ledger.key.name, changes(scene))),
         *staging(keyset, scenes, room),
-        *(action for scene in scenes for action in status_of_key(scene)),
-        *(action for name, aside in seen.aside.items() for action in status_of_aside(name, aside, clock)),
-        *status_of_keyset(keyset, status.of_keyset(keyset, seen, ledgers, clock, not publish, room)),
+        *(action for scene in scenes for action in told_of(scene.ledger.key, status.of_key(scene))),
+        *(action for name, aside in seen.aside.items() for action in told_of_aside(name, aside, clock)),
+        *set_status(api_types.KEY_SET, keyset.name, keyset.status, status.of_keyset(keyset, seen, clock, not publish, room)),
     ]
     return Plan(tuple(actions), next_deadline(seen, scenes, clock), foreign(seen, ledgers))
 
@@ -103,16 +119,11 @@ def faulty(seen: World, found: Sequence[ApiKey], clock: Clock) -> dict[str, Exce
     return culprits or {found[-1].name: error}
 
 
-def set_aside(key: ApiKey) -> Aside:
-    spec = key.spec
-    return Aside(metadata=key.metadata, reason="NotPlanned", suspended=spec.suspended, revoked=spec.revoked, status=key.status)
-
-
 def orphans(seen: World, clock: Clock) -> Iterator[Action]:
     """Of keys whose KeySet does not exist nothing is touched; that is told when it does not come soon."""
     for key in seen.keys:
         if clock.earliest >= key.metadata.creation_timestamp + TOGETHER:
-            yield from set_status(api_types.API_KEY, key.name, key.status, status.without_keyset(key, clock))
+            yield from told_of(key, status.without_keyset(key, clock))
 
 
 def next_orphan(seen: World, clock: Clock) -> datetime | None:
@@ -121,10 +132,13 @@ def next_orphan(seen: World, clock: Clock) -> datetime | None:
     return min((date for date in dates if date > clock.earliest), default=None)
 
 
-def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, room: int) -> list[Scene]:
-    refused = refusals(seen, keyset.spec, ledgers, room)
-    published: dict[str, dict[str, keys.KeyEntry]] = defaultdict(dict)
+def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, wanted: Sequence[KeyEntry]) -> list[Scene]:
+    refused, stale = refusals(seen, keyset.spec, ledgers, entries.room(wanted)), schedule.stale(seen)
+    published: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
     revoked: dict[str, set[str]] = defaultdict(set)
+    due: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
+    for entry in wanted:
+        due[entry.key_id][entry.digest] = entry
     for entry in world.entries(seen):
         if entry.state != "revoked":
             published[entry.key_id][entry.digest] = entry
@@ -138,13 +152,15 @@ def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clo
             ledger=ledger,
             refusal=refused.get(ledger.key.name),
             entries=published[ledger.key.name],
+            wanted=due[ledger.key.name],
             revoked=frozenset(revoked[ledger.key.name]),
+            stale=stale,
         )
         for ledger in ledgers
     ]
 
 
-def publishing(seen: World, keyset: KeySet, wanted: tuple[keys.KeyEntry, ...], clock: Clock) -> Iterator[Action]:
+def publishing(seen: World, keyset: KeySet, wanted: tuple[KeyEntry, ...], clock: Clock) -> Iterator[Action]:
     """The key set, when it, its labels or its owner are not what they should be."""
     old = seen.published
     if old is not None and not old.ours:
@@ -182,7 +198,7 @@ def delivery(seen: World) -> Iterator[Action]:
         yield AwaitConvergence(document.revision, pods, document.generated_at)
 
 
-def changes(scene: Scene) -> Iterator[Action]:
+def changes(scene: Scene) -> Iterator[SecretAction | ProbeWhoami]:
     """What is done to the Secrets of one key. To each only the first thing: a second would be planned for what is there now."""
     touched: set[str] = set()
     parts = (steps.removals(scene), steps.repairs(scene), steps.drops(scene), steps.hand_out(scene))
@@ -194,7 +210,8 @@ def changes(scene: Scene) -> Iterator[Action]:
 
 def staging(keyset: KeySet, scenes: Sequence[Scene], room: int) -> Iterator[Action]:
     """New versions, the most urgent first, as many at once as the KeySet allows. A first version waits for nobody."""
-    free = keyset.spec.max_concurrent_rotations - sum(is_rotating(scene) for scene in scenes)
+    rotating = sum(scene.ledger.staged is not None and scene.ledger.active is not None for scene in scenes)
+    free = keyset.spec.max_concurrent_rotations - rotating
     for scene in sorted(scenes, key=urgency):
         first = scene.ledger.active is None
         for action in steps.stage(scene):
@@ -204,10 +221,6 @@ def staging(keyset: KeySet, scenes: Sequence[Scene], room: int) -> Iterator[Acti
             yield from told(scene.ledger.key.name, [action])
 
 
-def is_rotating(scene: Scene) -> bool:
-    return scene.ledger.staged is not None and scene.ledger.active is not None
-
-
 def urgency(scene: Scene) -> tuple[int, str]:
     """What goes first; among equals a fixed order that is nobody's merit."""
     reason = schedule.reason(scene.ledger, scene.clock)
@@ -215,18 +228,13 @@ def urgency(scene: Scene) -> tuple[int, str]:
     return schedule.URGENCY[reason] if reason else len(schedule.URGENCY), (active.digest or "") if active else ""
 
 
-def status_of_key(scene: Scene) -> Iterator[Action]:
-    key = scene.ledger.key
-    return set_status(api_types.API_KEY, key.name, key.status, status.of_key(scene))
+def told_of(key: ApiKey, wanted: dict[str, Any]) -> Iterator[Action]:
+    return set_status(api_types.API_KEY, key.name, key.status, wanted)
 
 
-def status_of_aside(name: str, aside: Aside, clock: Clock) -> Iterator[Action]:
-    if aside.reason != "NotRead":
+def told_of_aside(name: str, aside: Aside, clock: Clock) -> Iterator[Action]:
+    if aside.reason not in world.NO_NEWS:
         yield from set_status(api_types.API_KEY, name, aside.status, status.of_aside(aside, clock))
-
-
-def status_of_keyset(keyset: KeySet, wanted: dict[str, Any]) -> Iterator[Action]:
-    return set_status(api_types.KEY_SET, keyset.name, keyset.status, wanted)
 
 
 def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetime | None:

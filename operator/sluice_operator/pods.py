@@ -126,10 +126,11 @@ FIRST_LOOK_SECONDS = 2.0
 class Memory:
     """Of one KeySet. Pods by their uid.
 
-    known: the digests of each revision that was published
+    known: the entries that each revision which was published accepts, by digest
     tombstones: of the last one
     turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
     heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
+    answered: the same of the last time that all its workers had one revision
     proved: digests of staged keys that each Pod accepted
     last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
     ready, tried, seen_ready: Pods that Kubernetes ever called Ready, whose readiness the operator asked, and saw itself
@@ -142,11 +143,12 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self.known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self.known: OrderedDict[str, dict[str, keys.KeyEntry]] = OrderedDict()
         self.tombstones: tuple[keys.KeyEntry, ...] = ()
         self.edition: str | None = None
         self.turns: deque[tuple[float, str | None]] = deque(maxlen=REVISIONS)
         self.heard: dict[str, tuple[float, Heard | None]] = {}
+        self.answered: dict[str, tuple[float, Heard]] = {}
         self.proved: dict[str, set[str]] = {}
         self.ready: set[str] = set()
         self.seen_ready: set[str] = set()
@@ -165,13 +167,20 @@ class Memory:
         self.tombstones = tuple(entry for entry in document.entries if entry.state == "revoked")
         if document.revision in self.known:
             return
-        self.known[document.revision] = frozenset(entry.digest for entry in document.entries if entry.state == "active")
+        # Revisions differ in few entries: those that are the same are one object.
+        latest = next(reversed(self.known.values()), {})
+        accepted = (entry for entry in document.entries if entry.state == "active")
+        self.known[document.revision] = {
+            entry.digest: before if (before := latest.get(entry.digest)) == entry else entry for entry in accepted
+        }
         if len(self.known) > REVISIONS:
             self.known.popitem(last=False)
 
     def hear(self, uid: str, heard: Heard | None, now: float) -> None:
         self.heard[uid] = (now, heard)
         if heard is not None:
+            if heard.report.revision is not None:
+                self.answered[uid] = (now, heard)
             keep_latest(self.last_used, heard.last_used)
             keep_latest(self.last_refused, heard.last_refused)
 
@@ -186,7 +195,13 @@ class Memory:
 
     def report(self, uid: str) -> Report | None:
         """The last answer, with what was published since it was asked for; None also when too much was."""
-        asked, heard = self.heard.get(uid, (0.0, None))
+        return self._since(*self.heard.get(uid, (0.0, None)))
+
+    def last(self, uid: str) -> Report | None:
+        """The same of the last time that all its workers had one revision."""
+        return self._since(*self.answered.get(uid, (0.0, None)))
+
+    def _since(self, asked: float, heard: Heard | None) -> Report | None:
         if heard is None or (len(self.turns) == REVISIONS and asked < self.turns[0][0]):
             return None
         return replace(heard.report, later=frozenset(revision for since, revision in self.turns if since > asked))
@@ -208,6 +223,7 @@ class Memory:
         """Forget other Pods, and all of other versions than `published` (`keyId/version`)."""
         live = set(pods)
         self.heard = {uid: value for uid, value in self.heard.items() if uid in live}
+        self.answered = {uid: value for uid, value in self.answered.items() if uid in live}
         self.proved = {uid: value for uid, value in self.proved.items() if uid in live}
         self.ready &= live
         self.seen_ready &= live

@@ -111,7 +111,7 @@ class Bootstrap:
         self.done = False
 
     async def keep_trying(self) -> None:
-        """Until it is done, or can not be."""
+        """Until it is done, or cannot be."""
         for seconds in itertools.chain(BOOTSTRAP_SECONDS, itertools.repeat(BOOTSTRAP_SECONDS[-1])):
             try:
                 await self.make()
@@ -162,39 +162,28 @@ async def create(api: Api, namespace: str, document: Raw) -> None:
         return
 
 
-def keys_of(documents: Iterable[Raw], keyset: str) -> Iterator[Raw]:
-    for each in documents:
-        if each["kind"] == api_types.API_KEY and named(each) == keyset:
-            yield each
-
-
-def named(document: Raw) -> Any:
-    """The KeySet of an ApiKey, whatever stands there."""
-    reference = document["spec"].get("keySetRef")
-    return reference.get("name") if isinstance(reference, dict) else None
+def keys_of(documents: Iterable[Raw], keyset: str) -> list[Raw]:
+    """The ApiKeys that name it, whatever stands there."""
+    found = ((each, each["spec"].get("keySetRef")) for each in documents if each["kind"] == api_types.API_KEY)
+    return [each for each, reference in found if isinstance(reference, dict) and reference.get("name") == keyset]
 
 
 def read(data: dict[str, str]) -> Iterator[tuple[str, Raw]]:
+    """Each document by its key in the ConfigMap. Raises BadDocument."""
     for name, text in sorted(data.items()):
         try:
             document = yaml.safe_load(text)
         except yaml.YAMLError:
             raise BadDocument(f"{name} is no YAML document") from None
-        yield name, checked(name, document)
-
-
-def checked(name: str, document: Any) -> Raw:
-    if (
-        not isinstance(document, dict)
-        or document.get("apiVersion") != api_types.API_VERSION
-        or document.get("kind") not in OF_KIND
-    ):
-        raise BadDocument(f"{name} is no ApiKey or KeySet of {api_types.API_VERSION}")
-    if not isinstance(document.get("metadata"), dict) or not isinstance(document["metadata"].get("name"), str):
-        raise BadDocument(f"{name} has no metadata.name")
-    if not isinstance(document.get("spec"), dict):
-        raise BadDocument(f"{name} has no spec")
-    return document
+        found = document if isinstance(document, dict) else {}
+        if found.get("apiVersion") != api_types.API_VERSION or found.get("kind") not in OF_KIND:
+            raise BadDocument(f"{name} is no ApiKey or KeySet of {api_types.API_VERSION}")
+        metadata = found.get("metadata")
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+            raise BadDocument(f"{name} has no metadata.name")
+        if not isinstance(found.get("spec"), dict):
+            raise BadDocument(f"{name} has no spec")
+        yield name, found
 
 
 # None of them waits for a Pod; some may wait for a webhook that is slow.
@@ -202,7 +191,7 @@ WORKERS = 16
 STOP = "told to stop"
 # Until the API server knows our kinds: they may be installed a moment after us.
 WAIT_SECONDS = (0.5, 1, 2, 5)
-# kopf closes its streams; whoever waits longer is ended by the end of the process.
+# kopf closes its streams; a task that waits longer is ended by the end of the process.
 GOODBYE_SECONDS = 2.0
 
 
@@ -230,9 +219,10 @@ class Process:
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def run(self) -> int:
-        """Until SIGTERM (0), or until it can not go on (1)."""
+        """Until SIGTERM (0), or until it cannot go on (1)."""
         self._listen()
-        telemetry.REGISTRY.register(self._gauges())
+        spaces, leads = self._settings.watch_namespaces, lambda: self.lease.held
+        telemetry.REGISTRY.register(Gauges(self.cache, self.hearing, spaces, self.sync.paths(), leads))
         runner, port = await health.serve(self.health, telemetry.REGISTRY, self._settings.host, self._settings.port)
         log.info("operator starts", port=port, namespaces=self._settings.watch_namespaces, enforce=self._settings.enforce)
         self._start(self._stop.wait(), STOP)
@@ -266,8 +256,13 @@ class Process:
         if self.bootstrap is not None:
             self._start(self.bootstrap.keep_trying(), "bootstrap", ends=False)
         self._start(self.sync.keep(), "sync")
-        engine = self._engine()
+        doer = Doer(self.api, self.cache, self.asker, self.observer, self.errands, self._settings.pod_name)
+        enforcer = Enforcer(self.api, self.cache, self._settings.enforce)
+        engine = Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, self._may_write)
         await asyncio.gather(*(engine.work() for _ in range(WORKERS)))
+
+    def _may_write(self, key: Key) -> bool:
+        return self.lease.held and self.claims.holds(key.namespace)
 
     def _gained(self, namespace: str) -> None:
         log.info("namespace claimed", namespace=namespace)
@@ -295,15 +290,6 @@ class Process:
         if len(wanted) > 1 or resources != WATCHED:
             self._start(changed(self.api, wanted, spaces, resources), "something else can be read")
         return resources
-
-    def _engine(self) -> Engine:
-        doer = Doer(self.api, self.cache, self.asker, self.observer, self.errands, self._settings.pod_name)
-        enforcer = Enforcer(self.api, self.cache, self._settings.enforce)
-        may_write = lambda key: self.lease.held and self.claims.holds(key.namespace)  # noqa: E731
-        return Engine(self.api, self.cache, self.queue, self.observer, doer, enforcer, self.errands, may_write)
-
-    def _gauges(self) -> Gauges:
-        return Gauges(self.cache, self.hearing, self._settings.watch_namespaces, self.sync.paths(), lambda: self.lease.held)
 
     def _changed(self, namespace: str, before: Kept | None, now: Kept | None) -> None:
         """An object changed: its KeySets are due."""

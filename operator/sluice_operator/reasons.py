@@ -12,18 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from sluice_operator import api_types
-from sluice_operator.world import (
-    Action,
-    ActivateClient,
-    DropPlaintext,
-    EmitEvent,
-    RemoveClient,
-    RepairClient,
-    RestoreVersion,
-    RetireVersion,
-    SetStatus,
-    StageVersion,
-)
+from sluice_operator.world import Action, EmitEvent, ProbeWhoami, SecretAction, SetStatus
 
 
 class Condition(Struct, frozen=True):
@@ -80,8 +69,8 @@ CONDITIONS: dict[str, str] = {
     # Ready and Active of an ApiKey
     "Active": "version {} is accepted by the target and handed out",
     "Staging": "the first version is being made",
-    "Publishing": "the key set with the new version is being written",
-    "Converging": "waiting until every Pod accepts the new version: {}",
+    "Publishing": "the key set with what the spec asks for is being written",
+    "Converging": "waiting until every Pod has the key set with what the spec asks for: {}",
     "Pending": "refused until spec.notBefore has come",
     "Suspended": "suspended: refused until spec.suspended is false",
     "Revoked": "revoked: refused for good",
@@ -118,6 +107,7 @@ CONDITIONS: dict[str, str] = {
     "NotAcknowledged": "no Pod of the target acknowledges the key set",
     "InvalidApiKey": "the ApiKey breaks a rule of its kind and is left as it is; correct it: {}",
     "NotPlanned": "a fault of the operator: it leaves this ApiKey as it is, all others go on; report it with the operator's log",
+    "InvalidKeySet": "the KeySet breaks a rule of its kind: keys are revoked and suspended, all else waits; correct it: {}",
     "KeysSetAside": "these ApiKeys cannot be planned and are left as they are: {}",
     "NoRoom": "the key set is as large as a Secret may be: no new versions; delete or revoke keys",
     "Forbidden": "the API server refuses these calls, see the operator's log for its words (rights, quota, policies): {}",
@@ -169,6 +159,7 @@ WARNINGS = {
     "Findings",
     "Forbidden",
     "InvalidApiKey",
+    "InvalidKeySet",
     "KeysSetAside",
     "NotPlanned",
     "KeySetFull",
@@ -196,28 +187,18 @@ def sentence(reason: str, *about: str) -> str:
     return {**CONDITIONS, **EVENTS}[reason].format(shown)
 
 
-EVENT_OF: dict[type[Any], str] = {
-    StageVersion: "VersionStaged",
-    RestoreVersion: "VersionRestored",
-    ActivateClient: "VersionActivated",
-    RepairClient: "ClientRepaired",
-    RemoveClient: "ClientRemoved",
-    DropPlaintext: "PlaintextDropped",
-    RetireVersion: "VersionRetired",
-}
 # Events that tell of something that nobody asked for.
 ALARMING = frozenset({"ClientRepaired", "VersionRestored", "KeySetRestored"})
 # Reasons of these two that are told when they take them on; of the others all that somebody should look at.
 TOLD = {"Active": frozenset({"Active", "Pending", "Suspended", "Revoked", "Expired"}), "Ready": frozenset({"KeySetNotFound"})}
 
 
-def told(key: str, actions: Iterable[Action]) -> Iterator[Action]:
+def told(key: str, actions: Iterable[SecretAction | ProbeWhoami]) -> Iterator[Action]:
     """Each action on a Secret of `key`, and the event that tells of it."""
     for action in actions:
         yield action
-        reason = EVENT_OF.get(type(action))
-        if reason is not None:
-            yield event(api_types.API_KEY, key, reason, getattr(action, "secret", ""))
+        if not isinstance(action, ProbeWhoami) and action.event:
+            yield event(api_types.API_KEY, key, action.event, action.secret)
 
 
 def event(kind: str, name: str, reason: str, *about: str) -> EmitEvent:

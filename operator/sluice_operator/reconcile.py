@@ -20,19 +20,19 @@ from sluice_operator.api_types import KEY_SETS, PODS, Clock, KeySet
 from sluice_operator.cache import Cache
 from sluice_operator.client import PASSED_OVER, Api, ApiError, Conflict, Unavailable
 from sluice_operator.execute import Doer, Enforcer
-from sluice_operator.observe import Observer, UnreadableKeySet
+from sluice_operator.observe import Observer
 from sluice_operator.plan import plan
 from sluice_operator.pods import Memory
 from sluice_operator.queue import Errands, Key, Queue
 from sluice_operator.world import (
     Action,
-    ActivateClient,
     AnnotatePods,
     AwaitConvergence,
     EmitEvent,
     Plan,
     ProbeWhoami,
     PublishKeySet,
+    PutSecret,
     SetStatus,
     World,
 )
@@ -118,9 +118,6 @@ class Engine:
         except ApiError as error:
             log.warning("api server not reached", verb=error.verb, resource=error.resource, told=error.told)
             result = "unavailable"
-        except UnreadableKeySet as error:
-            log.error("keyset not readable", told=str(error))
-            return "unreadable"
         except Exception:
             log.exception("reconcile failed", namespace=key.namespace, keyset=key.keyset)
             result = "error"
@@ -138,8 +135,10 @@ class Engine:
             log.error("not planned", namespace=key.namespace, keyset=key.keyset, apikey=name, fault=place(fault))
         self._measure(self._observer.memory(key), world, found.actions)
         delay = self._delay(key, found, clock)
-        if world.keyset is not None and any(type(each) is ActivateClient for each in found.actions):
-            await self._surely(key, world.keyset)
+        events = {each.event for each in found.actions if isinstance(each, PutSecret)}
+        # A watch may be silent and nobody knows yet: a Pod that was not asked may refuse a key that is handed out.
+        if world.keyset is not None and "VersionActivated" in events and await self._observer.pods_again(key, world.keyset):
+            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
         wanted = [each for each in chains(found.actions) if world.settled or not isinstance(each[0], REMARKS)]
         outcome = await self._do(key, self._now(key, wanted))
         if world.keyset is None:
@@ -161,11 +160,6 @@ class Engine:
         memory = self._observer.memory(key)
         if keyset.spec.probes.mode == "Enforce" or memory.enforcement is not None:
             self._errands.start(key, "enforce", lambda: self._enforcer.wire(key, keyset, memory))
-
-    async def _surely(self, key: Key, keyset: KeySet) -> None:
-        """Before a key is handed out: raises Conflict when there is a Pod that was not asked."""
-        if await self._observer.pods_again(key, keyset):
-            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
 
     async def _do(self, key: Key, whole: Sequence[Sequence[Action]]) -> Outcome:
         """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.
@@ -251,16 +245,16 @@ class Engine:
         edition = memory.edition
         for _ in range(ROUNDS):
             await asyncio.sleep(pause)
-            pods = [pod for pod in await self._observer.pods(key, keyset) if pod.metadata.name in awaited.pods]
+            pods = [pod for pod in await self._observer.pods(key, keyset) if pod.name in awaited.pods]
             await self._observer.ask(key, keyset, pods, 0.0)
-            heard = [memory.report(pod.metadata.uid) for pod in pods]
+            heard = [memory.report(pod.uid) for pod in pods]
             if edition != memory.edition or all(each is not None and each.possible == {awaited.revision} for each in heard):
                 break
         return 0.0
 
     def _measure(self, memory: Memory, world: World, actions: Sequence[Action]) -> None:
         """Once for each revision: when every Pod has it. A target without Pods has nothing to measure."""
-        document = world.published.document if world.published is not None else None
+        document = world.document
         waiting = any(isinstance(each, PublishKeySet | AwaitConvergence) for each in actions)
         if waiting or document is None or memory.converging != document.revision:
             return
@@ -282,9 +276,9 @@ class Engine:
             telemetry.took("Converged", made, now)
 
     async def _tell_blind(self, key: Key) -> None:
-        """What can not be looked at can not be planned; that it can not is told all the same."""
+        """What cannot be looked at cannot be planned; its status says so."""
         keyset = self._cache.key_set(key.namespace, key.keyset)
-        if not isinstance(keyset, KeySet):
+        if keyset is None:
             return
         blind = status.blind(keyset, self._api.refusals.told(key.namespace), self._api.clock())
         if blind == keyset.status:
@@ -319,4 +313,4 @@ def tell(key: Key, action: Action) -> None:
         # Not `secret`: the log drops what is called so.
         about = {"object": "secret", "revision": "revision", "edition": "edition"}
         named = {name: getattr(action, field) for name, field in about.items() if getattr(action, field, None) is not None}
-        log.info(type(action).__name__, namespace=key.namespace, keyset=key.keyset, **named)
+        log.info(getattr(action, "event", "") or type(action).__name__, namespace=key.namespace, keyset=key.keyset, **named)

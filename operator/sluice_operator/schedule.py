@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime, timedelta
 from typing import Literal
 
+from sluice.keys import KeyEntry
 from sluice_operator import api_types
 from sluice_operator.api_types import ApiKey, Clock
 from sluice_operator.versions import Ledger, Version
@@ -160,12 +161,13 @@ SLACK = timedelta(seconds=10)
 PATIENCE = timedelta(minutes=5)
 
 Accepts = Callable[[Report], bool]
+# Of the entries that a revision accepts, by digest.
+Holds = Callable[[Mapping[str, KeyEntry]], bool]
 
 
 def current(world: World) -> str | None:
     """The revision that is published now."""
-    document = world.published.document if world.published is not None else None
-    return document.revision if document is not None else None
+    return world.document.revision if world.document is not None else None
 
 
 def has_revision(world: World) -> Accepts:
@@ -175,22 +177,24 @@ def has_revision(world: World) -> Accepts:
 
 
 def has_digest(world: World, digest: str) -> Accepts:
-    """Whether a Pod has a revision that `digest`, which is published now, is in: this one or one that is still known."""
-    revision = current(world)
-    having = {known for known, digests in world.known.items() if digest in digests} | ({revision} if revision else set())
-    return lambda report: report.possible <= having
+    """Whether a Pod has a revision that accepts `digest`, as the one does that is published now."""
+    return among(world, lambda accepted: digest in accepted)
 
 
 def refuses(world: World, digests: Set[str]) -> Accepts:
-    """Whether a Pod has a revision that accepts none of `digests`: this one or one that is still known."""
-    revision = current(world)
-    without = {known for known, accepted in world.known.items() if not accepted & digests} | ({revision} if revision else set())
-    return lambda report: report.possible <= without
+    """Whether a Pod has a revision that accepts none of `digests`, as the one does that is published now."""
+    return among(world, lambda accepted: digests.isdisjoint(accepted))
+
+
+def among(world: World, holds: Holds) -> Accepts:
+    """Whether a Pod has the revision that is published now, or another one of which `holds`, and which is still known."""
+    revisions = {current(world), *(revision for revision, accepted in world.known.items() if holds(accepted))} - {None}
+    return lambda report: report.possible <= revisions
 
 
 def lagging(world: World, clock: Clock, accepts: Accepts) -> tuple[Pod, ...]:
     """The Pods that are waited for."""
-    published = world.published.document.generated_at if world.published and world.published.document else clock.latest
+    published = world.document.generated_at if world.document is not None else clock.latest
     return tuple(pod for pod in world.pods if not pod.finished and not is_right(pod, clock, accepts, published))
 
 
@@ -199,7 +203,27 @@ def is_right(pod: Pod, clock: Clock, accepts: Accepts, published: datetime) -> b
         return accepts(pod.report)
     if pod.was_ready or pod.terminating:
         return False
-    return not pod.started or pod.created > published + SLACK or clock.earliest >= published + DELIVERY
+    return not pod.started or pod.metadata.creation_timestamp > published + SLACK or clock.earliest >= published + DELIVERY
+
+
+def stale(world: World) -> dict[str, set[str]]:
+    """Revisions that are known and that Pods may have beside the one that is published, each with the names of these Pods.
+
+    By what they last reported and what came after it. One that fell silent, or of which nothing is known, is not among them for
+    that: the status of every key would change with it.
+    """
+    found: dict[str, set[str]] = {}
+    for pod in world.pods:
+        for revision in pod.last.possible if pod.last is not None and not pod.finished else ():
+            if revision is not None and revision in world.known and revision != current(world):
+                found.setdefault(revision, set()).add(pod.name)
+    return found
+
+
+def behind(world: World, stale: Mapping[str, Set[str]], holds: Holds) -> tuple[str, ...]:
+    """The Pods that may have a revision of which not `holds`."""
+    names = (pods for revision, pods in stale.items() if not holds(world.known[revision]))
+    return tuple(sorted(set().union(*names)))
 
 
 def unacknowledged(world: World) -> tuple[str, ...]:
@@ -211,7 +235,7 @@ def unacknowledged(world: World) -> tuple[str, ...]:
 
 def dates(world: World) -> list[datetime]:
     """When a Pod that has not acknowledged the key set stops being waited for, and when that is told."""
-    document = world.published.document if world.published else None
+    document = world.document
     if document is None or not unacknowledged(world):
         return []
     return [document.generated_at + DELIVERY, document.generated_at + PATIENCE]

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sluice_operator import api_types, reasons, schedule, steps
+from msgspec.structs import replace
+
+from sluice_operator import api_types, reasons, schedule, steps, world
 from sluice_operator.api_types import ApiKey, Clock, KeySet
 from sluice_operator.reasons import Condition
 from sluice_operator.steps import Scene
-from sluice_operator.versions import Ledger, Version
+from sluice_operator.versions import Version
 from sluice_operator.world import Aside, Pod, World
 
 # lastUsedAt moves no more often than this: it would be written with every request otherwise.
@@ -114,11 +116,12 @@ def condition(kind: str, status: Any, reason: str, *about: str) -> Condition:
 def ready(scene: Scene) -> Condition:
     """Whether the state that the spec asks for is reached, be it that the key is accepted or that it is not."""
     active = scene.ledger.active
-    reason = unreached(scene) if scene.unwanted else unready(scene)
+    reason = unreached(scene) if scene.unwanted else unready(scene) or underway(scene)
     if reason is None:
         return condition("Ready", "True", resting(scene) or "Active", str(active.number if active else ""))
     about = {"PlaintextLost": [str(active.number)] if active else [], "SecretNotOwned": scene.ledger.foreign}
-    return condition("Ready", "False", reason, *about.get(reason, waited_for(scene)))
+    pods = waited_for(scene) if active is None or scene.unwanted else catching_up(scene)
+    return condition("Ready", "False", reason, *about.get(reason, pods))
 
 
 def accepted(scene: Scene) -> Condition:
@@ -127,9 +130,11 @@ def accepted(scene: Scene) -> Condition:
     reason = resting(scene)
     if reason is None and (active is None or not scene.accepts(active)):
         reason = unready(scene)
-    if reason is None:
-        return condition("Active", "True", "Active", str(active.number if active else ""))
-    return condition("Active", "False", reason, *(scene.ledger.foreign if reason == "SecretNotOwned" else waited_for(scene)))
+    if reason is not None:
+        return condition("Active", "False", reason, *(scene.ledger.foreign if reason == "SecretNotOwned" else waited_for(scene)))
+    if active is not None and (pods := schedule.behind(scene.world, scene.stale, lambda accepted: active.digest in accepted)):
+        return condition("Active", "False", "Converging", *pods)
+    return condition("Active", "True", "Active", str(active.number if active else ""))
 
 
 def resting(scene: Scene) -> str | None:
@@ -154,25 +159,29 @@ def unreached(scene: Scene) -> str | None:
 
 
 def unready(scene: Scene) -> str | None:
+    """What keeps the active version, or the first one, from being accepted and held by its client."""
     active = scene.ledger.active
-    if active is not None:
-        return not_accepted(scene, active)
+    if active is not None and scene.accepts(active):
+        return "PlaintextLost" if schedule.lost(scene.ledger) else None
     if scene.refusal is not None:
         return scene.refusal
-    return underway(scene)
+    if active is not None:
+        return "Publishing"
+    return "Staging" if scene.ledger.staged is None else steps.blocked(scene) or "Converging"
 
 
-def not_accepted(scene: Scene, active: Version) -> str | None:
-    if not scene.accepts(active):
-        return scene.refusal or "Publishing"
-    return "PlaintextLost" if schedule.lost(scene.ledger) else None
+def underway(scene: Scene) -> str | None:
+    """What an active version waits for, until every Pod holds it to what its spec says now."""
+    digest = scene.ledger.active.digest if scene.ledger.active is not None else None
+    if scene.entries.get(digest or "") != scene.wanted.get(digest or ""):
+        return "Publishing"
+    return "Converging" if catching_up(scene) else None
 
 
-def underway(scene: Scene) -> str:
-    """What the first version waits for."""
-    if scene.ledger.staged is None:
-        return "Staging"
-    return steps.blocked(scene) or "Converging"
+def catching_up(scene: Scene) -> tuple[str, ...]:
+    """The Pods that may still have the active version as it was before its spec changed."""
+    digest = (scene.ledger.active.digest if scene.ledger.active is not None else None) or ""
+    return schedule.behind(scene.world, scene.stale, lambda accepted: accepted.get(digest) == scene.wanted.get(digest))
 
 
 def waited_for(scene: Scene) -> tuple[str, ...]:
@@ -259,19 +268,22 @@ def late_since(scene: Scene) -> datetime | None:
 MAX_SKEW = timedelta(minutes=5)
 
 
-def of_keyset(keyset: KeySet, seen: World, ledgers: Sequence[Ledger], clock: Clock, current: bool, room: int) -> dict[str, Any]:
+def of_keyset(keyset: KeySet, seen: World, clock: Clock, current: bool, room: int) -> dict[str, Any]:
     """`current`: whether what is published is what should be. `room`: for how many more versions there is."""
-    document = seen.published.document if seen.published else None
+    document = seen.document
     late = schedule.lagging(seen, clock, schedule.has_revision(seen))
     pods = [pod for pod in seen.pods if not pod.finished]
+    # Ready is Converged: the set is written, and everyone who should have it has it.
+    done, there = converged(seen, late, current), seen.target is not None
     found = [
-        converged(seen, late, current),
-        target_found(seen),
+        condition("Ready", "True", "Published") if done.status == "True" else replace(done, type="Ready"),
+        done,
+        condition("TargetFound", "True" if there else "False", "TargetFound" if there else "TargetNotFound"),
         probes_wired(seen),
-        keyset_degraded(seen, late, clock, room),
+        keyset_degraded(keyset, seen, late, clock, room),
     ]
     fields = {
-        "keys": sum(bool(ledger.live) for ledger in ledgers),
+        "keys": len({entry.key_id for entry in document.entries if entry.state != "revoked"}) if document else 0,
         "entries": len(document.entries) if document else 0,
         "revision": document.revision if document else None,
         "shortRevision": document.revision[:8] if document else None,
@@ -285,21 +297,14 @@ def of_keyset(keyset: KeySet, seen: World, ledgers: Sequence[Ledger], clock: Clo
     return {
         "observedGeneration": generation,
         **{name: value for name, value in fields.items() if value is not None},
-        "conditions": reasons.merge(keyset.status.get("conditions"), [keyset_ready(found), *found], generation, clock.here),
+        "conditions": reasons.merge(keyset.status.get("conditions"), found, generation, clock.here),
     }
 
 
 def blind(keyset: KeySet, refused: Sequence[str], clock: Clock) -> dict[str, Any]:
-    """The status of a KeySet that can not be looked at, because the API server refuses that: as it was, but Degraded."""
+    """The status of a KeySet that cannot be looked at, because the API server refuses that: as it was, but Degraded."""
     told = condition("Degraded", "True", "Forbidden", *refused)
     return reasons.overlay(keyset.status, [told], keyset.metadata.generation, clock.here)
-
-
-def keyset_ready(found: Sequence[Condition]) -> Condition:
-    """Ready is Converged: the set is written, and everyone who should have it has it."""
-    if found[0].status == "True":
-        return condition("Ready", "True", "Published")
-    return Condition("Ready", "False", found[0].reason, found[0].message)
 
 
 def converged(seen: World, late: Sequence[Pod], current: bool) -> Condition:
@@ -310,12 +315,6 @@ def converged(seen: World, late: Sequence[Pod], current: bool) -> Condition:
     if late:
         return condition("Converged", "False", "Lagging", *sorted(pod.name for pod in late))
     return condition("Converged", "True", "Converged")
-
-
-def target_found(seen: World) -> Condition:
-    if seen.target is None:
-        return condition("TargetFound", "False", "TargetNotFound")
-    return condition("TargetFound", "True", "TargetFound")
 
 
 def probes_wired(seen: World) -> Condition:
@@ -335,14 +334,16 @@ def probes_wired(seen: World) -> Condition:
     return condition("ProbesWired", "True", "Proven")
 
 
-def keyset_degraded(seen: World, late: Sequence[Pod], clock: Clock, room: int) -> Condition:
+def keyset_degraded(keyset: KeySet, seen: World, late: Sequence[Pod], clock: Clock, room: int) -> Condition:
+    if keyset.fault:
+        return condition("Degraded", "True", "InvalidKeySet", keyset.fault)
     if clock.skew > MAX_SKEW:
         return condition("Degraded", "True", "ClockSkewed")
     if seen.refused:
         return condition("Degraded", "True", "Forbidden", *seen.refused)
-    if aside := sorted(name for name, each in seen.aside.items() if each.reason != "NotRead"):
+    if aside := sorted(name for name, each in seen.aside.items() if each.reason not in world.NO_NEWS):
         return condition("Degraded", "True", "KeysSetAside", *aside)
-    document = seen.published.document if seen.published else None
+    document = seen.document
     if seen.published is not None and not seen.published.ours:
         return condition("Degraded", "True", "SecretNotOwned", seen.published.metadata.name)
     if room < 1:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from sluice import keys
 from sluice_operator import api_types, schedule
 from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference
 from sluice_operator.entries import Refusal, expired, valid_now
 from sluice_operator.versions import Ledger, Version
-from sluice_operator.world import (
-    ActivateClient,
-    AdoptVersion,
-    DropPlaintext,
-    Marks,
-    ProbeWhoami,
-    RemoveClient,
-    RepairClient,
-    RestoreVersion,
-    RetireVersion,
-    StageVersion,
-    World,
-)
+from sluice_operator.world import Copy, DeleteSecret, Marks, Mint, PatchSecret, ProbeWhoami, PutSecret, SecretAction, World
 
 
 def staged_marks(key: ApiKey, digest: str | None) -> Marks:
@@ -87,6 +75,8 @@ class Scene(Struct, frozen=True, kw_only=True):
     """One key and all that its next steps depend on.
 
     entries: those of it that are published, by digest, when they are ours
+    wanted: those of it that should be
+    stale: revisions that Pods may still have, and which Pods
     revoked: the digests of its tombstones
     """
 
@@ -96,7 +86,9 @@ class Scene(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     refusal: Refusal | None = None
     entries: dict[str, keys.KeyEntry]
+    wanted: dict[str, keys.KeyEntry] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
+    stale: Mapping[str, Set[str]] = field(default_factory=dict)
 
     @property
     def dead(self) -> bool:
@@ -119,7 +111,7 @@ class Scene(Struct, frozen=True, kw_only=True):
         return self.unwanted or self.refusal is not None
 
 
-def repairs(scene: Scene) -> Iterator[RestoreVersion | AdoptVersion | RepairClient | RetireVersion]:
+def repairs(scene: Scene) -> Iterator[SecretAction]:
     """What brings the Secrets of a key back to what they should be."""
     if scene.dead:
         return
@@ -130,24 +122,24 @@ def repairs(scene: Scene) -> Iterator[RestoreVersion | AdoptVersion | RepairClie
         yield from repair_client(scene, active)
 
 
-def repair_version(scene: Scene, version: Version) -> Iterator[RestoreVersion | AdoptVersion | RetireVersion]:
+def repair_version(scene: Scene, version: Version) -> Iterator[SecretAction]:
     ledger, secret = scene.ledger, version.secret
     wanted = version_marks(scene, version)
     if is_over(scene, version):
         return
     if secret is None:
         source = ledger.key.client_secret if ledger.held_by_client(version) and not is_dropped(scene, version) else None
-        yield RestoreVersion(
+        yield PutSecret(
             secret=api_types.version_secret(ledger.key.name, version.number),
-            digest=version.digest or "",
-            source=source,
-            immutable=is_immutable(scene),
             marks=wanted,
+            event="VersionRestored",
+            data=Copy(source, version.digest or "") if source else None,
+            immutable=is_immutable(scene),
         )
     elif is_broken(scene, version) and version.digest in scene.entries:
-        yield RetireVersion(secret.name, secret.metadata.resource_version)
+        yield DeleteSecret(secret=secret.name, precondition=secret.metadata.resource_version, event="VersionRetired")
     elif not has_marks(wanted, secret.metadata):
-        yield AdoptVersion(secret=secret.name, marks=wanted, precondition=secret.metadata.resource_version)
+        yield PatchSecret(secret=secret.name, marks=wanted, precondition=secret.metadata.resource_version)
 
 
 def version_marks(scene: Scene, version: Version) -> Marks:
@@ -188,23 +180,23 @@ def is_immutable(scene: Scene) -> bool:
     return scene.ledger.key.spec.delivery.mode != "DropAfter"
 
 
-def repair_client(scene: Scene, active: Version) -> Iterator[RepairClient]:
+def repair_client(scene: Scene, active: Version) -> Iterator[SecretAction]:
     """The client Secret holds the active version, whatever was done to it: the same value, never a new one."""
     key, client = scene.ledger.key, scene.ledger.client
     if not active.plaintext or active.secret is None or key.client_secret is None or key.client_secret in scene.ledger.foreign:
         return
     wanted = client_marks(key, active, activation(scene, active) or scene.clock.latest)
     if client is None or client.digest != active.digest or not has_marks(wanted, client.metadata):
-        yield RepairClient(
+        yield PutSecret(
             secret=key.client_secret,
-            source=active.secret.name,
-            digest=active.digest or "",
             marks=wanted,
+            event="ClientRepaired",
+            data=Copy(active.secret.name, active.digest or ""),
             precondition=client.metadata.resource_version if client else None,
         )
 
 
-def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoami]:
+def hand_out(scene: Scene) -> Iterator[SecretAction | ProbeWhoami]:
     """The staged version goes to the client when every Pod accepts it, proved by its own answer."""
     staged, key = scene.ledger.staged, scene.ledger.key
     if staged is None or staged.secret is None or blocked(scene) is not None:
@@ -213,7 +205,7 @@ def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoa
     if staged.plaintext and (pods := unproved(scene, staged)):
         yield ProbeWhoami(staged.secret.name, digest, key.name, staged.number, pods)
     elif key.client_secret is None:
-        yield AdoptVersion(
+        yield PatchSecret(
             secret=staged.secret.name,
             marks=record_marks(key, staged, scene.clock.latest, None),
             precondition=staged.secret.metadata.resource_version,
@@ -221,11 +213,11 @@ def hand_out(scene: Scene) -> Iterator[ActivateClient | AdoptVersion | ProbeWhoa
         )
     else:
         client = scene.ledger.client
-        yield ActivateClient(
+        yield PutSecret(
             secret=key.client_secret,
-            source=staged.secret.name,
-            digest=digest,
             marks=client_marks(key, staged, scene.clock.latest),
+            event="VersionActivated",
+            data=Copy(staged.secret.name, digest),
             precondition=client.metadata.resource_version if client else None,
             reason=reason,
         )
@@ -255,18 +247,18 @@ def unproved(scene: Scene, staged: Version) -> tuple[str, ...]:
     return schedule.unproved(scene.world.pods, staged.digest or "")
 
 
-def stage(scene: Scene) -> Iterator[StageVersion]:
+def stage(scene: Scene) -> Iterator[SecretAction]:
     """A new version, if there is a reason for one and the one before the active is gone: never a third."""
     ledger, key = scene.ledger, scene.ledger.key
     if scene.resting or schedule.reason(ledger, scene.clock) is None or not is_alone(scene):
         return
     digest = key.spec.delivery.digest
-    yield StageVersion(
+    yield PutSecret(
         secret=api_types.version_secret(key.name, ledger.highest + 1),
-        environment=scene.keyset.spec.environment,
-        digest=digest,
-        immutable=is_immutable(scene),
         marks=staged_marks(key, digest),
+        event="VersionStaged",
+        data=Mint(scene.keyset.spec.environment) if digest is None else None,
+        immutable=is_immutable(scene),
         since=schedule.since(ledger, scene.clock),
     )
 
@@ -296,14 +288,15 @@ def drop_date(scene: Scene, version: Version) -> datetime | None:
     return None if after is None or version.activated_at is None else version.activated_at + after
 
 
-def drops(scene: Scene) -> Iterator[RemoveClient | DropPlaintext]:
+def drops(scene: Scene) -> Iterator[SecretAction]:
     """DropAfter: first the client Secret, then the data of the version Secret; neither before that says what the other did."""
     active, client = scene.ledger.active, scene.ledger.client
     if active is not None and client is not None and is_dropped(scene, active) and is_noted(scene, active):
-        yield RemoveClient(client.name, client.metadata.resource_version)
+        yield DeleteSecret(secret=client.name, precondition=client.metadata.resource_version, event="ClientRemoved")
     for version in scene.ledger.live:
         if version.secret is not None and version.secret.digest is not None and is_dropped(scene, version):
-            yield DropPlaintext(version.secret.name, version.secret.metadata.resource_version)
+            precondition = version.secret.metadata.resource_version
+            yield PatchSecret(secret=version.secret.name, precondition=precondition, event="PlaintextDropped")
 
 
 def is_noted(scene: Scene, version: Version) -> bool:
@@ -311,19 +304,20 @@ def is_noted(scene: Scene, version: Version) -> bool:
     return version.secret is not None and has_marks(version_marks(scene, version), version.secret.metadata)
 
 
-def removals(scene: Scene) -> Iterator[RemoveClient | RetireVersion]:
+def removals(scene: Scene) -> Iterator[SecretAction]:
     """Secrets of versions that the key set, as we wrote it, no longer accepts."""
     client, key = scene.ledger.client, scene.ledger.key
     if not is_known(scene):
         return
     if key.spec.revoked and client is not None and not scene.entries:
-        yield RemoveClient(client.name, client.metadata.resource_version)
+        yield DeleteSecret(secret=client.name, precondition=client.metadata.resource_version, event="ClientRemoved")
     for version in scene.ledger.versions:
         gone = version.role == "stray" or key.spec.revoked or is_over(scene, version)
         if gone and version.secret is not None and version.digest not in scene.entries:
-            yield RetireVersion(version.secret.name, version.secret.metadata.resource_version, over_date(scene, version))
+            precondition, since = version.secret.metadata.resource_version, over_date(scene, version)
+            yield DeleteSecret(secret=version.secret.name, precondition=precondition, event="VersionRetired", since=since)
 
 
 def is_known(scene: Scene) -> bool:
     """Whether the key set is there and is the one that we wrote."""
-    return scene.world.published is not None and scene.world.published.authentic
+    return scene.world.authentic

@@ -61,15 +61,11 @@ REVOCATION_SECONDS = Histogram(
 REPAIRS = Counter(f"{PREFIX}_drift_repairs_total", "Objects that were brought back", ["kind"], registry=REGISTRY)
 
 
-def begin() -> None:
-    """Every series is there from the start: what appears at 1 has not increased."""
-    for reason in (*schedule.URGENCY, schedule.WITHDRAWN):
-        ROTATIONS.labels(reason)
-    for step in get_args(Step):
-        ROTATION_SECONDS.labels(step)
-
-
-begin()
+# Every series is there from the start: what appears at 1 has not increased.
+for reason in (*schedule.URGENCY, schedule.WITHDRAWN):
+    ROTATIONS.labels(reason)
+for step in get_args(Step):
+    ROTATION_SECONDS.labels(step)
 
 
 def took(step: Step, since: datetime | None, now: datetime) -> None:

@@ -31,7 +31,7 @@ from sluice_operator import api_types, world
 from sluice_operator.api_types import ApiKey
 from sluice_operator.world import Secret, World
 
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST, FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}"), re.compile(r"[0-9a-f]{16}")
 
 # staged: made and published, not handed out yet. active: what clients get. superseded: accepted until its end.
 # stray: nobody can have been given it, or it was revoked: neither published nor kept.
@@ -123,10 +123,9 @@ def read_all(seen: World) -> tuple[Ledger, ...]:
     for secret in seen.secrets.values():
         if (found := api_types.version_of(secret.name)) is not None:
             secrets[found[0]][found[1]] = secret
-    authentic = seen.published is not None and seen.published.authentic
     holders = claimants(seen)
     return tuple(
-        read(key, secrets[key.name], entries[key.name], authentic, client_of(key, seen, holders), holders)
+        read(key, secrets[key.name], entries[key.name], seen.authentic, client_of(key, seen, holders), holders)
         for key in ordered(seen.keys)
     )
 
@@ -201,6 +200,7 @@ def version(traces: Traces, number: int) -> Version:
     digest = digest_of(traces, number)
     holders = [secret, client if claimed else None]
     activated_at = first_stamp(holders, api_types.ACTIVATED_AT)
+    notes = (holder.note(api_types.MADE_FOR) or "" for holder in holders if holder)
     marked = activated_at is not None or first_stamp([secret], api_types.ENDS_AT) is not None
     return Version(
         number=number,
@@ -209,7 +209,7 @@ def version(traces: Traces, number: int) -> Version:
         entry=traces.entries.get(number),
         activated=marked or claimed or (client is not None and digest is not None and client.digest == digest),
         activated_at=activated_at,
-        made_for=next((note for holder in holders if holder and fingerprinted(note := holder.note(api_types.MADE_FOR))), None),
+        made_for=next((note for note in notes if FINGERPRINT.fullmatch(note)), None),
     )
 
 
@@ -229,12 +229,8 @@ def first_stamp(secrets: Iterable[Secret | None], annotation: str) -> datetime |
     return next((stamp for stamp in stamps if stamp is not None), None)
 
 
-def fingerprinted(note: str | None) -> bool:
-    return note is not None and re.fullmatch(r"[0-9a-f]{16}", note) is not None
-
-
 def assigned(traces: Traces, versions: tuple[Version, ...]) -> Iterable[Version]:
-    """Each version with its role, strays that can not be used first."""
+    """Each version with its role, strays that cannot be used first."""
     candidates = followed([each for each in versions if not is_dead(traces, each, versions)])
     active = active_of(traces, candidates)
     above = [each for each in candidates if active is None or each.number > active.number]

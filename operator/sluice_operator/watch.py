@@ -1,14 +1,12 @@
 """kopf as the watch engine, and as nothing else: `on.event` writes nothing, keeps nothing and needs no finalizer.
 
-Handlers only hand over what they are given: an error in one would be lost. All that changes an object of the cluster is api.py.
+Handlers only hand over what they are given: an error in one would be lost. What changes an object of the cluster is client.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -20,52 +18,12 @@ import structlog
 from sluice_operator import api_types
 from sluice_operator.api_types import ESSENTIAL, SELECTORS, WATCHED, ApiKey, Resource
 from sluice_operator.cache import Cache
-from sluice_operator.client import Api, ApiError
+from sluice_operator.client import Api, ApiError, connection
 from sluice_operator.observe import Observer
 from sluice_operator.queue import Key, Queue
 from sluice_operator.settings import Settings
 
 log = structlog.get_logger()
-
-
-class NoCredentials(Exception):
-    """Neither a ServiceAccount is mounted nor is there a kubeconfig."""
-
-
-def credentials(settings: Settings) -> kopf.ConnectionInfo:
-    """Address and credentials, read again each time: tokens of ServiceAccounts are replaced every hour. Raises NoCredentials."""
-    options = kopf.OperatorSettings()
-    mounted = kopf.login_with_service_account(settings=options)
-    if mounted is not None:
-        return by_address(mounted, settings)
-    configured = kopf.login_with_kubeconfig(settings=options)
-    if configured is None:
-        raise NoCredentials("there is no ServiceAccount in this Pod and KUBECONFIG is not set")
-    return configured
-
-
-def by_address(info: kopf.ConnectionInfo, settings: Settings) -> kopf.ConnectionInfo:
-    """By the address that Kubernetes gives every Pod, which needs no DNS."""
-    host = settings.kubernetes_service_host
-    if host is None:
-        return info
-    host = f"[{host}]" if ":" in host else host
-    return dataclasses.replace(info, server=f"https://{host}:{settings.kubernetes_service_port}")
-
-
-def session(
-    info: kopf.ConnectionInfo, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse
-) -> aiohttp.ClientSession:
-    """An HTTP session with these credentials. No proxy of the environment: the API server is inside the cluster."""
-    context = info.as_ssl_context()
-    # From Python 3.13 on it is set, and refuses a certificate without an Authority Key Identifier, as those of EKS are.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=context),
-        headers={**info.as_http_headers(), "User-Agent": "sluice-operator"},
-        response_class=response_class,
-        trust_env=False,
-    )
 
 
 WATCH = "watch"
@@ -162,25 +120,6 @@ class NoDiffs(kopf.DiffBaseStorage):
         return None
 
 
-class NoProgress(kopf.ProgressStorage):
-    """No handler has any progress."""
-
-    def fetch(self, **_: Any) -> None:
-        return None
-
-    def store(self, **_: Any) -> None:
-        return None
-
-    def purge(self, **_: Any) -> None:
-        return None
-
-    def touch(self, **_: Any) -> None:
-        return None
-
-    def clear(self, *, essence: Any) -> Any:
-        return essence
-
-
 def options() -> kopf.OperatorSettings:
     """Everything of kopf that would write is off or has a name of ours."""
     chosen = kopf.OperatorSettings()
@@ -197,7 +136,7 @@ def options() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = IDLE_SECONDS
     chosen.queueing.exit_timeout = 0.5
     chosen.persistence.finalizer = f"{api_types.GROUP}/never-set"
-    chosen.persistence.progress_storage = NoProgress()
+    chosen.persistence.progress_storage = kopf.MultiProgressStorage([])  # none: no handler has any progress
     chosen.persistence.diffbase_storage = NoDiffs()
     for resource, selector in SELECTORS.items():
         chosen.watching.label_selectors[selector_of(resource)] = selector
@@ -214,8 +153,15 @@ def registry(settings: Settings, resources: Iterable[Resource], cache: Cache, he
 
     @kopf.on.login(registry=made)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        info = credentials(settings)
-        return kopf.AiohttpSession(server=info.server, aiohttp_session=session(info, hearing.response_class()))
+        """Read again each time: tokens of ServiceAccounts are replaced every hour."""
+        server, context, headers = await connection(settings)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=context),
+            headers=headers,
+            response_class=hearing.response_class(),
+            trust_env=False,  # the API server is inside the cluster
+        )
+        return kopf.AiohttpSession(server=server, aiohttp_session=session)
 
     for resource in resources:
         kopf.on.event(*selector_of(resource), registry=made, id=resource.plural)(handler(resource, cache))
@@ -242,7 +188,7 @@ async def run(
     hearing: Hearing,
     started: Callable[[], None],
 ) -> None:
-    """Watch `namespaces` until cancelled, or until a watch can not go on: then this raises or returns, and the process ends.
+    """Watch `namespaces` until cancelled, or until a watch cannot go on: then this raises or returns, and the process ends.
 
     `started` is called once kopf has taken the signals of the process for itself.
     """
@@ -265,7 +211,7 @@ POLL_SECONDS = 0.05
 
 
 class Sync:
-    """`done`: whether the cache was ever complete. `namespaces`: all at first, then those that can be read (reach.py)."""
+    """`done`: whether the cache was ever complete. `namespaces`: all at first, then those that can be read."""
 
     def __init__(
         self, api: Api, cache: Cache, queue: Queue, observer: Observer, hearing: Hearing, namespaces: Iterable[str]

@@ -8,7 +8,7 @@ Secret the engine keeps its digest. Wanted of the engine:
   lists: a Secret whose labels were taken away is invisible to a watch that selects by label.
 - `pods`: those of the target (its ReplicaSets'), asked for `/keyset` at most ten seconds ago whenever a key of the set has a
   staged or a superseded version, and at most a minute ago otherwise.
-- `known`: the digests of each revision that this process published; only memory, and lost without harm.
+- `known`: what each revision accepts that this process published, by digest; only memory, and lost without harm.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from sluice import keys
-from sluice.keys import KeyEntry
+from sluice.keys import KeyEntry, KeySetDocument
 from sluice_operator import api_types
 from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference
 from sluice_operator.probes import Finding
@@ -51,7 +50,7 @@ class Published(Struct, frozen=True, kw_only=True):
 
     metadata: Metadata
     type: str
-    document: keys.KeySetDocument | None = None
+    document: KeySetDocument | None = None
     sealed: bool | None = None
 
     @property
@@ -69,7 +68,7 @@ class Published(Struct, frozen=True, kw_only=True):
         return f"{self.document.revision}@{api_types.stamp(self.document.generated_at)}" if self.document is not None else None
 
 
-def seal(key: bytes, document: keys.KeySetDocument) -> str:
+def seal(key: bytes, document: KeySetDocument) -> str:
     """The MAC of a document. Its revision is the SHA-256 of its entries, and was checked when it was parsed."""
     return hmac.digest(key, f"{document.revision}@{document.generated_at.isoformat()}".encode(), "sha256").hex()
 
@@ -92,30 +91,54 @@ class Report(Struct, frozen=True):
 
 
 class Pod(Struct, frozen=True, kw_only=True):
-    """A Pod of the target.
+    """A Pod, as the API server has it, and (from `asked` on) what the engine found out by asking it.
 
-    was_ready: Ready now or at any time before: clients may have a connection to it
+    owner: uid of its ReplicaSet
     started: it has a node and its containers were started, so its volumes are mounted
+    up: a container of it passed its start-up
+    was_ready: Ready now or at any time before: clients may have a connection to it
     finished: all its containers have ended for good
     asked: whether it was ever asked
     report: None when it did not answer
+    last: the last answer by which all its workers had one revision, however long ago; None: there was none
     proved: digests of staged keys with which this Pod's `whoami` answered 200, that keyId and version
     ready_seen: its readiness probe was seen to answer 200 by the operator itself
     """
 
-    name: str
-    uid: str
-    created: datetime
-    resource_version: str = ""
-    edition: str | None = None  # the annotation
+    metadata: Metadata
+    owner: str | None = None
+    ip: str | None = None
     started: bool = True
+    up: bool = False
     was_ready: bool = True
-    terminating: bool = False
     finished: bool = False
     asked: bool = True
     report: Report | None = None
+    last: Report | None = None
     proved: frozenset[str] = frozenset()
     ready_seen: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def uid(self) -> str:
+        return self.metadata.uid
+
+    @property
+    def terminating(self) -> bool:
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def edition(self) -> str | None:
+        """The publication that it was poked for."""
+        return self.metadata.annotations.get(api_types.POD_REVISION)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked at all."""
+        return self.ip is not None and not self.finished
 
 
 class Target(Struct, frozen=True):
@@ -127,17 +150,26 @@ class Target(Struct, frozen=True):
 class Aside(Struct, frozen=True, kw_only=True):
     """An ApiKey that cannot be planned, and all that is believed of it. `reason`: of its conditions; `about`: for its sentence.
 
-    NotRead: a Secret of it could not be read just now, which is no news of the key.
+    NotRead: a Secret of it could not be read just now; InvalidKeySet: its KeySet cannot be read; neither is news of the key.
 
     `suspended`, `revoked`: as its spec says. These two are obeyed whatever else is wrong with it.
     """
 
     metadata: Metadata
-    reason: Literal["InvalidApiKey", "NotPlanned", "NotRead"]
+    reason: Literal["InvalidApiKey", "InvalidKeySet", "NotPlanned", "NotRead"]
     about: str = ""
     suspended: bool = False
     revoked: bool = False
     status: dict[str, Any] = field(default_factory=dict)
+
+
+def set_aside(key: ApiKey, reason: Literal["InvalidKeySet", "NotPlanned", "NotRead"]) -> Aside:
+    spec = key.spec
+    return Aside(metadata=key.metadata, reason=reason, suspended=spec.suspended, revoked=spec.revoked, status=key.status)
+
+
+# Reasons that change no status of an ApiKey.
+NO_NEWS = ("InvalidKeySet", "NotRead")
 
 
 class Obstacle(Struct, frozen=True):
@@ -169,7 +201,7 @@ class World(Struct, frozen=True, kw_only=True):
     remembered: tuple[KeyEntry, ...] = ()
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     published: Published | None = None
-    known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    known: Mapping[str, Mapping[str, KeyEntry]] = field(default_factory=dict)
     target: Target | None = None
     pods: tuple[Pod, ...] = ()
     pods_known: bool = True
@@ -180,6 +212,16 @@ class World(Struct, frozen=True, kw_only=True):
     refused: tuple[str, ...] = ()
     muted: Mapping[str, str] = field(default_factory=dict)
     enforcement: Obstacle | None = None
+
+    @property
+    def document(self) -> KeySetDocument | None:
+        """What is published now, by anybody."""
+        return self.published.document if self.published is not None else None
+
+    @property
+    def authentic(self) -> bool:
+        """Whether there is a key set, and an operator wrote it."""
+        return self.published is not None and self.published.authentic
 
 
 def wanted_names(world: World) -> Iterator[str]:
@@ -194,10 +236,9 @@ def names_of(key: ApiKey, world: World) -> set[str]:
     return versions | ({key.client_secret} if key.client_secret is not None else set())
 
 
-def entries(world: World) -> tuple[keys.KeyEntry, ...]:
+def entries(world: World) -> tuple[KeyEntry, ...]:
     """What is published now, if an operator wrote it."""
-    published = world.published
-    return published.document.entries if published is not None and published.document is not None and published.authentic else ()
+    return world.document.entries if world.document is not None and world.authentic else ()
 
 
 class Marks(Struct, frozen=True):
@@ -208,38 +249,53 @@ class Marks(Struct, frozen=True):
     owner: OwnerReference
 
 
-class StageVersion(Struct, frozen=True, kw_only=True):
-    """Make a version Secret. The only place where randomness is drawn: `keys.mint(environment)`, its digest into DIGEST.
+class Mint(Struct, frozen=True):
+    """A new key: the only place where randomness is drawn, `keys.mint(environment)`. Its digest goes into annotation DIGEST."""
 
-    `digest` given (Provided): no data; the annotation holds it. `environment` is then not used. AlreadyExists is a success.
-    `since`: when the reason for it came about, if that is known; for metrics only, as every `since` and `reason` here.
+    environment: str
+
+
+class Copy(Struct, frozen=True):
+    """The key in Secret `source`, after a check that its digest is `digest`."""
+
+    source: str
+    digest: str
+
+
+class PutSecret(Struct, frozen=True, kw_only=True):
+    """Make the Secret of a version or a client with `data` (None: without any), or write over the one of `precondition`.
+
+    event: what tells of it, and what is counted for it; one that is staged may be there already
+    reason: why the key is handed out by that; since: when the reason for it came about, if that is known; both for metrics only
     """
 
     secret: str
-    environment: str
-    digest: str | None
-    immutable: bool
     marks: Marks
+    event: Literal["VersionStaged", "VersionRestored", "VersionActivated", "ClientRepaired"]
+    data: Mint | Copy | None = None
+    immutable: bool = False
+    precondition: str | None = None
+    reason: str | None = None
     since: datetime | None = None
 
 
-class RestoreVersion(Struct, frozen=True, kw_only=True):
-    """Make a version Secret again: with the key that `source` holds, if its digest is `digest`; None: without data."""
+class PatchSecret(Struct, frozen=True, kw_only=True):
+    """Give a Secret its labels, annotations and owner (again). `marks` None: take its data out, its metadata stays."""
 
     secret: str
-    digest: str
-    source: str | None
-    immutable: bool
-    marks: Marks
-
-
-class AdoptVersion(Struct, frozen=True, kw_only=True):
-    """Give a version Secret its labels, annotations and owner (again). `reason`: why it is handed out by that (Provided)."""
-
-    secret: str
-    marks: Marks
     precondition: str
+    marks: Marks | None = None
+    event: Literal["", "PlaintextDropped"] = ""
     reason: str | None = None
+
+
+class DeleteSecret(Struct, frozen=True, kw_only=True):
+    """`since`: when it was due by the clock."""
+
+    secret: str
+    precondition: str
+    event: Literal["ClientRemoved", "VersionRetired"]
+    since: datetime | None = None
 
 
 class PublishKeySet(Struct, frozen=True, kw_only=True):
@@ -281,43 +337,6 @@ class ProbeWhoami(Struct, frozen=True):
     pods: tuple[str, ...]
 
 
-class ActivateClient(Struct, frozen=True, kw_only=True):
-    """Put the key of version Secret `source` into the client Secret, after a check that its digest is `digest`."""
-
-    secret: str
-    source: str
-    digest: str
-    marks: Marks
-    precondition: str | None
-    reason: str | None = None
-
-
-class RepairClient(ActivateClient, frozen=True, kw_only=True):
-    """The same for a client Secret that was deleted or edited: the version that it should hold does not change."""
-
-
-class RemoveClient(Struct, frozen=True):
-    """Delete the client Secret."""
-
-    secret: str
-    precondition: str
-
-
-class DropPlaintext(Struct, frozen=True):
-    """Take the data out of a version Secret; its metadata stays as the record of the version."""
-
-    secret: str
-    precondition: str
-
-
-class RetireVersion(Struct, frozen=True):
-    """Delete a version Secret. `since`: when it was due by the clock."""
-
-    secret: str
-    precondition: str
-    since: datetime | None = None
-
-
 class SetStatus(Struct, frozen=True):
     """Replace the status of an ApiKey or KeySet."""
 
@@ -336,22 +355,8 @@ class EmitEvent(Struct, frozen=True):
     message: str
 
 
-Action = (
-    StageVersion
-    | RestoreVersion
-    | AdoptVersion
-    | PublishKeySet
-    | AnnotatePods
-    | AwaitConvergence
-    | ProbeWhoami
-    | ActivateClient
-    | RepairClient
-    | RemoveClient
-    | DropPlaintext
-    | RetireVersion
-    | SetStatus
-    | EmitEvent
-)
+SecretAction = PutSecret | PatchSecret | DeleteSecret
+Action = SecretAction | PublishKeySet | AnnotatePods | AwaitConvergence | ProbeWhoami | SetStatus | EmitEvent
 
 
 class Plan(Struct, frozen=True):

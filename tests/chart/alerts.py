@@ -395,7 +395,7 @@ CASES = {
         fires=(condition("Degraded", "NotPlanned"),),
         quiet=(condition("Degraded", "SecretNotOwned"), condition("Degraded", "KeysSetAside", kind="KeySet")),
         at="1m",
-        labels={**OPERATOR, **OBJECT, "reason": "NotPlanned"},
+        labels={**OPERATOR, **OBJECT, "kind": "ApiKey", "reason": "NotPlanned"},
     ),
     "SluiceKeyNotReady": Case(
         fires=(condition("Ready", "Converging"),),

@@ -277,27 +277,40 @@ class Cluster:
         """One action as the engine does it; raises Conflict."""
         getattr(self, f"do_{type(action).__name__}")(operator, action)
 
-    def do_StageVersion(self, operator: Operator, action: world.StageVersion) -> None:  # noqa: N802
-        marks, data = action.marks, {}
-        if action.digest is None:
-            key = self.mint(action.environment)
-            data = {api_types.KEY_DATA: key.encode()}
+    def do_PutSecret(self, operator: Operator, action: world.PutSecret) -> None:  # noqa: N802
+        marks, source, key = action.marks, action.data, None
+        if isinstance(source, world.Mint):
+            key = self.mint(source.environment)
             marks = replace(marks, annotations={**marks.annotations, api_types.DIGEST: keys.digest(key)})
-        self.create(action.secret, api_types.KEY_TYPE, data, marks, action.immutable)
-
-    def do_RestoreVersion(self, operator: Operator, action: world.RestoreVersion) -> None:  # noqa: N802
-        key = self.plaintext(action.source) if action.source else None
-        if action.source and (key is None or keys.digest(key) != action.digest):
-            raise Conflict(action.source)
+        elif source is not None:
+            key = self.plaintext(source.source)
+            if key is None or keys.digest(key) != source.digest:
+                raise Conflict(source.source)
+        handed = self.handed.get(marks.owner.name, ())
+        repair = action.event == "ClientRepaired"
+        assert not repair or (key is not None and keys.digest(key) in handed), "a repair never hands out a new value"
         data = {api_types.KEY_DATA: key.encode()} if key else {}
-        self.create(action.secret, api_types.KEY_TYPE, data, action.marks, action.immutable)
+        if action.precondition is None:
+            self.create(action.secret, api_types.KEY_TYPE, data, marks, action.immutable)
+        else:
+            self.mark(action.secret, action.precondition, marks, data)
+        if key is not None and action.event in ("VersionActivated", "ClientRepaired"):
+            self.hand(marks.owner.name, keys.digest(key))
 
-    def do_AdoptVersion(self, operator: Operator, action: world.AdoptVersion) -> None:  # noqa: N802
+    def do_PatchSecret(self, operator: Operator, action: world.PatchSecret) -> None:  # noqa: N802
+        if action.marks is None:
+            stored = self.seen(action.secret, action.precondition)
+            assert not stored.immutable, "the plaintext of an immutable Secret stays"
+            self.put(action.secret, replace(stored, data={}))
+            return
         self.mark(action.secret, action.precondition, action.marks)
         key = self.keys.get(action.marks.owner.name)
         notes = action.marks.annotations
         if key is not None and key.client_secret is None and api_types.ACTIVATED_AT in notes and api_types.ENDS_AT not in notes:
             self.hand(key.name, notes[api_types.DIGEST])
+
+    def do_DeleteSecret(self, operator: Operator, action: world.DeleteSecret) -> None:  # noqa: N802
+        self.delete(action.secret, action.precondition)
 
     def do_PublishKeySet(self, operator: Operator, action: world.PublishKeySet) -> None:  # noqa: N802
         document = keys.parse_document(action.document)
@@ -327,32 +340,6 @@ class Cluster:
             worker = self.number() % WORKERS
             if keys.digest(key) == action.digest and pod.refusal(worker, action.digest, self.now) is None:
                 operator.proved.add((pod.uid, action.digest))
-
-    def do_ActivateClient(self, operator: Operator, action: world.ActivateClient) -> None:  # noqa: N802
-        key = self.plaintext(action.source)
-        if key is None or keys.digest(key) != action.digest:
-            raise Conflict(action.source)
-        data = {api_types.KEY_DATA: key.encode()}
-        if action.precondition is None:
-            self.create(action.secret, api_types.KEY_TYPE, data, action.marks)
-        else:
-            self.mark(action.secret, action.precondition, action.marks, data)
-        self.hand(action.marks.owner.name, action.digest)
-
-    def do_RepairClient(self, operator: Operator, action: world.RepairClient) -> None:  # noqa: N802
-        assert action.digest in self.handed.get(action.marks.owner.name, ()), "a repair never hands out a new value"
-        self.do_ActivateClient(operator, action)
-
-    def do_RemoveClient(self, operator: Operator, action: world.RemoveClient) -> None:  # noqa: N802
-        self.delete(action.secret, action.precondition)
-
-    def do_DropPlaintext(self, operator: Operator, action: world.DropPlaintext) -> None:  # noqa: N802
-        stored = self.seen(action.secret, action.precondition)
-        assert not stored.immutable, "the plaintext of an immutable Secret stays"
-        self.put(action.secret, replace(stored, data={}))
-
-    def do_RetireVersion(self, operator: Operator, action: world.RetireVersion) -> None:  # noqa: N802
-        self.delete(action.secret, action.precondition)
 
     def do_SetStatus(self, operator: Operator, action: world.SetStatus) -> None:  # noqa: N802
         if action.kind == api_types.KEY_SET and self.keyset is not None:
@@ -404,16 +391,20 @@ def sealed(marks: world.Marks, document: keys.KeySetDocument) -> world.Marks:
 
 
 def seen_pod(pod: PodState, operator: Operator) -> Pod:
-    return Pod(
+    metadata = Metadata(
         name=pod.name,
         uid=pod.uid,
-        created=pod.created,
-        edition=pod.annotation,
+        creation_timestamp=pod.created,
+        annotations={api_types.POD_REVISION: pod.annotation} if pod.annotation is not None else {},
+        deletion_timestamp=START if pod.terminating else None,
+    )
+    return Pod(
+        metadata=metadata,
         started=pod.started,
         was_ready=pod.ready,
-        terminating=pod.terminating,
         finished=pod.finished,
         report=None if pod.finished else operator.memory.report(pod.uid),
+        last=operator.memory.last(pod.uid),
         proved=frozenset(digest for uid, digest in operator.proved if uid == pod.uid),
     )
 

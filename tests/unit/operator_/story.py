@@ -45,7 +45,7 @@ class Story(Cluster):
         return [action for action in self.plan().actions if not isinstance(action, QUESTIONS + REMARKS)]
 
     def kinds(self) -> list[str]:
-        return [type(action).__name__ for action in self.writes()]
+        return [name_of(action) for action in self.writes()]
 
     def round(self) -> None:
         """One plan, done as far as it goes."""
@@ -82,12 +82,12 @@ class Story(Cluster):
             self.round()
         raise AssertionError(f"never still: {self.writes()}")
 
-    def until(self, kind: type[world.Action]) -> world.Action:
-        """Go on until `kind` is the next thing to do."""
+    def until(self, kind: type[world.Action] | str) -> world.Action:
+        """Go on until `kind`, or what event `kind` tells of, is the next thing to do."""
         for action in self.steps():
-            if type(action) is kind:
+            if type(action) is kind or name_of(action) == kind:
                 return action
-        raise AssertionError(f"{kind.__name__} never came")
+        raise AssertionError(f"{kind} never came")
 
     def steps(self) -> Iterator[world.Action]:
         """Each action before it is done, with Pods that keep up."""
@@ -153,6 +153,11 @@ class Story(Cluster):
     def use(self, version: int, name: str = "alpha") -> None:
         """A client's request is accepted now."""
         self.used[f"{name}/{version}"] = self.now
+
+
+def name_of(action: world.Action) -> str:
+    """The event that tells of an action on a Secret; else what it is."""
+    return getattr(action, "event", "") or type(action).__name__
 
 
 def running(pods: int = 1, **spec: Any) -> Story:

@@ -6,7 +6,7 @@ from tests.unit.operator_.cluster import START
 from tests.unit.operator_.story import DAY, HOUR, SECOND, Story, running
 
 from sluice import keys
-from sluice_operator import api_types, world
+from sluice_operator import api_types
 
 FIRST, SECOND_DIGEST, THIRD = keys.digest("one"), keys.digest("two"), keys.digest("three")
 
@@ -41,7 +41,7 @@ def test_a_plaintext_is_dropped_on_its_date_and_the_key_goes_on() -> None:
     story.now += HOUR - SECOND
     assert story.writes() == []
     story.now += SECOND
-    assert story.kinds() == ["RemoveClient", "DropPlaintext"]
+    assert story.kinds() == ["ClientRemoved", "PlaintextDropped"]
     story.run()
     assert story.plaintext("alpha") is None
     assert story.plaintext("alpha-v1") is None
@@ -64,7 +64,7 @@ def test_a_client_secret_that_is_gone_early_comes_back_until_its_date() -> None:
     assert story.digest("alpha") == story.digest("alpha-v1")
     story.now += HOUR
     story.lose("alpha")
-    assert story.kinds() == ["DropPlaintext"]
+    assert story.kinds() == ["PlaintextDropped"]
 
 
 def test_a_dropped_plaintext_that_comes_back_is_dropped_again() -> None:
@@ -74,14 +74,14 @@ def test_a_dropped_plaintext_that_comes_back_is_dropped_again() -> None:
     story.run()
     story.put("alpha", kept[0])
     story.put("alpha-v1", kept[1])
-    assert sorted(story.kinds()) == ["DropPlaintext", "RemoveClient"]
+    assert sorted(story.kinds()) == ["ClientRemoved", "PlaintextDropped"]
 
 
 def test_nothing_is_dropped_before_it_is_noted_when_it_was_handed_out() -> None:
     story = dropping()
     story.stomp("alpha-v1")
     story.now += HOUR
-    assert "RemoveClient" not in story.kinds()
+    assert "ClientRemoved" not in story.kinds()
     story.run()
     assert story.plaintext("alpha") is None
     assert story.secrets["alpha-v1"].metadata.annotations[api_types.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
@@ -146,7 +146,7 @@ def test_a_crash_between_hand_over_and_note_loses_no_dropped_key() -> None:
     story.now += 10 * DAY
     story.run()
     story.rotate()
-    story.do(story.operator, story.until(world.ActivateClient))
+    story.do(story.operator, story.until("VersionActivated"))
     new = story.digest("alpha")
     story.now += 5 * HOUR
     story.run()
@@ -159,7 +159,7 @@ def test_an_edited_version_secret_that_was_dropped_is_emptied() -> None:
     story.now += HOUR
     story.run()
     story.edit("alpha-v1", **{api_types.KEY_DATA: b"edited"})
-    assert story.kinds() == ["DropPlaintext"]
+    assert story.kinds() == ["PlaintextDropped"]
     story.run()
     assert story.plaintext("alpha-v1") is None
 
@@ -167,7 +167,7 @@ def test_an_edited_version_secret_that_was_dropped_is_emptied() -> None:
 def test_an_edited_version_secret_is_made_again_from_the_client_s() -> None:
     story = dropping()
     story.edit("alpha-v1", **{api_types.KEY_DATA: b"edited"})
-    assert story.kinds() == ["RetireVersion"]
+    assert story.kinds() == ["VersionRetired"]
     story.run()
     assert story.plaintext("alpha-v1") == story.plaintext("alpha")
     assert story.ledger().highest == 1

@@ -37,7 +37,7 @@ class Look:
         spec = {"environment": "test", "target": {"name": "web"}}
         keyset = parse(KeySet, {"metadata": named("main"), "spec": spec})
         raw: Any = deployment()
-        facts = DeploymentFacts(metadata({"metadata": named("web")}), raw)
+        facts = DeploymentFacts(metadata({"metadata": named("web")}), raw, 2, {})
         if self._audit.is_old(SPACE, keyset, facts):
             await self._audit.look(SPACE)
         found = self._audit.findings(SPACE, keyset, facts)

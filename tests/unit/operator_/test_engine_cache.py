@@ -10,8 +10,8 @@ import msgspec
 from sluice import keys
 from sluice_operator import api_types
 from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, SECRETS, ApiKey, Raw
-from sluice_operator.cache import Cache, PodFacts, Unreadable, keysets_of, plaintext, pod, secret
-from sluice_operator.world import Published, Secret
+from sluice_operator.cache import Cache, Unreadable, keysets_of, plaintext, pod, secret
+from sluice_operator.world import Pod, Published, Secret
 
 SPACE = "space"
 PLAIN = keys.mint("test", bytes)
@@ -173,8 +173,8 @@ def test_each_object_is_about_its_key_sets() -> None:
 def test_a_pod_is_read_for_what_the_gate_asks() -> None:
     ready = {"type": "Ready", "status": "True"}
     running = raw_pod(podIP="10.0.0.1", conditions=[ready], containerStatuses=[{"started": True, "state": {"running": {}}}])
-    assert pod(running) == PodFacts(
-        metadata=pod(running).metadata, owner="uid-rs", ip="10.0.0.1", scheduled=True, up=True, ready=True, finished=False
+    assert pod(running) == Pod(
+        metadata=pod(running).metadata, owner="uid-rs", ip="10.0.0.1", started=True, up=True, was_ready=True, finished=False
     )
 
 

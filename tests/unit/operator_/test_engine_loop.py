@@ -470,6 +470,20 @@ def test_whatever_call_fails_a_revocation_goes_out(method: str, part: str, statu
     with_bench(work)
 
 
+def test_a_revocation_in_a_key_set_that_cannot_be_read_is_published_and_delivered() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        await bench.settle()
+        await bench.api.merge(KEY_SETS, SPACE, "main", {"spec": {"allowedScopes": ["of a later release"]}})
+        assert await revoke(bench, "alpha") < 3
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "InvalidKeySet"))
+        await bench.until(lambda: "InvalidKeySet" in bench.events())
+        pod = PODS.path(SPACE, "web-1-a")
+        delivered = {api_types.POD_REVISION: service.edition()}
+        await bench.until(lambda: bench.server.objects[pod]["metadata"]["annotations"] == delivered)
+
+    with_bench(work)
+
+
 def test_a_call_that_fails_for_one_object_holds_no_other_up() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         for name in ("bad", "good"):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import json
 import logging
+import ssl
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import certifi
 import kopf
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.conftest import ROOT
 
-from sluice_operator import telemetry, watch
+from sluice_operator import client, telemetry, watch
 from sluice_operator.api_types import SELECTORS, WATCHED
 from sluice_operator.cache import Cache
 from sluice_operator.settings import Settings
@@ -108,3 +111,16 @@ def test_no_line_of_a_library_has_a_key_in_it(capsys: pytest.CaptureFixture[str]
     assert len(lines) == 1
     assert canary[:20] not in json.dumps(lines)
     assert "[redacted]" in lines[0]["event"]
+
+
+def test_watches_log_in_as_all_calls_do_and_by_the_token_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(client, "SERVICE_CERT_FILENAME", certifi.where())
+    settings = dataclasses.replace(SETTINGS, kubernetes_service_host="fd00::1", kubernetes_service_port=6443)
+    for token in ("first", "second"):
+        (tmp_path / "token").write_text(token)
+        server, context, headers = asyncio.run(client.connection(settings))
+        assert server == "https://[fd00::1]:6443"
+        assert headers == {"User-Agent": "sluice-operator", "Authorization": f"bearer {token}"}
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT, "certificates of EKS have no Authority Key Identifier"

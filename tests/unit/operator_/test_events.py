@@ -94,12 +94,12 @@ def test_a_missing_target_is_told_once() -> None:
 
 
 def test_an_action_on_no_secret_has_no_event() -> None:
-    question = world.AwaitConvergence("r", (), START)
+    question = world.ProbeWhoami("alpha-v1", "sha256:d", "alpha", 1, ())
     assert list(reasons.told("alpha", [question])) == [question]
 
 
 def test_an_event_names_the_secret() -> None:
-    retire = world.RetireVersion("alpha-v1", "1")
+    retire = world.DeleteSecret(secret="alpha-v1", precondition="1", event="VersionRetired")
     assert list(reasons.told("alpha", [retire])) == [
         retire,
         world.EmitEvent("ApiKey", "alpha", "Normal", "VersionRetired", "deleted alpha-v1"),

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 from tests.unit.operator_.cluster import START
-from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
+from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, name_of, running
 
 from sluice import keys
 from sluice_operator import schedule, world
@@ -204,7 +204,7 @@ def test_a_pod_whose_whoami_is_wrong_is_waited_for() -> None:
     [probe] = [action for action in story.plan().actions if isinstance(action, world.ProbeWhoami)]
     assert story.pod.name not in probe.pods
     assert len(probe.pods) == 1
-    assert not any(isinstance(action, world.ActivateClient) for action in story.plan().actions)
+    assert not any(name_of(action) == "VersionActivated" for action in story.plan().actions)
 
 
 def test_only_pods_that_may_serve_have_to_prove() -> None:
@@ -286,7 +286,7 @@ def test_a_revision_that_is_not_known_any_more_proves_nothing() -> None:
     story = rotating(1)
     digest = story.digest("alpha-v2")
     seen = story.look(story.operator)
-    accepts = schedule.has_digest(replace(seen, known={"old": frozenset({digest}), "other": frozenset()}), digest)
+    accepts = schedule.has_digest(replace(seen, known={"old": {digest: story.entries()["alpha", 2]}, "other": {}}), digest)
     assert accepts(Report("old"))
     assert not accepts(Report("other"))
     assert not accepts(Report("forgotten"))
@@ -365,3 +365,12 @@ def test_the_plan_knows_when_a_late_pod_is_waited_for_no_more_and_when_that_is_t
     story.pod.held = False
     story.run()
     assert story.plan().next_deadline is None
+
+
+def test_while_nobody_can_tell_which_pods_there_are_nothing_is_handed_out_and_that_is_told() -> None:
+    story = rotating(1)
+    look = story.look
+    story.look = lambda operator: replace(look(operator), pods=(), pods_known=False)  # type: ignore[method-assign]
+    story.run()
+    assert not handed_out(story)
+    assert story.condition("Converged", "main") == ("False", "PodsUnknown")

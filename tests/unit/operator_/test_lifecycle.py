@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.operator_.story import DAY, HOUR, MINUTE, PUBLISHED, SECOND, Story, running
+from tests.unit.operator_.story import DAY, HOUR, MINUTE, PUBLISHED, SECOND, Story, name_of, running
 
 from sluice import keys
 from sluice_operator import api_types, schedule, world
@@ -17,14 +17,14 @@ from sluice_operator.world import wanted_names
 def test_a_new_key_is_staged_published_proved_and_handed_out_in_this_order() -> None:
     story = Story()
     story.apply("alpha")
-    done = [type(action).__name__ for action in story.steps() if not isinstance(action, (world.SetStatus, world.EmitEvent))]
+    done = [name_of(action) for action in story.steps() if not isinstance(action, (world.SetStatus, world.EmitEvent))]
     assert done == [
         "PublishKeySet",  # the empty one: Pods wait for a first set
-        "StageVersion",
+        "VersionStaged",
         "PublishKeySet",
         "ProbeWhoami",
-        "ActivateClient",
-        "AdoptVersion",
+        "VersionActivated",
+        "PatchSecret",
     ]
     assert story.plaintext("alpha") == story.plaintext("alpha-v1")
     assert story.refusal(story.digest("alpha")) is None
@@ -83,11 +83,12 @@ def test_a_rotation_publishes_both_versions_before_the_client_gets_the_new_one()
     story = running()
     old = story.digest("alpha")
     story.rotate()
-    action = story.until(world.ActivateClient)
-    assert isinstance(action, world.ActivateClient)
+    action = story.until("VersionActivated")
+    assert isinstance(action, world.PutSecret)
+    assert isinstance(action.data, world.Copy)
     assert set(story.entries()) == {("alpha", 1), ("alpha", 2)}
     assert story.digest("alpha") == old
-    assert story.refusal(action.digest) is None
+    assert story.refusal(action.data.digest) is None
 
 
 def test_the_old_version_is_accepted_for_the_overlap_and_no_second_longer() -> None:
@@ -122,7 +123,7 @@ def test_the_old_version_goes_a_margin_after_its_end_first_from_the_key_set_then
     story.round()
     assert ("alpha", 1) not in story.entries()
     assert "alpha-v1" in story.secrets
-    assert "RetireVersion" in story.kinds()
+    assert "VersionRetired" in story.kinds()
     story.run()
     assert sorted(story.secrets) == ["alpha", "alpha-v2", PUBLISHED]
 
@@ -155,7 +156,7 @@ def test_a_third_version_waits_also_while_the_key_set_is_lost() -> None:
     story.run()
     story.lose(PUBLISHED)
     story.rotate(value="again")
-    assert "StageVersion" not in story.kinds()
+    assert "VersionStaged" not in story.kinds()
 
 
 def test_one_request_is_one_rotation_however_often_it_is_looked_at() -> None:
@@ -207,14 +208,14 @@ def test_a_key_rotates_when_its_period_is_over_and_at_most_a_tenth_earlier() -> 
     story.now = due - SECOND
     assert story.writes() == []
     story.now = due
-    assert story.kinds() == ["StageVersion"]
+    assert story.kinds() == ["VersionStaged"]
 
 
 def test_a_period_that_is_shortened_is_pulled_in() -> None:
     story = running(rotation={"period": "1000h"})
     story.now += timedelta(hours=100)
     story.apply("alpha", rotation={"period": "100h"})
-    assert story.kinds() == ["StageVersion"]
+    assert story.kinds() == ["VersionStaged"]
 
 
 def test_keys_made_together_do_not_rotate_together_and_always_at_the_same_time() -> None:
@@ -250,7 +251,7 @@ def test_of_keys_that_are_as_urgent_none_goes_first_for_its_age_or_name() -> Non
     for name in story.keys:
         story.rotate(name)
     by_digest = sorted(story.keys, key=story.digest)
-    [staged] = [action for action in story.writes() if isinstance(action, world.StageVersion)]
+    [staged] = [action for action in story.writes() if isinstance(action, world.PutSecret) and action.event == "VersionStaged"]
     assert staged.secret == f"{by_digest[0]}-v2"
     assert by_digest[0] != "key-0", "or the test could not tell"
 

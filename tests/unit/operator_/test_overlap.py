@@ -42,7 +42,7 @@ def test_it_is_decided_ten_minutes_before_the_end() -> None:
     story.use(1)
     assert story.kinds() == []
     story.now += SECOND
-    assert story.kinds() == ["PublishKeySet", "AdoptVersion"]
+    assert story.kinds() == ["PublishKeySet", "PatchSecret"]
 
 
 def test_of_a_short_overlap_it_is_decided_in_the_last_quarter() -> None:
@@ -85,7 +85,7 @@ def test_while_it_is_not_known_whether_a_version_is_used_it_is_held(silent: bool
     else:
         story.pod.finished, story.pod.ready = True, False
     story.now += DAY - 10 * MINUTE
-    assert story.kinds() == ["PublishKeySet", "AdoptVersion"]
+    assert story.kinds() == ["PublishKeySet", "PatchSecret"]
 
 
 def test_a_pod_that_finished_is_not_asked() -> None:

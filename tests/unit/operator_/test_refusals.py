@@ -42,7 +42,7 @@ def test_a_revocation_comes_first_in_its_plan() -> None:
 def test_a_revocation_in_the_middle_of_a_rotation_ends_both_versions() -> None:
     story = running()
     story.rotate()
-    story.until(world.ActivateClient)
+    story.until("VersionActivated")
     staged = story.digest("alpha-v2")
     story.apply("alpha", revoked=True)
     story.run()
@@ -179,7 +179,7 @@ def test_a_key_that_is_made_suspended_waits_to_be_made() -> None:
 def test_a_version_that_was_staged_waits_while_the_key_is_suspended() -> None:
     story = running()
     story.rotate()
-    story.until(world.ActivateClient)
+    story.until("VersionActivated")
     story.apply("alpha", suspended=True)
     story.run()
     assert story.plaintext("alpha") == story.plaintext("alpha-v1")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.unit.operator_.cluster import REMARKS
-from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, running
+from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, name_of, running
 
 from sluice_operator import status as statuses
 from sluice_operator import world
@@ -132,7 +132,7 @@ def beginning() -> Story:
 def rotating() -> Story:
     story = running()
     story.rotate()
-    story.until(world.ActivateClient)
+    story.until("VersionActivated")
     return story
 
 
@@ -183,5 +183,5 @@ def test_no_refusal_ever_changes_what_is_done(story: str, dates: dict[str, timed
 
 def test_the_stories_differ_in_what_is_done() -> None:
     """So that the promise above is one about every kind of step."""
-    kinds = {type(each).__name__ for story in STORIES.values() for each in writes(story.plan())}
-    assert kinds >= {"StageVersion", "PublishKeySet", "ActivateClient", "RemoveClient"}
+    kinds = {name_of(each) for story in STORIES.values() for each in writes(story.plan())}
+    assert kinds >= {"VersionStaged", "PublishKeySet", "VersionActivated", "ClientRemoved"}

@@ -17,7 +17,7 @@ def test_a_deleted_client_secret_comes_back_with_the_same_value() -> None:
     story = running()
     old = story.digest("alpha")
     story.lose("alpha")
-    assert story.kinds() == ["RepairClient"]
+    assert story.kinds() == ["ClientRepaired"]
     story.run()
     assert story.digest("alpha") == old
     assert story.condition("Ready") == ("True", "Active")
@@ -88,7 +88,7 @@ def test_a_deleted_version_secret_is_made_again_from_the_client_s() -> None:
     story = running()
     before = story.secrets["alpha-v1"]
     story.lose("alpha-v1")
-    assert story.kinds() == ["RestoreVersion"]
+    assert story.kinds() == ["VersionRestored"]
     story.run()
     after = story.secrets["alpha-v1"]
     assert (after.data, after.immutable) == (before.data, True)
@@ -100,7 +100,7 @@ def test_a_version_secret_that_was_replaced_is_made_again() -> None:
     story = running()
     before = story.secrets["alpha-v1"]
     story.put("alpha-v1", replace(before, data={api_types.KEY_DATA: b"forged"}))
-    assert story.kinds() == ["RetireVersion"]
+    assert story.kinds() == ["VersionRetired"]
     story.run()
     assert story.secrets["alpha-v1"].data == before.data
 
@@ -129,7 +129,7 @@ def test_a_lost_plaintext_is_replaced_and_the_lost_one_has_its_full_overlap() ->
     old = story.digest("alpha")
     story.now += 10 * DAY
     story.lose("alpha", "alpha-v1")
-    assert "RestoreVersion" in story.kinds(), "its digest is noted again"
+    assert "VersionRestored" in story.kinds(), "its digest is noted again"
     story.round()
     story.round()
     assert story.condition("Degraded") == ("True", "PlaintextLost")
@@ -168,13 +168,14 @@ def test_a_plaintext_that_is_lost_within_an_overlap_is_replaced_after_it() -> No
 def test_a_staged_version_that_is_lost_is_dropped_and_made_again() -> None:
     story = running()
     story.rotate()
-    action = story.until(world.ActivateClient)
-    assert isinstance(action, world.ActivateClient)
+    action = story.until("VersionActivated")
+    assert isinstance(action, world.PutSecret)
+    assert isinstance(action.data, world.Copy)
     story.lose("alpha-v2")
     story.run()
-    assert action.digest not in {entry.digest for entry in story.entries().values()}
+    assert action.data.digest not in {entry.digest for entry in story.entries().values()}
     assert len([entry for entry in story.entries().values() if entry.state == "active"]) == 2
-    assert story.digest("alpha") != action.digest
+    assert story.digest("alpha") != action.data.digest
 
 
 def test_an_old_version_secret_that_is_lost_within_the_overlap_locks_nobody_out() -> None:
@@ -286,7 +287,7 @@ def test_a_stray_version_secret_is_removed() -> None:
     notes = {api_types.DIGEST: keys.digest("stray")}
     metadata = replace(stray.metadata, name="alpha-v1", annotations=notes)
     story.put("alpha-v1", replace(stray, metadata=metadata, data={api_types.KEY_DATA: b"stray"}))
-    assert story.kinds() == ["RetireVersion"]
+    assert story.kinds() == ["VersionRetired"]
     story.run()
     assert "alpha-v1" not in story.secrets
 
@@ -317,7 +318,7 @@ def test_of_two_staged_versions_the_newer_is_handed_out_and_the_other_removed() 
 def test_when_nothing_tells_which_version_was_handed_out_the_older_is_handed_out_again_first() -> None:
     story = running()
     story.rotate()
-    story.until(world.ActivateClient)
+    story.until("VersionActivated")
     story.lose("alpha")
     story.stomp("alpha-v1")
     story.stomp("alpha-v2")
@@ -370,9 +371,10 @@ def test_a_version_is_known_as_handed_out_by_the_client_s_key_alone() -> None:
     active = story.ledger().active
     assert active is not None
     assert (active.number, active.activated_at) == (1, None)
-    [adopted] = [each for each in story.writes() if isinstance(each, world.AdoptVersion)]
+    [adopted] = [each for each in story.writes() if isinstance(each, world.PatchSecret)]
+    assert adopted.marks is not None
     assert adopted.marks.annotations[api_types.ACTIVATED_AT] == "2026-03-01T12:00:00Z", "from now on that is known again"
-    assert "ActivateClient" not in story.kinds()
+    assert "VersionActivated" not in story.kinds()
 
 
 def test_a_version_whose_secrets_are_all_lost_is_the_active_one_until_its_successor_is_proved() -> None:

@@ -300,6 +300,79 @@ def test_what_should_be_refused_is_ready_when_every_pod_refuses_it(spec: dict[st
     assert story.condition("Ready")[0] == "True"
 
 
+def rounds(story: Story, number: int = 5) -> None:
+    for _ in range(number):
+        story.catch_up()
+        story.round()
+
+
+def test_a_key_that_is_resumed_is_ready_when_every_pod_accepts_it_again() -> None:
+    story = running(2)
+    story.apply("alpha", suspended=True)
+    story.run()
+    story.pod.held = True
+    story.apply("alpha", suspended=False)
+    story.round()
+    assert (story.condition("Ready"), story.condition("Active")) == (("False", "Publishing"), ("False", "Publishing"))
+    rounds(story)
+    assert (story.condition("Ready"), story.condition("Active")) == (("False", "Converging"), ("False", "Converging"))
+    [ready] = [each for each in story.keys["alpha"].status["conditions"] if each["type"] == "Ready"]
+    assert story.pod.name in ready["message"]
+    story.pod.held = False
+    story.run()
+    assert (story.condition("Ready"), story.condition("Active")) == (("True", "Active"), ("True", "Active"))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"owner": "other"},
+        {"scopes": ["ingest", "read"]},
+        {"rateLimit": {"requestsPerMinute": 10}},
+        {"expiresAt": (START + 99 * DAY).isoformat()},
+    ],
+)
+def test_a_key_is_ready_when_every_pod_holds_it_to_its_new_spec_and_is_active_all_the_time(spec: dict[str, Any]) -> None:
+    story = running(2)
+    story.pod.held = True
+    story.apply("alpha", **spec)
+    story.round()
+    assert (story.condition("Ready"), story.condition("Active")) == (("False", "Publishing"), ("True", "Active"))
+    rounds(story)
+    assert (story.condition("Ready"), story.condition("Active")) == (("False", "Converging"), ("True", "Active"))
+    story.pod.held = False
+    story.run()
+    assert (story.condition("Ready"), story.condition("Active")) == (("True", "Active"), ("True", "Active"))
+
+
+@pytest.mark.parametrize("trouble", ["held", "silent", "mixed"])
+def test_the_status_of_a_key_does_not_change_with_what_pods_load_for_others(trouble: str) -> None:
+    story = running(2)
+    if trouble != "mixed":
+        setattr(story.pod, trouble, True)
+    before = story.keys["alpha"].status
+    for number in range(3):
+        story.apply("beta", owner=f"owner {number}")
+        story.round()
+        if trouble == "mixed":
+            story.deliver(story.pod)
+            story.pod.load(0)
+        for _ in range(3):
+            story.round()
+            assert story.keys["alpha"].status == before
+
+
+def test_a_restart_in_the_middle_of_a_delivery_tells_nothing_new_of_a_key() -> None:
+    story = running(2)
+    story.pod.held = True
+    story.apply("beta")
+    rounds(story)
+    story.operator.crash()
+    before = story.keys["alpha"].status
+    rounds(story)
+    assert story.keys["alpha"].status == before
+
+
 def test_a_key_whose_date_has_come_is_active() -> None:
     story = running(notBefore=(START + DAY).isoformat())
     assert story.condition("Active") == ("False", "Pending")

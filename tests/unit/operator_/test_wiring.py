@@ -142,3 +142,20 @@ def test_having_all_is_having_each(whole: Any, wanted: Any, there: bool) -> None
 def test_only_an_opted_in_deployment_is_wired(labels: dict[str, str], allowed: bool) -> None:
     assert probes.opted_in({"metadata": {"labels": labels}}) is allowed
     assert probes.opted_in({}) is False
+
+
+@pytest.mark.parametrize(
+    ("container", "handlers"),
+    [
+        ({"name": "main"}, ()),
+        ({"name": "main", "readinessProbe": {"httpGet": {"path": "/"}}}, ()),
+        (
+            {"name": "main", "livenessProbe": {"exec": {}}, "readinessProbe": {"tcpSocket": {}}, "startupProbe": {"grpc": {}}},
+            ("startupProbe.grpc", "readinessProbe.tcpSocket", "livenessProbe.exec"),
+        ),
+    ],
+)
+def test_handlers_beside_which_an_http_get_is_refused_are_named(container: dict[str, Any], handlers: tuple[str, ...]) -> None:
+    deployment = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    assert probes.other_handlers(keyset(), deployment) == handlers
+    assert probes.other_handlers(keyset(), {}) == ()

@@ -111,17 +111,17 @@ for a scrape does not let what is scraped name itself.
 
     - alert: SluiceKeySetAside
       expr: |-
-        max by (namespace, job, exported_namespace, name, reason) (
-          sluice_operator_condition{ {{- $of }}, kind="ApiKey", type="Degraded", reason=~"InvalidApiKey|NotPlanned"}
+        max by (namespace, job, kind, exported_namespace, name, reason) (
+          sluice_operator_condition{ {{- $of }}, type="Degraded", reason=~"InvalidApiKey|InvalidKeySet|NotPlanned"}
         ) == 1
       labels:
         severity: warning
       annotations:
-        summary: The operator of Sluice cannot plan an ApiKey
+        summary: The operator of Sluice cannot plan an ApiKey or a KeySet
         description: >-
-          ApiKey {{ `{{ $labels.name }}` }} in {{ `{{ $labels.exported_namespace }}` }} is left as it is, reason
-          {{ `{{ $labels.reason }}` }}: it is not rotated or delivered. Only spec.revoked and spec.suspended are obeyed; all other keys
-          go on.
+          {{ `{{ $labels.kind }}` }} {{ `{{ $labels.name }}` }} in {{ `{{ $labels.exported_namespace }}` }} is left as it is, reason
+          {{ `{{ $labels.reason }}` }}: it, or each key of the KeySet, is not rotated or delivered. Only spec.revoked and
+          spec.suspended are obeyed; all other keys go on.
         runbook_url: {{ $runbooks }}/SluiceKeySetAside.md
 
     - alert: SluiceKeyNotReady
