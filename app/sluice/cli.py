@@ -16,6 +16,7 @@ from sluice.commands.import_ import import_file
 from sluice.commands.index import index
 from sluice.commands.keys import keys
 from sluice.commands.migrate import migrate
+from sluice.commands.pull import pull
 from sluice.commands.serve import serve
 from sluice.doctor import FIXES
 
@@ -42,5 +43,5 @@ def main() -> None:
     """
 
 
-for command in (serve, migrate, index, keys, doctor, check, import_file, generate, erase):
+for command in (serve, migrate, index, keys, doctor, check, import_file, generate, pull, erase):
     main.add_command(command)

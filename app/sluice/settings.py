@@ -22,6 +22,12 @@ ANONYMOUS_CHOICES = ("/", "/log")
 # Near names of ours that many shells have for other programs.
 OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "DATADIR"))
 LINK = re.compile(r"(tcp|udp|sctp)://")
+# Seed 003's names of variables of ours, which win where both are set.
+ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL"}
+# As Go writes durations (time.ParseDuration): 30s, 5m, 1h30m.
+DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+SOURCE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 
 
 def seconds(low: float, high: float) -> Parser:
@@ -33,6 +39,38 @@ def seconds(low: float, high: float) -> Parser:
         return float(text)
 
     return parse
+
+
+def duration(low: float, high: float) -> Parser:
+    """A parser of durations in Go's form, from `low` to `high` seconds."""
+
+    def parse(text: str) -> float:
+        seconds = sum(float(number) * UNITS[unit] for number, unit in DURATION.findall(text))
+        if not re.fullmatch(f"(?:{DURATION.pattern})+", text) or not low <= seconds <= high:
+            raise ValueError(f"must be a duration such as 30s, 5m or 1h30m, from {low:g} to {high:g} seconds")
+        return seconds
+
+    return parse
+
+
+def http_url(text: str) -> str:
+    """An absolute http(s) URL. No message repeats it: its query may hold a secret."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError("must be a URL such as https://api.example.com/items, percent-encoded")
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError("must be a URL without user, password and #fragment; a login goes into a header of SOURCES_FILE")
+    return text
+
+
+def source_name(text: str) -> str:
+    if not SOURCE_NAME.fullmatch(text):
+        raise ValueError("must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit")
+    return text
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -218,6 +256,22 @@ class Settings:
     retention_days: int | None = setting(
         "RETENTION_DAYS", whole(1, 36_500), None, "older events are removed, and refused as `too_old`", shown="keep for ever"
     )
+    api_endpoint: str | None = setting(
+        "API_ENDPOINT", http_url, None, "a pull source: the URL of a JSON list, which is read again and again", secret=True
+    )
+    ingestion_interval: float = setting(
+        "INGESTION_INTERVAL", duration(1, 366 * 86_400), 300.0, "how often that source is pulled", shown="`5m`"
+    )
+    api_timeout: float = setting(
+        "API_TIMEOUT", duration(0.1, 600), 30.0, "how long one request of a pull may take", shown="`30s`"
+    )
+    retry_count: int = setting("RETRY_COUNT", whole(0, 20), 3, "tries after a failed request of a pull")
+    api_allow_private: bool = setting(
+        "API_ALLOW_PRIVATE", switch, False, "let `API_ENDPOINT` lead to loopback, link-local and private addresses"
+    )
+    table_name: str = setting("TABLE_NAME", source_name, "placeholder_api", "the name of the source that `API_ENDPOINT` is")
+    sources_file: Path | None = setting("SOURCES_FILE", path, None, "more pull sources, as YAML or JSON")
+    source_runs_days: int = setting("SOURCE_RUNS_DAYS", whole(1, 36_500), 30, "how long the history of pulls is kept")
     secret_wait: int = setting(
         "SECRET_WAIT_SECONDS",
         whole(0, 3600),
@@ -240,6 +294,7 @@ class Settings:
         """Read and check all of `env`; raises SettingsError with every problem at once."""
         # A Service that is named `db` or `admin` makes Kubernetes set a DB_PORT or ADMIN_PORT of tcp://...
         env = {name: text for name, text in env.items() if not (name.endswith("_PORT") and LINK.match(text))}
+        env = {**env, **{ours: env[name] for name, ours in ALIASES.items() if env.get(name) and not env.get(ours)}}
         problems = list(misspelt(env))
         values = dict(read_all(cls, env, problems))
         if not problems:

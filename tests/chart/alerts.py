@@ -19,6 +19,7 @@ WORKERS = 2
 Series = dict[str, str]
 WHERE = {"namespace": NAMESPACE, "job": NAME}
 DEPLOYMENT = {"namespace": NAMESPACE, "deployment": NAME}
+PULLER = {"namespace": NAMESPACE, "job": f"{NAME}-puller"}
 OPERATOR = {"namespace": NAMESPACE, "job": f"{NAME}-operator"}
 # An ApiKey or KeySet, in a namespace that the operator watches beside the release's.
 OBJECT = {"exported_namespace": "shop", "name": "web"}
@@ -157,6 +158,15 @@ def ages(*values: str) -> Series:
 def operator(metric: str, values: str, **labels: str) -> Series:
     """A series of the operator's one pod."""
     return series(f"sluice_operator_{metric}", values, {**OPERATOR, "pod": "o", **labels})
+
+
+def pulled(age: str, interval: str = "300x40", pod: str = "a") -> Series:
+    """What a pod tells of the source `orders`."""
+    labels = {**PULLER, "pod": pod, "source": "orders"}
+    return {
+        **series("sluice_pull_last_success_age_seconds", age, labels),
+        **series("sluice_pull_interval_seconds", interval, labels),
+    }
 
 
 def watch(values: str, resource: str = "secrets") -> Series:
@@ -339,6 +349,25 @@ CASES = {
         early="15m",
         labels={**WHERE, "limit": "events"},
     ),
+    "SluicePullerDown": Case(
+        fires=({}, series("up", "1 0x20", PULLER)),
+        quiet=(series("up", "1x20", PULLER), series("up", "0x4 1 0x4", PULLER)),
+        at="8m",
+        early="4m",
+        labels=PULLER,
+    ),
+    "SluicePullStale": Case(
+        fires=(pulled("901x40"), pulled("60+60x40"), {**pulled("2000x40"), **pulled("3000x40", pod="b")}),
+        quiet=(
+            pulled("900x40"),
+            pulled("2000x40", interval="3600x40"),
+            {**pulled("2000x40"), **pulled("60x40", pod="b")},  # a pod that could not ask the database
+            pulled("2000x8 10 2000x8"),
+        ),
+        at="35m",
+        early="9m",
+        labels={**PULLER, "source": "orders"},
+    ),
     "SluiceOperatorDown": Case(
         fires=({}, series("up", "1 0x20", OPERATOR)),
         quiet=(series("up", "1x20", OPERATOR), series("up", "0x4 1 0x4", OPERATOR)),
@@ -462,6 +491,8 @@ WELL: Series = {
     **ages("0+60x120", "0+60x120"),
     **checks("0+100x120", missing="0+1x120"),
     **pod("sluice_rate_limited_total", "0x120", limit="requests"),
+    **series("up", "1x120", PULLER),
+    **pulled("0 60 120 180 240 0x120", "300x120"),
     **pod("sluice_error_regressions_total", "3x120"),
     **pod("sluice_error_uncounted_age_seconds", "0 2 4 0x120"),
     **series("up", "1x120", OPERATOR),

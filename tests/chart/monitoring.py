@@ -14,6 +14,7 @@ BASE_URL = "https://runbooks.test/main"
 EVERYTHING = {
     "config": {"workers": alerts.WORKERS},
     "operator": {"enabled": True},
+    "pull": {"enabled": True, "sources": "sources: [{name: orders, url: https://x.example/, interval: 5m}]"},
     "monitoring": {
         "serviceMonitor": {"enabled": True},
         "prometheusRule": {"enabled": True, "runbookBaseUrl": BASE_URL},

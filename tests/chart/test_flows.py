@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from tests.chart import alerts
 from tests.chart.manifests import of_kind, pods
 from tests.chart.network_policy import Network, Peer, peer
 from tests.chart.render import NAMESPACE, PLAIN, render
@@ -160,6 +161,55 @@ def test_an_extra_rule_adds_what_it_names() -> None:
     allowed, service, migration, _ = network({"networkPolicy": {"extraEgress": [more]}})
     assert [allowed.may(pod, INTERNET, 3128) for pod in (service, migration)] == [True, True]
     assert not allowed.may(service, BALANCER, 3128)
+
+
+# the puller
+
+
+PUBLIC, LOOPBACK, PRIVATE_6 = Peer(ip="198.51.100.7"), Peer(ip="127.0.0.1"), Peer(ip="fd00::1")
+
+
+def pulling(values: Mapping[str, Any] | None = None) -> tuple[Network, Peer, Peer]:
+    """As `network`, of a release with a puller: its policies, the service and the puller."""
+    objects = render("pull", values)
+    (service,) = [pod for title, pod in pods(objects).items() if title == f"Deployment/{alerts.NAME}"]
+    (puller,) = [pod for title, pod in pods(objects).items() if title.endswith("-puller")]
+    policies = Network(of_kind(objects, "NetworkPolicy"), NAMESPACES, NAMESPACE)
+    return policies, peer(service, NAMESPACE), peer(puller, NAMESPACE)
+
+
+def test_the_puller_reaches_servers_of_the_internet_on_the_ports_that_are_named() -> None:
+    allowed, service, puller = pulling()
+    assert [allowed.may(puller, PUBLIC, port) for port in (HTTPS, 80, 22, API)] == [True, False, False, False]
+    assert not allowed.may(service, PUBLIC, HTTPS), "the service got the puller's way out"
+
+
+@pytest.mark.parametrize("inside", [BALANCER, RDS, METADATA, POD_IDENTITY, LOOPBACK, PRIVATE_6, STRANGER, KUBERNETES])
+def test_the_puller_reaches_no_server_inside_until_it_is_named(inside: Peer) -> None:
+    assert [
+        port
+        for port in (80, HTTPS, API, ADMIN)
+        if pulling({"networkPolicy": {"sources": {"ports": [80, 443]}}})[0].may(pulling()[2], inside, port)
+    ] == []
+
+
+def test_a_server_inside_is_reached_when_it_is_named() -> None:
+    shop = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}
+    allowed, _, puller = pulling({"networkPolicy": {"sources": {"to": [shop], "ports": [8080]}}})
+    assert allowed.may(puller, STRANGER, API)
+    assert not allowed.may(puller, PUBLIC, HTTPS)
+
+
+def test_the_puller_reaches_names_and_its_database() -> None:
+    allowed, _, puller = pulling()
+    assert allowed.may(puller, COREDNS, DNS, "UDP")
+    assert allowed.may(puller, POSTGRES_POD, POSTGRES)
+
+
+def test_only_prometheus_may_ask_the_puller() -> None:
+    allowed, service, puller = pulling()
+    assert allowed.may(PROMETHEUS, puller, ADMIN)
+    assert [allowed.may(one, puller, ADMIN) for one in (service, STRANGER, CONTROLLER, INTERNET)] == [False] * 4
 
 
 # the operator

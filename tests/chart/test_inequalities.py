@@ -68,6 +68,7 @@ EDGES = [
     Edge("podDisruptionBudget.maxUnavailable", 2, 3, "autoscaling.minReplicas 3", base="autoscaling"),
     Edge("autoscaling.maxReplicas", 3, 2, "autoscaling.minReplicas 3", base="autoscaling"),
     Edge("database.maxConnections", 82, 81, "config.workers 2 config.poolSize 4 = 65 = 64"),
+    Edge("database.maxConnections", 97, 96, "config.workers 2 config.poolSize 4 pull.replicas 2 = 77 = 76", "pull"),
     Edge(
         "resources.limits.memory",
         f"{NEEDED}Mi",
@@ -123,6 +124,14 @@ CLASHES = [
         "monitoring.prometheusRule.runbookBaseUrl",
         {"monitoring": {"prometheusRule": {"runbookBaseUrl": "https://runbooks.example.org"}}},
     ),
+    Clash({"pull": {"enabled": True}}, "pull.enabled pull.sources", {"pull": {"sources": "sources: []"}}),
+    Clash(
+        {"pull": {"enabled": True, "sources": "sources: []"}},
+        "pull.enabled database.embedded",
+        {"pull": {"enabled": False}},
+        "embedded",
+    ),
+    Clash({"extraEnv": [{"name": "SOURCES_FILE", "value": "x"}]}, "extraEnv SOURCES_FILE", {"extraEnv": []}, "pull"),
     Clash({"extraEnv": [{"name": "WORKERS", "value": "9"}]}, "extraEnv WORKERS", {"extraEnv": [{"name": "TZ", "value": "UTC"}]}),
     Clash({"extraEnv": [{"name": "DATABASE_URL", "value": "x"}]}, "extraEnv DATABASE_URL", {"extraEnv": []}),
     Clash(

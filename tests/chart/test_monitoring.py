@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client import metrics as prometheus
 from tests.chart import promql
 from tests.chart.manifests import Object, of_kind
@@ -22,6 +23,9 @@ from tests.integration.keysets import KeysetFile
 from tests.integration.service import KEY, running
 from tests.integration.waiting import until
 
+from sluice.sources.definitions import Source
+from sluice.sources.metrics import PullMetrics
+from sluice.sources.run import now_utc
 from sluice_operator import telemetry as operator
 from sluice_operator.cache import Cache
 from sluice_operator.health import Gauges
@@ -87,7 +91,7 @@ def chosen(monitor: Object) -> Object:
     return service
 
 
-@pytest.mark.parametrize(("name", "port"), [("service", "admin"), ("operator", "metrics")])
+@pytest.mark.parametrize(("name", "port"), [("service", "admin"), ("puller", "admin"), ("operator", "metrics")])
 def test_a_service_monitor_finds_one_service_and_its_port(name: str, port: str) -> None:
     monitor = monitors()[name]
     (endpoint,) = monitor["spec"]["endpoints"]
@@ -127,7 +131,7 @@ def test_every_metric_and_label_is_one_that_a_running_service_tells(exposition: 
         labels = known.setdefault(sample.name, {label: set() for label in TARGET})
         for name, value in sample.labels.items():
             labels.setdefault(name, set()).add(value)
-    unknown = [fault for text in expressions() for fault in faults(text, known | of_the_operator())]
+    unknown = [fault for text in expressions() for fault in faults(text, known | of_the_operator() | of_the_puller())]
     assert unknown == []
 
 
@@ -141,6 +145,14 @@ def of_the_operator() -> dict[str, dict[str, set[str]]]:
     for gauge in Gauges(Cache(), Hearing(), (), (), leads=lambda: True).collect():
         known[gauge.name] = set(gauge._labelnames)
     return {name: {label: set() for label in TARGET | {exported(each) for each in labels}} for name, labels in known.items()}
+
+
+def of_the_puller() -> dict[str, dict[str, set[str]]]:
+    registry = CollectorRegistry()
+    source = Source(name="orders", url="https://x.example/", interval=300)
+    PullMetrics(registry, [source], now_utc).saw("orders", now_utc())
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    return {sample.name: {label: set() for label in TARGET | set(sample.labels)} for sample in samples}
 
 
 def exported(label: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.chart.manifests import Object, pods
+from tests.chart.manifests import Object, of_kind, pods
 from tests.chart.mutation import nodes, placed
 from tests.chart.render import NAMESPACE, PLAIN, SETS, Refused, merged, render, values_of
 from tests.chart.values_table import schema
 
 from sluice.settings import Settings, known
+from sluice.sources import definitions
 from sluice_operator.settings import Settings as OperatorSettings
 from sluice_operator.settings import known as operator_settings
 
@@ -64,6 +66,26 @@ def is_operator(pod: Object) -> bool:
 def test_service_and_migration_start_with_what_they_are_given(name: str, tmp_path: Path) -> None:
     for pod in of(render(name), "Deployment") + of(render(name), "Job"):
         taken(pod, tmp_path)
+
+
+def test_the_puller_starts_with_its_sources(tmp_path: Path) -> None:
+    (pod,) = [pod for pod in of(render("pull"), "Deployment") if pod["spec"]["containers"][0]["args"] == ["pull"]]
+    found = taken(pod, tmp_path)
+    assert found.sources_file == Path("/etc/sluice/sources/sources.yaml")
+    (given,) = [one["data"]["sources.yaml"] for one in of_kind(render("pull"), "ConfigMap") if "sources.yaml" in one["data"]]
+    (tmp_path / "sources.yaml").write_text(given)
+    sources = definitions.load(replace(found, sources_file=tmp_path / "sources.yaml"))
+    assert [source.name for source in sources] == ["orders", "prices"]
+    mounts = {one["mountPath"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert {str(file.parent) for source in sources for file in source.secret_headers.values()} <= mounts
+
+
+def test_other_sources_are_other_pods() -> None:
+    def pod(sources: str) -> Object:
+        objects = render("pull", {"pull": {"sources": sources}})
+        return next(pod for title, pod in pods(objects).items() if title.endswith("-puller"))
+
+    assert pod("a") != pod("b")
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -9,16 +11,31 @@ import httpx
 import jsonschema_rs
 import msgspec
 import pytest
+from tests.integration import upstream as up
+from tests.integration.conftest import ready
+from tests.integration.postgres import Database
+from tests.integration.pulling import Pulls, source_at
 
 from sluice import functions  # noqa: F401 - declares their routes
 from sluice.http import app, openapi  # noqa: F401 - the same
 from sluice.http.routes import OPERATIONS, Example, Operation
+from sluice.stores.postgresql.store import PostgresqlStore
 
 pytest_plugins = ["tests.integration.services"]
 
 NAMED = {f"{operation.method} {operation.path}": operation for operation in OPERATIONS}
 # What the service made in the place of a text of an example: an id, an ETag.
 Known = dict[str, str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def source(shared_database: Database) -> Iterator[None]:
+    """The source that the examples of pull sources are about, pulled with success."""
+    store = PostgresqlStore(shared_database.login)
+    with up.running() as upstream, contextlib.closing(store):
+        upstream.answers = [up.records(1)]
+        Pulls(ready(store), shared_database, source_at(upstream.url, name="placeholder_api"))()
+        yield
 
 
 def example_of(operation: Operation) -> Example:

@@ -14,7 +14,9 @@ import psycopg
 import pytest
 from tests import docs
 from tests.conftest import ROOT
-from tests.integration.service import running
+from tests.integration import upstream as up
+from tests.integration.service import KEY, running
+from tests.integration.waiting import until
 
 from sluice.stores.postgresql import embedded
 
@@ -89,6 +91,20 @@ def test_the_examples_show_what_they_promise(outputs: list[str]) -> None:
         "sluice_events_total{",
     ):
         assert shown in re.sub('" ?: ?', '":', outputs[0]), shown
+
+
+def test_the_examples_of_pull_sources_work_on_a_source_of_two_variables(folder: Path) -> None:
+    found = re.fullmatch(r"```sh\n(.*)\n```", docs.section(docs.README, "sources"), re.DOTALL)
+    assert found is not None
+    place: dict[str, Any] = {"DATABASE_URL": None, "DATA_DIR": str(folder / "sources"), "WORKERS": "1"}
+    with up.running() as upstream:
+        upstream.answers = [up.records(3)]
+        source: dict[str, Any] = {"API_ENDPOINT": upstream.url, "INGESTION_INTERVAL": "5m", "API_ALLOW_PRIVATE": "true"}
+        with running("", **place, **source) as service, service.client() as client:
+            until(lambda: client.get("/status").json()["status"] == "success", 20, "the source is pulled")
+            output = run(f"export URL={service.url} KEY={KEY}\n{found[1]}", folder)
+    for shown in ('"title":"title 2"', '"records_ingested":3', '"version" : 1', '"created":3', '"requested_at":"2'):
+        assert shown in output.replace('": ', '":'), shown
 
 
 def test_every_link_of_the_readme_leads_to_a_file() -> None:

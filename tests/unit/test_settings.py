@@ -74,6 +74,14 @@ VALUES: dict[str, tuple[str, Any]] = {
     "MAX_INFLIGHT_BYTES": ("33554432", 32 << 20),
     "STORAGE_TYPE": ("PostgreSQL", "postgresql"),
     "RETENTION_DAYS": ("30", 30),
+    "API_ENDPOINT": ("https://x.example/posts", "https://x.example/posts"),
+    "INGESTION_INTERVAL": ("1m30s", 90.0),
+    "API_TIMEOUT": ("500ms", 0.5),
+    "RETRY_COUNT": ("0", 0),
+    "API_ALLOW_PRIVATE": ("true", True),
+    "TABLE_NAME": ("ingested_data", "ingested_data"),
+    "SOURCES_FILE": ("/sources.yaml", Path("/sources.yaml")),
+    "SOURCE_RUNS_DAYS": ("7", 7),
     "SECRET_WAIT_SECONDS": ("60", 60),
     "DATA_DIR_WAIT_SECONDS": ("60", 60),
     "LOG_LEVEL": ("DEBUG", "debug"),
@@ -133,6 +141,19 @@ BAD = {
     "MAX_EVENT_BYTES": ["1023"],
     "STORAGE_TYPE": ["mongodb"],
     "RETENTION_DAYS": ["0", "36501"],
+    "API_ENDPOINT": [
+        "x.example/posts",
+        "ftp://x.example",
+        "https://me:pw@x.example/",
+        "https://x.example/#a",
+        "https://x.example/ä",
+    ],
+    "INGESTION_INTERVAL": ["5", "0s", "5d"],
+    "API_TIMEOUT": ["11m", "1ms"],
+    "RETRY_COUNT": ["-1", "21"],
+    "API_ALLOW_PRIVATE": ["yes"],
+    "TABLE_NAME": ["A", "a/b"],
+    "SOURCE_RUNS_DAYS": ["0"],
     "LOG_LEVEL": ["verbose"],
 }
 
@@ -209,11 +230,15 @@ def test_an_innocent_variable_is_not_judged(name: str) -> None:
 # Secrets
 
 SECRETS = [name for name, field in settings.known().items() if field.metadata["secret"]]
-SECRET_VALUE = {"DATABASE_URL": f"postgresql://me:{SECRET}@db/x", "REDIS_URL": f"redis://:{SECRET}@cache"}
+SECRET_VALUE = {
+    "DATABASE_URL": f"postgresql://me:{SECRET}@db/x",
+    "REDIS_URL": f"redis://:{SECRET}@cache",
+    "API_ENDPOINT": f"https://x.example/?key={SECRET}",
+}
 
 
 def test_the_secrets_are_known_as_such() -> None:
-    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "REDIS_URL"}
+    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "REDIS_URL", "API_ENDPOINT"}
 
 
 @pytest.mark.parametrize("name", SECRETS)

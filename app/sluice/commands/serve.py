@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 import click
+import structlog
+from prometheus_client import CollectorRegistry
 
 from sluice import retention, stores
 from sluice.commands import environment
@@ -12,7 +17,11 @@ from sluice.error_groups.fold import Folder
 from sluice.ingest import pipeline
 from sluice.server import supervisor
 from sluice.settings import Settings
+from sluice.sources import definitions, puller
+from sluice.sources.definitions import Source
 from sluice.stores.postgresql import migrate as migrations
+
+log = structlog.get_logger()
 
 
 @click.command(
@@ -32,12 +41,28 @@ def serve(migrate_first: bool) -> None:
     supervisor.stop_while_starting()
     settings = environment.settings_once_there()
     migrate = migrations.migrate if migrate_first or settings.embedded else None
-    sys.exit(supervisor.run(settings, environment.variables(), duties=duties, say=click.echo, migrate=migrate))
+    sources = definitions.load(settings)
+    if sources and not settings.embedded:
+        log.info("sources.not_pulled", fix="run `sluice pull` beside the service, once for all of its pods")
+        sources = ()
+    of_parent = functools.partial(duties, sources=sources)
+    sys.exit(supervisor.run(settings, environment.variables(), duties=of_parent, say=click.echo, migrate=migrate))
 
 
-def duties(settings: Settings) -> supervisor.Duties:
-    """The parent's own connection: it judges readiness, removes old events and adds up errors."""
+def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Duties:
+    """The parent's own connection: it judges readiness, removes old events and adds up errors. It also pulls `sources`."""
     own = stores.open(settings, pool_size=1)
     sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
     folder = Folder(stores.database(own), pipeline.utc_now)
-    return supervisor.Duties(check=own.check, background=(sweeper.run, folder.run), collectors=(folder,), close=own.close)
+    usual = supervisor.Duties(check=own.check, background=(sweeper.run, folder.run), collectors=(folder,), close=own.close)
+    if not sources:
+        return usual
+    pulled = stores.open(settings, puller.POOL_SIZE, puller.DEADLINE)
+    registry = CollectorRegistry()
+    pulling = puller.assemble(settings, sources, pulled, registry)
+
+    def close() -> None:
+        own.close()
+        pulled.close()
+
+    return replace(usual, background=(*usual.background, pulling.run), collectors=(*usual.collectors, registry), close=close)

@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from waitress.server import create_server
 
 from sluice import errors
 from sluice.http import problems, responses
@@ -81,30 +84,11 @@ class KeysetMetrics(Collector):
             yield GaugeMetricFamily("sluice_keyset_age_seconds", "Seconds since that key set was loaded", value=max(0.0, age))
 
 
-class Admin:
-    """The WSGI application. `collectors`: of this process's own metrics. `clock`: time.monotonic or, in a test, another."""
+class Views:
+    """A WSGI application of paths that take GET and HEAD."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        shared: SharedState,
-        archive: Archive,
-        collectors: Sequence[Collector] = (),
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._timeout = settings.heartbeat_timeout
-        self._shared = shared
-        self._archive = archive
-        self._collectors = collectors
-        self._clock = clock
-        self._started = clock()
-        self._views: dict[str, Callable[[], Response]] = {
-            "/liveness": self.liveness,
-            "/readiness": self.readiness,
-            "/health": self.health,
-            "/metrics": self.metrics,
-            "/keyset": lambda: Response(body=encode(self._keyset_state())),
-        }
+    def __init__(self, views: Mapping[str, Callable[[], Response]]) -> None:
+        self._views = views
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         method, view = environ["REQUEST_METHOD"], self._views.get(environ.get("PATH_INFO", ""))
@@ -122,6 +106,41 @@ class Admin:
         ]
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", [*headers, *response.headers.items()])
         return [] if method == "HEAD" else [body]
+
+
+def serve(views: Views, listener: socket.socket) -> None:
+    """Serve from a few threads until this process ends."""
+    # ident: no Server header.
+    server = create_server(views, sockets=[listener], threads=4, ident=None)
+    threading.Thread(target=server.run, name="admin", daemon=True).start()
+
+
+class Admin(Views):
+    """That of `serve`. `collectors`: metrics of the parent itself. `clock`: time.monotonic or, in a test, another."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: SharedState,
+        archive: Archive,
+        collectors: Sequence[Collector] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._timeout = settings.heartbeat_timeout
+        self._shared = shared
+        self._archive = archive
+        self._clock = clock
+        self._started = clock()
+        self._collectors = collectors
+        super().__init__(
+            {
+                "/liveness": self.liveness,
+                "/readiness": self.readiness,
+                "/health": self.health,
+                "/metrics": self.metrics,
+                "/keyset": lambda: Response(body=encode(self._keyset_state())),
+            }
+        )
 
     def liveness(self) -> Response:
         # Workers have as long to come up as a beat may be old.

@@ -27,11 +27,10 @@ from pathlib import Path
 
 import structlog
 from prometheus_client.registry import Collector
-from waitress.server import create_server
 
 from sluice import errors, keyring, keys, logs
 from sluice.http import plain_request
-from sluice.server.admin import Admin
+from sluice.server.admin import Admin, serve
 from sluice.server.metrics_archive import Archive
 from sluice.server.worker_state import Reason, SharedState, WorkerReport, known, live
 from sluice.settings import Settings, host_part
@@ -100,11 +99,7 @@ def run(
         own = duties(settings)
         monitor = Monitor(settings, SharedState(folder), own, server, lambda: say(greeting))
         stack.callback(monitor.close)
-        # Until this process ends. ident: no Server header.
-        admin_server = create_server(
-            Admin(settings, monitor.shared, monitor.archive, own.collectors), sockets=[admin], threads=4, ident=None
-        )
-        threading.Thread(target=admin_server.run, name="admin", daemon=True).start()
+        serve(Admin(settings, monitor.shared, monitor.archive, own.collectors), admin)
         environment = {
             **environ,
             "PORT": str(port_of(listener)),

@@ -137,13 +137,16 @@ class Store(EventWriter, EventReader, IdempotencyStore, Retention, Protocol):
         """Give every connection back."""
 
 
-def open(settings: Settings, pool_size: int | None = None) -> Store:  # noqa: A001 - as a file's
-    """The store that STORAGE_TYPE names. Nothing is waited for, so the service boots while the store is away."""
+def open(settings: Settings, pool_size: int | None = None, deadline: float = 5.0) -> Store:  # noqa: A001 - as a file's
+    """The store that STORAGE_TYPE names. Nothing is waited for, so the service boots while the store is away.
+
+    `deadline`: seconds that a statement, and a transaction as a whole, may take.
+    """
     # The only one so far: settings refuse any other name.
     from sluice.stores.postgresql import login  # noqa: PLC0415 - a driver is loaded only when it is used
     from sluice.stores.postgresql.store import PostgresqlStore  # noqa: PLC0415
 
-    return PostgresqlStore(login.of_service(settings), pool_size or settings.db_pool_size)
+    return PostgresqlStore(login.of_service(settings), pool_size or settings.db_pool_size, deadline)
 
 
 def require(store: Store, capability: Capability) -> None:

@@ -5,7 +5,7 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- $found := include "sluice.wrongParts" . }}
 {{- if include "sluice.serves" . }}
 {{- $found = print $found (include "sluice.wrongDatabase" .) (include "sluice.wrongTimes" .) }}
-{{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) }}
+{{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) (include "sluice.wrongPull" .) }}
 {{- end }}
 {{- with trim $found }}
 {{- fail (printf "these values can not be used:\n%s" .) }}
@@ -40,7 +40,7 @@ Values that are each right and together wrong. All are told at once, each with i
 - monitoring.prometheusRule.enabled needs monitoring.prometheusRule.runbookBaseUrl; set it to where the runbooks are published
 {{- end }}
 {{- range .extraEnv }}
-{{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) }}
+{{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) (include "sluice.pullerEnv" $root | fromYaml) }}
 {{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_|POD_)" .name) }}
 - extraEnv sets {{ .name }}, which is the chart's own; use the value that is meant for it
 {{- end }}
@@ -177,10 +177,12 @@ A budget below the fewest pods, and connections for the most: terminating pods h
 {{- $workers := int .Values.config.workers }}
 {{- $pool := int .Values.config.poolSize }}
 {{- $server := int .Values.database.maxConnections }}
-{{- $needed := add (mul (add (mul 2 $most) $surge) (add (mul $workers $pool) 1)) 2 }}
+{{- /* A puller has 4, and during a rollout there is one more of them. */}}
+{{- $pullers := ternary (mul 4 (add (int .Values.pull.replicas) 1)) 0 (eq (include "sluice.pulls" .) "true") }}
+{{- $needed := add (mul (add (mul 2 $most) $surge) (add (mul $workers $pool) 1)) 2 $pullers }}
 {{- $usable := div (mul $server 8) 10 }}
 {{- if gt $needed $usable }}
-- database connections: (2 x {{ $most }} pods + {{ $surge }} surge) x (config.workers {{ $workers }} x config.poolSize {{ $pool }} + 1) + 2 for the migration = {{ $needed }} <= 80 % of database.maxConnections {{ $server }} = {{ $usable }} does not hold; run fewer pods, lower config.workers or config.poolSize, or raise max_connections of the server and database.maxConnections to {{ div (add (mul $needed 10) 7) 8 }}
+- database connections: (2 x {{ $most }} pods + {{ $surge }} surge) x (config.workers {{ $workers }} x config.poolSize {{ $pool }} + 1) + 2 for the migration{{ if $pullers }} + 4 x (pull.replicas {{ int .Values.pull.replicas }} + 1){{ end }} = {{ $needed }} <= 80 % of database.maxConnections {{ $server }} = {{ $usable }} does not hold; run fewer pods, lower config.workers or config.poolSize, or raise max_connections of the server and database.maxConnections to {{ div (add (mul $needed 10) 7) 8 }}
 {{- end }}
 {{- end }}
 

@@ -60,5 +60,7 @@ What the outside world may reach: the API, never the admin port nor what it serv
 - {path: /api/v1, prefix: true}
 - {path: /log, prefix: false}
 - {path: /openapi.json, prefix: false}
+- {path: /posts, prefix: true}
+- {path: /status, prefix: false}
 - {path: /, prefix: false}
 {{- end }}

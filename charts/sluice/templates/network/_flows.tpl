@@ -39,6 +39,20 @@ and test.
 {{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8082)) }}
 {{- end }}
 
+{{- define "sluice.ingressOfPuller" -}}
+{{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8081)) }}
+{{- end }}
+
+{{/*
+What the puller reaches: what the service does, and the servers of its sources.
+*/}}
+{{- define "sluice.egressOfPuller" -}}
+{{- include "sluice.egressOf" (list . "service") }}
+{{- with .Values.networkPolicy.sources }}
+{{- include "sluice.flow" (concat (list "to" .to) (include "sluice.tcp" .ports | fromYamlArray)) }}
+{{- end }}
+{{- end }}
+
 {{/*
 What the operator reaches: the Kubernetes API, by address, and the pods that verify keys.
 */}}
