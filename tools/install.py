@@ -110,6 +110,7 @@ GROUPS: dict[str, list[Part]] = {
         environment("zizmor"),
         environment("cyclonedx-py"),
     ],
+    "stores": [packages("rabbitmq", lambda: [] if Path("/usr/lib/rabbitmq").exists() else ["rabbitmq-server"])],
     "terraform": [go("tflint"), environment("checkov"), environment("parliament")],
 }
 
@@ -163,7 +164,7 @@ def one(part: Part, say: Callable[[str], None]) -> None:
 @click.command()
 @click.argument("names", nargs=-1)
 def main(names: tuple[str, ...]) -> None:
-    """Install NAMES: groups (test, bench, node, images, cluster, gitops, terraform) or parts of them; all without one.
+    """Install NAMES: groups (test, bench, node, images, cluster, gitops, stores, terraform) or parts of them; all without one.
 
     What cannot be here (packages without root, a node elsewhere than on Linux) is named with the reason, and tests skip with it.
     """

@@ -10,6 +10,7 @@
     |   |-- BadRequest 400 .. ServiceUnavailable 503
     |-- StoreError               raised by stores only, never holds a driver's text
         |-- StoreUnavailable     away or too busy; the same call may work later
+        |   |-- QueueUnavailable the same of the broker before the store
         |-- QueryTimeout         a query took longer than it may; the same one will again
         |-- RecordsRefused       the store cannot hold these records; the same call never works
         |-- IdempotencyKeyInUse  another request with this Idempotency-Key is being worked on now
@@ -74,6 +75,13 @@ class StoreUnavailable(StoreError):
     def __init__(self, reason: str = "database_unreachable", retry_after: int = 2) -> None:
         self.reason = reason
         self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class QueueUnavailable(StoreUnavailable):
+    """The broker cannot take or give messages now."""
+
+    def __init__(self, reason: str = "queue_unreachable") -> None:
         super().__init__(reason)
 
 

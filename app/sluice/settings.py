@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from sluice import env, errors, origins
 from sluice.env import LOG_LEVELS, Parser, one_of, read_all, setting, switch, whole
@@ -22,8 +22,8 @@ ANONYMOUS_CHOICES = ("/", "/log")
 # Near names of ours that many shells have for other programs.
 OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "DATADIR"))
 LINK = re.compile(r"(tcp|udp|sctp)://")
-# Seed 003's names of variables of ours, which win where both are set.
-ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL"}
+# The names of seeds 003 and 004 of variables of ours, which win where both are set.
+ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL", "POSTGRES_URL": "DATABASE_URL", "RABBITMQ_URL": "QUEUE_URL"}
 # As Go writes durations (time.ParseDuration): 30s, 5m, 1h30m.
 DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -130,6 +130,23 @@ def redis_url(text: str) -> str:
     return text
 
 
+def amqp_url(text: str) -> str:
+    """A URL of RabbitMQ: `amqp://user:password@host:port/vhost`, of whose parameters `cacertfile` and `heartbeat` are taken."""
+    try:
+        url = urlsplit(text)
+        sound = bool(url.hostname) and url.port != 0 and "/" not in url.path[1:] and not url.fragment
+    except ValueError:  # its text may quote a password
+        sound = False
+    if text.startswith("sqs:"):
+        raise ValueError("names SQS, which is not there yet; use amqp:// or amqps://")
+    if not sound or url.scheme not in ("amqp", "amqps") or re.search(r"[\x00-\x20\x7f]|%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError("must be amqp[s]://user:password@host:port/vhost; in user, password and vhost write / as %2F, @ as %40")
+    given = dict(parse_qsl(url.query, keep_blank_values=True))
+    if not set(given) <= {"cacertfile", "heartbeat"} or not re.fullmatch(r"[1-9]\d{0,3}", given.get("heartbeat", "60")):
+        raise ValueError("takes the parameters cacertfile (a path) and heartbeat (seconds, 1 to 9999)")
+    return text
+
+
 def host_name(text: str) -> str:
     if re.search(r"://|@|\s|^[^/:]+:\d+$", text) and not text.startswith("/"):
         raise ValueError(
@@ -149,11 +166,16 @@ class Settings:
     """Every setting of the service; sizes in bytes, times in seconds unless the name says otherwise."""
 
     host: str = setting("HOST", str, "127.0.0.1", "address that both ports listen on")
-    port: int = setting("PORT", whole(0, 65535), 8080, "the service; 0 picks a free port")
+    port: int = setting("PORT", whole(0, 65535), 8080, "the service; 0 picks a free port; also read as `SERVER_PORT`")
     admin_port: int = setting("ADMIN_PORT", whole(0, 65535), 8081, "probes, `/metrics` and `/keyset`; 0 picks a free port")
     data_dir: Path = setting("DATA_DIR", path, Path(".sluice"), "embedded database and first-run key")
     database_url: str | None = setting(
-        "DATABASE_URL", postgresql_url, None, "any PostgreSQL >= 14", secret=True, shown="embedded server under `DATA_DIR`"
+        "DATABASE_URL",
+        postgresql_url,
+        None,
+        "any PostgreSQL >= 14; also read as `POSTGRES_URL`, `POSTGRES_URI`",
+        secret=True,
+        shown="embedded server under `DATA_DIR`",
     )
     db_host: str | None = setting(
         "DB_HOST", host_name, None, "with `DB_PORT`, `DB_NAME`, `DB_USER`, `DB_PASSWORD`: instead of a URL"
@@ -251,6 +273,14 @@ class Settings:
     max_inflated_bytes: int = setting("MAX_INFLATED_BYTES", whole(1_024, 512 << 20), 20 << 20, "a body after decompression")
     max_inflight_bytes: int = setting(
         "MAX_INFLIGHT_BYTES", whole(16 << 20, 8 << 30), 48 << 20, "bodies that one worker holds at a time; above it 503"
+    )
+    queue_url: str | None = setting(
+        "QUEUE_URL",
+        amqp_url,
+        None,
+        "RabbitMQ before the database: `amqp://`, `amqps://` (extra `queue`, [docs/queue.md](docs/queue.md)); also read as"
+        " `RABBITMQ_URL`",
+        secret=True,
     )
     storage_type: str = setting("STORAGE_TYPE", one_of("postgresql"), "postgresql", "the store")
     retention_days: int | None = setting(
@@ -358,8 +388,10 @@ def secret_wait(env: Mapping[str, str]) -> int:
 
 def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     """Settings that are each right and together wrong, and what this version cannot keep its word on."""
-    if env.get("QUEUE_URL"):
-        yield "QUEUE_URL is not supported by this version: events go straight to the database; remove it"
+    if settings.queue_url and settings.embedded:
+        yield "QUEUE_URL needs a database that `sluice worker` reaches too; set DATABASE_URL"
+    if settings.queue_url and importlib.util.find_spec("amqp") is None:
+        yield "QUEUE_URL needs the extra `queue`; pip install 'sluice[queue]'"
     if settings.redis_url and importlib.util.find_spec("redis") is None:
         yield "REDIS_URL needs the extra `redis`; pip install 'sluice[redis]'"
     if settings.database_url and settings.db_host:

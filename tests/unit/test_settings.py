@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "ADMIN_PORT": ("65535", 65535),
     "DATA_DIR": ("/data", Path("/data")),
     "DATABASE_URL": ("postgres://db/x", "postgres://db/x"),
+    "QUEUE_URL": ("amqp://broker/v", "amqp://broker/v"),
     "DB_HOST": ("db", "db"),
     "DB_PORT": ("5433", 5433),
     "DB_NAME": ("logs", "logs"),
@@ -97,8 +98,9 @@ def test_the_table_of_this_test_knows_every_variable() -> None:
 def test_a_variable_is_read(name: str) -> None:
     text, value = VALUES[name]
     field = settings.known()[name]
-    # DB_* mean nothing without a host.
-    beside = {"DB_HOST": "db"} if name.startswith("DB_") and name not in ("DB_HOST", "DB_SSL_MODE", "DB_POOL_SIZE") else {}
+    # DB_* mean nothing without a host, and a queue needs one.
+    with_host = name == "QUEUE_URL" or (name.startswith("DB_") and name not in ("DB_HOST", "DB_SSL_MODE", "DB_POOL_SIZE"))
+    beside = {"DB_HOST": "db"} if with_host else {}
     found = Settings.from_env(beside | {name: text})
     assert getattr(found, field.name) == value
     assert value != field.default or name == "STORAGE_TYPE"
@@ -233,19 +235,20 @@ SECRETS = [name for name, field in settings.known().items() if field.metadata["s
 SECRET_VALUE = {
     "DATABASE_URL": f"postgresql://me:{SECRET}@db/x",
     "REDIS_URL": f"redis://:{SECRET}@cache",
+    "QUEUE_URL": f"amqp://me:{SECRET}@broker",
     "API_ENDPOINT": f"https://x.example/?key={SECRET}",
 }
 
 
 def test_the_secrets_are_known_as_such() -> None:
-    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "REDIS_URL", "API_ENDPOINT"}
+    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "QUEUE_URL", "REDIS_URL", "API_ENDPOINT"}
 
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_may_be_given_by_a_file(name: str, tmp_path: Path) -> None:
     value = SECRET_VALUE.get(name, SECRET)
     (tmp_path / "secret").write_text(f"{value}\n")
-    host = {"DB_HOST": "db"} if name == "DB_PASSWORD" else {}
+    host = {"DB_HOST": "db"} if name in ("DB_PASSWORD", "QUEUE_URL") else {}
     assert Settings.from_env(host | {f"{name}_FILE": str(tmp_path / "secret")}) == Settings.from_env(host | {name: value})
 
 
@@ -310,7 +313,7 @@ CONTRADICTIONS = {
     "a user without a host": ({"DB_USER": "me"}, "DB_USER is set without DB_HOST"),
     "a password without a host": ({"DB_PASSWORD": "x"}, "DB_PASSWORD is set without DB_HOST"),
     "one port twice": ({"PORT": "9000", "ADMIN_PORT": "9000"}, "PORT and ADMIN_PORT"),
-    "a queue that this version would not use": ({"QUEUE_URL": "amqp://broker"}, "QUEUE_URL is not supported by this version"),
+    "a queue before a database of this process alone": ({"QUEUE_URL": "amqp://broker"}, "QUEUE_URL needs a database"),
     "the other's default port": ({"PORT": "8081"}, "PORT and ADMIN_PORT"),
 }
 
@@ -324,6 +327,50 @@ def test_settings_that_contradict_each_other_are_refused(env: dict[str, str], be
 
 def test_two_free_ports_are_no_contradiction() -> None:
     assert read(PORT="0", ADMIN_PORT="0").port == 0
+
+
+# Other names, and the queue
+
+ALIASES = {
+    "SERVER_PORT": ("9000", "port", 9000),
+    "POSTGRES_URL": ("postgresql://db/x", "database_url", "postgresql://db/x"),
+    "POSTGRES_URI": ("postgresql://db/x", "database_url", "postgresql://db/x"),
+    "RABBITMQ_URL": ("amqp://broker", "queue_url", "amqp://broker"),
+}
+
+
+@pytest.mark.parametrize(("alias", "text", "field", "value"), [(name, *rest) for name, rest in ALIASES.items()])
+def test_the_names_of_the_seeds_are_read_too(alias: str, text: str, field: str, value: object) -> None:
+    assert getattr(read(**{"DB_HOST": "db", alias: text} if alias == "RABBITMQ_URL" else {alias: text}), field) == value
+
+
+def test_a_name_of_ours_counts_before_another() -> None:
+    assert read(PORT="9000", SERVER_PORT="9001").port == 9000
+
+
+GOOD_QUEUES = ["amqp://b", "amqps://u:p%40@b:5671/v%2Fh?heartbeat=10&cacertfile=/ca.pem", "amqp://[::1]:5672/"]
+BAD_QUEUES = {
+    "http://b": "must be amqp",
+    f"amqp://u:{SECRET}/x@b/v": "must be amqp",
+    "amqp://": "must be amqp",
+    f"amqp://[{SECRET}": "must be amqp",
+    f"amqp://{SECRET}\u2100/v": "must be amqp",
+    "amqp://b?frame_max=1": "takes the parameters",
+    "amqp://b?heartbeat=0": "takes the parameters",
+    "sqs://": "names SQS, which is not there yet",
+}
+
+
+@pytest.mark.parametrize("url", GOOD_QUEUES)
+def test_a_url_of_rabbitmq_is_taken_as_it_is(url: str) -> None:
+    assert read(QUEUE_URL=url, DB_HOST="db").queue_url == url
+
+
+@pytest.mark.parametrize(("url", "begin"), BAD_QUEUES.items())
+def test_a_queue_that_cannot_be_used_is_refused_without_a_word_of_its_url(url: str, begin: str) -> None:
+    (problem,) = problems(QUEUE_URL=url, DB_HOST="db")
+    assert problem.startswith(f"QUEUE_URL {begin}")
+    assert SECRET not in problem
 
 
 # Where the database is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import click
@@ -19,6 +19,7 @@ from sluice.server import supervisor
 from sluice.settings import Settings
 from sluice.sources import definitions, puller
 from sluice.sources.definitions import Source
+from sluice.stores import Store
 from sluice.stores.postgresql import migrate as migrations
 
 log = structlog.get_logger()
@@ -54,7 +55,7 @@ def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Dut
     own = stores.open(settings, pool_size=1)
     sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
     folder = Folder(stores.database(own), pipeline.utc_now)
-    usual = supervisor.Duties(check=own.check, background=(sweeper.run, folder.run), collectors=(folder,), close=own.close)
+    usual = supervisor.Duties(check=check_of(settings, own), background=(sweeper.run, folder.run), collectors=(folder,), close=own.close)
     if not sources:
         return usual
     pulled = stores.open(settings, puller.POOL_SIZE, puller.DEADLINE)
@@ -66,3 +67,12 @@ def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Dut
         pulled.close()
 
     return replace(usual, background=(*usual.background, pulling.run), collectors=(*usual.collectors, registry), close=close)
+
+
+def check_of(settings: Settings, store: Store) -> Callable[[], None]:
+    """What has to be there before events are taken in: the store, or the queue before it."""
+    if settings.queue_url is None:
+        return store.check
+    from sluice.queue import broker  # noqa: PLC0415 - extra `queue`
+
+    return functools.partial(broker.check, settings.queue_url)

@@ -104,6 +104,7 @@ class FastPath:
             parts.metrics.count("event", received=1, invalid=1)
             responses.must_be_stored(found[0])
         exchange.record = records[0]
+        exchange.record.traceparent = context.traceparent
 
     def commit(self, exchange: Exchange) -> None:
         """Have the record committed with whatever else waits."""

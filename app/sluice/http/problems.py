@@ -59,8 +59,9 @@ def api_error(error: Exception) -> errors.ApiError:
         case errors.ApiError():
             return error
         case errors.StoreUnavailable():
+            what = "queue" if isinstance(error, errors.QueueUnavailable) else "store"
             return errors.ServiceUnavailable(
-                "the store cannot be reached or is too busy; send it again",
+                f"the {what} cannot be reached or is too busy; send it again",
                 reason=error.reason,
                 headers={"Retry-After": str(error.retry_after)},
             )

@@ -124,7 +124,9 @@ def event(parts: Services, context: RequestContext, event_id: str) -> Response:
     flags(context)
     log = parts.store.get(event_id) if "\0" not in event_id else None
     if log is None:
-        raise errors.NotFound("no event has this id")
+        # One that is queued will be there soon, and nobody here knows of it.
+        later = {"Retry-After": "1"} if parts.settings.queue_url else {}
+        raise errors.NotFound("no event has this id", headers=later)
     return responses.success(log, "event found")
 
 
@@ -260,7 +262,7 @@ def limits(parts: Services, context: RequestContext) -> Response:
         window_seconds=limiter.WINDOW,
         idempotency_key_hours=int(stores.CLAIM_AGE.total_seconds() // 3600),
         deduplication="exact for as long as an event is kept",
-        store=sorted(parts.store.capabilities),
+        store=sorted(parts.pipeline.sink.capabilities),
     )
     return responses.success(data, "limits of this key")
 

@@ -16,7 +16,9 @@ from sluice.stores import Capability, Figures
 
 T = TypeVar("T")
 JSON = "application/json"
-STORED = ("created", "duplicate")
+STORED = ("created", "duplicate", "queued")
+# A batch lists these items only if it lists all.
+NO_NEWS = ("created", "queued")
 # "The same answer again" (draft-ietf-httpapi-idempotency-key-header-07 leaves the name to us; it is Stripe's).
 REPLAYED = {"Idempotent-Replayed": "true"}
 encode = msgspec.json.Encoder().encode
@@ -40,11 +42,11 @@ class Success(msgspec.Struct, Generic[T]):
 
 
 class Stored(msgspec.Struct):
-    """One event that is committed: now (created) or before (duplicate)."""
+    """One event that is committed: now (created) or before (duplicate); or that the queue has, and then there is no id yet."""
 
     event_id: str
-    id: int
-    status: Literal["created", "duplicate"]
+    id: int | None
+    status: Literal["created", "duplicate", "queued"]
 
 
 class Log(msgspec.Struct):
@@ -173,7 +175,7 @@ def result(index: int, of: Outcome) -> Result:
 
 
 class BatchData(msgspec.Struct, omit_defaults=True):
-    """What became of a batch. `logs_processed` is created + duplicate."""
+    """What became of a batch. `logs_processed` is created + duplicate + queued."""
 
     total_received: int
     logs_processed: int
@@ -209,10 +211,11 @@ def success(data: Any, message: str, status: int = 200, *, replayed: bool = Fals
     return Response(status, body, headers=REPLAYED if replayed else {})
 
 
-def single(outcome: Outcome, message: str = "event stored", status: int = 201, *, replayed: bool = False) -> Response:
+def single(outcome: Outcome, message: str | None = None, status: int = 201, *, replayed: bool = False) -> Response:
     """The response to one event; raises the refusal that `outcome` is."""
     must_be_stored(outcome)
     duplicate = outcome.status == "duplicate"
+    message = message or ("event queued" if outcome.status == "queued" else "event stored")
     data = {"event_id": outcome.event_id, "id": outcome.id, "status": outcome.status}
     return success(data, "event was stored before" if duplicate else message, status, replayed=replayed or duplicate)
 
@@ -245,9 +248,9 @@ class Tally:
         counts = outcomes.count(found)
         for status in outcomes.STATUSES:
             self._counts[status] += counts[status]
-        listed = found if self._everything or counts["created"] < len(found) else ()
+        listed = found if self._everything or counts["created"] + counts["queued"] < len(found) else ()
         for index, outcome in enumerate(listed, self.received):
-            if self._everything or outcome.status != "created":
+            if self._everything or outcome.status not in NO_NEWS:
                 if self._max_results is None or len(self._results) < self._max_results:
                     self._results.append(result(index, outcome))
                 else:
@@ -259,7 +262,7 @@ class Tally:
         counts = self._counts
         return BatchData(
             total_received=self.received,
-            logs_processed=counts["created"] + counts["duplicate"],
+            logs_processed=counts["created"] + counts["duplicate"] + counts["queued"],
             **counts,
             results=self._results,
             results_truncated=self._truncated,
@@ -271,7 +274,8 @@ class Tally:
 def batch(data: BatchData, *, replayed: bool = False) -> Response:
     """201 when everything is stored, else 200."""
     whole = data.logs_processed == data.total_received and data.stopped is None
-    message = "all events stored" if whole else f"{data.logs_processed} of {data.total_received} events stored"
+    done = "queued" if data.queued else "stored"
+    message = f"all events {done}" if whole else f"{data.logs_processed} of {data.total_received} events {done}"
     return success(data, message, 201 if whole else 200, replayed=replayed)
 
 

@@ -12,7 +12,7 @@ from sluice.http.stream_slots import StreamSlots
 from sluice.ingest import write_state
 from sluice.ingest.memory_budget import MemoryBudget
 from sluice.ingest.pipeline import Pipeline, utc_now
-from sluice.ingest.sinks import DirectSink
+from sluice.ingest.sinks import DirectSink, Sink
 from sluice.ingest.write_state import WriteState
 from sluice.keyring import Keyring
 from sluice.limiter import Counters, Limiter, SharedCounters
@@ -85,6 +85,15 @@ class Services:
     started: datetime = field(default_factory=utc_now)
 
 
+def sink_of(settings: Settings, store: Store, metrics: Metrics, writes: WriteState) -> Sink:
+    """To the store, or to the queue before it."""
+    if settings.queue_url is None:
+        return DirectSink(store, metrics, writes)
+    from sluice.queue import sink  # noqa: PLC0415 - extra `queue`
+
+    return sink.open(settings.queue_url, store, metrics)
+
+
 def assemble(
     settings: Settings, store: Store, metrics: Metrics, shared: ReadyState | None, stopping: Callable[[], bool]
 ) -> Services:
@@ -106,7 +115,7 @@ def assemble(
     return Services(
         settings=settings,
         store=store,
-        pipeline=Pipeline(DirectSink(store, metrics, writes), rules, metrics),
+        pipeline=Pipeline(sink_of(settings, store, metrics, writes), rules, metrics),
         keyring=keyring,
         limiter=Limiter(counters, settings.rate_limit_requests_per_minute, settings.rate_limit_events_per_minute),
         cache=cache,

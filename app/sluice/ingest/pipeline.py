@@ -12,7 +12,7 @@ from sluice.ingest.sinks import Sink
 from sluice.metrics import Format, Metrics
 from sluice.outcomes import Outcome
 from sluice.parsing.batches import Item
-from sluice.stores import Claim, Kept
+from sluice.stores import Claim, Kept, require
 
 
 def utc_now() -> datetime:
@@ -31,8 +31,10 @@ class Pipeline:
     def accept(self, items: Sequence[Item], key_id: str, format: Format, *, atomic: bool = False) -> list[Outcome]:
         """Store what is valid; an outcome per item, in order. `atomic`: nothing at all unless everything can be stored.
 
-        Raises errors.StoreUnavailable.
+        Raises errors.StoreUnavailable, and errors.NotSupported.
         """
+        if atomic:
+            require(self.sink, "atomic")
         at = self.clock()
         records, found = self.prepared(items, key_id, at)
         if atomic and len(records) < len(items):
@@ -49,6 +51,9 @@ class Pipeline:
 
     def accept_once(self, claim: Claim, items: Sequence[Item], format: Format, *, atomic: bool = False) -> Kept:
         """As accept, with the outcomes kept for `claim` in the same commit, and returned again for the same claim."""
+        require(self.sink, "idempotency_keys")
+        if atomic:
+            require(self.sink, "atomic")
         at = self.clock()
         records, found = self.prepared(items, claim.key_id, at)
         if atomic and len(records) < len(items):

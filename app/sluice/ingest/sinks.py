@@ -1,4 +1,4 @@
-"""Where valid records go: straight to the store today, to a broker in queue mode."""
+"""Where valid records go: straight to the store here, to a broker in queue mode (sluice.queue.sink)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from sluice.ingest.group_commit import GroupCommit
 from sluice.ingest.write_state import WriteState
 from sluice.metrics import Metrics
 from sluice.outcomes import Outcome
-from sluice.stores import Claim, Kept, Store, require
+from sluice.stores import Capability, Claim, Kept, Store
 
 # Up to this many records share a commit with other requests; more are worth one of their own.
 SHARED_RECORDS = 100
 
 
 class Sink(Protocol):
-    """Takes records and returns what became of each, in order. Raises errors.StoreUnavailable when it can take none now."""
+    """Takes records and returns what became of each, in order. Raises errors.StoreUnavailable when it can take none now.
+
+    `capabilities`: those of the store that hold for what goes this way; the caller looks at them first.
+    """
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
 
     def accept(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
         """Each record for itself. `at`: time of receipt."""
@@ -43,20 +49,20 @@ class DirectSink:
         self._writes = writes
         self.group_commit = GroupCommit(self.insert)
 
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return self._store.capabilities
+
     def accept(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
         return (self.group_commit.submit if len(records) <= SHARED_RECORDS else self.insert)(records, at)
 
     def accept_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        require(self._store, "atomic")
         with self._measured(records):
             return self._store.insert_all(records, at)
 
     def accept_once(
         self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
     ) -> Kept:
-        require(self._store, "idempotency_keys")
-        if atomic:
-            require(self._store, "atomic")
         with self._measured(records):
             return self._store.insert_once(claim, records, found, at, atomic=atomic)
 

@@ -37,6 +37,8 @@ Reason = Literal[
     "database_read_only",
     "schema_behind",
     "not_durable",
+    "queue_unreachable",
+    "queue_refused",
     "keyset_missing",
     "workers_dead",
     "draining",

@@ -84,7 +84,10 @@ class EventWriter(Protocol):
     """Every method of a port may raise errors.StoreUnavailable, and none waits longer than the store's own deadline."""
 
     def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        """Store what is new in one commit; an outcome per record, in order. The same records again are stored no second time."""
+        """Store what is new in one commit; an outcome per record, in order. The same records again are stored no second time.
+
+        `at`: `created_at` of the records that do not say when they were accepted.
+        """
 
     def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
         """As insert, but when any record is a conflict none is stored. Capability `atomic`."""
@@ -149,12 +152,21 @@ def open(settings: Settings, pool_size: int | None = None, deadline: float = 5.0
     return PostgresqlStore(login.of_service(settings), pool_size or settings.db_pool_size, deadline)
 
 
-def require(store: Store, capability: Capability) -> None:
-    """Raise NotSupported (501) when `store` lacks `capability`."""
-    if capability not in store.capabilities:
-        raise errors.NotSupported(
-            f"this store does not support {capability}; /api/v1/limits lists what it does", reason=capability
-        )
+class Capable(Protocol):
+    """A store, or a sink before it (ingest.sinks)."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+
+def require(capable: Capable, capability: Capability) -> None:
+    """Raise NotSupported (501) when `capable` lacks `capability`."""
+    if capability not in capable.capabilities:
+        raise not_supported(capability)
+
+
+def not_supported(capability: Capability) -> errors.NotSupported:
+    return errors.NotSupported(f"{capability} is not supported here; /api/v1/limits lists what is", reason=capability)
 
 
 def database(store: Store) -> Database:

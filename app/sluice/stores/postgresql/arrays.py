@@ -37,6 +37,7 @@ TYPES = {
     "fingerprint": "text",
     "content": "bytea",
     "digest": "bytea",
+    "created_at": "timestamptz",
 }
 # Of pg_type, for ever the same.
 OIDS = {"text": 25, "timestamptz": 1184, "jsonb": 3802, "int8": 20, "int4": 23, "bytea": 17}
@@ -48,7 +49,7 @@ JSONB = b"\x01"
 VERSION = bytes((RULE,))
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-OF_RECORD = attrgetter("event_id", "timestamp", "key_id", "fingerprint", "digest_1", "digest", "event")
+OF_RECORD = attrgetter("event_id", "timestamp", "key_id", "fingerprint", "digest_1", "digest", "event", "accepted")
 TEXTS_OF_EVENT = ("event_type", "event_name", "user_id", "session_id", "app_version", "source", "priority")
 OF_EVENT = attrgetter("properties", "device_info", "sequence_number", *TEXTS_OF_EVENT)
 flat = itertools.chain.from_iterable
@@ -81,8 +82,9 @@ psycopg.adapters.register_dumper(Array, ArrayDumper)
 
 
 def of(records: Sequence[Record], places: Sequence[int], at: datetime) -> dict[str, Array]:
-    """The columns of `records` (at least one) by name, and `ord`: `places`. `at`: the timestamp of those that have none."""
-    event_ids, times, key_ids, fingerprints, digests_1, digests, events = zip(*map(OF_RECORD, records), strict=True)
+    """The columns of `records` (at least one) by name, and `ord`: `places`. `at`: when those were accepted that do not say it,
+    and the timestamp of those that have none."""
+    event_ids, times, key_ids, fingerprints, digests_1, digests, events, accepted = zip(*map(OF_RECORD, records), strict=True)
     properties, device_infos, numbers, *texts = zip(*map(OF_EVENT, events), strict=True)
     columns = {
         **{name: of_texts(column) for name, column in zip(TEXTS_OF_EVENT[:-1], texts, strict=False)},
@@ -92,6 +94,7 @@ def of(records: Sequence[Record], places: Sequence[int], at: datetime) -> dict[s
         "priority": of_texts([priority or "normal" for priority in texts[-1]]),
         "ord": of_integers("i", places),
         "timestamp": of_integers("q", [((time or at) - EPOCH) // MICROSECOND for time in times]),
+        "created_at": of_times(accepted, at),
         "sequence_number": of_integers("q", numbers),
         "properties": of_bytes([JSONB + encode_as_sent(value or {}) for value in properties]),
         "device_info": of_bytes([JSONB + encode_as_sent(value or {}) for value in device_infos]),
@@ -133,6 +136,13 @@ def of_integers(format: Literal["i", "q"], values: Sequence[int | None]) -> byte
     if None in values:
         return of_bytes([None if value is None else packer.pack(value) for value in values])
     return struct.pack(">" + f"i{format}" * len(values), *flat(zip(itertools.repeat(packer.size), values)))
+
+
+def of_times(values: Sequence[datetime | None], default: datetime) -> bytes:
+    """The elements of a column of times."""
+    if any(values):
+        return of_integers("q", [((value or default) - EPOCH) // MICROSECOND for value in values])
+    return element(struct.pack(">q", (default - EPOCH) // MICROSECOND)) * len(values)
 
 
 def element(value: bytes | None) -> bytes:

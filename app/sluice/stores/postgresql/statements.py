@@ -23,8 +23,8 @@ SETTINGS = "SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('stateme
 INSERT = """
 WITH step AS MATERIALIZED (SELECT nextval('sluice.events_id_seq') AS base),
 stored AS (
-    INSERT INTO sluice.events (id, created_at, {columns})
-    SELECT step.base + r.ord, %(at)s, {columns} FROM step, unnest(%(ord)s::int4[], {arrays}) AS r(ord, {columns})
+    INSERT INTO sluice.events (id, {columns})
+    SELECT step.base + r.ord, {columns} FROM step, unnest(%(ord)s::int4[], {arrays}) AS r(ord, {columns})
     ON CONFLICT (event_id) DO NOTHING
     RETURNING id{returned}
 ){counted}

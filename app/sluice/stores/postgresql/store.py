@@ -233,7 +233,7 @@ def store(connection: Connection, records: Sequence[Record], at: datetime) -> li
     order = sorted(first)
     places = [first[event_id] for event_id in order]
     columns = arrays.of([records[place] for place in places], places, at)
-    values = {**columns, "at": at, "count": len(order)}
+    values = {**columns, "count": len(order)}
     # A text of its own: batches without errors pay nothing for groups.
     insert = statements.INSERT_ERRORS if arrays.any_value(columns["fingerprint"], len(order)) else statements.INSERT_EVENTS
     try:

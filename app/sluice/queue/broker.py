@@ -1,0 +1,259 @@
+"""RabbitMQ by py-amqp: the only module that speaks the driver, and where its errors become ours.
+
+A `Link` belongs to one thread at a time, for py-amqp reads and writes on the caller's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import amqp
+import structlog
+from amqp import exceptions
+
+from sluice import errors
+from sluice.queue import EVENTS
+
+log = structlog.get_logger()
+# It warns of what it then raises.
+logging.getLogger("amqp").setLevel(logging.CRITICAL)
+
+# Of one step: to connect, to confirm a window, to declare.
+DEADLINE = 5.0
+HEARTBEAT = 20
+PERSISTENT = 2
+PORTS = {"amqp": 5672, "amqps": 5671}
+# Nobody reads it: what is published there is dropped and confirmed, so that a broker that takes nothing says so.
+NOWHERE = "sluice.nowhere"
+REFUSED = (exceptions.AccessRefused, exceptions.NotAllowed, exceptions.PreconditionFailed, ssl.SSLCertVerificationError)
+
+
+@dataclass(frozen=True)
+class Message:
+    """`tag`, `redelivered`: of one that was delivered. `sent_at`: seconds since the epoch, when the message says it."""
+
+    body: bytes
+    content_type: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    message_id: str | None = None
+    sent_at: int | None = None
+    tag: int = 0
+    redelivered: bool = False
+
+
+@contextlib.contextmanager
+def ours() -> Iterator[None]:
+    """Driver errors become QueueUnavailable. Nothing of their text goes further: it may quote user or address."""
+    try:
+        yield
+    except (exceptions.AMQPError, exceptions.MessageNacked, OSError) as error:
+        reason = "queue_refused" if isinstance(error, REFUSED) else "queue_unreachable"
+        # A broken link is a transport that is None inside of the driver, too.
+        log.debug("queue.error", cause=type(error).__name__, code=getattr(error, "code", None), reason=reason)
+        raise errors.QueueUnavailable(reason) from error
+
+
+class Link:
+    """One connection with one channel, on which every message is confirmed. Every method may raise QueueUnavailable."""
+
+    def __init__(self, url: str, *queues: str) -> None:
+        """Connect, and declare `queues` where they are not there."""
+        self.blocked = False
+        self._sent = 0
+        # Delivery tags to message ids, of what is published and not confirmed.
+        self._waiting: dict[int, str] = {}
+        self._refused: dict[str, str] = {}
+        self._delivered: list[Message] = []
+        with ours():
+            self._connection = amqp.Connection(**parameters(url), on_blocked=self._on_blocked, on_unblocked=self._on_unblocked)
+            try:
+                self._connection.connect()
+                for queue in queues:
+                    self._declare(queue)
+                self._channel = self._open()
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Never waits for a broker that does not answer, and never fails."""
+        with contextlib.suppress(Exception):
+            self._connection.send_method((10, 50), "BsBB", (200, "", 0, 0))
+        with contextlib.suppress(Exception):
+            self._connection.collect()
+
+    def publish(self, queue: str, messages: Iterable[Message]) -> list[str | None]:
+        """Publish in one confirm window; per message why it was not taken, or None: then it is on the broker's disk."""
+        self._waiting.clear()
+        self._refused.clear()
+        ids = []
+        with ours():
+            for message in messages:
+                ids.append(message.message_id or uuid.uuid4().hex)
+                self._put(queue, message, ids[-1])
+            self._settle()
+        left = dict.fromkeys(self._waiting.values(), "queue_blocked" if self.blocked else "queue_timeout")
+        why = {**left, **self._refused}
+        return [why.get(each) for each in ids]
+
+    def probe(self) -> None:
+        """Keep the connection alive, and learn whether the broker takes messages: `blocked`. Raises when it does not answer."""
+        with ours():
+            self._connection.heartbeat_tick()
+            while self._read(0):
+                pass
+            if not self.blocked:
+                self._waiting.clear()
+                self._put(NOWHERE, Message(b""), "", mandatory=False)
+                self._settle()
+                if self._waiting and not self.blocked:
+                    raise errors.QueueUnavailable("queue_timeout")
+
+    def tick(self) -> None:
+        """Keep the connection alive without reading what else is delivered."""
+        with ours():
+            self._connection.send_heartbeat()
+
+    def consume(self, queue: str, prefetch: int) -> None:
+        with ours():
+            self._channel.basic_qos(0, prefetch, False)
+            self._channel.basic_consume(queue, callback=lambda message: self._delivered.append(delivered(message)))
+
+    def next(self, seconds: float) -> Message | None:
+        """The next message of `consume`, in the order of delivery; None when none comes within `seconds`."""
+        give_up = time.monotonic() + seconds
+        with ours():
+            while not self._delivered:
+                left = give_up - time.monotonic()
+                if left <= 0 or not self._read(left):
+                    self._connection.heartbeat_tick()
+                    return None
+        return self._delivered.pop(0)
+
+    def get(self, queue: str) -> Message | None:
+        """One message, held until `ack`, or until the link closes: then it is back in its place."""
+        with ours():
+            found = self._channel.basic_get(queue)
+            return delivered(found) if found is not None else None
+
+    def ack(self, tag: int, *, multiple: bool = False) -> None:
+        with ours():
+            self._channel.basic_ack(tag, multiple)
+
+    def depth(self, queue: str) -> int:
+        """How many messages wait there."""
+        with ours():
+            return int(self._channel.queue_declare(queue, passive=True).message_count)
+
+    def _declare(self, queue: str) -> None:
+        """As seed 004 declares it; one that is there, of whatever kind and bounds, is taken as it is."""
+        try:
+            self._connection.channel().queue_declare(queue, passive=True)
+        except exceptions.NotFound:
+            self._connection.channel().queue_declare(queue, durable=True, auto_delete=False)
+
+    def _open(self) -> Any:
+        channel = self._connection.channel()
+        channel.auto_decode = False
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+        return channel
+
+    def _put(self, queue: str, message: Message, id: str, *, mandatory: bool = True) -> None:
+        self._sent += 1
+        self._waiting[self._sent] = id
+        properties: dict[str, Any] = {"delivery_mode": PERSISTENT, "message_id": id, "timestamp": int(time.time())}
+        if message.content_type is not None:
+            properties["content_type"] = message.content_type
+        content = amqp.basic_message.Message(message.body, application_headers=dict(message.headers), **properties)
+        self._channel.basic_publish(content, routing_key=queue, mandatory=mandatory)
+
+    def _settle(self) -> None:
+        """Read until everything is confirmed or refused, the broker is blocked, or the time is up."""
+        give_up = time.monotonic() + DEADLINE
+        while self._waiting and not self.blocked and (left := give_up - time.monotonic()) > 0:
+            self._read(left)
+
+    def _read(self, seconds: float) -> bool:
+        """Take one frame in; False when none came in time."""
+        try:
+            self._connection.drain_events(timeout=max(seconds, 0.0005))
+        except TimeoutError:
+            return False
+        return True
+
+    def _confirmed(self, tag: int, multiple: bool) -> list[str]:
+        tags = [each for each in self._waiting if each <= tag] if multiple else [tag]
+        return [self._waiting.pop(each) for each in tags if each in self._waiting]
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._confirmed(tag, multiple)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        self._refused.update(dict.fromkeys(self._confirmed(tag, multiple), "queue_full"))
+
+    def _on_return(self, _error: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
+        # Before its confirm, which says only that the broker is done with it.
+        self._refused[message.properties.get("message_id", "")] = "queue_missing"
+
+    def _on_blocked(self, _reason: str) -> None:
+        self.blocked = True
+
+    def _on_unblocked(self) -> None:
+        self.blocked = False
+
+
+def check(url: str) -> None:
+    """Return when events can be published there."""
+    link = Link(url, EVENTS)
+    try:
+        link.probe()
+    finally:
+        link.close()
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """Arguments of amqp.Connection for a URL that settings took. TLS is verified, by the system's trust or `cacertfile`."""
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query))
+    host = parts.hostname or "localhost"
+    tls: dict[str, Any] = {"context": {"check_hostname": True, "cafile": given.get("cacertfile")}, "server_hostname": host}
+    return {
+        "host": f"[{host}]:{port_of(parts)}" if ":" in host else f"{host}:{port_of(parts)}",
+        "userid": unquote(parts.username or "guest"),
+        "password": unquote(parts.password or "guest"),
+        "virtual_host": unquote(parts.path[1:]) or "/",
+        "login_method": "PLAIN",
+        "ssl": tls if parts.scheme == "amqps" else False,
+        "heartbeat": int(given.get("heartbeat", HEARTBEAT)),
+        "connect_timeout": DEADLINE,
+        "write_timeout": int(DEADLINE),
+    }
+
+
+def port_of(parts: Any) -> int:
+    return int(parts.port or PORTS[parts.scheme])
+
+
+def delivered(message: Any) -> Message:
+    properties, info = message.properties, message.delivery_info
+    return Message(
+        # An empty one is text in py-amqp.
+        bytes(message.body or b""),
+        properties.get("content_type"),
+        properties.get("application_headers") or {},
+        properties.get("message_id"),
+        properties.get("timestamp"),
+        info["delivery_tag"],
+        bool(info["redelivered"]),
+    )
