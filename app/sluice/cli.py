@@ -9,6 +9,7 @@ import click
 from sluice import __version__, errors
 from sluice.commands import environment
 from sluice.commands.check import check
+from sluice.commands.dead_letters import dead_letters
 from sluice.commands.doctor import doctor
 from sluice.commands.erase import erase
 from sluice.commands.generate import generate
@@ -18,6 +19,7 @@ from sluice.commands.keys import keys
 from sluice.commands.migrate import migrate
 from sluice.commands.pull import pull
 from sluice.commands.serve import serve
+from sluice.commands.worker import worker
 from sluice.doctor import FIXES
 
 
@@ -29,6 +31,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except errors.SettingsError as error:
             raise environment.BadSettings(error.problems) from error
+        except errors.QueueUnavailable as error:
+            raise click.ClickException(f"the queue cannot be used: {error.reason}; start it, or correct QUEUE_URL") from error
         except errors.StoreUnavailable as error:
             fix = FIXES.get(error.reason, "`sluice doctor` says more")
             raise click.ClickException(f"the database cannot be used: {error.reason}; {fix}") from error
@@ -43,5 +47,5 @@ def main() -> None:
     """
 
 
-for command in (serve, migrate, index, keys, doctor, check, import_file, generate, pull, erase):
+for command in (serve, worker, dead_letters, migrate, index, keys, doctor, check, import_file, generate, pull, erase):
     main.add_command(command)

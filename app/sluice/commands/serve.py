@@ -55,7 +55,9 @@ def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Dut
     own = stores.open(settings, pool_size=1)
     sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
     folder = Folder(stores.database(own), pipeline.utc_now)
-    usual = supervisor.Duties(check=check_of(settings, own), background=(sweeper.run, folder.run), collectors=(folder,), close=own.close)
+    usual = supervisor.Duties(
+        check=check_of(settings, own), background=(sweeper.run, folder.run), collectors=(folder,), close=own.close
+    )
     if not sources:
         return usual
     pulled = stores.open(settings, puller.POOL_SIZE, puller.DEADLINE)

@@ -1,0 +1,59 @@
+"""`sluice worker`: stores what the service queued, in the foreground."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import click
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from sluice import errors, logs, stores
+from sluice.commands import environment
+from sluice.events import Rules
+from sluice.http import responses
+from sluice.http.responses import Response
+from sluice.server import admin, supervisor
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  QUEUE_URL=amqp://broker DATABASE_URL=postgresql://db/sluice sluice worker
+  ADMIN_PORT=9001 sluice worker"""
+)
+def worker() -> None:
+    """Store what waits in the queue until SIGTERM or Ctrl-C; what is in hand then is stored first.
+
+    Run as many as you like. Probes and metrics are on ADMIN_PORT.
+    """
+    supervisor.stop_while_starting()
+    settings = environment.settings_once_there()
+    logs.configure(settings.log_level)
+    if settings.queue_url is None:
+        raise errors.SettingsError(["there is no queue to work on; set QUEUE_URL"])
+    from sluice.queue import DEAD_LETTERS, EVENTS  # noqa: PLC0415 - extra `queue`
+    from sluice.queue.broker import Link  # noqa: PLC0415
+    from sluice.queue.worker import Worker, WorkerMetrics  # noqa: PLC0415
+
+    url, stop, registry, started = settings.queue_url, threading.Event(), CollectorRegistry(), time.monotonic()
+    store = stores.open(settings, pool_size=1)
+    rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
+    work = Worker(store, lambda: Link(url, EVENTS, DEAD_LETTERS), rules, WorkerMetrics(registry), stop)
+
+    def liveness() -> Response:
+        now = time.monotonic()
+        return responses.liveness(now - work.beat <= settings.heartbeat_timeout, now - started)
+
+    views = {
+        "/liveness": liveness,
+        "/readiness": lambda: responses.readiness(work.state == "ready", work.state),
+        "/metrics": lambda: Response(body=generate_latest(registry), content_type=CONTENT_TYPE_LATEST),
+    }
+    admin.serve(admin.Views(views), supervisor.listen(settings.host, settings.admin_port, "ADMIN_PORT"))
+    for number in supervisor.STOPPING:
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=work.watch_depths, name="depths", daemon=True).start()
+    work.run()
+    store.close()

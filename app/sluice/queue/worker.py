@@ -1,0 +1,240 @@
+"""`sluice worker`: stores what waits in the queue, a batch in one commit, and acknowledges it only then.
+
+Whatever dies in between, the broker delivers the batch again and the store knows its events by their ids. A message that can
+never be stored goes to the dead letters with its reason; while the store is away nothing does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter as Counted
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import structlog
+import tenacity
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from sluice import errors, outcomes
+from sluice.events import Record, Rules
+from sluice.metrics import BATCH_EVENTS, COMMIT_SECONDS
+from sluice.queue import DEAD_LETTERS, EVENTS, messages
+from sluice.queue.broker import Link, Message
+from sluice.queue.messages import Undecodable
+from sluice.stores import Store
+
+log = structlog.get_logger()
+T = TypeVar("T")
+BATCH, BATCH_SECONDS = 1_000, 0.2
+# What one batch may hold of messages' bytes, and how many messages the broker sends ahead. What is not read yet waits in sockets.
+BATCH_BYTES, PREFETCH = 8 << 20, 1_000
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+BEAT_SECONDS, DEPTH_SECONDS, RECONNECT_SECONDS = 5.0, 5.0, 1.0
+REASONS = ("conflict", "invalid", "undecodable", "unknown_format", "unexpected")
+
+
+# Headers of a dead letter.
+REASON, DETAIL, EVENT_ID, TRACEPARENT = "x-sluice-reason", "x-sluice-detail", "x-sluice-event-id", "x-sluice-traceparent"
+
+
+class Stopped(Exception):
+    """SIGTERM came while the store was away: the batch goes back to the queue."""
+
+
+class WorkerMetrics:
+    """Names of their own, for the service counts what it took in by `sluice_events_total`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter("sluice_worker_events", "Events of the queue by what became of them", ["status"], registry=registry)
+        for status in ("created", "duplicate", "conflict", "invalid"):
+            self.events.labels(status)
+        self.dead = Counter("sluice_worker_dead_letters", "Messages moved to the dead letters", ["reason"], registry=registry)
+        for reason in REASONS:
+            self.dead.labels(reason)
+        self.redelivered = Counter("sluice_worker_redelivered", "Messages delivered a second time", registry=registry)
+        self.commit_seconds = Histogram(
+            "sluice_worker_commit_seconds", "Seconds that one commit took", registry=registry, buckets=COMMIT_SECONDS
+        )
+        self.batch_events = Histogram(
+            "sluice_worker_batch_events", "Events in one commit", registry=registry, buckets=BATCH_EVENTS
+        )
+        self.depth = Gauge("sluice_queue_depth", "Messages that wait in the broker", ["queue"], registry=registry)
+        self.oldest = Gauge(
+            "sluice_queue_oldest_seconds", "Age of the oldest message in hand; 0 when none waits", registry=registry
+        )
+
+
+class Batch:
+    """Messages that are committed together, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[Message, list[Record]]] = []
+        self.undecodable: list[tuple[Message, Undecodable]] = []
+        self.events = self.bytes = self.last = 0
+
+    def add(self, message: Message, decode: Callable[[Message], list[Record]]) -> None:
+        self.last = message.tag
+        self.bytes += len(message.body)
+        try:
+            records = decode(message)
+        except Undecodable as error:
+            self.undecodable.append((message, error))
+        else:
+            self.messages.append((message, records))
+            self.events += len(records)
+
+    @property
+    def full(self) -> bool:
+        return self.events >= BATCH or self.bytes >= BATCH_BYTES
+
+
+class Worker:
+    """`run` until `stop` is set. `connect` opens a link that has both queues declared; `rules`: for messages of others."""
+
+    def __init__(
+        self,
+        store: Store,
+        connect: Callable[[], Link],
+        rules: Rules,
+        metrics: WorkerMetrics,
+        stop: threading.Event,
+    ) -> None:
+        self._store = store
+        self._connect = connect
+        self._rules = rules
+        self._metrics = metrics
+        self._stop = stop
+        self.state = "starting"
+        self.beat = time.monotonic()
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with contextlib.closing(self._connect()) as link:
+                    self._consume(link)
+            except errors.QueueUnavailable as error:
+                self._report(error)
+                self.beat = time.monotonic()
+                self._stop.wait(RECONNECT_SECONDS)
+            except Stopped:
+                return
+
+    def _consume(self, link: Link) -> None:
+        """Batch after batch; raises QueueUnavailable, and Stopped."""
+        self._patiently(link, self._store.check)
+        link.consume(EVENTS, PREFETCH)
+        log.info("worker.consuming")
+        while not self._stop.is_set():
+            self.state, self.beat = "ready", time.monotonic()
+            if (first := link.next(BATCH_SECONDS)) is None:
+                self._metrics.oldest.set(0)
+                continue
+            batch = Batch()
+            give_up = time.monotonic() + BATCH_SECONDS
+            message: Message | None = first
+            while message is not None:
+                self._metrics.redelivered.inc(message.redelivered)
+                batch.add(message, self._records)
+                message = None if batch.full else link.next(max(0.0, give_up - time.monotonic()))
+            if first.sent_at is not None:
+                self._metrics.oldest.set(max(0.0, time.time() - first.sent_at))
+            dead = [dead_letter(message, error.reason, str(error)) for message, error in batch.undecodable]
+            dead += self._stored(link, batch.messages)
+            if dead:
+                self._bury(dead)
+            link.ack(batch.last, multiple=True)
+
+    def _records(self, message: Message) -> list[Record]:
+        try:
+            return messages.unpacked(message.content_type, message.body, datetime.now(UTC), self._rules)
+        except Undecodable:
+            raise
+        except Exception as error:
+            log.exception("worker.unexpected")
+            raise Undecodable("unexpected", type(error).__name__) from error
+
+    def _stored(self, link: Link, waiting: Sequence[tuple[Message, list[Record]]]) -> list[Message]:
+        """Commit; the dead letters that have to be made. What goes wrong in a way nobody knows is found by halves."""
+        records = [record for _, several in waiting for record in several]
+        if not records:
+            return []
+        self._metrics.batch_events.observe(len(records))
+        try:
+            with self._metrics.commit_seconds.time():
+                found = self._patiently(link, lambda: self._store.insert(records, datetime.now(UTC)))
+        except (errors.QueueUnavailable, Stopped):
+            raise
+        except Exception as error:
+            if len(waiting) > 1:
+                middle = len(waiting) // 2
+                return [*self._stored(link, waiting[:middle]), *self._stored(link, waiting[middle:])]
+            log.exception("worker.unexpected")
+            return [dead_letter(waiting[0][0], "unexpected", type(error).__name__)]
+        for status, number in outcomes.count(found).items():
+            if number:
+                self._metrics.events.labels(status).inc(number)  # type: ignore[arg-type]
+        return [
+            dead_letter(of_record(record), outcome.status, outcome.detail or "", record)
+            for record, outcome in zip(records, found, strict=True)
+            if outcome.status not in ("created", "duplicate")
+        ]
+
+    def _patiently(self, link: Link, work: Callable[[], T]) -> T:
+        """What `work` returns, tried until the store is there."""
+
+        def sleep(seconds: float) -> None:
+            give_up = time.monotonic() + seconds
+            while (left := give_up - time.monotonic()) > 0:
+                self.beat = time.monotonic()
+                link.tick()
+                if self._stop.wait(min(left, BEAT_SECONDS)):
+                    raise Stopped
+
+        trying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
+            wait=tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            sleep=sleep,
+            before_sleep=lambda state: self._report(state.outcome.exception() if state.outcome else None),
+        )
+        return trying(work)
+
+    def _report(self, error: BaseException | None) -> None:
+        reason = getattr(error, "reason", "unexpected")
+        if self.state != reason:
+            log.warning("worker.waits", reason=reason)
+        self.state = reason
+
+    def _bury(self, dead: Sequence[Message]) -> None:
+        """On a link of its own: a broker that blocks publishers would block the acknowledgements, too."""
+        with contextlib.closing(self._connect()) as link:
+            refused = next((why for why in link.publish(DEAD_LETTERS, dead) if why is not None), None)
+        if refused is not None:
+            raise errors.QueueUnavailable(refused)
+        reasons = Counted(letter.headers[REASON] for letter in dead)
+        for reason, number in reasons.items():
+            self._metrics.dead.labels(reason).inc(number)
+        log.warning("worker.dead_letters", reasons=reasons, fix="sluice dead-letters list")
+
+    def watch_depths(self) -> None:
+        """Keep the depth of both queues, on a link of its own: the worker's own answer would come behind what is delivered."""
+        while not self._stop.is_set():
+            with contextlib.suppress(errors.QueueUnavailable), contextlib.closing(self._connect()) as link:
+                while not self._stop.wait(DEPTH_SECONDS):
+                    for queue in (EVENTS, DEAD_LETTERS):
+                        self._metrics.depth.labels(queue).set(link.depth(queue))
+            self._stop.wait(RECONNECT_SECONDS)
+
+
+def of_record(record: Record) -> Message:
+    """A message of this event alone, as it was accepted."""
+    return Message(messages.body([record], record.accepted or datetime.now(UTC)), messages.CONTENT_TYPE)
+
+
+def dead_letter(message: Message, reason: str, detail: str, record: Record | None = None) -> Message:
+    headers = {REASON: reason, DETAIL: detail}
+    if record is not None:
+        headers |= {EVENT_ID: record.event_id, TRACEPARENT: record.traceparent or ""}
+    return Message(message.body, message.content_type, headers)

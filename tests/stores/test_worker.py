@@ -1,0 +1,143 @@
+"""`sluice worker`: what becomes of the messages, and `sluice dead-letters`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.integration.postgres import Database, LocalServer
+from tests.integration.waiting import until
+from tests.stores import queues
+from tests.stores.queues import Worker, worker
+
+from sluice import events
+from sluice.events import Event, Record, Rules
+from sluice.queue import DEAD_LETTERS, EVENTS, messages
+from sluice.queue.broker import Link, Message
+
+pytestmark = pytest.mark.timeout(400)
+ACCEPTED = datetime.now(UTC) - timedelta(hours=1)
+LATER_FORMAT = f"{messages.FAMILY}v9+json"
+
+
+def record(event_id: str | None = None, **fields: object) -> Record:
+    event = Event(event_type="log", event_name="n", event_id=event_id, **fields)  # type: ignore[arg-type]
+    return events.prepare(event, now=ACCEPTED, key_id="k", rules=Rules())
+
+
+def publish(url: str, *several: Message) -> None:
+    with contextlib.closing(Link(url, EVENTS, DEAD_LETTERS)) as link:
+        assert link.publish(EVENTS, several) == [None] * len(several)
+
+
+def message(*several: Record) -> Message:
+    return Message(messages.body(several, ACCEPTED), messages.CONTENT_TYPE)
+
+
+def settled(url: str, running: Worker, number: int) -> None:
+    """Return when so many events were stored or known, and the queue is empty."""
+
+    def done() -> bool:
+        return running.ready() and number <= sum(
+            running.metric("sluice_worker_events_total", status=status) for status in ("created", "duplicate")
+        )
+
+    until(done, 30, f"{number} events are stored")
+    until(lambda: queues.depth(url) == 0, 10, "the queue is empty")
+
+
+def reasons(url: str) -> list[str]:
+    return sorted(str(letter.headers["x-sluice-reason"]) for letter in queues.waiting(url, DEAD_LETTERS))
+
+
+@pytest.fixture
+def at_work(queue_url: str, database: Database) -> Iterator[Worker]:
+    with worker(queue_url, database.url) as running:
+        until(running.ready, 30, "the worker is ready")
+        yield running
+
+
+def test_accepted_is_created_at_and_stored_is_processed_at(queue_url: str, database: Database, at_work: Worker) -> None:
+    publish(queue_url, message(record("a", properties={"n": 1.50}), record(None)), message(record("b")))
+    settled(queue_url, at_work, 3)
+    rows = database.execute("SELECT created_at, \"timestamp\", processed_at > now() - interval '1 minute' FROM sluice.events")
+    assert rows == [(ACCEPTED, ACCEPTED, True)] * 3
+
+
+def test_a_message_that_comes_twice_is_stored_once_and_a_conflict_is_a_dead_letter(
+    queue_url: str, database: Database, at_work: Worker
+) -> None:
+    assigned = record(None)
+    publish(queue_url, message(record("a"), assigned), message(record("a"), assigned), message(record("a", source="other")))
+    settled(queue_url, at_work, 4)
+    assert sorted(database.ids()) == sorted(["a", assigned.event_id])
+    until(lambda: reasons(queue_url) == ["conflict"], 10, "the conflict is a dead letter")
+    (letter,) = queues.waiting(queue_url, DEAD_LETTERS)
+    assert (letter.headers["x-sluice-event-id"], letter.headers["x-sluice-detail"] != "") == ("a", True)
+
+
+def test_what_seed_004_published_is_stored_as_its_posts_are(queue_url: str, database: Database, at_work: Worker) -> None:
+    posted = {"level": "info", "message": "testing the platform", "n": 1.0}
+    queues.publish_as_seed_004(queue_url, json.dumps(posted).encode())
+    settled(queue_url, at_work, 1)
+    assert database.execute("SELECT event_type, event_name, properties FROM sluice.events") == [("log", "log", posted)]
+
+
+def test_poisoned_messages_do_not_stop_their_neighbours(queue_url: str, database: Database, at_work: Worker) -> None:
+    whole = message(record("a"))
+    poison = [b"", b"[]", b"\xff", b'"text"', b'{"a": NaN}', b"[" * 100_000]
+    publish(
+        queue_url,
+        *[Message(body) for body in poison],
+        *[Message(body, messages.CONTENT_TYPE) for body in (b"{}", whole.body[:-9], b'{"accepted":"1","parts":[]}')],
+        Message(whole.body, LATER_FORMAT),
+        Message(b'{"a": "\\u0000"}'),
+        whole,
+    )
+    settled(queue_url, at_work, 1)
+    until(lambda: len(reasons(queue_url)) == 11, 10, "all the others are dead letters")
+    assert reasons(queue_url) == ["invalid", *["undecodable"] * 9, "unknown_format"]
+    assert database.ids() == ["a"]
+    assert at_work.metric("sluice_worker_dead_letters_total", reason="undecodable") == 9
+
+
+def test_a_store_that_is_away_makes_no_dead_letters(queue_url: str, private_server: LocalServer) -> None:
+    with private_server.database() as database, worker(queue_url, database.url) as running:
+        until(running.ready, 30, "the worker is ready")
+        private_server.kill()
+        publish(queue_url, *[message(record(f"e-{number}")) for number in range(50)])
+        until(lambda: not running.ready(), 20, "the worker waits for the store")
+        private_server.start()
+        settled(queue_url, running, 50)
+        assert len(set(database.ids())) == database.count() == 50
+        assert reasons(queue_url) == []
+
+
+def test_sigterm_ends_a_worker_also_while_the_store_is_away_and_its_batch_stays(queue_url: str) -> None:
+    publish(queue_url, message(record("a")))
+    with worker(queue_url, queues.NO_DATABASE) as running:
+        until(lambda: "worker.waits" in running.log.read_text(), 30, "the worker waits for the store")
+        assert running.stop() == 0
+    assert queues.depth(queue_url) == 1
+
+
+def test_dead_letters_are_listed_shown_replayed_and_dropped(queue_url: str, database: Database, at_work: Worker) -> None:
+    database.execute("INSERT INTO sluice.events SELECT * FROM sluice.events")
+    publish(queue_url, message(record("a")), message(record("a", source="x")), Message(b"poison"))
+    until(lambda: len(reasons(queue_url)) == 2, 30, "two dead letters")
+    letters = {
+        str(letter.headers["x-sluice-reason"]): str(letter.message_id) for letter in queues.waiting(queue_url, DEAD_LETTERS)
+    }
+    listed = queues.sluice(queue_url, database.url, "dead-letters", "list")
+    assert all(text in listed for text in (*letters, *letters.values()))
+    assert "poison" in queues.sluice(queue_url, database.url, "dead-letters", "show", letters["undecodable"])
+    assert "dropped 1" in queues.sluice(queue_url, database.url, "dead-letters", "drop", letters["undecodable"])
+    assert reasons(queue_url) == ["conflict"]
+    database.execute("DELETE FROM sluice.events")
+    assert "replayed 1" in queues.sluice(queue_url, database.url, "dead-letters", "replay", "--all")
+    until(lambda: database.ids() == ["a"], 20, "the replayed event is stored")
+    assert database.execute("SELECT source FROM sluice.events") == [("x",)]
+    assert reasons(queue_url) == []
