@@ -161,6 +161,7 @@ def test_a_service_without_a_broker_is_not_ready(database: Database) -> None:
         assert service.admin("/readiness") == (503, {"ready": False, "message": "queue_unreachable"})
 
 
+@pytest.mark.usefixtures("queue_url")
 def test_tls_is_verified(broker: Broker) -> None:
     with pytest.raises(errors.QueueUnavailable, match="queue_refused"):
         Link(broker.tls_url)
