@@ -60,6 +60,8 @@ What the outside world may reach: the API, never the admin port nor what it serv
 - {path: /api/v1, prefix: true}
 - {path: /log, prefix: false}
 - {path: /openapi.json, prefix: false}
+- {path: /docs, prefix: true}
+- {path: /tasks, prefix: true}
 - {path: /posts, prefix: true}
 - {path: /status, prefix: false}
 - {path: /, prefix: false}
