@@ -72,7 +72,7 @@ class Lease:
         return self._monotonic() - self._renewed
 
     async def acquire(self, taken: Callable[[str], None] = lambda _: None) -> None:
-        """Wait until it is ours. `taken` is told who has it. An API server that does not answer is waited for.
+        """Wait until it is ours. `taken` is called with who has it. An API server that does not answer is waited for.
 
         Raises Forbidden and Refused for a claim, which is not worth waiting for.
         """

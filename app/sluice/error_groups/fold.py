@@ -111,7 +111,7 @@ def step(connection: Connection, now: datetime, *, wait: bool) -> Folded:
 
 
 def folded(run: Callable[[Callable[[Connection], Folded]], Folded], now: datetime, *, wait: bool) -> int:
-    """One step by `run`, which gives it a connection; how many rows it took. Regressions are told when they are committed."""
+    """One step by `run`, which gives it a connection; how many rows it took. Regressions are logged when they are committed."""
     done = run(lambda connection: step(connection, now, wait=wait))
     for fingerprint in done.regressed:
         log.warning("error_group.regressed", fingerprint=fingerprint)

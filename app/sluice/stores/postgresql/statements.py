@@ -86,7 +86,7 @@ DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (
 # One pod at a time removes. The lock belongs to the transaction, so a dead pod holds nothing.
 RETENTION_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
 
-# Whoever changes error groups holds this one, so they change one after the other; events are stored without it.
+# What changes error groups holds this one, so they change one after the other; events are stored without it.
 ERROR_GROUPS_LOCK = 126_934_213_878_631
 
 LOG = """json_build_object(
