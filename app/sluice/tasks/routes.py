@@ -94,7 +94,7 @@ def create(parts: Services, context: RequestContext) -> Response:
         parameter("limit", {"type": "integer", "minimum": 1, "maximum": requests.MAX_LIMIT, "default": 100}, "tasks a page"),
         parameter("cursor", {"type": "string"}, "of the Link of the page before, with the same filters"),
     ),
-    example=Example(after=CREATED, query={"status": "pending", "priority": "high"}, answer=[TASK]),
+    example=Example(after=CREATED, query={"status": "pending", "event_id": "checkout-7001"}, answer=[TASK]),
 )
 def listed(parts: Services, context: RequestContext) -> Response:
     query = requests.query(context.query)
