@@ -83,6 +83,30 @@ def refusal(problems: Sequence[BadParameter]) -> errors.BadRequest:
     return errors.BadRequest(f"{first.parameter} {first.detail}", error=first.error, reason="query", errors=details)
 
 
+def values(parameters: Iterable[tuple[str, str]], known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """What was given of the parameters `known`, by their readers; raises BadRequest with every problem.
+
+    A reader raises ValueError, or returns a BadParameter that has a code of its own.
+    """
+    found: dict[str, Any] = {}
+    problems: list[BadParameter] = []
+    for name, text in parameters:
+        if name not in known:
+            problems.append(unknown(name))
+        elif name in found:
+            problems.append(BadParameter(name, "is given twice"))
+        else:
+            try:
+                found[name] = known[name](text)
+            except ValueError as error:
+                found[name] = BadParameter(name, str(error))
+            if isinstance(found[name], BadParameter):
+                problems.append(found[name])
+    if problems:
+        raise refusal(problems)
+    return found
+
+
 def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True) -> Filter:
     """Query parameters to a Filter; raises BadRequest with every problem. `paged` False: no page, cursor or sort (the export)."""
     problems: list[BadParameter] = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal, get_args
 
 import msgspec
 
 from sluice import filters
 from sluice.env import one_of, whole
-from sluice.filters import BadParameter
 
 Status = Literal["unresolved", "resolved", "ignored"]
 Sort = Literal["last_seen", "first_seen", "count", "users"]
@@ -63,27 +63,16 @@ def of_events(parameters: Iterable[tuple[str, str]]) -> Query:
 def parse(
     parameters: Iterable[tuple[str, str]], fields: dict[str, tuple[str, Callable[[str], Any]]], times: dict[str, tuple[str, str]]
 ) -> Query:
-    given: dict[str, Any] = {}
-    moments: dict[str, tuple[str, str, datetime]] = {}
-    problems: list[BadParameter] = []
-    for name, text in parameters:
-        if name in given or name in moments:
-            problems.append(BadParameter(name, "is given twice"))
-        elif "\0" in text:
-            problems.append(BadParameter(name.replace("\0", "")[:64], "holds the character U+0000, which no event can hold"))
-        elif name in times:
-            moment = filters.moment(name, text)
-            if isinstance(moment, BadParameter):
-                problems.append(moment)
-            else:
-                moments[name] = (*times[name], moment)
-        elif name in fields:
-            try:
-                given[name] = fields[name][1](text)
-            except ValueError as error:
-                problems.append(BadParameter(name, str(error)))
-        else:
-            problems.append(filters.unknown(name))
-    if problems:
-        raise filters.refusal(problems)
-    return Query(times=tuple(moments.values()), **{fields[name][0]: value for name, value in given.items()})
+    readers = {name: read for name, (_, read) in fields.items()} | {name: partial(filters.moment, name) for name in times}
+    given = filters.values(parameters, {name: without_nul(read) for name, read in readers.items()})
+    moments = tuple((*times[name], moment) for name, moment in given.items() if name in times)
+    return Query(times=moments, **{fields[name][0]: value for name, value in given.items() if name in fields})
+
+
+def without_nul(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def reader(text: str) -> Any:
+        if "\0" in text:
+            raise ValueError("holds the character U+0000, which no event can hold")
+        return read(text)
+
+    return reader

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -11,7 +10,7 @@ import msgspec
 from sluice import cursors, errors, filters
 from sluice.cursors import Cursor
 from sluice.env import whole
-from sluice.filters import MAX_OFFSET, MAX_PAGE_SIZE, BadParameter
+from sluice.filters import MAX_OFFSET, MAX_PAGE_SIZE
 from sluice.http import responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import JSON, Response, encode
@@ -140,7 +139,8 @@ CURSOR = parameter("cursor", {"type": "string"}, "next_cursor of the page before
     example=Example(query={"limit": "1"}, answer=PostPage([POST], 1, 1, 0)),
 )
 def posts(parts: Services, context: RequestContext) -> Response:
-    given = numbers(context, limit=(1, MAX_PAGE_SIZE, 10), offset=(0, MAX_OFFSET, 0))
+    readers = {"limit": whole(1, MAX_PAGE_SIZE), "offset": whole(0, MAX_OFFSET)}
+    given = {"limit": 10, "offset": 0, **filters.values(context.query, readers)}
     rows = database(parts.store).query(statements.POST_PAGE, [given["limit"], given["offset"]])
     found = [msgspec.Raw(row[0].encode()) for row in rows]
     page = PostPage(cast(list[dict[str, Any]], found), len(found), given["limit"], given["offset"])
@@ -210,13 +210,12 @@ def sources(parts: Services, context: RequestContext) -> Response:
     ),
 )
 def records(parts: Services, context: RequestContext, name: str) -> Response:
-    given = numbers(context, limit=(1, MAX_PAGE_SIZE, 50), text=("cursor",))
-    limit, query, secret = given["limit"], database(parts.store).query, parts.store.cursor_secret
+    given = filters.values(context.query, {"limit": whole(1, MAX_PAGE_SIZE), "cursor": str})
+    limit, query, secret = given.get("limit", 50), database(parts.store).query, parts.store.cursor_secret
     known(name, query(statements.KNOWN, [name]) if named(name) else [])
     scope = cursors.scope_of("sources", name)
-    text = dict(context.query).get("cursor")
-    if text is not None:
-        cursor = cursors.decode(text, secret, scope)
+    if "cursor" in given:
+        cursor = cursors.decode(given["cursor"], secret, scope)
     else:
         ((counted,),) = query(statements.COUNT_UP_TO, [name, COUNT_CAP + 1])
         cursor = Cursor("", 0, min(counted, COUNT_CAP), counted <= COUNT_CAP)
@@ -277,26 +276,3 @@ def known(name: str, rows: list[Any]) -> list[Any]:
     if not rows:
         raise errors.NotFound("no pull source has this name; /api/v1/sources lists them")
     return rows
-
-
-def numbers(context: RequestContext, text: tuple[str, ...] = (), **known: tuple[int, int, int]) -> Mapping[str, int]:
-    """Whole numbers of the query by name, each from its least to its most or as usual; raises BadRequest for what is none.
-
-    `text`: parameters that the view reads itself.
-    """
-    problems: list[BadParameter] = []
-    found = {name: usual for name, (_, _, usual) in known.items()}
-    names = [name for name, _ in context.query]
-    for name, value in context.query:
-        if name not in known and name not in text:
-            problems.append(filters.unknown(name))
-        elif names.count(name) > 1:
-            problems.append(BadParameter(name, "is given twice"))
-        elif name in known:
-            try:
-                found[name] = whole(*known[name][:2])(value)
-            except ValueError as error:
-                problems.append(BadParameter(name, str(error)))
-    if problems:
-        raise filters.refusal(problems)
-    return found

@@ -113,22 +113,7 @@ def etags(if_match: str | None) -> frozenset[str] | None:
 
 def query(parameters: Iterable[tuple[str, str]]) -> Query:
     """Query parameters to a Query; raises BadRequest with every problem."""
-    found: dict[str, Any] = {}
-    problems: list[filters.BadParameter] = []
-    for name, text in parameters:
-        if name not in PARAMETERS:
-            problems.append(filters.unknown(name))
-        elif name in found:
-            problems.append(filters.BadParameter(name, "is given twice"))
-        else:
-            found[name] = text
-            try:
-                found[name] = PARAMETERS[name](text)
-            except ValueError as error:
-                problems.append(filters.BadParameter(name, str(error)))
-    if problems:
-        raise filters.refusal(problems)
-    return Query(**found)
+    return Query(**filters.values(parameters, PARAMETERS))
 
 
 def text(value: str) -> str:
