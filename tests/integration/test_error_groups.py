@@ -225,7 +225,7 @@ def test_batches_do_not_wait_for_a_group_that_is_being_added_up(store: Postgresq
     assert fold.drain(store.database, NOW)
     with ThreadPoolExecutor(4) as pool:
         with postgres.connect(database.owner_url) as other, other.transaction():
-            other.execute(fold.LOCK, [statements.ERROR_GROUPS_LOCK])
+            other.execute(statements.LOCK_ERROR_GROUPS)
             other.execute("UPDATE sluice.error_groups SET events = events")
             store.insert([failure("b")], NOW)
             # Readers do wait, and take no connection of the events along.
@@ -239,7 +239,7 @@ def test_a_reader_who_waits_too_long_gets_a_timeout(database: Database, open_sto
     store = ready(open_store(database.login, 2, 0.5))
     store.insert([failure("a")], NOW)
     with postgres.connect(database.owner_url) as other, other.transaction():
-        other.execute(fold.LOCK, [statements.ERROR_GROUPS_LOCK])
+        other.execute(statements.LOCK_ERROR_GROUPS)
         with pytest.raises(errors.QueryTimeout):
             fold.drain(store.database, NOW)
         # In the background nobody waits: the next round comes.

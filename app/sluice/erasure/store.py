@@ -15,7 +15,7 @@ import msgspec
 
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
-from sluice.stores.postgresql.statements import ERROR_GROUPS_LOCK
+from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS
 
 # Rows that one step looks at, and removes at most: some tens of milliseconds.
 WINDOW, STEP = 20_000, 1_000
@@ -45,7 +45,6 @@ FROM (
     ORDER BY created_at DESC, id DESC LIMIT 1
 ) AS last
 """
-LOCK = "SELECT pg_advisory_xact_lock(%s)"
 FORGET_UNCOUNTED = """
 UPDATE sluice.error_deltas SET users = array_remove(users, %(user_id)s) WHERE %(user_id)s = ANY(users)
 """
@@ -99,7 +98,7 @@ def finish(database: Database, erasure: str, user_id: str, at: datetime) -> None
 
     def work(connection: Connection) -> None:
         with connection.transaction():
-            connection.execute(LOCK, [ERROR_GROUPS_LOCK])
+            connection.execute(LOCK_ERROR_GROUPS)
             for text in (FORGET_UNCOUNTED, FORGET, FINISH):
                 connection.execute(text, values)
 

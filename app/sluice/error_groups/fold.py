@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from sluice import errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
-from sluice.stores.postgresql.statements import ERROR_GROUPS_LOCK
+from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS, TRY_LOCK_ERROR_GROUPS
 
 log = structlog.get_logger()
 # Rows of one step, each with up to 1,001 users: some tens of milliseconds.
@@ -31,9 +31,6 @@ HOURS_KEPT = timedelta(days=30)
 MAX_USERS, MAX_SERVICES = 1_000, 100
 
 ANY = "SELECT EXISTS (SELECT FROM sluice.error_deltas)"
-# The locks belong to the transaction: a dead pod holds nothing, and a pooler may stand between.
-TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s)"
-LOCK = "SELECT true FROM pg_advisory_xact_lock(%s)"
 FOLD = """
 WITH taken AS (
     DELETE FROM sluice.error_deltas WHERE ctid = ANY(ARRAY(SELECT ctid FROM sluice.error_deltas LIMIT %(step)s)) RETURNING *
@@ -104,7 +101,7 @@ class Folded(msgspec.Struct, frozen=True):
 def step(connection: Connection, now: datetime, *, wait: bool) -> Folded:
     """Add up to STEP rows to their groups. Without `wait` nothing is done while another process does it."""
     with connection.transaction():
-        if connection.execute(LOCK if wait else TRY_LOCK, [ERROR_GROUPS_LOCK]).fetchone() != (True,):
+        if connection.execute(LOCK_ERROR_GROUPS if wait else TRY_LOCK_ERROR_GROUPS).fetchone() != (True,):
             return Folded(0, [])
         values = {"step": STEP, "now": now, "oldest": now - HOURS_KEPT, "max_users": MAX_USERS, "max_services": MAX_SERVICES}
         return Folded(*(connection.execute(FOLD, values).fetchone() or (0, [])))

@@ -13,7 +13,7 @@ from sluice.error_groups.query import Query, Status
 from sluice.stores import Page
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
-from sluice.stores.postgresql.statements import ERROR_GROUPS_LOCK, LOG
+from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS, LOG
 
 COUNT_CAP = 10_000
 # What the list shows of the hours; one group shows all that are kept.
@@ -100,7 +100,7 @@ def change(database: Database, fingerprint: str, status: Status, at: datetime, k
 
     def work(connection: Connection) -> None:
         with connection.transaction():
-            connection.execute(fold.LOCK, [ERROR_GROUPS_LOCK])
+            connection.execute(LOCK_ERROR_GROUPS)
             connection.execute(CHANGE, {"status": status, "at": at, "key_id": key_id, "fingerprint": fingerprint})
 
     database.run_aside(work)

@@ -87,7 +87,9 @@ DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (
 RETENTION_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
 
 # What changes error groups holds this one, so they change one after the other; events are stored without it.
-ERROR_GROUPS_LOCK = 126_934_213_878_631
+# It belongs to the transaction: a dead pod holds nothing, and a pooler may stand between.
+LOCK_ERROR_GROUPS = "SELECT true FROM pg_advisory_xact_lock(126934213878631)"
+TRY_LOCK_ERROR_GROUPS = "SELECT pg_try_advisory_xact_lock(126934213878631)"
 
 LOG = """json_build_object(
     'id', id, 'event_id', event_id, 'timestamp', "timestamp", 'event_type', event_type, 'event_name', event_name,
