@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import click
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from sluice import errors, logs, stores
 from sluice.commands import environment
 from sluice.http import responses
 from sluice.http.responses import Response
 from sluice.server import supervisor
-from sluice.server.admin import Views, serve
+from sluice.server.admin import Views, of_loop, serve
 from sluice.settings import Settings
 from sluice.sources import definitions
 from sluice.sources import puller as pullers
@@ -100,35 +100,23 @@ def run(settings: Settings, puller: Puller, registry: CollectorRegistry) -> int:
     for number in supervisor.STOPPING:
         signal.signal(number, lambda _number, _frame: stop.set())
     listener = supervisor.listen(settings.host, settings.admin_port, "ADMIN_PORT")
-    serve(PullerViews(settings, puller, registry), listener)
+    serve(views_of(settings, puller, registry), listener)
     where = supervisor.url_of(settings.host, listener)
     click.echo(f"Sluice pulls {', '.join(puller.sources)} (probes and metrics: {where})")
     puller.run(stop)
     return 0
 
 
-class PullerViews(Views):
+def views_of(settings: Settings, puller: Puller, registry: CollectorRegistry) -> Views:
     """The admin port. Liveness looks at our own loop only, and readiness stays once the database was there: as `serve`'s do."""
+    started = time.monotonic()
 
-    def __init__(self, settings: Settings, puller: Puller, registry: CollectorRegistry) -> None:
-        # One look asks the database, which may take as long as it may.
-        self._timeout = settings.heartbeat_timeout + 2 * pullers.DEADLINE
-        self._puller = puller
-        self._registry = registry
-        self._started = time.monotonic()
-        super().__init__(
-            {"/liveness": self._liveness, "/readiness": self._readiness, "/health": self._health, "/metrics": self._metrics}
-        )
+    def ready() -> tuple[bool, str]:
+        return puller.ready, "ready" if puller.ready else puller.reason
 
-    def _liveness(self) -> Response:
-        now = time.monotonic()
-        return responses.liveness(now - self._puller.beat <= self._timeout, now - self._started)
+    def health() -> Response:
+        return responses.health(puller.ready, time.monotonic() - started, {"database": puller.reason})
 
-    def _readiness(self) -> Response:
-        return responses.readiness(self._puller.ready, "ready" if self._puller.ready else self._puller.reason)
-
-    def _health(self) -> Response:
-        return responses.health(self._puller.ready, time.monotonic() - self._started, {"database": self._puller.reason})
-
-    def _metrics(self) -> Response:
-        return Response(body=generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST)
+    # One look asks the database, which may take as long as it may.
+    timeout = settings.heartbeat_timeout + 2 * pullers.DEADLINE
+    return Views({**of_loop(lambda: puller.beat, timeout, ready, registry), "/health": health})

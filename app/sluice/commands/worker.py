@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 
 import click
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from sluice import errors, logs, stores
 from sluice.commands import environment
 from sluice.events import Rules
-from sluice.http import responses
-from sluice.http.responses import Response
 from sluice.server import admin, supervisor
 
 
@@ -37,20 +34,12 @@ def worker() -> None:
     from sluice.queue.broker import Link  # noqa: PLC0415
     from sluice.queue.worker import Worker, WorkerMetrics  # noqa: PLC0415
 
-    url, stop, registry, started = settings.queue_url, threading.Event(), CollectorRegistry(), time.monotonic()
+    url, stop, registry = settings.queue_url, threading.Event(), CollectorRegistry()
     store = stores.open(settings, pool_size=1)
     rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
     work = Worker(store, lambda: Link(url, EVENTS, DEAD_LETTERS), rules, WorkerMetrics(registry), stop)
 
-    def liveness() -> Response:
-        now = time.monotonic()
-        return responses.liveness(now - work.beat <= settings.heartbeat_timeout, now - started)
-
-    views = {
-        "/liveness": liveness,
-        "/readiness": lambda: responses.readiness(work.state == "ready", work.state),
-        "/metrics": lambda: Response(body=generate_latest(registry), content_type=CONTENT_TYPE_LATEST),
-    }
+    views = admin.of_loop(lambda: work.beat, settings.heartbeat_timeout, lambda: (work.state == "ready", work.state), registry)
     admin.serve(admin.Views(views), supervisor.listen(settings.host, settings.admin_port, "ADMIN_PORT"))
     for number in supervisor.STOPPING:
         signal.signal(number, lambda *_: stop.set())

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from waitress.server import create_server
@@ -113,6 +113,23 @@ def serve(views: Views, listener: socket.socket) -> None:
     # ident: no Server header.
     server = create_server(views, sockets=[listener], threads=4, ident=None)
     threading.Thread(target=server.run, name="admin", daemon=True).start()
+
+
+def of_loop(
+    beat: Callable[[], float], timeout: float, ready: Callable[[], tuple[bool, str]], registry: CollectorRegistry
+) -> dict[str, Callable[[], Response]]:
+    """The views of a process that is one loop: alive while `beat` (time.monotonic()) is younger than `timeout` seconds."""
+    started = time.monotonic()
+
+    def liveness() -> Response:
+        now = time.monotonic()
+        return responses.liveness(now - beat() <= timeout, now - started)
+
+    return {
+        "/liveness": liveness,
+        "/readiness": lambda: responses.readiness(*ready()),
+        "/metrics": lambda: Response(body=generate_latest(registry), content_type=CONTENT_TYPE_LATEST),
+    }
 
 
 class Admin(Views):
