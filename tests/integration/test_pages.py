@@ -21,7 +21,7 @@ from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database
 from tests.integration.sample import NOW, row, rows
 
-from sluice import errors, filters
+from sluice import errors, filters, stores
 from sluice.events import Record
 from sluice.filters import Filter
 from sluice.stores import Page
@@ -236,7 +236,7 @@ def test_a_tampered_cursor_is_foreign(filled: PostgresqlStore) -> None:
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 def test_the_count_stops_at_its_cap(store: PostgresqlStore, beyond: int) -> None:
-    cap = postgresql.COUNT_CAP
+    cap = stores.COUNT_CAP
     some = rows(cap + beyond)
     store.insert(some[:5_000], NOW)
     store.insert(some[5_000:], NOW)

@@ -10,12 +10,11 @@ import msgspec
 from sluice import cursors
 from sluice.error_groups import fold
 from sluice.error_groups.query import Query, Status
-from sluice.stores import Page
+from sluice.stores import COUNT_CAP, Page, capped
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS, LOG
 
-COUNT_CAP = 10_000
 # What the list shows of the hours; one group shows all that are kept.
 LISTED_HOURS = timedelta(hours=24)
 SORTS = {
@@ -53,7 +52,7 @@ def page(database: Database, secret: bytes, query: Query, now: datetime) -> Page
     if cursor is None:
         text = f"SELECT count(*) FROM (SELECT 1 FROM sluice.error_groups AS g {joined(conditions)} LIMIT %s) AS counted"  # noqa: S608
         ((counted,),) = database.query(text, [*values, COUNT_CAP + 1])
-        total, exact = min(counted, COUNT_CAP), counted <= COUNT_CAP
+        total, exact = capped(counted)
     else:
         total, exact = cursor.total, cursor.exact
     column, kind = SORTS[query.sort_by]

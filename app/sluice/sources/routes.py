@@ -18,10 +18,9 @@ from sluice.http.routes import Example, Schema, envelope, flags, parameter, rout
 from sluice.http.services import Services
 from sluice.settings import SOURCE_NAME
 from sluice.sources import statements
-from sluice.stores import database
+from sluice.stores import COUNT_CAP, capped, database
 
 Status = Literal["never_run", "running", "success", "failure"]
-COUNT_CAP = 10_000
 RUNS_SHOWN = 20
 NAME = parameter("name", {"type": "string", "maxLength": 63}, "of a source", "path")
 UNKNOWN = {404: "no such source"}
@@ -218,7 +217,7 @@ def records(parts: Services, context: RequestContext, name: str) -> Response:
         cursor = cursors.decode(given["cursor"], secret, scope)
     else:
         ((counted,),) = query(statements.COUNT_UP_TO, [name, COUNT_CAP + 1])
-        cursor = Cursor("", 0, min(counted, COUNT_CAP), counted <= COUNT_CAP)
+        cursor = Cursor("", 0, *capped(counted))
     rows = query(statements.RECORDS, [name, cursor.id, limit + 1])
     following = None
     if len(rows) > limit:

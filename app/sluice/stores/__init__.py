@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # For how long the outcomes of an Idempotency-Key are kept (published at /api/v1/limits).
 CLAIM_AGE = timedelta(hours=24)
 
+# Counting costs as much as the rows it passes; beyond this the answer says "at least".
+COUNT_CAP = 10_000
+
 # What a store may be able to do beyond storing each event once, and reading one by its id.
 Capability = Literal["atomic", "conflicts", "idempotency_keys", "filters", "figures", "export"]
 
@@ -40,6 +43,11 @@ class Kept(msgspec.Struct, frozen=True):
 
     outcomes: list[Outcome]
     replayed: bool = False
+
+
+def capped(counted: int) -> tuple[int, bool]:
+    """A total that was counted up to COUNT_CAP + 1, and whether it is exact."""
+    return min(counted, COUNT_CAP), counted <= COUNT_CAP
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -15,15 +15,14 @@ from sluice import cursors, errors, events, outcomes
 from sluice.events import Event, Record, Rules
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
-from sluice.stores import CLAIM_AGE, Capability, Claim, Figures, Kept, MinuteCount, Page, TypeCount
+from sluice.stores import CLAIM_AGE, COUNT_CAP, Capability, Claim, Figures, Kept, MinuteCount, Page, TypeCount, capped
 from sluice.stores.postgresql import arrays, statements
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.login import Login
 
-# Counting costs as much as the rows it passes; beyond this the answer says "at least".
-COUNT_CAP = 10_000
+# As COUNT_CAP, for figures.
 FIGURES_CAP = 100_000
 EXPORT_ROWS = 1_000
 encode = msgspec.json.Encoder().encode
@@ -84,8 +83,7 @@ class PostgresqlStore:
         elif not query.counted:
             total, exact = 0, False
         else:
-            counted = self._query(*statements.count(query, COUNT_CAP))[0][0]
-            total, exact = min(counted, COUNT_CAP), counted <= COUNT_CAP
+            total, exact = capped(self._query(*statements.count(query, COUNT_CAP))[0][0])
         kept = rows[: query.page_size]
         following = None
         if len(rows) > query.page_size:
