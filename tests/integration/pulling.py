@@ -28,7 +28,7 @@ def source_at(url: str, **more: Any) -> Source:
 
 
 class Pulls:
-    """Pulls one source as often as it is told to. `paused`: the seconds of each pause, none of which is waited for."""
+    """Pulls one source each time a test asks for it. `paused`: the seconds of each pause, none of which is waited for."""
 
     def __init__(self, store: PostgresqlStore, database: Database, source: Source, **parts: Any) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""Error groups: counted once for each event that is stored, whoever stores it and whatever is killed; and their state."""
+"""Error groups: counted once for each event that is stored, by any process and whatever is killed; and their state."""
 
 from __future__ import annotations
 

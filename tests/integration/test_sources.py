@@ -641,5 +641,5 @@ def test_the_loop_pulls_what_is_due_and_a_slow_source_holds_up_no_other(
         assert not thread.is_alive()
     runs = database.execute("SELECT source, status, reason FROM sluice.source_runs ORDER BY source")
     assert runs == [("items", "success", None), ("stuck", "failure", "stopped")]
-    # What was stopped is due at once, for whoever comes next.
+    # What was stopped is due at once, for the next puller.
     assert {due.name: due.due for due in parts.store.due(["items", "stuck"])} == {"items": False, "stuck": True}
