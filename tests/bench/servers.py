@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 import psutil
 import psycopg
+from tools.ports import free_port
 
 from sluice.stores.postgresql import embedded, migrate
 from sluice.stores.postgresql.embedded import Owned
@@ -118,8 +118,3 @@ def await_answer(process: subprocess.Popen[bytes], url: str) -> None:
             return
         time.sleep(0.1)
     raise RuntimeError("the service was not ready within 30 s")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -20,6 +19,7 @@ import psycopg
 from platformdirs import RuntimeDirWarning
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.integration.waiting import until
+from tools.ports import free_port
 
 from sluice.stores.postgresql import migrate
 
@@ -284,11 +284,6 @@ def temporary_folder() -> Path:
     shared = Path("/dev/shm")
     roomy = shared.is_dir() and shutil.disk_usage(shared).free > 4 << 30
     return Path(tempfile.mkdtemp(prefix="sluice-pg-", dir=shared if roomy else "/tmp"))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def connect(url: str, **more: Any) -> psycopg.Connection[tuple[Any, ...]]:

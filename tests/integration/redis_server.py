@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import redis
-from tests.integration.postgres import free_port
 from tests.integration.waiting import until
+from tools.ports import free_port
 
 
 class RedisServer:

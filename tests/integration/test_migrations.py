@@ -14,6 +14,7 @@ from tests.integration import postgres
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.sample import NOW, row, rows
+from tools.ports import free_port
 
 from sluice import errors
 from sluice.stores.postgresql import inspection, migrate, store
@@ -235,7 +236,7 @@ def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalSe
 
 def test_a_server_that_is_away_is_told_as_such() -> None:
     with pytest.raises(errors.StoreUnavailable) as caught:
-        migrate.migrate(lambda: {"host": "127.0.0.1", "port": postgres.free_port(), "connect_timeout": 2})
+        migrate.migrate(lambda: {"host": "127.0.0.1", "port": free_port(), "connect_timeout": 2})
     assert caught.value.reason == "database_unreachable"
 
 

@@ -19,6 +19,7 @@ from tests.integration.door import door
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.sample import NOW, row, rows
 from tests.integration.waiting import until, without_error
+from tools.ports import free_port
 
 from sluice import errors
 from sluice.filters import Filter
@@ -96,7 +97,7 @@ def test_64_callers_of_a_stopped_server_are_all_told_at_once(private_server: Loc
 
 @pytest.mark.parametrize("call", ["check", "get", "page", "export", "figures", "purge", "insert_all", "insert_once"])
 def test_every_method_tells_that_the_server_is_away(open_store: OpenStore, call: str) -> None:
-    port = postgres.free_port()
+    port = free_port()
     store = open_store(lambda: {"host": "127.0.0.1", "port": port, "connect_timeout": 2})
     claim = Claim("k", "i", b"r")
     calls: dict[str, Callable[[], object]] = {

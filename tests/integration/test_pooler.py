@@ -18,6 +18,7 @@ from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import APP, Database, LocalServer
 from tests.integration.sample import NOW, poisoned, row, rows
 from tests.integration.waiting import until
+from tools.ports import free_port
 
 from sluice import errors
 from sluice.events import Integral
@@ -45,7 +46,7 @@ default_pool_size = {size}
 @contextmanager
 def pgbouncer(server: LocalServer, mode: str, size: int) -> Iterator[int]:
     """The port of a PgBouncer before `server`, which it gives `size` connections for each user and database."""
-    port = postgres.free_port()
+    port = free_port()
     users = server.write("users", f'"{APP}" ""\n"postgres" ""\n'.encode())
     text = CONFIGURATION.format(server=server.port, port=port, users=users, mode=mode, size=size)
     command = [PROGRAM, str(server.write("pgbouncer.ini", text.encode()))]

@@ -15,9 +15,10 @@ import pytest
 from tests.conftest import ROOT
 from tests.integration.checks import data_of, problem_of
 from tests.integration.keysets import KeysetFile
-from tests.integration.postgres import Database, free_port
+from tests.integration.postgres import Database
 from tests.integration.service import NO_TLS, running
 from tests.integration.waiting import until
+from tools.ports import free_port
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 

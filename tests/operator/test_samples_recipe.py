@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from tests.cluster.kube import CONTAINER_SECURITY, POD_SECURITY, Cluster, Docume
 from tests.conftest import ROOT
 from tests.integration.waiting import until
 from tests.operator.installed import BRIEF, EMBEDDED, install, running
+from tools.ports import free_port
 
 from sluice import keys
 
@@ -61,9 +61,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def client(folder: Path) -> Iterator[httpx.Client]:
     """Of the recipe under gunicorn, with two workers and no key set yet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"PATH": os.environ["PATH"], "KEYSET_FILE": str(folder / "keyset.json"), "REPORTS": str(folder)}
     words = [sys.executable, "-m", "gunicorn", "--workers=2", f"--bind=127.0.0.1:{port}", "--no-control-socket", "greeter:app"]
     with (folder / "log").open("wb") as log:

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import psutil
 import psycopg
-from tests.integration.postgres import free_port
 from tests.integration.service import Service, running
 from tests.integration.waiting import until
 from tests.soak import load
 from tests.soak.load import Client
+from tools.ports import free_port
 
 from sluice.stores.postgresql import embedded
 

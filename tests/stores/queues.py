@@ -15,9 +15,9 @@ from typing import Any
 import amqp
 import httpx
 from tests.conftest import ROOT
-from tests.integration.postgres import free_port
 from tests.integration.scrape import values
 from tests.integration.service import INHERITED
+from tools.ports import free_port
 
 from sluice.queue import DEAD_LETTERS, EVENTS
 from sluice.queue.broker import Link, Message, parameters

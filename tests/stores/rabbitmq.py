@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 from tests.certificates import Authority
-from tests.integration.postgres import free_port
 from tests.integration.waiting import until
+from tools.ports import free_port
 
 # Not /usr/sbin's, which change to the package's own user and folders.
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tools.cluster import api, certificates, cgroups, kubeconfig, mounts, remains
 from tools.cluster.run import Run
+from tools.ports import free_port
 
 DIE_WITH_ME = ("setpriv", "--pdeathsig", "KILL", "--")
 SANDBOX = ("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--")
@@ -69,12 +69,6 @@ def prepare(run: Run) -> int:
     kubeconfig.write(run.inside_kubeconfig, run.certificates, "admin", api.URL)
     kubeconfig.write(run.kubeconfig, run.certificates, "admin", f"https://127.0.0.1:{port}")
     return port
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
