@@ -19,13 +19,13 @@ from tests.conftest import ROOT
 from tests.integration.postgres import Database, Server
 from tests.integration.service import KEY, Service, running
 
-from sluice import keys
+from sluice import cli, keys
 from sluice.cli import main
 
 LOGS = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/bootstrap.log")
 REAL_LOG = next((Path(name) for name in LOGS if Path(name).is_file() and Path(name).stat().st_size), None)
 needs_log = pytest.mark.needs(*(() if REAL_LOG else ("package manager log",)))
-COMMANDS = (*main.commands, "keys new", "keys digest", "keys check", "keys keyset", "keys show")
+COMMANDS = (*cli.COMMANDS, "keys new", "keys digest", "keys check", "keys keyset", "keys show")
 
 
 STATE = tempfile.TemporaryDirectory()
@@ -117,7 +117,7 @@ def test_every_command_explains_itself_with_examples(command: str) -> None:
 
 def test_sluice_help_lists_every_command() -> None:
     done = sluice("--help")
-    assert (done.returncode, [name for name in main.commands if not re.search(rf"^  {name} ", done.stdout, re.MULTILINE)]) == (
+    assert (done.returncode, [name for name in cli.COMMANDS if not re.search(rf"^  {name} ", done.stdout, re.MULTILINE)]) == (
         0,
         [],
     )
@@ -243,3 +243,10 @@ def test_sigterm_ends_the_wait_for_a_secret(tmp_path: Path) -> None:
     with waiting_for_keys(tmp_path / "keys") as process:
         process.terminate()
         assert process.wait(10) == 0
+
+
+def test_serve_imports_no_other_command() -> None:
+    code = "import sys; from sluice.cli import main; main(['serve', '--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    modules = {name.removeprefix("sluice.commands.") for name in done.stdout.split() if name.startswith("sluice.commands.")}
+    assert modules == {"serve", "environment"}

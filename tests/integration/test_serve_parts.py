@@ -81,10 +81,6 @@ class Service:
     def probe(self, path: str) -> int:
         return self.get(self.admin + path)[0]
 
-    def metric(self, name: str) -> float:
-        text = self._http.request("GET", f"{self.admin}/metrics").data.decode()
-        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
-
     def connect(self) -> Wire:
         return Wire(self.port)
 
@@ -191,9 +187,9 @@ def test_a_body_of_known_length_comes_whole(service: Service, size: int) -> None
     assert (status, headers["connection"], json.loads(answer)) == (200, "keep-alive", told(body))
 
 
-@pytest.mark.parametrize("size", [1, 100, 5_000, 200_000])
+@pytest.mark.parametrize("size", [1, 100, 5_000, 20_000])
 def test_a_chunked_body_comes_whole_whatever_its_chunks(service: Service, size: int) -> None:
-    body, wire = os.urandom(400_000), service.connect()
+    body, wire = os.urandom(40_000), service.connect()
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     wire.send(CHUNKED % b"echo" + chunked(*pieces, trailer=b"X-Sum: 1\r\n"))
     status, headers, answer = wire.answer()
@@ -392,30 +388,6 @@ def test_the_admin_port_refuses_in_problem_json(service: Service) -> None:
 # ends
 
 
-def test_a_drain_serves_on_with_connection_close_and_exits_0(folder: Path) -> None:
-    with serving(folder, DRAIN_SECONDS="2") as service:
-        wire = service.connect()
-        assert wire.get()[1]["connection"] == "keep-alive"
-        service.process.send_signal(signal.SIGTERM)
-        until(lambda: service.get(f"{service.admin}/readiness") == (503, {"ready": False, "message": "draining"}))
-        for client in (wire, service.connect()):
-            status, headers, _ = client.get()
-            assert (status, headers["connection"]) == (200, "close")
-        assert service.process.wait(10) == 0
-        assert service.nothing_left()
-        assert list(service.run_dirs.iterdir()) == []
-
-
-def test_what_is_in_flight_is_answered_before_the_end(folder: Path) -> None:
-    with serving(folder, DRAIN_SECONDS="0") as service:
-        wire = service.connect()
-        wire.send(b"GET /sleep HTTP/1.1\r\nHost: x\r\n\r\n")
-        until(lambda: busy(service))
-        service.process.send_signal(signal.SIGTERM)
-        assert wire.answer()[::2] == (200, b'"slept"')
-        assert service.process.wait(10) == 0
-
-
 def test_a_stream_learns_that_its_worker_is_about_to_end(folder: Path) -> None:
     with serving(folder, DRAIN_SECONDS="0") as service:
         wire = service.connect()
@@ -425,18 +397,6 @@ def test_a_stream_learns_that_its_worker_is_about_to_end(folder: Path) -> None:
         until(lambda: lines_of(wire, 1) == ["stopping"])
         wire.send(b"0\r\n\r\n")
         assert service.process.wait(10) == 0
-
-
-def busy(service: Service) -> bool:
-    """Whether a worker has taken the connection that waits."""
-    ports = [c.laddr.port for worker in service.workers() for c in worker.net_connections() if c.status == "ESTABLISHED"]
-    return service.port in ports
-
-
-def test_ctrl_c_ends_without_a_drain(folder: Path) -> None:
-    with serving(folder, DRAIN_SECONDS="300") as service:
-        assert service.end(signal.SIGINT) == 0
-        assert service.nothing_left()
 
 
 def test_a_second_signal_ends_at_once(folder: Path) -> None:
@@ -453,12 +413,6 @@ def test_the_death_of_gunicorn_ends_the_service_with_an_error(folder: Path) -> N
         assert service.process.wait(10) == 1
         assert service.nothing_left()
         assert "gunicorn.ended" in service.log
-
-
-def test_the_death_of_the_supervisor_leaves_nothing_behind(folder: Path) -> None:
-    with serving(folder) as service:
-        service.process.kill()
-        until(service.nothing_left, 15)
 
 
 def test_workers_that_are_killed_are_replaced_and_the_service_is_ready_again(folder: Path) -> None:
@@ -481,17 +435,6 @@ def test_liveness_fails_while_every_worker_is_frozen(folder: Path) -> None:
         for worker in workers:
             worker.resume()
         until(lambda: service.probe("/liveness") == service.probe("/readiness") == 200, 5)
-
-
-def test_recycled_workers_take_no_counts_and_leave_no_files(folder: Path) -> None:
-    with serving(folder, MAX_REQUESTS="20") as service:
-        pids = {visit(service) for _ in range(400)}
-        assert len(pids) > 8
-        assert service.metric("sluice_events_total") == 800
-        metrics = next(service.run_dirs.iterdir()) / "metrics"
-        # Two live workers and the archive, each with counters and histograms.
-        until(lambda: len(list(metrics.iterdir())) <= 6)
-        assert service.metric("sluice_events_total") == 800
 
 
 def test_a_worker_that_is_to_be_replaced_waits_for_connections_that_clients_keep(folder: Path) -> None:

@@ -11,8 +11,7 @@ import pytest
 from tests import docs
 from tests.conftest import ROOT
 
-from sluice import functions, logs, settings  # noqa: F401 - functions declares their routes
-from sluice.cli import main
+from sluice import cli, functions, logs, settings  # noqa: F401 - functions declares their routes
 from sluice.client import timestamps
 from sluice.http.app import create_app
 from sluice.settings import Settings
@@ -67,7 +66,7 @@ def test_the_endpoints_table_lists_every_route(routes: set[Endpoint]) -> None:
 
 def test_every_command_is_told_in_the_readme() -> None:
     text = docs.README.read_text(encoding="utf-8")
-    assert [name for name in main.commands if f"sluice {name}" not in text] == []
+    assert [name for name in cli.COMMANDS if f"sluice {name}" not in text] == []
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from sluice.error_groups.fold import Folder
 from sluice.ingest import pipeline
 from sluice.server import supervisor
 from sluice.settings import Settings
-from sluice.sources import definitions, puller
+from sluice.sources import definitions
 from sluice.sources.definitions import Source
 from sluice.stores import Store
-from sluice.stores.postgresql import migrate as migrations
+from sluice.stores.postgresql.login import Login
 
 log = structlog.get_logger()
 
@@ -41,7 +41,11 @@ def serve(migrate_first: bool) -> None:
     # PID 1 has no default action for a signal: without this SIGTERM would not end the wait.
     supervisor.stop_while_starting()
     settings = environment.settings_once_there()
-    migrate = migrations.migrate if migrate_first or settings.embedded else None
+    migrate: Callable[[Login], object] | None = None
+    if migrate_first or settings.embedded:
+        from sluice.stores.postgresql import migrate as migrations  # noqa: PLC0415 - most starts need no yoyo
+
+        migrate = migrations.migrate
     sources = definitions.load(settings)
     if sources and not settings.embedded:
         log.info("sources.not_pulled", fix="run `sluice pull` beside the service, once for all of its pods")
@@ -60,6 +64,8 @@ def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Dut
     )
     if not sources:
         return usual
+    from sluice.sources import puller  # noqa: PLC0415 - most services pull nothing
+
     pulled = stores.open(settings, puller.POOL_SIZE, puller.DEADLINE)
     registry = CollectorRegistry()
     pulling = puller.assemble(settings, sources, pulled, registry)

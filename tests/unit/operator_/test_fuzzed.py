@@ -62,7 +62,7 @@ def values(node: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 API_KEY, KEY_SET = schema("ApiKey")["properties"], schema("KeySet")["properties"]
-FUZZ = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+FUZZ = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ
@@ -201,7 +201,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-FEW = settings(FUZZ, max_examples=25)
+FEW = settings(FUZZ, max_examples=10)
 CONTAINER = {
     "name": "service",
     "env": [{"name": "DRAIN_SECONDS", "value": "5"}],
