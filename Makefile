@@ -9,7 +9,7 @@ OPERATOR ?= tests/operator
 HANDOVER ?=
 # What the fast path serves are single posts: only these tests can differ without it.
 SINGLES := auth http idempotency ingest limits outages_over_http poison probes seed_clients
-SOAK ?= chaos image cluster operator platform
+SOAK ?= chaos image sandbox cluster operator platform
 UPGRADE ?=
 TOOLS ?=
 # A node of this machine is not needed where KUBECONFIG names a cluster.
@@ -41,7 +41,7 @@ tools: .venv/.dev .venv/.go ## install and build what all tests need (TOOLS="tes
 # Three processes on two cores: most tests wait for servers. A file stays in one process, where its servers are.
 test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
 	$(call install_for,test)
-	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder -m 'not slow' $(ARGS)
 
 test-slow-path: .venv/.dev ## the tests of single posts once more with FAST_PATH=off
 	$(call install_for,test)

@@ -285,6 +285,7 @@ def test_down_leaves_nothing_and_a_second_start_is_quick(fresh: Ours) -> None:
     assert shared() == before
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_takes_the_cluster_with_it(fresh: Ours) -> None:
     fresh.up()
     fresh.process("tools.cluster.supervisor").kill()
@@ -292,6 +293,7 @@ def test_a_killed_supervisor_takes_the_cluster_with_it(fresh: Ours) -> None:
     assert fresh.tool("status").returncode == 3
 
 
+@pytest.mark.slow
 def test_after_a_killed_keeper_the_next_start_begins_with_nothing(fresh: Ours) -> None:
     fresh.up()
     fresh.enter("kubectl", "create", "namespace", "left-over")
@@ -302,6 +304,7 @@ def test_after_a_killed_keeper_the_next_start_begins_with_nothing(fresh: Ours) -
     assert fresh.tool("enter", "--", "kubectl", "get", "namespace", "left-over").returncode == 1
 
 
+@pytest.mark.slow
 def test_a_component_that_ends_is_named_with_the_end_of_its_log(fresh: Ours) -> None:
     fresh.up()
     fresh.process("/etcd --").kill()
@@ -311,6 +314,7 @@ def test_a_component_that_ends_is_named_with_the_end_of_its_log(fresh: Ours) -> 
     assert "etcd was killed by signal 9; the end of its log" in told.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
 def test_up_that_is_interrupted_leaves_nothing(fresh: Ours, interrupt: signal.Signals) -> None:
     starting = fresh.begin("up")
@@ -320,6 +324,7 @@ def test_up_that_is_interrupted_leaves_nothing(fresh: Ours, interrupt: signal.Si
     assert not any(left(fresh.run).values()), left(fresh.run)
 
 
+@pytest.mark.slow
 def test_two_ups_at_once_make_one_cluster(fresh: Ours) -> None:
     first, second = fresh.begin("up"), fresh.begin("up")
     assert first.wait(600) == 0
@@ -327,6 +332,7 @@ def test_two_ups_at_once_make_one_cluster(fresh: Ours) -> None:
     assert sum("tools.cluster.keeper" in command_line(process) for process in processes(fresh.run)) == 1
 
 
+@pytest.mark.slow
 def test_down_removes_what_a_killed_keeper_left(fresh: Ours) -> None:
     starting = fresh.begin("up")
     waiting.until(lambda: any("/kubelet " in command_line(process) for process in processes(fresh.run)), 600)

@@ -108,6 +108,12 @@ def build_twice() -> None:
     sys.exit(pytest.main(["-q", "-m", "slow", str(ROOT / "tests" / "image")]))
 
 
+@main.command("sandbox")
+def break_node() -> None:
+    """Interrupt and kill each part of the tests' own Kubernetes node, which has to leave nothing behind. About ten minutes."""
+    sys.exit(pytest.main(["-q", "-m", "slow", str(ROOT / "tests" / "cluster")]))
+
+
 main.add_command(cluster.main)
 main.add_command(operator.main)
 main.add_command(platform.main, "platform")
