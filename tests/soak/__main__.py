@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import sys
@@ -112,6 +113,13 @@ def build_twice() -> None:
 def break_node() -> None:
     """Interrupt and kill each part of the tests' own Kubernetes node, which has to leave nothing behind. About ten minutes."""
     sys.exit(pytest.main(["-q", "-m", "slow", str(ROOT / "tests" / "cluster")]))
+
+
+@main.command("gitops")
+def watch_argo() -> None:
+    """The whole story of tests/gitops/node, with ten minutes in which Argo CD has nothing to write. About twenty minutes."""
+    os.environ["SOAK_QUIET_SECONDS"] = "600"
+    sys.exit(pytest.main(["-v", str(ROOT / "tests" / "gitops" / "node")]))
 
 
 main.add_command(cluster.main)

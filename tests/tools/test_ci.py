@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,10 +44,11 @@ def fails(clone: Path, target: str, *times: list[str] | None) -> None:
 
 
 def ci(clone: Path) -> tuple[int, list[str], list[str]]:
-    """Its exit code, its calls of make and the lines of its log."""
+    """Its exit code, its calls of make and the lines of its log, without the times."""
     environment = {**os.environ, "PATH": f"{clone}:{os.environ['PATH']}"}
     done = subprocess.run([clone / ".ci/run"], env=environment, capture_output=True, text=True, check=False)
-    return done.returncode, (clone / "calls").read_text().splitlines(), done.stdout.splitlines()
+    log = re.sub(r"^== \d+:\d\d ", "== ", done.stdout, flags=re.MULTILINE)
+    return done.returncode, (clone / "calls").read_text().splitlines(), log.splitlines()
 
 
 def test_everything_is_installed_before_the_first_test(clone: Path) -> None:
