@@ -128,20 +128,8 @@ def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True) -> Filte
 
 def newest(parameters: Iterable[tuple[str, str]]) -> Filter:
     """The newest events, as many as `limit` says; raises BadRequest."""
-    given = list(parameters)
-    problems = [unknown(name) for name, _ in given if name != "limit"]
-    limits = [value for name, value in given if name == "limit"]
-    size = 50
-    if len(limits) > 1:
-        problems.append(BadParameter("limit", "is given twice"))
-    elif limits:
-        try:
-            size = whole(1, MAX_PAGE_SIZE)(limits[0])
-        except ValueError as error:
-            problems.append(BadParameter("limit", str(error)))
-    if problems:
-        raise refusal(problems)
-    return Filter(page_size=size, counted=False)
+    given = values(parameters, {"limit": whole(1, MAX_PAGE_SIZE)})
+    return Filter(page_size=given.get("limit", 50), counted=False)
 
 
 def match(name: str, value: str) -> Match | BadParameter:

@@ -10,7 +10,6 @@ from sluice import cursors, events, filters, stores
 from sluice.cursors import Cursor
 from sluice.erasure import store
 from sluice.erasure.store import Place
-from sluice.filters import BadParameter
 from sluice.http import auth, responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import Response
@@ -87,12 +86,12 @@ def erase(parts: Services, context: RequestContext) -> Response:
 
 def asked(parameters: list[tuple[str, str]]) -> tuple[str, str | None]:
     """The user and the cursor; raises BadRequest. Nobody erases by mistake what a misspelt or empty parameter leaves open."""
-    problems = [filters.unknown(name) for name, _ in parameters if name not in ("user_id", "cursor")]
-    given = dict(parameters)
-    problems += [BadParameter(name, "is given twice") for name in given if [each for each, _ in parameters].count(name) > 1]
-    user_id = given.get("user_id", "")
-    if not 1 <= len(user_id) <= MAX_USER_ID or "\0" in user_id:
-        problems.append(BadParameter("user_id", f"must be given, with 1 to {MAX_USER_ID} characters other than U+0000"))
-    if problems:
-        raise filters.refusal(problems)
-    return user_id, given.get("cursor")
+    missing = [] if "user_id" in dict(parameters) else [("user_id", "")]
+    given = filters.values([*parameters, *missing], {"user_id": user, "cursor": str})
+    return given["user_id"], given.get("cursor")
+
+
+def user(text: str) -> str:
+    if not 1 <= len(text) <= MAX_USER_ID or "\0" in text:
+        raise ValueError(f"must be given, with 1 to {MAX_USER_ID} characters other than U+0000")
+    return text
