@@ -4,7 +4,7 @@ output "state_bucket" {
 }
 
 output "state_key_arn" {
-  description = "Key of the bucket; who applies needs to use it."
+  description = "Key for `kms_key_id` in envs/*.s3.tfbackend; who applies needs to use it."
   value       = aws_kms_key.state.arn
 }
 

@@ -76,6 +76,7 @@ def test_the_state_is_kept_and_locked_in_s3_and_never_in_git() -> None:
     for name, place in places.items():
         assert re.search(r"^use_lockfile = true$", place, re.MULTILINE)
         assert re.search(r"^encrypt +=\s*true$", place, re.MULTILINE)
+        assert re.search(r'^kms_key_id +=\s*"arn:aws:kms:', place, re.MULTILINE), "else Terraform asks S3 for AES256"
         assert f'"{name}/terraform.tfstate"' in place
 
 
