@@ -1,8 +1,11 @@
 locals {
   name = "${var.project}-${var.environment}"
-  # One environment of an account makes the registry and GitHub's roles; the others read its images.
-  registry_owner = "${var.project}-${coalesce(var.registry_of, var.environment)}"
-  tags           = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
+  # One environment makes the registry and GitHub's roles, and each image is built once; the others pull it by its digest.
+  registry_owner = var.registry_of == null ? null : {
+    name       = "${var.project}-${var.registry_of}"
+    account_id = coalesce(var.registry_account_id, var.account_id)
+  }
+  tags = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
 
   account = {
     id        = var.account_id

@@ -73,7 +73,8 @@ module "registry" {
   force_delete             = var.repository_force_delete
   pull_through_cache       = var.pull_through_cache
   key_deletion_window_days = var.key_deletion_window_days
-  shared_by                = local.registry_owner == local.name ? null : local.registry_owner
+  shared_by                = local.registry_owner
+  reader_account_ids       = var.registry_reader_account_ids
 }
 
 module "cluster" {
@@ -91,12 +92,9 @@ module "cluster" {
   node_groups = {
     for name, group in var.node_groups : name => merge(group, { architecture = local.node_architectures[name] })
   }
-  workload_identity = var.workload_identity
-  addon_versions    = var.addon_versions
-  cached_repository_arns = [
-    for upstream in var.pull_through_cache :
-    "arn:${local.account.partition}:ecr:${var.region}:${var.account_id}:repository/${local.registry_owner}/${upstream}/*"
-  ]
+  workload_identity        = var.workload_identity
+  addon_versions           = var.addon_versions
+  cached_repository_arns   = module.registry.cached_repository_arns
   log_retention_days       = var.log_retention_days
   log_key_arn              = module.logs_key.arn
   key_deletion_window_days = var.key_deletion_window_days

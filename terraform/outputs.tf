@@ -31,7 +31,7 @@ output "ci" {
     region             = var.region
     repositories       = module.registry.repository_urls
     role_arns          = module.identity.github_role_arns
-    signing_key        = "awskms:///${module.registry.signing_key_alias}"
+    signing_key        = module.registry.signing_key_uri
     signing_public_key = module.registry.signing_public_key
   }
 }

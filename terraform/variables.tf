@@ -463,7 +463,7 @@ variable "addon_versions" {
 # ---- registry
 
 variable "registry_of" {
-  description = "Environment in this account that makes image repositories, signing key and GitHub's roles for all, as `prod`; null: this one does."
+  description = "Environment that makes image repositories, signing key and GitHub's roles for this one too, as `staging`; null: this one does."
   type        = string
   default     = null
 
@@ -483,8 +483,46 @@ variable "registry_of" {
   }
 }
 
+variable "registry_account_id" {
+  description = "Account of the environment in `registry_of`; null: this one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.registry_account_id == null || can(regex("^[0-9]{12}$", var.registry_account_id))
+    error_message = "registry_account_id must be 12 digits, in quotes so that leading zeros stay."
+  }
+
+  validation {
+    condition     = var.registry_account_id == null || var.registry_of != null
+    error_message = "registry_account_id needs registry_of: name the environment in that account that makes the registry."
+  }
+}
+
+variable "registry_reader_account_ids" {
+  description = "Other accounts whose environments pull images from here and verify them: one image, promoted by its digest."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for id in var.registry_reader_account_ids : can(regex("^[0-9]{12}$", id))])
+    error_message = "registry_reader_account_ids must be accounts of 12 digits each, in quotes."
+  }
+
+  validation {
+    condition     = var.registry_of == null || length(var.registry_reader_account_ids) == 0
+    error_message = "registry_reader_account_ids belongs to the environment that makes the registry: set it there, or remove registry_of."
+  }
+
+  validation {
+    condition     = !var.repository_force_delete || length(var.registry_reader_account_ids) == 0
+    error_message = "registry_reader_account_ids needs repository_force_delete = false: destroying this environment would delete images that others run."
+  }
+}
+
 variable "repositories" {
-  description = "Image repositories. The first is that of Sluice's image."
+  description = "Image repositories, below the name of the environment that makes them (`sluice-dev/sluice`). The first is that of Sluice's image."
   type        = list(string)
   default     = ["sluice"]
   nullable    = false

@@ -49,16 +49,16 @@ run "the_second_environment_only_reads" {
 
   override_data {
     target = module.registry.data.aws_ecr_repository.shared
-    values = { repository_url = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice" }
+    values = { tags = {} }
   }
 
   assert {
-    condition     = output.ci.role_arns == {} && output.ci.signing_key == "awskms:///alias/sluice-dev-signing" && output.ci.repositories["sluice"] == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
+    condition     = output.ci.role_arns == {} && output.ci.signing_key == "awskms:///alias/sluice-dev-signing" && output.ci.repositories["sluice"] == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice"
     error_message = "It has the other one's images and key, and no role that could write them."
   }
 
   assert {
-    condition     = yamldecode(output.helm_values).image.repository == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
+    condition     = yamldecode(output.helm_values).image.repository == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice"
     error_message = "The chart pulls from the shared registry."
   }
 }

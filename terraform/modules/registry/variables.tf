@@ -5,9 +5,16 @@ variable "name" {
 }
 
 variable "shared_by" {
-  description = "Name of the environment in this account that makes the registry; null: this one does."
-  type        = string
+  description = "Name and account of the environment that makes the registry; null: this one does."
+  type        = object({ name = string, account_id = string })
   default     = null
+}
+
+variable "reader_account_ids" {
+  description = "Other accounts that pull from this registry."
+  type        = set(string)
+  default     = []
+  nullable    = false
 }
 
 variable "account" {
@@ -17,7 +24,7 @@ variable "account" {
 }
 
 variable "repositories" {
-  description = "Names of the repositories."
+  description = "Names of the repositories, below the name of the environment that makes them."
   type        = set(string)
   nullable    = false
 }

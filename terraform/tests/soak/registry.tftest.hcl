@@ -200,3 +200,56 @@ run "no_cache_is_taken" {
     error_message = "The cache can be left out."
   }
 }
+
+run "an_account_of_a_registry_without_digits_is_refused" {
+  command = plan
+
+  variables {
+    registry_of         = "prod"
+    registry_account_id = "tools"
+  }
+
+  expect_failures = [var.registry_account_id]
+}
+
+run "an_account_of_a_registry_without_its_environment_is_refused" {
+  command = plan
+
+  variables {
+    registry_account_id = "210987654321"
+  }
+
+  expect_failures = [var.registry_account_id]
+}
+
+run "a_reader_without_digits_is_refused" {
+  command = plan
+
+  variables {
+    registry_reader_account_ids = ["prod"]
+  }
+
+  expect_failures = [var.registry_reader_account_ids]
+}
+
+run "a_reader_of_what_is_read_is_refused" {
+  command = plan
+
+  variables {
+    registry_of                 = "prod"
+    registry_reader_account_ids = ["210987654321"]
+  }
+
+  expect_failures = [var.registry_reader_account_ids]
+}
+
+run "a_reader_of_images_that_go_is_refused" {
+  command = plan
+
+  variables {
+    repository_force_delete     = true
+    registry_reader_account_ids = ["210987654321"]
+  }
+
+  expect_failures = [var.registry_reader_account_ids]
+}
