@@ -38,7 +38,7 @@ run "only_the_cluster_connects_and_only_by_tls" {
   }
 
   assert {
-    condition     = !aws_db_instance.this.publicly_accessible && { for item in aws_db_parameter_group.this.parameter : item.name => item.value }["rds.force_ssl"] == "1"
+    condition     = !aws_db_instance.this.publicly_accessible && { for item in aws_db_parameter_group.this["17"].parameter : item.name => item.value }["rds.force_ssl"] == "1"
     error_message = "No public address, no connection without TLS."
   }
 }
@@ -48,13 +48,25 @@ run "connections_are_a_number" {
   module { source = "./modules/database" }
 
   assert {
-    condition     = { for item in aws_db_parameter_group.this.parameter : item.name => [item.value, item.apply_method] }["max_connections"] == ["400", "pending-reboot"]
+    condition     = { for item in aws_db_parameter_group.this["17"].parameter : item.name => [item.value, item.apply_method] }["max_connections"] == ["400", "pending-reboot"]
     error_message = "The chart counts on max_connections as a number."
   }
 
   assert {
-    condition     = aws_db_parameter_group.this.family == "postgres17" && aws_db_instance.this.engine_version == "17"
+    condition     = aws_db_parameter_group.this["17"].family == "postgres17" && aws_db_instance.this.engine_version == "17"
     error_message = "Only the major version is fixed."
+  }
+}
+
+run "changes_are_audited_without_passwords" {
+  command = plan
+  module { source = "./modules/database" }
+
+  assert {
+    condition = { for item in aws_db_parameter_group.this["17"].parameter : item.name => item.value if contains(["log_statement", "log_min_error_statement", "pgaudit.log", "shared_preload_libraries"], item.name) } == {
+      log_statement = "none", log_min_error_statement = "panic", "pgaudit.log" = "ddl,role", shared_preload_libraries = "pg_stat_statements,pgaudit"
+    }
+    error_message = "PostgreSQL would log ALTER ROLE ... PASSWORD as it was typed; pgAudit leaves the password out."
   }
 }
 
@@ -88,6 +100,19 @@ run "the_last_snapshot_has_a_name_of_its_own" {
   assert {
     condition     = keys(aws_cloudwatch_log_group.this) == ["postgresql", "upgrade"] && aws_cloudwatch_log_group.this["postgresql"].name == "/aws/rds/instance/sluice-dev/postgresql"
     error_message = "Log groups must be there before RDS makes them without retention."
+  }
+}
+
+# RDS upgrades in the maintenance window, and until then the instance has its old group (apply_immediately is false).
+run "an_upgrade_keeps_the_group_of_the_version_before" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables { engine_version = "18" }
+
+  assert {
+    condition     = keys(aws_db_parameter_group.this) == ["17", "18"] && aws_db_instance.this.parameter_group_name == "sluice-dev-postgres18"
+    error_message = "RDS refuses to delete a group that an instance still has."
   }
 }
 

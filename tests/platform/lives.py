@@ -33,6 +33,7 @@ DAYS: dict[str, dict[str, Any]] = {
     "one NAT gateway to three": {"nat_mode": "per_az"},
     "node type, number and disks": {"node_groups": {"general": NODES}},
     "database class": {"database_instance_class": "db.t4g.medium"},
+    "another major version of PostgreSQL": {"database_engine_version": "18"},
     "tags": {"tags": {"Team": "platform"}},
     "control plane logs": {"cluster_log_types": ["api", "audit"]},
 }
