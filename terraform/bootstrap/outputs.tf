@@ -12,3 +12,8 @@ output "github_oidc_provider_arn" {
   description = "ARN of the account's provider for GitHub Actions, or null."
   value       = one(aws_iam_openid_connect_provider.github[*].arn)
 }
+
+output "terraform_role_arns" {
+  description = "Roles by which GitHub's workflows plan and apply Terraform."
+  value       = { for name, role in aws_iam_role.terraform : name => role.arn }
+}
