@@ -145,3 +145,31 @@ run "a_throwaway_database_leaves_no_snapshot" {
     error_message = "dev is gone in one command."
   }
 }
+
+run "what_fills_up_is_told_to_sns" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables {
+    alarm_topic_arn     = "arn:aws:sns:eu-central-1:123456789012:oncall"
+    replica_identifiers = ["sluice-dev-replica"]
+  }
+
+  assert {
+    condition     = { for name, one in aws_cloudwatch_metric_alarm.this : name => [one.metric_name, one.threshold] } == { storage = ["FreeStorageSpace", 2147483648], connections = ["DatabaseConnections", 320], credits = ["CPUCreditBalance", 50], lag-sluice-dev-replica = ["ReplicaLag", 60] }
+    error_message = "Storage at a tenth, connections at 80 %, credits of a burstable class, lag of each replica."
+  }
+}
+
+run "aws_backup_copies_to_another_vault" {
+  module { source = "./modules/database" }
+
+  variables {
+    backup_plan = { copy_to_vault_arn = "arn:aws:backup:eu-west-1:123456789012:backup-vault:copies" }
+  }
+
+  assert {
+    condition     = one(aws_backup_plan.this[0].rule).lifecycle[0].delete_after == 35 && one(one(aws_backup_plan.this[0].rule).copy_action).destination_vault_arn == "arn:aws:backup:eu-west-1:123456789012:backup-vault:copies"
+    error_message = "A copy outlives instance and region."
+  }
+}

@@ -129,10 +129,13 @@ def test_a_parameter_that_was_set_has_the_source_user(rds: Any) -> None:
 
 def test_a_parameter_group_that_an_instance_has_is_not_deleted(rds: Any) -> None:
     for major in ("17", "18"):
-        rds.create_db_parameter_group(DBParameterGroupName=f"of{major}", DBParameterGroupFamily=f"postgres{major}", Description="-")
+        rds.create_db_parameter_group(
+            DBParameterGroupName=f"of{major}", DBParameterGroupFamily=f"postgres{major}", Description="-"
+        )
     instance(rds, "grouped", EngineVersion="17", DBParameterGroupName="of17")
-    rds.modify_db_instance(DBInstanceIdentifier="grouped", EngineVersion="18", DBParameterGroupName="of18", ApplyImmediately=False)
+    newer = {"DBInstanceIdentifier": "grouped", "EngineVersion": "18", "DBParameterGroupName": "of18"}
+    rds.modify_db_instance(**newer, ApplyImmediately=False)
     with pytest.raises(rds.exceptions.InvalidDBParameterGroupStateFault, match="still members of this parameter group of17"):
         rds.delete_db_parameter_group(DBParameterGroupName="of17")
-    rds.modify_db_instance(DBInstanceIdentifier="grouped", EngineVersion="18", DBParameterGroupName="of18", ApplyImmediately=True)
+    rds.modify_db_instance(**newer, ApplyImmediately=True)
     rds.delete_db_parameter_group(DBParameterGroupName="of17")
