@@ -35,7 +35,7 @@ data "aws_ecr_repository" "shared" {
 
 module "key" {
   source = "../key"
-  count  = local.makes ? 1 : 0
+  count  = local.makes || length(var.mirrored_repositories) > 0 && local.caches ? 1 : 0
 
   name                 = "${var.name}-registry"
   description          = "Images of ${var.name}"
@@ -137,8 +137,8 @@ resource "aws_ecr_repository_creation_template" "cache" {
 
   lifecycle_policy = jsonencode({ rules = [{
     rulePriority = 1
-    description  = "drop copies after ninety days; the next pull makes a new one"
-    selection    = { tagStatus = "any", countType = "sinceImagePushed", countUnit = "days", countNumber = 90 }
+    description  = "drop copies that nobody pulled for 180 days; the next pull makes a new one"
+    selection    = { tagStatus = "any", countType = "sinceImagePulled", countUnit = "days", countNumber = 180 }
     action       = { type = "expire" }
   }] })
 }
@@ -160,6 +160,25 @@ data "aws_iam_policy_document" "verifiers" {
       type        = "AWS"
       identifiers = local.reader_roots
     }
+  }
+}
+
+# Where no pull reaches the internet, somebody who does copies public images here (docs/runbooks/private.md), under the names that the cache
+# would give them. They stay until they are deleted by hand: nothing could bring them back by itself.
+resource "aws_ecr_repository" "mirror" {
+  for_each = local.caches ? var.mirrored_repositories : []
+
+  name                 = "${local.cache_name}/${each.key}"
+  image_tag_mutability = "IMMUTABLE"
+  force_delete         = var.force_delete
+
+  encryption_configuration {
+    encryption_type = "KMS"
+    kms_key         = module.key[0].arn
+  }
+
+  image_scanning_configuration {
+    scan_on_push = true
   }
 }
 

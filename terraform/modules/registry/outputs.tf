@@ -27,6 +27,7 @@ output "cache_prefixes" {
   description = "Repository prefix of each cached upstream registry."
   value = merge(
     { for name in var.pull_through_cache : name => "${local.cache_name}/${name}" },
+    { for name in distinct([for one in var.mirrored_repositories : split("/", one)[0]]) : name => "${local.cache_name}/${name}" },
     { for name, rule in aws_ecr_pull_through_cache_rule.this : name => rule.ecr_repository_prefix },
   )
 }
@@ -34,4 +35,9 @@ output "cache_prefixes" {
 output "cached_repository_arns" {
   description = "What the first pull of an image through the cache makes: repositories below each prefix, in this account."
   value       = [for name in var.pull_through_cache : "${local.ecr_arn}:${var.account.id}:repository/${local.cache_name}/${name}/*"]
+}
+
+output "mirror_urls" {
+  description = "URL of each mirrored repository, without tag, by the name of its public one."
+  value       = { for name, repository in aws_ecr_repository.mirror : name => repository.repository_url }
 }
