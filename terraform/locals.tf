@@ -29,8 +29,8 @@ locals {
 
   # The cache's first pull of an image needs a route to the internet (ECR user guide, "Considerations for using pull through cache rules").
   # Without one, what the platform runs beside Sluice is copied to repositories of the same names.
-  pull_through_cache = var.pull_through_cache != null ? var.pull_through_cache : toset(var.nat_mode == "none" ? [] : keys(local.upstreams))
-  upstreams          = { ecr-public = "public.ecr.aws", k8s = "registry.k8s.io", quay = "quay.io" }
+  pull_through_cache = var.pull_through_cache != null ? var.pull_through_cache : toset(var.nat_mode == "none" ? [] : local.upstreams)
+  upstreams          = ["ecr-public", "k8s", "quay"]
   private_mirrors = [
     "ecr-public/docker/library/redis", "ecr-public/eks/aws-load-balancer-controller", "k8s/autoscaling/cluster-autoscaler",
     "k8s/external-dns/external-dns", "quay/argoproj/argocd",

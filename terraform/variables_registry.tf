@@ -115,8 +115,8 @@ variable "pull_through_cache" {
   default     = null
 
   validation {
-    condition     = length(setsubtract(coalesce(var.pull_through_cache, []), keys(local.upstreams))) == 0
-    error_message = "pull_through_cache must be some of ${join(", ", keys(local.upstreams))}: others need credentials."
+    condition     = length(setsubtract(coalesce(var.pull_through_cache, []), local.upstreams)) == 0
+    error_message = "pull_through_cache must be some of ${join(", ", local.upstreams)}: others need credentials."
   }
 
   validation {
@@ -133,8 +133,8 @@ variable "mirrored_repositories" {
   validation {
     condition = alltrue([
       for name in coalesce(var.mirrored_repositories, []) :
-      contains(keys(local.upstreams), split("/", name)[0]) && can(regex("^[a-z0-9-]+(/[a-z0-9]+([._-][a-z0-9]+)*)+$", name))
+      contains(local.upstreams, split("/", name)[0]) && can(regex("^[a-z0-9-]+(/[a-z0-9]+([._-][a-z0-9]+)*)+$", name))
     ])
-    error_message = "mirrored_repositories must be an upstream (${join(", ", keys(local.upstreams))}) and a repository's name, as quay/argoproj/argocd, without tag."
+    error_message = "mirrored_repositories must be an upstream (${join(", ", local.upstreams)}) and a repository's name, as quay/argoproj/argocd, without tag."
   }
 }

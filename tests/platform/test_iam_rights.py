@@ -125,7 +125,7 @@ def things(dev: Dev) -> dict[str, str]:
     return {
         "*": "*",
         **{f"{name} key": arn("kms", f"key/{aliases[f'alias/sluice-dev-{name}']}") for name in KEYS},
-        "repository": arn("ecr", "repository/sluice"),
+        "repository": arn("ecr", "repository/sluice-dev/sluice"),
         "another repository": arn("ecr", "repository/sluice-dev/k8s/pause"),
         "login": f"{user}:{database['DbiResourceId']}/sluice_app",
         "owner's login": f"{user}:{database['DbiResourceId']}/sluice_owner",
