@@ -29,9 +29,9 @@ locals {
     nodes     = try(sum(concat([0], local.node_costs)), null)
     network   = local.hours * local.prices.nat_gateway * { single = 1, per_az = var.az_count, none = 0 }[var.nat_mode]
     endpoints = local.hours * local.prices.endpoint_zone * var.az_count * length(local.interface_endpoints)
-    database = (var.database_multi_az ? 2 : 1) * (
+    database = try((var.database_multi_az ? 2 : 1) * (
       local.hours * local.prices.database[var.database_instance_class] + var.database_storage_gib * local.prices.database_gib
-    )
+    ), null)
     keys = 5 * local.prices.key_month
   }
 

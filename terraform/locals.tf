@@ -1,8 +1,13 @@
 locals {
   name = "${var.project}-${var.environment}"
-  # One environment of an account makes the registry and GitHub's roles; the others read its images.
-  registry_owner = "${var.project}-${coalesce(var.registry_of, var.environment)}"
-  tags           = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
+  # Rules that prod has and dev has not.
+  production = coalesce(var.production, var.environment == "prod")
+  # One environment makes the registry and GitHub's roles, and each image is built once; the others pull it by its digest.
+  registry_owner = var.registry_of == null ? null : {
+    name       = "${var.project}-${var.registry_of}"
+    account_id = coalesce(var.registry_account_id, var.account_id)
+  }
+  tags = merge({ Project = var.project, Environment = var.environment, ManagedBy = "terraform" }, var.tags)
 
   account = {
     id        = var.account_id
@@ -22,15 +27,30 @@ locals {
   ]
   interface_endpoints = var.interface_endpoints != null ? var.interface_endpoints : toset(var.nat_mode == "none" ? local.private_endpoints : [])
 
-  # End of standard support: 1.35 by the EKS user guide's release calendar. No date was found for 1.36, which EKS did not have yet on 24 April 2026;
-  # support lasts 14 months, so it ends on this day at the earliest.
-  kubernetes_support_ends = { "1.35" = "2027-03-27", "1.36" = "2027-06-24" }
+  # The cache's first pull of an image needs a route to the internet (ECR user guide, "Considerations for using pull through cache rules").
+  # Without one, what the platform runs beside Sluice is copied to repositories of the same names.
+  pull_through_cache = var.pull_through_cache != null ? var.pull_through_cache : toset(var.nat_mode == "none" ? [] : local.upstreams)
+  upstreams          = ["ecr-public", "k8s", "quay"]
+  private_mirrors = [
+    "ecr-public/docker/library/redis", "ecr-public/eks/aws-load-balancer-controller", "k8s/autoscaling/cluster-autoscaler",
+    "k8s/external-dns/external-dns", "quay/argoproj/argocd",
+  ]
+  mirrored_repositories = var.mirrored_repositories != null ? var.mirrored_repositories : toset(var.nat_mode == "none" ? local.private_mirrors : [])
 
-  addons = ["aws-ebs-csi-driver", "coredns", "eks-pod-identity-agent", "kube-proxy", "metrics-server", "vpc-cni"]
+  # End of standard support, 14 months after EKS has a version: of 1.35 by the EKS user guide's release calendar, of 1.36 (on EKS since
+  # 2 June 2026) by endoflife.date. For 1.37, which AWS's CDK names, no date was found. A version that is not here is taken without a warning before its end.
+  kubernetes_support_ends = { "1.35" = "2027-03-27", "1.36" = "2027-08-02" }
+
+  addons = ["aws-ebs-csi-driver", "coredns", "eks-node-monitoring-agent", "eks-pod-identity-agent", "kube-proxy", "metrics-server", "vpc-cni"]
 
   # Graviton families have a g after their number: t4g, m7g, c7gn, im4gn.
   graviton           = "^[a-z]+[0-9]+g[a-z]*\\."
   node_architectures = { for name, group in var.node_groups : name => can(regex(local.graviton, group.instance_types[0])) ? "arm64" : "x86_64" }
+
+  # As image indexes name them. Auto mode's general-purpose pool is amd64 (EKS user guide, "Enable or disable built-in NodePools").
+  architectures = var.compute_mode == "auto" ? ["amd64"] : sort(distinct([
+    for architecture in values(local.node_architectures) : { arm64 = "arm64", x86_64 = "amd64" }[architecture]
+  ]))
 
   # Memory of each class (RDS user guide, "Hardware specifications for DB instance classes").
   database_memory_gib = {
@@ -46,7 +66,9 @@ locals {
     "db.r7g.2xlarge" = 64
   }
   # A little below RDS's own formula (memory / 9531392 bytes, about 112 for a GiB), and like it at most 5000.
-  database_max_connections = min(5000, 100 * lookup(local.database_memory_gib, var.database_instance_class, 1))
+  database_max_connections = coalesce(
+    var.database_max_connections, min(5000, 100 * lookup(local.database_memory_gib, var.database_instance_class, 1))
+  )
 
   github_contexts = var.github == null ? {} : {
     push   = coalesce(var.github.push_context, "environment:${var.environment}-push")

@@ -21,8 +21,11 @@ data "aws_availability_zones" "usable" {
 # CloudWatch writes with this key for log groups of this account and of this environment's names only.
 data "aws_iam_policy_document" "logs_key" {
   statement {
-    sid       = "CloudWatchLogs"
-    actions   = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    sid = "CloudWatchLogs"
+    actions = [
+      "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom",
+      "kms:ReEncryptTo",
+    ]
     resources = ["*"]
 
     principals {
@@ -71,9 +74,11 @@ module "registry" {
   repositories             = var.repositories
   retention                = var.image_retention
   force_delete             = var.repository_force_delete
-  pull_through_cache       = var.pull_through_cache
+  pull_through_cache       = local.pull_through_cache
+  mirrored_repositories    = local.mirrored_repositories
   key_deletion_window_days = var.key_deletion_window_days
-  shared_by                = local.registry_owner == local.name ? null : local.registry_owner
+  shared_by                = local.registry_owner
+  reader_account_ids       = var.registry_reader_account_ids
 }
 
 module "cluster" {
@@ -86,17 +91,16 @@ module "cluster" {
   service_cidr        = var.cluster_service_cidr
   public_access_cidrs = var.cluster_public_access_cidrs
   log_types           = var.cluster_log_types
-  access              = var.cluster_access
-  compute_mode        = var.compute_mode
+  access = { for name, one in var.cluster_access : name => merge(one, {
+    policy = one.policy != null || length(one.kubernetes_groups) > 0 ? one.policy : "AmazonEKSViewPolicy"
+  }) }
+  compute_mode = var.compute_mode
   node_groups = {
     for name, group in var.node_groups : name => merge(group, { architecture = local.node_architectures[name] })
   }
-  workload_identity = var.workload_identity
-  addon_versions    = var.addon_versions
-  cached_repository_arns = [
-    for upstream in var.pull_through_cache :
-    "arn:${local.account.partition}:ecr:${var.region}:${var.account_id}:repository/${local.registry_owner}/${upstream}/*"
-  ]
+  workload_identity        = var.workload_identity
+  addon_versions           = var.addon_versions
+  cached_repository_arns   = module.registry.cached_repository_arns
   log_retention_days       = var.log_retention_days
   log_key_arn              = module.logs_key.arn
   key_deletion_window_days = var.key_deletion_window_days
@@ -123,6 +127,8 @@ module "database" {
   monitoring_interval      = var.database_monitoring_interval
   deletion_protection      = var.database_deletion_protection
   skip_final_snapshot      = var.database_skip_final_snapshot
+  alarm_topic_arn          = var.database_alarm_topic_arn
+  backup_plan              = var.database_backup_plan
   log_retention_days       = var.log_retention_days
   log_key_arn              = module.logs_key.arn
   key_deletion_window_days = var.key_deletion_window_days
@@ -168,6 +174,9 @@ module "handover" {
     security_group_id = module.cluster.security_group_id
     compute_mode      = var.compute_mode
     workload_identity = var.workload_identity
+    service_cidr      = var.cluster_service_cidr
+    architectures     = local.architectures
+    key_arn           = module.cluster.key_arn
   }
   network = {
     vpc_id             = module.network.vpc_id

@@ -31,9 +31,14 @@ output "ci" {
     region             = var.region
     repositories       = module.registry.repository_urls
     role_arns          = module.identity.github_role_arns
-    signing_key        = "awskms:///${module.registry.signing_key_alias}"
+    signing_key        = module.registry.signing_key_uri
     signing_public_key = module.registry.signing_public_key
   }
+}
+
+output "mirrors" {
+  description = "Repositories that public images are copied to by hand, by their public names (docs/runbooks/private.md)."
+  value       = module.registry.mirror_urls
 }
 
 output "helm_values" {
@@ -46,12 +51,18 @@ output "argocd_cluster_secret" {
   value       = module.handover.argocd_cluster_secret
 }
 
+output "cluster_manifests" {
+  description = "With auto mode, what it leaves to its user, as YAML: the ConfigMap by which NetworkPolicies are enforced, StorageClass and IngressClass. Else empty."
+  value       = module.handover.cluster_manifests
+}
+
 output "argocd_bootstrap" {
   description = "The one command after the first apply: installs Argo CD, tells it of this cluster and of the repository in `gitops`. Run it in this folder."
-  value = join(" && ", [
-    "aws eks update-kubeconfig --region ${var.region} --name ${module.cluster.name} --alias ${module.cluster.name}",
-    "terraform output -raw argocd_cluster_secret | ../argocd/bootstrap.sh",
-  ])
+  value = join(" && ", concat(
+    ["aws eks update-kubeconfig --region ${var.region} --name ${module.cluster.name} --alias ${module.cluster.name}"],
+    var.compute_mode == "auto" ? ["terraform output -raw cluster_manifests | kubectl apply -f -"] : [],
+    ["terraform output -raw argocd_cluster_secret | ../argocd/bootstrap.sh"],
+  ))
 }
 
 output "monthly_estimate" {

@@ -128,6 +128,25 @@ data "aws_iam_policy_document" "bucket" {
     }
   }
 
+  # Terraform asks for AES256 where the backend names no key, and that wins over the bucket's default.
+  statement {
+    sid       = "OnlyWithTheStateKey"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.state.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringNotEquals"
+      variable = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+      values   = [aws_kms_key.state.arn]
+    }
+  }
+
   # A lock (*.tfstate.tflock) is deleted when it is given back; a state and its history never.
   statement {
     sid       = "StatesAreNotDeleted"

@@ -50,3 +50,37 @@ variable "github_oidc_provider" {
   default     = true
   nullable    = false
 }
+
+variable "github" {
+  description = "Repository whose workflows run Terraform: names and numeric ids, and from which context they plan and apply; null: no such roles."
+  type = object({
+    owner         = string
+    owner_id      = number
+    repository    = string
+    repository_id = number
+    plan_context  = optional(string, "pull_request")
+    apply_context = optional(string, "environment:terraform")
+  })
+  default = null
+
+  validation {
+    condition     = var.github == null || try(startswith(var.github.apply_context, "environment:") && !strcontains(var.github.apply_context, "*"), false)
+    error_message = "github must have an apply_context of environment:NAME: a protected environment's reviewers decide what is applied."
+  }
+
+  validation {
+    condition     = var.github == null || try(var.github.plan_context != var.github.apply_context && !strcontains(var.github.plan_context, "*"), false)
+    error_message = "github must have a plan_context other than apply_context, without wildcard: pull_request, ref:refs/heads/BRANCH or environment:NAME."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds the roles of GitHub's workflows; null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy, or null."
+  }
+}

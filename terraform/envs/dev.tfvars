@@ -3,6 +3,9 @@ environment = "dev"
 region      = "eu-central-1"
 account_id  = "123456789012" # yours
 
+# Where you are, so that you reach the Kubernetes API: curl -s https://checkip.amazonaws.com
+cluster_public_access_cidrs = ["203.0.113.7/32"]
+
 az_count           = 2
 nat_mode           = "single"
 destroy_protection = false
@@ -17,6 +20,7 @@ node_groups = {
     max_size       = 4
     desired_size   = 2
     disk_gib       = 30
+    max_pods       = 40 # of 17 that the type has by itself; 695 MiB are reserved for them
   }
 }
 

@@ -108,8 +108,8 @@ run "nodes_are_hardened" {
   }
 
   assert {
-    condition     = strcontains(base64decode(aws_launch_template.node["general"].user_data), "\"maxPods\":110") && strcontains(base64decode(aws_launch_template.node["general"].user_data), "Content-Type: application/node.eks.aws\n\n{")
-    error_message = "Prefix delegation is wasted unless the kubelet takes more pods."
+    condition     = aws_launch_template.node["general"].user_data == null
+    error_message = "How many pods a node takes, and what it reserves for them, is EKS's to say for each instance type."
   }
 
   assert {
@@ -123,12 +123,59 @@ run "nodes_are_hardened" {
   }
 }
 
+run "nodes_and_volumes_have_the_tags_of_everything_else" {
+  command = plan
+  module { source = "./modules/cluster" }
+
+  assert {
+    condition     = alltrue([for one in aws_launch_template.node["general"].tag_specifications : one.tags["Project"] == "sluice" && one.tags["Name"] == "sluice-dev-general"])
+    error_message = "Instances and disks are made by EC2 and would have no tags."
+  }
+
+  assert {
+    condition     = jsondecode(aws_eks_addon.after_nodes["aws-ebs-csi-driver"].configuration_values).controller.extraVolumeTags["Environment"] == "dev"
+    error_message = "Volumes are made by the CSI driver and would have no tags."
+  }
+}
+
+run "memory_is_reserved_for_as_many_pods_as_a_node_takes" {
+  command = plan
+  module { source = "./modules/cluster" }
+
+  variables {
+    node_groups = {
+      general = {
+        instance_types = ["t4g.medium"]
+        architecture   = "arm64"
+        min_size       = 1
+        max_size       = 3
+        desired_size   = 2
+        disk_gib       = 40
+        max_pods       = 40
+        capacity_type  = "ON_DEMAND"
+        labels         = {}
+        taints         = []
+      }
+    }
+  }
+
+  assert {
+    condition     = jsondecode(local.node_configs["general"]).spec.kubelet.config == { maxPods = 40, kubeReserved = { cpu = "100m", ephemeral-storage = "1Gi", memory = "695Mi" } }
+    error_message = "The kubelet would reserve for 17 pods, and 40 take what the node needs itself."
+  }
+
+  assert {
+    condition     = strcontains(base64decode(aws_launch_template.node["general"].user_data), "Content-Type: application/node.eks.aws\n\n{")
+    error_message = "nodeadm reads its part of the MIME document."
+  }
+}
+
 run "networking_comes_before_nodes_and_dns_after" {
   command = plan
   module { source = "./modules/cluster" }
 
   assert {
-    condition     = keys(aws_eks_addon.before_nodes) == ["eks-pod-identity-agent", "kube-proxy", "vpc-cni"] && keys(aws_eks_addon.after_nodes) == ["aws-ebs-csi-driver", "coredns", "metrics-server"]
+    condition     = keys(aws_eks_addon.before_nodes) == ["eks-pod-identity-agent", "kube-proxy", "vpc-cni"] && keys(aws_eks_addon.after_nodes) == ["aws-ebs-csi-driver", "coredns", "eks-node-monitoring-agent", "metrics-server"]
     error_message = "Daemons first, deployments once there are nodes."
   }
 
@@ -212,7 +259,19 @@ run "access_is_scoped" {
     access = {
       platform   = { principal_arn = "arn:aws:iam::123456789012:role/platform", policy = "AmazonEKSClusterAdminPolicy", namespaces = [] }
       developers = { principal_arn = "arn:aws:iam::123456789012:role/developers", policy = "AmazonEKSEditPolicy", namespaces = ["sluice"] }
+      operators  = { principal_arn = "arn:aws:iam::123456789012:role/operators", kubernetes_groups = ["sluice-operators"] }
+      auditors   = { principal_arn = "arn:aws:iam::123456789012:role/auditors", policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSSecretReaderPolicy" }
     }
+  }
+
+  assert {
+    condition     = aws_eks_access_entry.this["operators"].kubernetes_groups == toset(["sluice-operators"]) && !contains(keys(aws_eks_access_policy_association.this), "operators")
+    error_message = "A group of Kubernetes needs no policy of EKS."
+  }
+
+  assert {
+    condition     = aws_eks_access_policy_association.this["auditors"].policy_arn == "arn:aws:eks::aws:cluster-access-policy/AmazonEKSSecretReaderPolicy"
+    error_message = "A policy may be named by its ARN."
   }
 
   assert {

@@ -38,7 +38,7 @@ run "only_the_cluster_connects_and_only_by_tls" {
   }
 
   assert {
-    condition     = !aws_db_instance.this.publicly_accessible && { for item in aws_db_parameter_group.this.parameter : item.name => item.value }["rds.force_ssl"] == "1"
+    condition     = !aws_db_instance.this.publicly_accessible && { for item in aws_db_parameter_group.this["17"].parameter : item.name => item.value }["rds.force_ssl"] == "1"
     error_message = "No public address, no connection without TLS."
   }
 }
@@ -48,13 +48,25 @@ run "connections_are_a_number" {
   module { source = "./modules/database" }
 
   assert {
-    condition     = { for item in aws_db_parameter_group.this.parameter : item.name => [item.value, item.apply_method] }["max_connections"] == ["400", "pending-reboot"]
+    condition     = { for item in aws_db_parameter_group.this["17"].parameter : item.name => [item.value, item.apply_method] }["max_connections"] == ["400", "pending-reboot"]
     error_message = "The chart counts on max_connections as a number."
   }
 
   assert {
-    condition     = aws_db_parameter_group.this.family == "postgres17" && aws_db_instance.this.engine_version == "17"
+    condition     = aws_db_parameter_group.this["17"].family == "postgres17" && aws_db_instance.this.engine_version == "17"
     error_message = "Only the major version is fixed."
+  }
+}
+
+run "changes_are_audited_without_passwords" {
+  command = plan
+  module { source = "./modules/database" }
+
+  assert {
+    condition = { for item in aws_db_parameter_group.this["17"].parameter : item.name => item.value if contains(["log_statement", "log_min_error_statement", "pgaudit.log", "shared_preload_libraries"], item.name) } == {
+      log_statement = "none", log_min_error_statement = "panic", "pgaudit.log" = "ddl,role", shared_preload_libraries = "pg_stat_statements,pgaudit"
+    }
+    error_message = "PostgreSQL would log ALTER ROLE ... PASSWORD as it was typed; pgAudit leaves the password out."
   }
 }
 
@@ -91,6 +103,19 @@ run "the_last_snapshot_has_a_name_of_its_own" {
   }
 }
 
+# RDS upgrades in the maintenance window, and until then the instance has its old group (apply_immediately is false).
+run "an_upgrade_keeps_the_group_of_the_version_before" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables { engine_version = "18" }
+
+  assert {
+    condition     = keys(aws_db_parameter_group.this) == ["17", "18"] && aws_db_instance.this.parameter_group_name == "sluice-dev-postgres18"
+    error_message = "RDS refuses to delete a group that an instance still has."
+  }
+}
+
 run "production_is_watched_and_has_a_standby" {
   command = plan
   module { source = "./modules/database" }
@@ -118,5 +143,33 @@ run "a_throwaway_database_leaves_no_snapshot" {
   assert {
     condition     = aws_db_instance.this.skip_final_snapshot && aws_db_instance.this.final_snapshot_identifier == null && length(aws_iam_role.monitoring) == 0
     error_message = "dev is gone in one command."
+  }
+}
+
+run "what_fills_up_is_told_to_sns" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables {
+    alarm_topic_arn     = "arn:aws:sns:eu-central-1:123456789012:oncall"
+    replica_identifiers = ["sluice-dev-replica"]
+  }
+
+  assert {
+    condition     = { for name, one in aws_cloudwatch_metric_alarm.this : name => [one.metric_name, one.threshold] } == { storage = ["FreeStorageSpace", 2147483648], connections = ["DatabaseConnections", 320], credits = ["CPUCreditBalance", 50], lag-sluice-dev-replica = ["ReplicaLag", 60] }
+    error_message = "Storage at a tenth, connections at 80 %, credits of a burstable class, lag of each replica."
+  }
+}
+
+run "aws_backup_copies_to_another_vault" {
+  module { source = "./modules/database" }
+
+  variables {
+    backup_plan = { copy_to_vault_arn = "arn:aws:backup:eu-west-1:123456789012:backup-vault:copies" }
+  }
+
+  assert {
+    condition     = one(aws_backup_plan.this[0].rule).lifecycle[0].delete_after == 35 && one(one(aws_backup_plan.this[0].rule).copy_action).destination_vault_arn == "arn:aws:backup:eu-west-1:123456789012:backup-vault:copies"
+    error_message = "A copy outlives instance and region."
   }
 }

@@ -49,16 +49,16 @@ run "the_second_environment_only_reads" {
 
   override_data {
     target = module.registry.data.aws_ecr_repository.shared
-    values = { repository_url = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice" }
+    values = { tags = {} }
   }
 
   assert {
-    condition     = output.ci.role_arns == {} && output.ci.signing_key == "awskms:///alias/sluice-dev-signing" && output.ci.repositories["sluice"] == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
+    condition     = output.ci.role_arns == {} && output.ci.signing_key == "awskms:///alias/sluice-dev-signing" && output.ci.repositories["sluice"] == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice"
     error_message = "It has the other one's images and key, and no role that could write them."
   }
 
   assert {
-    condition     = yamldecode(output.helm_values).image.repository == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
+    condition     = yamldecode(output.helm_values).image.repository == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice"
     error_message = "The chart pulls from the shared registry."
   }
 }
@@ -89,6 +89,11 @@ run "a_private_cluster_speaks_to_aws_inside_the_vpc" {
     condition     = yamldecode(output.helm_values).networkPolicy.aws.to[0].ipBlock.cidr == "10.0.0.0/16" && output.nat_addresses == []
     error_message = "AWS answers inside the VPC only."
   }
+
+  assert {
+    condition     = contains(keys(output.mirrors), "quay/argoproj/argocd") && jsondecode(yamldecode(output.argocd_cluster_secret).metadata.annotations["image_cache_prefixes"]) == { ecr-public = "sluice-dev/ecr-public", k8s = "sluice-dev/k8s", quay = "sluice-dev/quay" }
+    error_message = "Without a way to the internet the cache fetches nothing: images are copied to the same names."
+  }
 }
 
 run "auto_mode_has_no_controllers_of_ours" {
@@ -103,6 +108,21 @@ run "auto_mode_has_no_controllers_of_ours" {
   assert {
     condition     = yamldecode(output.argocd_cluster_secret).metadata.labels["enable_load_balancer_controller"] == "false" && yamldecode(output.argocd_cluster_secret).metadata.annotations["cluster_autoscaler_namespace"] == ""
     error_message = "Auto mode brings both controllers along; the keys stay, empty."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).networkPolicy.dns.to == [{ ipBlock = { cidr = "172.20.0.10/32" } }]
+    error_message = "DNS is no pod there: its address is the tenth of the Services."
+  }
+
+  assert {
+    condition     = [for one in split("---\n", output.cluster_manifests) : yamldecode(one).kind] == ["ConfigMap", "StorageClass", "IngressClassParams", "IngressClass"] && yamldecode(split("---\n", output.cluster_manifests)[0]).data["enable-network-policy-controller"] == "true"
+    error_message = "Until its ConfigMap is there, auto mode takes NetworkPolicies and enforces none."
+  }
+
+  assert {
+    condition     = strcontains(output.argocd_bootstrap, "cluster_manifests | kubectl apply") && yamldecode(output.argocd_cluster_secret).metadata.annotations["node_architectures"] == "amd64"
+    error_message = "They are applied before Argo CD; and its general pool is amd64."
   }
 }
 
@@ -147,13 +167,20 @@ run "a_burstable_database_in_prod_is_warned_of" {
   expect_failures = [check.database_is_not_burstable]
 }
 
-run "a_public_api_outside_of_dev_is_warned_of" {
-  state_key = "a_public_api_outside_of_dev_is_warned_of"
+run "a_public_api_in_production_is_warned_of" {
+  state_key = "a_public_api_in_production_is_warned_of"
   command   = plan
 
   variables {
-    environment                 = "staging"
-    cluster_public_access_cidrs = ["203.0.113.0/24"]
+    environment                    = "live"
+    production                     = true
+    nat_mode                       = "per_az"
+    log_retention_days             = 365
+    database_multi_az              = true
+    database_backup_retention_days = 14
+    database_monitoring_interval   = 60
+    database_instance_class        = "db.m7g.large"
+    cluster_public_access_cidrs    = ["203.0.113.0/24"]
   }
 
   expect_failures = [check.api_is_private]

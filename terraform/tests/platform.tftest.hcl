@@ -55,6 +55,24 @@ run "the_chart_is_told_what_it_needs" {
   }
 }
 
+run "the_load_balancer_controller_is_told_what_it_cannot_find_out" {
+  command = plan
+
+  assert {
+    condition = yamldecode(yamldecode(output.argocd_cluster_secret).metadata.annotations["load_balancer_controller_helm_values"]) == {
+      clusterName    = "sluice-dev", region = "eu-central-1", vpcId = yamldecode(output.argocd_cluster_secret).metadata.annotations["vpc_id"]
+      enableShield   = false, enableWaf = false, enableWafv2 = false
+      serviceAccount = { name = "aws-load-balancer-controller", annotations = {} }
+    }
+    error_message = "With hop limit 1 its pods cannot ask for region and VPC, and its role has no right to WAF and Shield."
+  }
+
+  assert {
+    condition     = yamldecode(output.argocd_cluster_secret).metadata.annotations["node_architectures"] == "arm64" && output.cluster_manifests == ""
+    error_message = "Nodes are Graviton, and bring nothing to apply by hand."
+  }
+}
+
 run "argo_cd_is_told_without_a_credential" {
   command = plan
 

@@ -24,6 +24,11 @@ run "tags_never_move" {
   }
 
   assert {
+    condition     = aws_ecr_repository.this["sluice"].name == "sluice-dev/sluice"
+    error_message = "Two environments in one account must not want the same repository."
+  }
+
+  assert {
     condition     = !aws_ecr_repository.this["sluice"].force_delete
     error_message = "Images are not deleted with their repository unless it is said."
   }
@@ -81,7 +86,7 @@ run "images_are_signed_by_a_key_that_can_only_sign" {
   module { source = "./modules/registry" }
 
   assert {
-    condition     = output.signing_key_alias == "alias/sluice-dev-signing" && startswith(output.signing_public_key, "-----BEGIN PUBLIC KEY-----")
+    condition     = output.signing_key_uri == "awskms:///alias/sluice-dev-signing" && startswith(output.signing_public_key, "-----BEGIN PUBLIC KEY-----")
     error_message = "Signers need the alias, verifiers the public half."
   }
 }
@@ -91,15 +96,12 @@ run "an_environment_that_shares_makes_nothing" {
 
   variables {
     name      = "sluice-staging"
-    shared_by = "sluice-dev"
+    shared_by = { name = "sluice-dev", account_id = "123456789012" }
   }
 
   override_data {
     target = data.aws_ecr_repository.shared
-    values = {
-      arn            = "arn:aws:ecr:eu-central-1:123456789012:repository/sluice"
-      repository_url = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice"
-    }
+    values = { tags = {} }
   }
 
   assert {
@@ -108,8 +110,69 @@ run "an_environment_that_shares_makes_nothing" {
   }
 
   assert {
-    condition     = output.repository_urls == { sluice = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice" } && output.repository_arns == ["arn:aws:ecr:eu-central-1:123456789012:repository/sluice"] && output.signing_key_alias == "alias/sluice-dev-signing" && output.cache_prefixes["k8s"] == "sluice-dev/k8s" && length(output.cache_prefixes) == 3
+    condition     = output.repository_urls == { sluice = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice" } && output.repository_arns == ["arn:aws:ecr:eu-central-1:123456789012:repository/sluice-dev/sluice"] && output.signing_key_uri == "awskms:///alias/sluice-dev-signing" && output.cache_prefixes["k8s"] == "sluice-dev/k8s" && length(output.cache_prefixes) == 3
     error_message = "It is told of the owner's images, key and cache."
+  }
+}
+
+run "images_that_go_with_their_environment_are_not_shared" {
+  command = plan
+  module { source = "./modules/registry" }
+
+  variables {
+    name      = "sluice-staging"
+    shared_by = { name = "sluice-dev", account_id = "123456789012" }
+  }
+
+  override_data {
+    target = data.aws_ecr_repository.shared
+    values = { tags = { ForceDelete = "true" } }
+  }
+
+  expect_failures = [data.aws_ecr_repository.shared]
+}
+
+run "another_account_pulls_and_verifies" {
+  command = plan
+  module { source = "./modules/registry" }
+
+  variables {
+    reader_account_ids = ["210987654321"]
+  }
+
+  assert {
+    condition     = keys(aws_ecr_repository_policy.readers) == ["sluice"] && local.reader_roots == ["arn:aws:iam::210987654321:root"]
+    error_message = "The other account pulls what was built here."
+  }
+
+  assert {
+    condition     = toset(flatten(data.aws_iam_policy_document.readers[0].statement[*].actions)) == toset(["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:GetDownloadUrlForLayer", "ecr:ListImages"])
+    error_message = "It cannot push."
+  }
+}
+
+run "an_environment_of_another_account_reads_across" {
+  module { source = "./modules/registry" }
+
+  variables {
+    name      = "sluice-prod"
+    account   = { id = "210987654321", partition = "aws", region = "eu-central-1" }
+    shared_by = { name = "sluice-dev", account_id = "123456789012" }
+  }
+
+  override_resource {
+    target = aws_ecr_pull_through_cache_rule.this
+    values = { registry_id = "210987654321" }
+  }
+
+  assert {
+    condition     = output.repository_urls == { sluice = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice" } && output.signing_key_uri == "awskms:///arn:aws:kms:eu-central-1:123456789012:alias/sluice-dev-signing" && length(aws_ecr_repository.this) + length(data.aws_ecr_repository.shared) == 0
+    error_message = "Images and key are the owner's, and nothing of them is asked for in this account."
+  }
+
+  assert {
+    condition     = output.cache_prefixes["k8s"] == "sluice-prod/k8s" && contains(output.cached_repository_arns, "arn:aws:ecr:eu-central-1:210987654321:repository/sluice-prod/k8s/*")
+    error_message = "A cache cannot be used across accounts, so it has its own."
   }
 }
 

@@ -41,7 +41,7 @@ def program() -> Path:
 
 
 def prepare(aws: Emulator) -> None:
-    """What bootstrap makes once per account. Not by bootstrap: moto obeys its bucket's policy and does not see the condition."""
+    """What bootstrap makes once per account, without the key and the policy of its bucket (test_state.py has them)."""
     aws.client("s3").create_bucket(Bucket=STATE_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     aws.client("iam").create_open_id_connect_provider(Url=ISSUER, ClientIDList=["sts.amazonaws.com"])
 

@@ -33,6 +33,7 @@ DAYS: dict[str, dict[str, Any]] = {
     "one NAT gateway to three": {"nat_mode": "per_az"},
     "node type, number and disks": {"node_groups": {"general": NODES}},
     "database class": {"database_instance_class": "db.t4g.medium"},
+    "another major version of PostgreSQL": {"database_engine_version": "18"},
     "tags": {"tags": {"Team": "platform"}},
     "control plane logs": {"cluster_log_types": ["api", "audit"]},
 }
@@ -254,12 +255,12 @@ def bootstrap(account: Account, told: Told) -> Iterator[Step]:
     plan = root.plan(None, given)
     must_hold(plan.code == 0, f"the plan afterwards is not empty: {plan.changes}{plan.errors}")
     must_hold(root.output("state_bucket") == STATE_BUCKET, "the bucket that envs/*.s3.tfbackend name")
-    guarded(json.loads(account.aws.client("s3").get_bucket_policy(Bucket=STATE_BUCKET)["Policy"]))
+    guarded(json.loads(account.aws.client("s3").get_bucket_policy(Bucket=STATE_BUCKET)["Policy"]), root.output("state_key_arn"))
     yield Step.of("bootstrap", run)
 
 
-def guarded(policy: Document) -> None:
-    """States can not be deleted, locks can, and nothing goes without TLS."""
+def guarded(policy: Document, key: str) -> None:
+    """States cannot be deleted, locks can, nothing goes without TLS, and nothing is written without the key."""
     admin, bucket = Principal("AWS", f"arn:aws:iam::{ACCOUNT}:role/admin"), f"arn:aws:s3:::{STATE_BUCKET}"
     for action, name, tls, denied in (
         ("s3:DeleteObject", "dev/terraform.tfstate", "true", True),
@@ -268,7 +269,8 @@ def guarded(policy: Document) -> None:
         ("s3:PutObject", "dev/terraform.tfstate", "true", False),
         ("s3:GetObject", "dev/terraform.tfstate", "false", True),
     ):
-        asked = Request(action, f"{bucket}/{name}", admin, {"aws:SecureTransport": tls})
+        context = {"aws:SecureTransport": tls, "s3:x-amz-server-side-encryption-aws-kms-key-id": key}
+        asked = Request(action, f"{bucket}/{name}", admin, context)
         must_hold((decide([policy], asked) is Decision.DENIED) is denied, f"{action} {name} with TLS {tls}")
 
 

@@ -81,10 +81,10 @@ class Terraform:
         return collected(self._start("plan", environment, changes, "-detailed-exitcode"))
 
     def planned(self, environment: str) -> tuple[Run, dict[str, Any]]:
-        """A plan, and its outputs as far as they are known before anything is made."""
+        """A plan, and what it would make (Terraform's documentation, "JSON output format", values representation)."""
         run = worked(collected(self._start("plan", environment, NONE, "-out=plan.tfplan")))
-        shown = json.loads(must(self.run("show", "-json", "plan.tfplan")))
-        return run, {name: output.get("value") for name, output in shown["planned_values"]["outputs"].items()}
+        values: dict[str, Any] = json.loads(must(self.run("show", "-json", "plan.tfplan")))["planned_values"]
+        return run, values
 
     def destroy(self, environment: str | None, changes: Variables = NONE, told: Told | None = None) -> Run:
         return collected(self._start("destroy", environment, changes, "-auto-approve"), told)

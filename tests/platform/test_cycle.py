@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.platform import adoption
 from tests.platform.conftest import Dev
 from tests.platform.runs import worked
@@ -17,6 +19,13 @@ def test_one_apply_makes_everything_from_nothing(dev: Dev) -> None:
 def test_the_lock_file_is_as_it_was_committed(dev: Dev) -> None:
     name = ".terraform.lock.hcl"
     assert (dev.folder / name).read_text() == (FOLDER / name).read_text()
+
+
+def test_the_api_is_reached_from_where_dev_says(dev: Dev) -> None:
+    """So the README's next command, argocd_bootstrap, reaches it."""
+    network = dev.account.aws.client("eks").describe_cluster(name="sluice-dev")["cluster"]["resourcesVpcConfig"]
+    (given,) = re.findall(r'^cluster_public_access_cidrs = \["(.*)"\]$', (FOLDER / "envs/dev.tfvars").read_text(), re.MULTILINE)
+    assert (network["endpointPublicAccess"], network["publicAccessCidrs"]) == (True, [given])
 
 
 def test_a_second_plan_is_empty(dev: Dev) -> None:

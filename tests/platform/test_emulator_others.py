@@ -125,3 +125,17 @@ def test_a_parameter_that_was_set_has_the_source_user(rds: Any) -> None:
     rds.modify_db_parameter_group(DBParameterGroupName="group", Parameters=[parameter])
     (told,) = rds.describe_db_parameters(DBParameterGroupName="group", Source="user")["Parameters"]
     assert (told["ParameterName"], told["ParameterValue"]) == ("rds.force_ssl", "1")
+
+
+def test_a_parameter_group_that_an_instance_has_is_not_deleted(rds: Any) -> None:
+    for major in ("17", "18"):
+        rds.create_db_parameter_group(
+            DBParameterGroupName=f"of{major}", DBParameterGroupFamily=f"postgres{major}", Description="-"
+        )
+    instance(rds, "grouped", EngineVersion="17", DBParameterGroupName="of17")
+    newer = {"DBInstanceIdentifier": "grouped", "EngineVersion": "18", "DBParameterGroupName": "of18"}
+    rds.modify_db_instance(**newer, ApplyImmediately=False)
+    with pytest.raises(rds.exceptions.InvalidDBParameterGroupStateFault, match="still members of this parameter group of17"):
+        rds.delete_db_parameter_group(DBParameterGroupName="of17")
+    rds.modify_db_instance(**newer, ApplyImmediately=True)
+    rds.delete_db_parameter_group(DBParameterGroupName="of17")

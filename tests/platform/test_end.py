@@ -21,4 +21,4 @@ def test_destroy_leaves_nothing_but_keys_pending_deletion(dev: Dev) -> None:
 def put_an_image(dev: Dev) -> None:
     """dev goes with its images: they are made again by the next push."""
     manifest = '{"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "layers": []}'
-    dev.account.aws.client("ecr").put_image(repositoryName="sluice", imageManifest=manifest, imageTag="v1.0.0")
+    dev.account.aws.client("ecr").put_image(repositoryName="sluice-dev/sluice", imageManifest=manifest, imageTag="v1.0.0")

@@ -17,6 +17,7 @@ from tests.platform.iam.rendered import Role
 # What has no resource to name is read-only, but for this (Service Authorization Reference).
 READS = re.compile(r"[a-z0-9-]+:(Describe|Get|List)[A-Za-z]+")
 MINE, OTHER = {"aws:ResourceTag/elbv2.k8s.aws/cluster": "sluice-dev"}, {"aws:ResourceTag/elbv2.k8s.aws/cluster": "other"}
+CREATES = {"aws:RequestTag/elbv2.k8s.aws/cluster": "sluice-dev"}
 OWNED = {"aws:ResourceTag/k8s.io/cluster-autoscaler/sluice-dev": "owned"}
 THROUGH_SECRETS = {"kms:ViaService": f"secretsmanager.{REGION}.amazonaws.com"}
 THROUGH_RDS = {"kms:ViaService": f"rds.{REGION}.amazonaws.com"}
@@ -60,6 +61,7 @@ MAY: dict[str, list[Right]] = {
         Right("elasticloadbalancing:DeleteLoadBalancer", "load balancer", MINE),
         Right("elasticloadbalancing:DescribeLoadBalancers"),
         Right("ec2:CreateSecurityGroup", "vpc"),
+        *(Right("elasticloadbalancing:CreateLoadBalancer", f"new {kind}", CREATES) for kind in ("ALB", "NLB")),
     ],
     "flow-logs": [Right("logs:PutLogEvents", "flow logs")],
     "cluster": [Right("kms:Encrypt", "cluster key"), Right("kms:Decrypt", "cluster key")],
@@ -123,7 +125,7 @@ def things(dev: Dev) -> dict[str, str]:
     return {
         "*": "*",
         **{f"{name} key": arn("kms", f"key/{aliases[f'alias/sluice-dev-{name}']}") for name in KEYS},
-        "repository": arn("ecr", "repository/sluice"),
+        "repository": arn("ecr", "repository/sluice-dev/sluice"),
         "another repository": arn("ecr", "repository/sluice-dev/k8s/pause"),
         "login": f"{user}:{database['DbiResourceId']}/sluice_app",
         "owner's login": f"{user}:{database['DbiResourceId']}/sluice_owner",
@@ -136,6 +138,8 @@ def things(dev: Dev) -> dict[str, str]:
         "group": arn("autoscaling", "autoScalingGroup:7f0c:autoScalingGroupName/eks-general"),
         "node group": arn("eks", "nodegroup/sluice-dev/general-1/7f0c"),
         "another cluster's node group": arn("eks", "nodegroup/other/general-1/7f0c"),
+        "new ALB": arn("elasticloadbalancing", "loadbalancer/app/k8s-sluice/1a2b"),
+        "new NLB": arn("elasticloadbalancing", "loadbalancer/net/k8s-sluice/1a2b"),
         "load balancer": arn("elasticloadbalancing", "loadbalancer/app/k8s-sluice/7f0c"),
         "vpc": arn("ec2", f"vpc/{cluster['resourcesVpcConfig']['vpcId']}"),
         "another vpc": arn("ec2", "vpc/vpc-other"),

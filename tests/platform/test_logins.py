@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 import yaml
 from tests.chart.manifests import of_kind, parse
@@ -29,14 +30,25 @@ from sluice.stores.postgresql import login
 HBA = b"local all all trust\nhost all postgres all trust\nhost all all all scram-sha-256\n"
 
 
+# Of RDS's image, or of its size.
+RDS_ONLY = ("rds.", "pgaudit.", "shared_preload_libraries", "max_connections")
+
+
+def parameters(dev: Dev) -> dict[str, str]:
+    """What Terraform set of PostgreSQL's own parameters."""
+    found = dev.account.aws.client("rds").describe_db_parameters(DBParameterGroupName="sluice-dev-postgres17", Source="user")
+    given = {one["ParameterName"]: one["ParameterValue"] for one in found["Parameters"]}
+    return {name: value for name, value in given.items() if not name.startswith(RDS_ONLY)}
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[LocalServer]:
-    """A PostgreSQL that asks for passwords, with the role that RDS brings along and without ours."""
+def server(dev: Dev) -> Iterator[LocalServer]:
+    """A PostgreSQL that logs as Terraform says and asks for passwords, with the role that RDS brings along and without ours."""
     require("embedded PostgreSQL", PARTS["embedded PostgreSQL"])
     folder = postgres.temporary_folder()
     local = LocalServer(postgres.make_pristine(folder))
     try:
-        local.start(hba_file=str(local.write("hba", HBA)))
+        local.start(hba_file=str(local.write("hba", HBA)), **parameters(dev))
         local.execute(f"DROP DATABASE {postgres.TEMPLATE}")
         local.execute(f"DROP ROLE {postgres.APP}")
         local.execute("CREATE ROLE rds_iam NOLOGIN")
@@ -99,6 +111,15 @@ def test_a_rotated_password_is_no_drift(dev: Dev) -> None:
     """It runs after the rotation above, and holds before it too."""
     version = dev.account.aws.client("eks").describe_cluster(name="sluice-dev")["cluster"]["version"]
     assert dev.account.terraform.plan("dev", {"kubernetes_version": version}).changes == []
+
+
+def test_no_password_reaches_the_log(server: LocalServer) -> None:
+    """Neither from a statement that worked nor from one that failed; RDS sends the log to CloudWatch."""
+    server.execute("ALTER ROLE rds_iam PASSWORD 'worked-in-vain'")
+    with pytest.raises(psycopg.errors.UndefinedObject):
+        server.execute("ALTER ROLE nobody PASSWORD 'failed-in-vain'")
+    assert "in-vain" not in server.log
+    assert 'role "nobody" does not exist' in server.log
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.platform import account
 from tests.platform.account import Account
 from tests.platform.conftest import TERRAFORM, initialize
 from tests.platform.runs import Run
-from tests.platform.terraform import FOLDER
+from tests.platform.terraform import FOLDER, resources
 
 pytestmark = pytest.mark.timeout(300)
 # An override file: Terraform puts its values over those of locals.tf.
@@ -42,7 +42,7 @@ def told(environment: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def plans(vacant: Account) -> Plans:
-    """The plan of an environment from nothing, made once, and its outputs."""
+    """The plan of an environment from nothing, made once, and what it would make."""
 
     @cache
     def planned(environment: str) -> tuple[Run, dict[str, Any]]:
@@ -54,14 +54,30 @@ def plans(vacant: Account) -> Plans:
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
 def test_an_environment_costs_what_the_documents_say(plans: Plans, environment: str) -> None:
-    _, outputs = plans(environment)
-    assert outputs["monthly_estimate"] == told(environment)
+    _, made = plans(environment)
+    assert made["outputs"]["monthly_estimate"]["value"] == told(environment)
 
 
 def test_prod_is_as_it_should_be_and_so_warns_of_nothing(plans: Plans) -> None:
     plan, _ = plans("prod")
     assert (plan.surprises, plan.actions("delete")) == ([], set())
     assert len([change for change in plan.changes if change.kind == "aws_nat_gateway"]) == 3
+
+
+# What an account, or its part of a region, has once; names of inline policies belong to their role.
+NAMES = ("name", "bucket", "identifier", "ecr_repository_prefix", "prefix")
+
+
+def names(made: dict[str, Any]) -> set[tuple[str, str]]:
+    """Kind and name of everything that has a name of its own."""
+    found = (one for one in resources(made["root_module"]) if one["type"] != "aws_iam_role_policy")
+    return {(one["type"], one["values"][name]) for one in found for name in NAMES if one["values"].get(name)}
+
+
+def test_two_environments_share_an_account(plans: Plans) -> None:
+    dev, staging = (names(plans(environment)[1]) for environment in ("dev", "staging"))
+    assert len(dev) > 20
+    assert dev & staging == set()
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,15 @@ def test_versions_are_bounded_and_locked_for_every_platform(folder: Path) -> Non
         assert lock.count("h1:") >= PLATFORMS
 
 
+@pytest.mark.parametrize("name", ["complete", "existing-cluster", "private", "single-account"])
+def test_every_example_is_run_and_calls_the_modules(name: str) -> None:
+    runs = (FOLDER / "tests" / "examples.tftest.hcl").read_text(encoding="utf-8")
+    assert f'module {{ source = "./examples/{name}" }}' in runs
+    sources = {one.text("source") for one in canonical.of_kind("module", FOLDER / "examples" / name)}
+    assert sources
+    assert all(source.startswith("../../modules/") for source in sources)
+
+
 def test_the_only_provider_is_the_one_for_aws() -> None:
     """Another would be configured from what the same apply makes: helm and kubernetes talk to a cluster that is not there yet."""
     for folder in (*ROOTS, *MODULES):
@@ -76,6 +85,7 @@ def test_the_state_is_kept_and_locked_in_s3_and_never_in_git() -> None:
     for name, place in places.items():
         assert re.search(r"^use_lockfile = true$", place, re.MULTILINE)
         assert re.search(r"^encrypt +=\s*true$", place, re.MULTILINE)
+        assert re.search(r'^kms_key_id +=\s*"arn:aws:kms:', place, re.MULTILINE), "else Terraform asks S3 for AES256"
         assert f'"{name}/terraform.tfstate"' in place
 
 
@@ -153,6 +163,17 @@ def test_the_schema_of_the_hand_over_describes_every_key() -> None:
     metadata = schema["properties"]["metadata"]["properties"]
     for part in ("annotations", "labels"):
         assert [name for name, one in metadata[part]["properties"].items() if not one.get("description")] == []
+
+
+def test_the_application_of_a_controller_reads_what_is_handed_over() -> None:
+    schema = json.loads((FOLDER / "handover.schema.json").read_text(encoding="utf-8"))
+    known = schema["properties"]["metadata"]["properties"]
+    (file,) = (FOLDER.parent / "argocd" / "controllers").glob("*.yaml")
+    text = file.read_text(encoding="utf-8")
+    read = set(re.findall(r"annotations\.(\w+)", text))
+    assert {"load_balancer_controller_helm_values", "load_balancer_controller_namespace"} == read
+    assert read <= known["annotations"]["properties"].keys()
+    assert set(re.findall(r"(enable_\w+)", text)) <= known["labels"]["properties"].keys()
 
 
 def test_the_readme_names_the_numbers_of_the_costs() -> None:

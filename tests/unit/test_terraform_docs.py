@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 from tests import docs
-from tests.conftest import ROOT
 from tests.platform import canonical, tables
 from tests.platform.terraform import FOLDER
 
 DOCS = FOLDER / "docs"
-RUNBOOKS = ("destroy", "first-apply", "interrupted", "restore", "rotate", "upgrade-kubernetes", "upgrade-rds")
+RUNBOOKS = ("destroy", "first-apply", "interrupted", "private", "restore", "rotate", "upgrade-kubernetes", "upgrade-rds")
 MODULES = [FOLDER, FOLDER / "bootstrap", *sorted((FOLDER / "modules").iterdir())]
 DATE = r"20\d\d-\d\d-\d\d"
 
@@ -20,6 +19,12 @@ DATE = r"20\d\d-\d\d-\d\d"
 @pytest.mark.parametrize("name", tables.PARTS)
 def test_the_readme_s_parts_are_the_code_s(name: str) -> None:
     assert docs.section(tables.README, name) == tables.PARTS[name](), "run `python -m tests.platform.tables`"
+
+
+@pytest.mark.parametrize("folder", tables.MODULES, ids=lambda path: path.name)
+def test_every_module_has_a_readme_of_its_own_code(folder: Path) -> None:
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == tables.module(folder), "run `python -m tests.platform.tables`"
 
 
 def test_the_picture_shows_every_module_of_the_root() -> None:
@@ -53,31 +58,6 @@ def test_every_rule_names_its_variable_and_the_mend() -> None:
     for one in canonical.of_kind("variable"):
         for rule in one.inner("validation"):
             assert one.name in rule.text("error_message"), one.name
-
-
-def seed_defects() -> list[list[str]]:
-    rows = re.findall(r"^\| (\d+) \|(.*)\|$", (DOCS / "defects.md").read_text(encoding="utf-8"), re.MULTILINE)
-    return [[number, *(cell.strip() for cell in rest.split(" | "))] for number, rest in rows]
-
-
-def test_all_17_defects_are_told_each_with_its_test() -> None:
-    defects = seed_defects()
-    assert [number for number, *_ in defects] == [str(number) for number in range(1, 18)]
-    assert [number for number, *_, named in defects if not docs.quoted(named)] == []
-
-
-@pytest.mark.parametrize("defect", seed_defects(), ids=lambda row: row[0])
-def test_the_tests_that_a_defect_names_are_there(defect: list[str]) -> None:
-    assert set(docs.quoted(defect[-1])) <= known_tests()
-
-
-def known_tests() -> set[str]:
-    """Of pytest and of `terraform test`."""
-    runs = (file.read_text(encoding="utf-8") for file in (FOLDER / "tests").rglob("*.tftest.hcl"))
-    ours = [*(ROOT / "tests" / "platform").glob("test_*.py"), *(ROOT / "tests" / "unit").glob("test_terraform*.py")]
-    functions = (file.read_text(encoding="utf-8") for file in ours)
-    found = {name for text in runs for name in re.findall(r'^run "(\w+)"', text, re.MULTILINE)}
-    return found | {name for text in functions for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
 
 
 def test_the_costs_have_a_date_and_a_source_for_every_price() -> None:

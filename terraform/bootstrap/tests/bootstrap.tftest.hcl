@@ -98,3 +98,39 @@ run "a_history_of_30_days_is_taken" {
     state_history_days = 30
   }
 }
+
+run "workflows_plan_by_reading_and_apply_from_their_environment" {
+  command = plan
+
+  variables {
+    github = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22 }
+  }
+
+  assert {
+    condition     = { for name, one in aws_iam_role_policy_attachment.terraform : name => one.policy_arn } == { plan = "arn:aws:iam::aws:policy/ReadOnlyAccess", apply = "arn:aws:iam::aws:policy/AdministratorAccess" }
+    error_message = "A pull request reads; what is applied goes through the environment's reviewers."
+  }
+
+  assert {
+    condition     = local.github_subjects == ["repo:acme/sluice", "repo:acme@11/sluice@22"] && local.terraform_roles["plan"].context == "pull_request" && local.terraform_roles["apply"].context == "environment:terraform"
+    error_message = "Both forms of GitHub's subject, each exactly."
+  }
+}
+
+run "an_apply_from_any_branch_is_refused" {
+  command = plan
+  variables { github = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22, apply_context = "ref:refs/heads/main" } }
+  expect_failures = [var.github]
+}
+
+run "a_plan_from_where_is_applied_is_refused" {
+  command = plan
+  variables { github = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22, plan_context = "environment:terraform" } }
+  expect_failures = [var.github]
+}
+
+run "a_boundary_by_its_name_is_refused" {
+  command = plan
+  variables { permissions_boundary_arn = "boundary" }
+  expect_failures = [var.permissions_boundary_arn]
+}

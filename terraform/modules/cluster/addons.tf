@@ -9,7 +9,12 @@ locals {
       env                 = { ENABLE_PREFIX_DELEGATION = "true", WARM_PREFIX_TARGET = "1" }
     })
   }
-  after_nodes = merge({ metrics-server = null }, local.auto ? {} : { aws-ebs-csi-driver = null, coredns = null })
+  # Node repair acts on what the monitoring agent sees; alone it knows only that a kubelet is silent (EKS user guide, "Node health").
+  after_nodes = merge({ metrics-server = null }, local.auto ? {} : {
+    aws-ebs-csi-driver        = jsonencode({ controller = { extraVolumeTags = local.made_tags } })
+    coredns                   = null
+    eks-node-monitoring-agent = null
+  })
 
   addon_roles = local.auto ? {} : {
     vpc-cni            = { service_account = "aws-node", managed_policy = "AmazonEKS_CNI_Policy" }

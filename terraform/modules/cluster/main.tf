@@ -131,14 +131,16 @@ resource "aws_eks_access_entry" "this" {
 
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = each.value.principal_arn
+  # Bound by RoleBindings in the cluster: EKS's own policies know no custom kinds, as Sluice's ApiKey and KeySet.
+  kubernetes_groups = each.value.kubernetes_groups
 }
 
 resource "aws_eks_access_policy_association" "this" {
-  for_each = var.access
+  for_each = { for name, one in var.access : name => one if one.policy != null }
 
   cluster_name  = aws_eks_cluster.this.name
   principal_arn = aws_eks_access_entry.this[each.key].principal_arn
-  policy_arn    = "arn:${var.account.partition}:eks::aws:cluster-access-policy/${each.value.policy}"
+  policy_arn    = startswith(each.value.policy, "arn:") ? each.value.policy : "arn:${var.account.partition}:eks::aws:cluster-access-policy/${each.value.policy}"
 
   access_scope {
     type       = length(each.value.namespaces) > 0 ? "namespace" : "cluster"

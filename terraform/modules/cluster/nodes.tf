@@ -1,22 +1,31 @@
+# The provider tags what Terraform makes; instances, their disks and volumes are made by others, and get the same tags here.
+data "aws_default_tags" "current" {}
+
 locals {
+  made_tags = data.aws_default_tags.current.tags == null ? {} : data.aws_default_tags.current.tags
   # EKS's own images, so no image id here: the node group takes the newest of its Kubernetes version.
   ami_types = { arm64 = "AL2023_ARM_64_STANDARD", x86_64 = "AL2023_x86_64_STANDARD" }
-  # With prefix delegation a node holds far more than its interfaces' 17 or 29 addresses; 110 is Kubernetes' own bound for small nodes.
-  node_config = jsonencode({
+  # Without max_pods the node takes what EKS reckons with for its instance type. With it the kubelet reserves memory for as many, by EKS's own
+  # formula (255 MiB and 11 MiB for each pod, nodeadm); the default would reserve for the instance's own number.
+  node_configs = { for name, group in var.node_groups : name => jsonencode({
     apiVersion = "node.eks.aws/v1alpha1"
     kind       = "NodeConfig"
-    spec       = { kubelet = { config = { maxPods = 110 } } }
-  })
-  user_data = <<-MIME
+    spec = { kubelet = { config = {
+      maxPods      = group.max_pods
+      kubeReserved = { cpu = "100m", ephemeral-storage = "1Gi", memory = "${255 + 11 * group.max_pods}Mi" }
+    } } }
+  }) if group.max_pods != null }
+  user_data = { for name, config in local.node_configs : name => <<-MIME
     MIME-Version: 1.0
     Content-Type: multipart/mixed; boundary="//"
 
     --//
     Content-Type: application/node.eks.aws
 
-    ${local.node_config}
+    ${config}
     --//--
   MIME
+  }
 }
 
 resource "aws_launch_template" "node" {
@@ -24,7 +33,7 @@ resource "aws_launch_template" "node" {
 
   name        = "${var.name}-${each.key}"
   description = "Nodes ${each.key} of cluster ${var.name}"
-  user_data   = base64encode(local.user_data)
+  user_data   = try(base64encode(local.user_data[each.key]), null)
 
   # Hop limit 1: a pod can not reach the node's credentials.
   metadata_options {
@@ -46,12 +55,12 @@ resource "aws_launch_template" "node" {
 
   tag_specifications {
     resource_type = "instance"
-    tags          = { Name = "${var.name}-${each.key}" }
+    tags          = merge(local.made_tags, { Name = "${var.name}-${each.key}" })
   }
 
   tag_specifications {
     resource_type = "volume"
-    tags          = { Name = "${var.name}-${each.key}" }
+    tags          = merge(local.made_tags, { Name = "${var.name}-${each.key}" })
   }
 }
 

@@ -9,8 +9,13 @@ locals {
     # Statements slower than a second are logged, without their parameters.
     log_min_duration_statement = { value = "1000", apply_method = "immediate" }
     log_parameter_max_length   = { value = "0", apply_method = "immediate" }
-    # PostgreSQL's own list of what changed: who made, changed or dropped a table.
-    log_statement = { value = "ddl", apply_method = "immediate" }
+    # Who made, changed or dropped what is pgAudit's to tell: it leaves passwords out. PostgreSQL's own log_statement would write
+    # ALTER ROLE ... PASSWORD as it was typed (RDS user guide, "Setting up the pgAudit extension").
+    shared_preload_libraries = { value = "pg_stat_statements,pgaudit", apply_method = "pending-reboot" }
+    "pgaudit.log"            = { value = "ddl,role", apply_method = "pending-reboot" }
+    log_statement            = { value = "none", apply_method = "immediate" }
+    # Nor is the text of a statement that failed.
+    log_min_error_statement = { value = "panic", apply_method = "immediate" }
   }
 }
 
@@ -45,10 +50,14 @@ resource "aws_vpc_security_group_ingress_rule" "this" {
   to_port                      = 5432
 }
 
+# Beside the group of this major version stays that of the one before: RDS upgrades in the maintenance window, and deletes no group that an
+# instance still has.
 resource "aws_db_parameter_group" "this" {
-  name        = "${var.name}-postgres${var.engine_version}"
-  description = "PostgreSQL ${var.engine_version} of ${var.name}"
-  family      = "postgres${var.engine_version}"
+  for_each = toset([for step in [-1, 0] : tostring(tonumber(var.engine_version) + step)])
+
+  name        = "${var.name}-postgres${each.key}"
+  description = "PostgreSQL ${each.key} of ${var.name}"
+  family      = "postgres${each.key}"
 
   dynamic "parameter" {
     for_each = local.parameters
@@ -58,11 +67,11 @@ resource "aws_db_parameter_group" "this" {
       apply_method = parameter.value.apply_method
     }
   }
+}
 
-  # A new major version needs a new group beside the old one.
-  lifecycle {
-    create_before_destroy = true
-  }
+moved {
+  from = aws_db_parameter_group.this
+  to   = aws_db_parameter_group.this["17"]
 }
 
 # Made before the instance, which would otherwise make them without retention.
@@ -100,7 +109,7 @@ resource "aws_db_instance" "this" {
   port                   = 5432
   db_subnet_group_name   = aws_db_subnet_group.this.name
   vpc_security_group_ids = [aws_security_group.this.id]
-  parameter_group_name   = aws_db_parameter_group.this.name
+  parameter_group_name   = aws_db_parameter_group.this[var.engine_version].name
 
   backup_retention_period = var.backup.retention_days
   backup_window           = var.backup.window

@@ -2,6 +2,7 @@
 
 locals {
   irsa = var.cluster.workload_identity == "irsa"
+  auto = var.cluster.compute_mode == "auto"
 
   # With Pod Identity no ARN enters the chart's values: the association alone binds role and ServiceAccount.
   chart_accounts = {
@@ -27,8 +28,27 @@ locals {
     }
     networkPolicy = merge(
       { database = { to = [for cidr in var.network.data_subnet_cidrs : { ipBlock = { cidr = cidr } }] } },
+      # In auto mode DNS is no pod but a service of each node: only its address can be named (EKS user guide, "EKS Auto Mode networking").
+      local.auto ? { dns = { to = [{ ipBlock = { cidr = "${cidrhost(var.cluster.service_cidr, 10)}/32" } }] } } : {},
       var.network.aws_cidr == null ? {} : { aws = { to = [{ ipBlock = { cidr = var.network.aws_cidr } }] } },
     )
+  }
+}
+
+# Values of the controller's own chart: its pods cannot ask the node's metadata for region and VPC (hop limit 1), and its role has no right to
+# WAF and Shield, which it looks at by default.
+locals {
+  load_balancer_controller_values = {
+    clusterName  = var.cluster.name
+    region       = var.account.region
+    vpcId        = var.network.vpc_id
+    enableShield = false
+    enableWaf    = false
+    enableWafv2  = false
+    serviceAccount = {
+      name        = try(var.service_accounts["load_balancer_controller"].name, "")
+      annotations = local.irsa ? { "eks.amazonaws.com/role-arn" = lookup(var.role_arns, "load_balancer_controller", "") } : {}
+    }
   }
 }
 
@@ -72,7 +92,10 @@ locals {
       gitops_repository         = var.gitops.repository
       gitops_revision           = var.gitops.revision
       gitops_path               = var.gitops.path
+      node_architectures        = join(",", var.cluster.architectures)
       sluice_helm_values        = yamlencode(local.helm_values)
+
+      load_balancer_controller_helm_values = local.auto ? "" : yamlencode(local.load_balancer_controller_values)
     },
     { for key in local.workloads : "${key}_namespace" => try(var.service_accounts[key].namespace, "") },
     { for key in local.workloads : "${key}_service_account" => try(var.service_accounts[key].name, "") },
@@ -96,4 +119,40 @@ locals {
       config = jsonencode({ tlsClientConfig = { insecure = false } })
     }
   }
+}
+
+# What auto mode leaves to its user (EKS user guide, "Use Network Policies with EKS Auto Mode", "Create a storage class" and "Create an
+# IngressClass to configure an Application Load Balancer"): without the first, NetworkPolicies are taken and not enforced.
+locals {
+  cluster_manifests = [
+    {
+      apiVersion = "v1"
+      kind       = "ConfigMap"
+      metadata   = { name = "amazon-vpc-cni", namespace = "kube-system" }
+      data       = { enable-network-policy-controller = "true" }
+    },
+    {
+      apiVersion        = "storage.k8s.io/v1"
+      kind              = "StorageClass"
+      metadata          = { name = "gp3", annotations = { "storageclass.kubernetes.io/is-default-class" = "true" } }
+      provisioner       = "ebs.csi.eks.amazonaws.com"
+      volumeBindingMode = "WaitForFirstConsumer"
+      parameters        = { type = "gp3", encrypted = "true", kmsKeyId = var.cluster.key_arn }
+    },
+    {
+      apiVersion = "eks.amazonaws.com/v1"
+      kind       = "IngressClassParams"
+      metadata   = { name = "alb" }
+      spec       = { scheme = length(var.network.public_subnet_ids) > 0 ? "internet-facing" : "internal" }
+    },
+    {
+      apiVersion = "networking.k8s.io/v1"
+      kind       = "IngressClass"
+      metadata   = { name = "alb" }
+      spec = {
+        controller = "eks.amazonaws.com/alb"
+        parameters = { apiGroup = "eks.amazonaws.com", kind = "IngressClassParams", name = "alb" }
+      }
+    },
+  ]
 }

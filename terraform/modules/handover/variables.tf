@@ -19,6 +19,9 @@ variable "cluster" {
     security_group_id = string
     compute_mode      = string
     workload_identity = string
+    service_cidr      = optional(string, "172.20.0.0/16")
+    architectures     = optional(list(string), ["amd64"])
+    key_arn           = optional(string, "")
   })
   nullable = false
 }
@@ -67,17 +70,20 @@ variable "service_accounts" {
 variable "role_arns" {
   description = "ARN of the role of each ServiceAccount that has one."
   type        = map(string)
+  default     = {}
   nullable    = false
 }
 
 variable "zone_ids" {
   description = "Route 53 zones of external-dns."
   type        = list(string)
+  default     = []
   nullable    = false
 }
 
 variable "gitops" {
   description = "Repository, revision and path that Argo CD reads."
   type        = object({ repository = string, revision = string, path = string })
+  default     = { repository = "", revision = "main", path = "argocd" }
   nullable    = false
 }

@@ -1,4 +1,5 @@
-# The AWS Load Balancer Controller for Ingress on application load balancers: install it with enableShield, enableWaf and enableWafv2 false.
+# The AWS Load Balancer Controller for Ingress (application load balancers) and Service (network load balancers), without Shield and WAF:
+# the hand-over's values turn them off.
 # It tags what it makes with its cluster's name, and may change only what carries that tag.
 
 locals {
@@ -104,7 +105,7 @@ data "aws_iam_policy_document" "load_balancer_controller" {
     sid     = "MakeWithTheTag"
     actions = ["elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup"]
     resources = [
-      "${local.load_balancing}:loadbalancer/app/*", "${local.load_balancing}:targetgroup/*",
+      "${local.load_balancing}:loadbalancer/app/*", "${local.load_balancing}:loadbalancer/net/*", "${local.load_balancing}:targetgroup/*",
     ]
 
     condition {

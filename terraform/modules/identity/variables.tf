@@ -36,6 +36,7 @@ variable "github" {
     repository_id = number
     contexts      = object({ push = string, sign = string, gitops = string })
   })
+  default = null
 }
 
 variable "repository_arns" {
@@ -71,10 +72,12 @@ variable "vpc_arn" {
 variable "zone_ids" {
   description = "Route 53 zones that external-dns may write; none: no role for it."
   type        = list(string)
+  default     = []
   nullable    = false
 }
 
 variable "permissions_boundary_arn" {
   description = "Permissions boundary of every role, or null."
   type        = string
+  default     = null
 }

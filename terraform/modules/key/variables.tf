@@ -19,6 +19,7 @@ variable "account" {
 variable "deletion_window_days" {
   description = "Days between the deletion of the key and the loss of what it protects."
   type        = number
+  default     = 30
   nullable    = false
 }
 

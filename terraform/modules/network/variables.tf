@@ -13,6 +13,7 @@ variable "account" {
 variable "cidr" {
   description = "IPv4 range of the VPC."
   type        = string
+  default     = "10.0.0.0/16"
   nullable    = false
 }
 
@@ -25,28 +26,32 @@ variable "availability_zones" {
 variable "nat_mode" {
   description = "`single`, `per_az`, or `none`: no internet gateway, no public subnets."
   type        = string
+  default     = "single"
   nullable    = false
 }
 
 variable "interface_endpoints" {
   description = "AWS services (`ecr.api`, `sts`, ...) that get an interface endpoint in the private subnets."
   type        = set(string)
+  default     = []
   nullable    = false
 }
 
 variable "log_retention_days" {
   description = "Days that flow logs are kept."
   type        = number
+  default     = 30
   nullable    = false
 }
 
 variable "log_key_arn" {
   description = "Key of the log group."
   type        = string
-  nullable    = false
+  default     = null
 }
 
 variable "permissions_boundary_arn" {
   description = "Permissions boundary of the flow log role, or null."
   type        = string
+  default     = null
 }

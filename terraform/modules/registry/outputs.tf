@@ -13,9 +13,9 @@ output "signing_key_arn" {
   value       = local.makes ? module.signing_key[0].arn : data.aws_kms_public_key.signing.arn
 }
 
-output "signing_key_alias" {
-  description = "Alias of that key; cosign takes it as awskms:///<alias>."
-  value       = local.makes ? module.signing_key[0].alias : "alias/${local.owner}-signing"
+output "signing_key_uri" {
+  description = "That key as cosign takes it: `awskms:///` with the alias, or with its ARN where it is another account's."
+  value       = "awskms:///${local.elsewhere ? local.signing_alias_arn : local.signing_alias}"
 }
 
 output "signing_public_key" {
@@ -25,7 +25,19 @@ output "signing_public_key" {
 
 output "cache_prefixes" {
   description = "Repository prefix of each cached upstream registry."
-  value = local.makes ? { for name, rule in aws_ecr_pull_through_cache_rule.this : name => rule.ecr_repository_prefix } : {
-    for name in var.pull_through_cache : name => "${local.owner}/${name}"
-  }
+  value = merge(
+    { for name in var.pull_through_cache : name => "${local.cache_name}/${name}" },
+    { for name in distinct([for one in var.mirrored_repositories : split("/", one)[0]]) : name => "${local.cache_name}/${name}" },
+    { for name, rule in aws_ecr_pull_through_cache_rule.this : name => rule.ecr_repository_prefix },
+  )
+}
+
+output "cached_repository_arns" {
+  description = "What the first pull of an image through the cache makes: repositories below each prefix, in this account."
+  value       = [for name in var.pull_through_cache : "${local.ecr_arn}:${var.account.id}:repository/${local.cache_name}/${name}/*"]
+}
+
+output "mirror_urls" {
+  description = "URL of each mirrored repository, without tag, by the name of its public one."
+  value       = { for name, repository in aws_ecr_repository.mirror : name => repository.repository_url }
 }

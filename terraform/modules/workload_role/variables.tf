@@ -48,4 +48,5 @@ variable "managed_policy" {
 variable "permissions_boundary_arn" {
   description = "Permissions boundary of the role, or null."
   type        = string
+  default     = null
 }

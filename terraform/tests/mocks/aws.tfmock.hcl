@@ -4,6 +4,32 @@ mock_data "aws_partition" {
   defaults = { partition = "aws" }
 }
 
+mock_data "aws_caller_identity" {
+  defaults = { account_id = "123456789012" }
+}
+
+mock_data "aws_ecr_repository" {
+  defaults = { tags = {} }
+}
+
+mock_data "aws_eks_cluster" {
+  defaults = {
+    name     = "shared"
+    arn      = "arn:aws:eks:eu-central-1:123456789012:cluster/shared"
+    endpoint = "https://ABCDEF.gr7.eu-central-1.eks.amazonaws.com"
+    version  = "1.35"
+    vpc_config = [{
+      cluster_security_group_id = "sg-0123456789abcdef0"
+      vpc_id                    = "vpc-0123456789abcdef0"
+      subnet_ids                = ["subnet-0c", "subnet-0d"]
+    }]
+  }
+}
+
+mock_data "aws_default_tags" {
+  defaults = { tags = { Project = "sluice", Environment = "dev", ManagedBy = "terraform" } }
+}
+
 mock_data "aws_availability_zones" {
   defaults = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"] }
 }
@@ -74,4 +100,8 @@ mock_resource "aws_db_instance" {
     resource_id        = "db-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-0-abcdef" }]
   }
+}
+
+mock_resource "aws_backup_vault" {
+  defaults = { arn = "arn:aws:backup:eu-central-1:123456789012:backup-vault:mocked" }
 }

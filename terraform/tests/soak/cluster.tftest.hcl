@@ -251,7 +251,7 @@ run "an_unknown_policy_is_refused" {
   command = plan
 
   variables {
-    cluster_access = { a = { principal_arn = "arn:aws:iam::123456789012:role/a", policy = "AmazonEKSRootPolicy" } }
+    cluster_access = { a = { principal_arn = "arn:aws:iam::123456789012:role/a", policy = "cluster-admin" } }
   }
 
   expect_failures = [var.cluster_access]
@@ -538,4 +538,24 @@ run "a_pinned_addon_is_taken" {
     condition     = var.addon_versions["coredns"] == "v1.12.4-eksbuild.1"
     error_message = "A pinned version must be taken."
   }
+}
+
+run "a_group_of_the_system_is_refused" {
+  command = plan
+
+  variables {
+    cluster_access = { a = { principal_arn = "arn:aws:iam::123456789012:role/a", kubernetes_groups = ["system:masters"] } }
+  }
+
+  expect_failures = [var.cluster_access]
+}
+
+run "seven_pods_on_a_node_are_refused" {
+  command = plan
+
+  variables {
+    node_groups = { general = { instance_types = ["t4g.large"], max_pods = 7 } }
+  }
+
+  expect_failures = [var.node_groups]
 }

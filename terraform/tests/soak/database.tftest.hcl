@@ -48,10 +48,10 @@ run "a_class_of_unknown_memory_is_refused" {
   command = plan
 
   variables {
-    database_instance_class = "db.t3.micro"
+    database_instance_class = "t3.micro"
   }
 
-  expect_failures = [var.database_instance_class]
+  expect_failures = [var.database_instance_class, var.database_max_connections]
 }
 
 run "a_small_class_is_refused_in_prod" {
@@ -371,4 +371,56 @@ run "prod_is_taken" {
     condition     = output.monthly_estimate.total > output.monthly_estimate.cluster
     error_message = "prod must have a price."
   }
+}
+
+run "a_class_of_unknown_memory_needs_its_connections" {
+  command = plan
+
+  variables {
+    database_instance_class = "db.m9g.large"
+  }
+
+  expect_failures = [var.database_max_connections]
+}
+
+run "half_a_connection_is_refused" {
+  command = plan
+
+  variables {
+    database_max_connections = 100.5
+  }
+
+  expect_failures = [var.database_max_connections]
+}
+
+run "a_class_that_is_not_in_the_table_is_taken" {
+  command = plan
+
+  variables {
+    database_instance_class  = "db.m9g.large"
+    database_max_connections = 800
+  }
+
+  assert {
+    condition     = output.database.max_connections == 800 && output.monthly_estimate.database == null
+    error_message = "A class needs no change of this code; it has no price here."
+  }
+}
+
+run "a_topic_by_its_name_is_refused" {
+  command = plan
+  variables { database_alarm_topic_arn = "oncall" }
+  expect_failures = [var.database_alarm_topic_arn]
+}
+
+run "a_backup_for_no_day_is_refused" {
+  command = plan
+  variables { database_backup_plan = { retention_days = 0 } }
+  expect_failures = [var.database_backup_plan]
+}
+
+run "a_backup_at_a_rate_is_refused" {
+  command = plan
+  variables { database_backup_plan = { schedule = "rate(1 day)" } }
+  expect_failures = [var.database_backup_plan]
 }

@@ -128,11 +128,11 @@ run "a_registry_of_this_very_environment_is_refused" {
   expect_failures = [var.registry_of]
 }
 
-run "a_registry_of_an_unknown_environment_is_refused" {
+run "a_registry_of_no_environment_s_name_is_refused" {
   command = plan
 
   variables {
-    registry_of = "test"
+    registry_of = "Test"
   }
 
   expect_failures = [var.registry_of]
@@ -148,17 +148,6 @@ run "a_second_builder_is_refused" {
   }
 
   expect_failures = [var.registry_of]
-}
-
-run "force_delete_in_staging_is_refused" {
-  command = plan
-
-  variables {
-    environment             = "staging"
-    repository_force_delete = true
-  }
-
-  expect_failures = [var.repository_force_delete]
 }
 
 run "force_delete_in_prod_is_refused" {
@@ -199,4 +188,78 @@ run "no_cache_is_taken" {
     condition     = length(var.pull_through_cache) == 0
     error_message = "The cache can be left out."
   }
+}
+
+run "an_account_of_a_registry_without_digits_is_refused" {
+  command = plan
+
+  variables {
+    registry_of         = "prod"
+    registry_account_id = "tools"
+  }
+
+  expect_failures = [var.registry_account_id]
+}
+
+run "an_account_of_a_registry_without_its_environment_is_refused" {
+  command = plan
+
+  variables {
+    registry_account_id = "210987654321"
+  }
+
+  expect_failures = [var.registry_account_id]
+}
+
+run "a_reader_without_digits_is_refused" {
+  command = plan
+
+  variables {
+    registry_reader_account_ids = ["prod"]
+  }
+
+  expect_failures = [var.registry_reader_account_ids]
+}
+
+run "a_reader_of_what_is_read_is_refused" {
+  command = plan
+
+  variables {
+    registry_of                 = "prod"
+    registry_reader_account_ids = ["210987654321"]
+  }
+
+  expect_failures = [var.registry_reader_account_ids]
+}
+
+run "a_reader_of_images_that_go_is_refused" {
+  command = plan
+
+  variables {
+    repository_force_delete     = true
+    registry_reader_account_ids = ["210987654321"]
+  }
+
+  expect_failures = [var.registry_reader_account_ids]
+}
+
+run "a_cache_without_a_way_to_the_internet_is_refused" {
+  command = plan
+
+  variables {
+    nat_mode           = "none"
+    pull_through_cache = ["quay"]
+  }
+
+  expect_failures = [var.pull_through_cache]
+}
+
+run "a_mirror_of_an_unknown_upstream_is_refused" {
+  command = plan
+
+  variables {
+    mirrored_repositories = ["docker-hub/library/redis"]
+  }
+
+  expect_failures = [var.mirrored_repositories]
 }

@@ -54,11 +54,22 @@ run "a_project_of_11_characters_is_taken" {
   }
 }
 
-run "an_unknown_environment_is_refused" {
+run "an_environment_of_any_name_may_be_production" {
   command = plan
 
   variables {
-    environment = "test"
+    environment = "live"
+    production  = true
+  }
+
+  expect_failures = [var.log_retention_days, var.database_multi_az, var.database_backup_retention_days, var.database_monitoring_interval, check.prod_survives_a_zone, check.database_is_not_burstable]
+}
+
+run "an_environment_with_capitals_is_refused" {
+  command = plan
+
+  variables {
+    environment = "Test"
   }
 
   expect_failures = [var.environment]

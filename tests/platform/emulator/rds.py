@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from moto.moto_api._internal import mock_random
+from moto.rds.exceptions import RDSClientError
 from moto.rds.models import DBInstance, DBParameterGroup, DBSubnetGroup, MasterUserSecret, RDSBackend
 from tests.platform.emulator.patching import added, around
 
@@ -17,6 +18,8 @@ TOLD = {
     "performance_insights_retention_period": "performance_insights_retention_period",
     "engine_lifecycle_support": "engine_lifecycle_support",
 }
+
+WAITS = ("engine_version", "db_parameter_group_name")
 
 
 @around(DBInstance, "__init__")
@@ -29,9 +32,25 @@ def make_instance(old: Any, self: DBInstance, *args: Any, **given: Any) -> None:
 
 @around(RDSBackend, "modify_db_instance")
 def modify_db_instance(old: Any, self: RDSBackend, identifier: str, given: dict[str, Any]) -> DBInstance:
-    instance: DBInstance = old(self, identifier, given)
-    tell(instance, given)
+    """Another major version, with its parameter group, waits for the maintenance window unless it is to be at once."""
+    now = given
+    if not given.get("apply_immediately") and (wanted := given.get("engine_version")):
+        instance = self.describe_db_instances(identifier)[0]
+        if wanted.split(".")[0] != instance.engine_version.split(".")[0]:
+            now = {name: value for name, value in given.items() if name not in WAITS}
+    instance = old(self, identifier, now)
+    tell(instance, now)
     return instance
+
+
+@around(RDSBackend, "delete_db_parameter_group")
+def delete_db_parameter_group(old: Any, self: RDSBackend, name: str) -> DBParameterGroup:
+    """Not while an instance has it (API reference, DeleteDBParameterGroup)."""
+    if any(name == one.db_parameter_group_name for one in self.databases.values()):
+        text = f"One or more database instances are still members of this parameter group {name}, so the group cannot be deleted"
+        raise RDSClientError("InvalidDBParameterGroupState", text)
+    group: DBParameterGroup = old(self, name)
+    return group
 
 
 def tell(instance: DBInstance, given: dict[str, Any]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
-from moto.eks.exceptions import ResourceInUseException
+from moto.eks.exceptions import InvalidParameterException, ResourceInUseException
 from moto.eks.responses import EKSResponse
 from tests.platform.emulator.eks import records
 from tests.platform.emulator.eks.records import Record
 from tests.platform.emulator.patching import added
 
+# "Create access entries" of the EKS user guide.
+RESERVED = ("amazon:", "aws:", "eks:", "iam:", "system:")
 MISSING = "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'."
 
 
@@ -19,6 +21,10 @@ def create_access_entry(self: EKSResponse) -> ActionResult:
     principal = self._get_param("principalArn")
     if principal in records.of(cluster).entries:
         raise ResourceInUseException(message="The specified access entry resource is already in use on this cluster.")
+    if reserved := [group for group in self._get_param("kubernetesGroups") or [] if group.startswith(RESERVED)]:
+        raise InvalidParameterException(
+            message=f"The kubernetes group name {reserved[0]} cannot start with {', '.join(RESERVED)}"
+        )
     now = utcnow()
     entry: Record = {
         "clusterName": cluster.name,
