@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from tests import docs
-from tests.chart import closure, kubernetes, pod_security
+from tests.chart import closure, kubernetes, pod_security, values_table
 from tests.chart.manifests import Object, annotation, of_kind, only, parse, pod_of, pods, title
 from tests.chart.network_policy import Network, Peer, matches, peer
-from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, manifest, render, template, values_of
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, manifest, render, template, values_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # What Kubernetes itself puts into every namespace.
@@ -35,6 +36,31 @@ def test_there_are_at_least_twelve_sets_of_values() -> None:
 def test_helm_lint_finds_nothing(name: str) -> None:
     done = helm("lint", "--strict", "--quiet", CHART, "--values", SETS[name])
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_helm_lint_refuses_what_helm_template_refuses_in_the_same_words() -> None:
+    done = helm("lint", "--quiet", CHART, "--values", SETS[PLAIN], "--set", "timing.preStopSeconds=20")
+    assert done.returncode != 0
+    assert "timing.preStopSeconds 20" in done.stdout
+
+
+def test_a_version_of_kubernetes_that_is_too_old_is_refused_as_the_readme_says() -> None:
+    """A Helm that is older than the cluster renders with its own version of Kubernetes, until it is given one."""
+    told = values_table.README.read_text(encoding="utf-8")
+    with pytest.raises(Refused, match="chart requires kubeVersion"):
+        template({}, SETS[PLAIN], version="1.33.0")
+    assert "chart requires kubeVersion" in told
+    given = re.search(r"--kube-version ([0-9.]+)", told)
+    assert given is not None
+    assert template({}, SETS[PLAIN], version=given[1])
+
+
+@pytest.mark.parametrize("name", ["default", "everything", "embedded", "http-route", "pull"])
+def test_two_releases_in_one_namespace_share_no_object(name: str) -> None:
+    """The second takes its keys from the operator of the first."""
+    beside = {"operator": {"enabled": False}, "auth": {"keySet": {"secretName": "blue-sluice-published"}}}
+    second = parse(template(beside, SETS[name], release="green"))
+    assert {title(one) for one in render(name)} & {title(one) for one in second} == set()
 
 
 @every_set
@@ -117,6 +143,16 @@ def test_a_deployment_with_an_autoscaler_does_not_set_its_replicas(name: str) ->
     scaled = {one["spec"]["scaleTargetRef"]["name"] for one in of_kind(render(name), "HorizontalPodAutoscaler")}
     for deployment in of_kind(render(name), "Deployment"):
         assert ("replicas" in deployment["spec"]) is (deployment["metadata"]["name"] not in scaled)
+
+
+def test_a_scaler_of_another_kind_finds_a_deployment_without_replicas() -> None:
+    """KEDA makes a HorizontalPodAutoscaler of its own; what it may choose is reckoned with all the same."""
+    scaled = {"autoscaling": {"external": True}}
+    objects = render("autoscaling", scaled)
+    assert of_kind(objects, "HorizontalPodAutoscaler") == []
+    assert ["replicas" in one["spec"] for one in of_kind(objects, "Deployment")] == [False]
+    with pytest.raises(Refused, match=r"database\.maxConnections"):
+        template(scaled | {"database": {"maxConnections": 100}}, SETS["autoscaling"])
 
 
 @every_set
@@ -228,7 +264,7 @@ def test_an_umbrella_chart_switches_it_off(umbrella: Path) -> None:
 
 def external(values: dict[str, Any]) -> set[str]:
     """Names of what the values say is made elsewhere, and a Pod can not start without."""
-    accounts = {one["name"] for one in values["serviceAccount"].values() if not one["create"]}
+    accounts = {one["name"] or "default" for one in values["serviceAccount"].values() if not one["create"]}
     return GIVEN | {one["name"] for one in values["imagePullSecrets"]} | {values["tests"]["keySecret"]["name"]} | accounts
 
 

@@ -8,7 +8,10 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) (include "sluice.wrongPull" .) }}
 {{- end }}
 {{- with trim $found }}
-{{- fail (printf "these values can not be used:\n%s" .) }}
+{{- $words := printf "these values cannot be used:\n%s" . }}
+{{- fail $words }}
+{{- /* `helm lint` goes on after a fail, and would find nothing; a template of no such name stops it too, with the words. */}}
+{{- include $words $ }}
 {{- end }}
 {{- end }}
 

@@ -33,7 +33,7 @@ template:
       {{- toYaml . | nindent 6 }}
     {{- end }}
   spec:
-    serviceAccountName: {{ .Values.serviceAccount.migrate.name }}
+    serviceAccountName: {{ include "sluice.account" (list . "migrate") }}
     # Each try in a pod of its own: their logs stay until the Job goes.
     restartPolicy: Never
     {{- include "sluice.pod" . | nindent 4 }}
