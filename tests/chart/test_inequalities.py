@@ -75,6 +75,7 @@ EDGES = [
         f"{NEEDED - 1}Mi",
         f"config.workers 2 config.limits.maxInflightBytes = {NEEDED}Mi",
     ),
+    Edge("rollout.minReadySeconds", 21, 20, "healthcheck-interval-seconds 10 healthy-threshold-count 2 = 20", base="ingress-alb"),
     Edge("config.limits.maxInflightBytes", 20 << 20, (20 << 20) - 1, "config.limits.maxInflatedBytes 20971520"),
 ]
 
@@ -194,6 +195,19 @@ CLASHES = [
             }
         },
         "ingress-alb",
+    ),
+    Clash(
+        {"ingress": {"annotations": {f"{ALB}target-type": "instance"}}},
+        "alb.ingress.kubernetes.io/target-type to ip",
+        {"ingress": {"annotations": {f"{ALB}target-type": " ip "}}},
+        "ingress-alb",
+    ),
+    Clash(
+        # By itself it looks every 15 s, and twice.
+        {"rollout": {"minReadySeconds": 30}},
+        "rollout.minReadySeconds 30 to at least 31 (must exceed healthcheck-interval-seconds 15 healthy-threshold-count 2 = 30)",
+        {"rollout": {"minReadySeconds": 31}},
+        "everything",
     ),
     Clash(
         {"ingress": {"annotations": {f"{ALB}load-balancer-attributes": "idle_timeout.timeout_seconds=61"}}},

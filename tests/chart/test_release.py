@@ -127,12 +127,12 @@ def test_the_only_hook_is_the_test(name: str) -> None:
 
 
 @every_set
-def test_no_pod_but_the_operator_has_a_token_of_the_kubernetes_api(name: str) -> None:
-    """Neither asks for one nor has an account that gives one by itself."""
+def test_no_pod_but_operator_and_test_of_gates_has_a_token_of_the_kubernetes_api(name: str) -> None:
+    """No other asks for one, and no account gives one by itself."""
     for whose, pod in pods(render(name)).items():
         assert pod["spec"]["automountServiceAccountToken"] is False, whose
         sources = [source for volume in pod["spec"]["volumes"] for source in (volume.get("projected") or {}).get("sources", [])]
-        assert any("serviceAccountToken" in source for source in sources) is (component(pod) == "operator"), whose
+        assert any("serviceAccountToken" in source for source in sources) is (component(pod) in ("operator", "test-gates")), whose
     for account in of_kind(render(name), "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False, title(account)
 

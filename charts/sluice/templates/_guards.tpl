@@ -146,18 +146,30 @@ preStop + drain + graceful timeout < termination grace; keep-alive > the load ba
 {{- end }}
 
 {{/*
-An AWS load balancer is told its times by annotations, which must be the numbers that the pod reckons with: its own default for
-the deregistration delay is 300 s.
+What an AWS load balancer is set to by annotations has to be what the pods reckon with: by itself it waits 300 s for a target that
+leaves, and calls one healthy after two checks, 15 s apart. Spaces between the items of a list are allowed, as its controller does.
 */}}
 {{- define "sluice.wrongAlb" -}}
 {{- if and .Values.ingress.enabled (eq .Values.ingress.className "alb") }}
-{{- $annotations := .Values.ingress.annotations }}
-{{- range $told := list (list "target-group-attributes" "deregistration_delay.timeout_seconds" "deregistrationDelaySeconds") (list "load-balancer-attributes" "idle_timeout.timeout_seconds" "idleTimeoutSeconds") }}
-{{- $annotation := printf "alb.ingress.kubernetes.io/%s" (first $told) }}
-{{- $attribute := printf "%s=%d" (index $told 1) (get $.Values.timing.loadBalancer (last $told) | int) }}
-{{- if not (has $attribute (get $annotations $annotation | splitList "," )) }}
-- ingress.className alb needs {{ $attribute }} in ingress.annotations {{ $annotation }}, as timing.loadBalancer.{{ last $told }} says
+{{- $its := dict }}
+{{- range $name, $text := .Values.ingress.annotations }}
+{{- $_ := set $its (trimPrefix "alb.ingress.kubernetes.io/" $name) (regexReplaceAll "\\s" $text "") }}
 {{- end }}
+{{- range $number := list (list "target-group-attributes" "deregistration_delay.timeout_seconds" "deregistrationDelaySeconds") (list "load-balancer-attributes" "idle_timeout.timeout_seconds" "idleTimeoutSeconds") }}
+{{- $attribute := printf "%s=%d" (index $number 1) (get $.Values.timing.loadBalancer (last $number) | int) }}
+{{- if not (has $attribute (get $its (first $number) | splitList "," )) }}
+- Add {{ $attribute }} to ingress.annotations alb.ingress.kubernetes.io/{{ first $number }} (must equal timing.loadBalancer.{{ last $number }})
+{{- end }}
+{{- end }}
+{{- if ne (get $its "target-type") "ip" }}
+- Set ingress.annotations alb.ingress.kubernetes.io/target-type to ip: the load balancer would send to nodes, and not know of the pods behind them
+{{- end }}
+{{- $interval := get $its "healthcheck-interval-seconds" | default "15" | int }}
+{{- $count := get $its "healthy-threshold-count" | default "2" | int }}
+{{- $healthy := mul $interval $count }}
+{{- $ready := int .Values.rollout.minReadySeconds }}
+{{- if ge $healthy $ready }}
+- Increase rollout.minReadySeconds {{ $ready }} to at least {{ add $healthy 1 }} (must exceed healthcheck-interval-seconds {{ $interval }} x healthy-threshold-count {{ $count }} = {{ $healthy }}): in a namespace without readiness gates a rollout would take the pods that the load balancer still sends to
 {{- end }}
 {{- end }}
 {{- end }}

@@ -62,11 +62,17 @@ What the operator reaches: the Kubernetes API, by address, and the pods that ver
 {{- $pods = append $pods (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .))) }}
 {{- end }}
 {{- with .Values.networkPolicy }}
-{{- include "sluice.flow" (concat (list "to" .kubernetesApi.to) (include "sluice.tcp" .kubernetesApi.ports | fromYamlArray)) }}
+{{- include "sluice.egressToKubernetes" $ }}
 {{- include "sluice.flow" (concat (list "to" $pods) (include "sluice.tcp" .targets.ports | fromYamlArray)) }}
 {{- with .extraEgress }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.egressToKubernetes" -}}
+{{- with .Values.networkPolicy.kubernetesApi }}
+{{- include "sluice.flow" (concat (list "to" .to) (include "sluice.tcp" .ports | fromYamlArray)) }}
 {{- end }}
 {{- end }}
 
