@@ -102,6 +102,15 @@ def test_service_and_migration_may_resolve_names(protocol: str) -> None:
         assert not allowed.may(pod, INTERNET, DNS, protocol)
 
 
+def test_where_dns_is_no_pod_names_are_resolved_at_the_address_that_is_given() -> None:
+    allowed, service, migration, test = network(base="eks-auto-mode")
+    address = Peer(ip="172.20.0.10")
+    for pod in (service, migration, test):
+        assert [allowed.may(pod, address, DNS, protocol) for protocol in ("UDP", "TCP")] == [True, True]
+        assert not allowed.may(pod, Peer(ip="172.20.0.11"), DNS, "UDP")
+        assert not allowed.may(pod, COREDNS, DNS, "UDP")
+
+
 def test_service_and_migration_may_reach_the_database() -> None:
     allowed, service, migration, _ = network()
     assert [allowed.may(pod, to, POSTGRES) for pod in (service, migration) for to in (RDS, POSTGRES_POD)] == [True] * 4

@@ -133,6 +133,11 @@ CLASHES = [
         "embedded",
     ),
     Clash({"extraEnv": [{"name": "SOURCES_FILE", "value": "x"}]}, "extraEnv SOURCES_FILE", {"extraEnv": []}, "pull"),
+    Clash(
+        {"image": {"architectures": ["amd64"]}, "nodeSelector": {"kubernetes.io/arch": "arm64"}},
+        "nodeSelector kubernetes.io/arch arm64 image.architectures amd64",
+        {"image": {"architectures": ["amd64", "arm64"]}},
+    ),
     Clash({"extraEnv": [{"name": "WORKERS", "value": "9"}]}, "extraEnv WORKERS", {"extraEnv": [{"name": "TZ", "value": "UTC"}]}),
     Clash({"extraEnv": [{"name": "DATABASE_URL", "value": "x"}]}, "extraEnv DATABASE_URL", {"extraEnv": []}),
     Clash(

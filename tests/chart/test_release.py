@@ -183,6 +183,22 @@ def test_pods_spread_over_zones_and_nodes_by_revision(name: str) -> None:
     assert all(matches(one["labelSelector"], service(name)["spec"]["template"]["metadata"]["labels"]) for one in spread)
 
 
+@pytest.mark.parametrize(
+    ("built", "chosen", "kept"),
+    [
+        (["amd64", "arm64"], {}, None),
+        (["arm64"], {}, "arm64"),
+        (["amd64", "arm64"], {"kubernetes.io/arch": "amd64"}, "amd64"),
+        (["arm64"], {"kubernetes.io/arch": "arm64"}, "arm64"),
+    ],
+)
+def test_every_pod_is_kept_to_nodes_that_can_run_its_image(built: list[str], chosen: dict[str, str], kept: str | None) -> None:
+    objects = render("operator", {"image": {"architectures": built}, "nodeSelector": {"kubernetes.io/os": "linux", **chosen}})
+    found = [pod["spec"]["nodeSelector"] for pod in pods(objects).values()]
+    assert len(found) == 4
+    assert all(one["kubernetes.io/os"] == "linux" and one.get("kubernetes.io/arch") == kept for one in found)
+
+
 @every_set
 def test_ingress_and_route_are_never_both(name: str) -> None:
     assert len(of_kind(render(name), "Ingress")) + len(of_kind(render(name), "HTTPRoute")) <= 1

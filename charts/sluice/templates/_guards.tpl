@@ -21,6 +21,10 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- if not (or .image.digest .image.allowTag) }}
 - image.digest is not set; set it, or image.allowTag=true to take image.tag, which may be another image tomorrow
 {{- end }}
+{{- $arch := get .nodeSelector "kubernetes.io/arch" }}
+{{- if and $arch (not (has $arch .image.architectures)) }}
+- nodeSelector kubernetes.io/arch {{ $arch }} is not among image.architectures {{ join " " .image.architectures }}: no node could run the image; build it for {{ $arch }} too, or choose other nodes
+{{- end }}
 {{- if and .operator.only (not .operator.enabled) }}
 - operator.only without operator.enabled makes nothing at all; set both, or neither
 {{- end }}

@@ -15,7 +15,7 @@ imagePullSecrets:
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- with include "sluice.nodeSelector" . | fromYaml }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -32,6 +32,14 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
+{{- end }}
+
+{{/*
+Only to nodes that can run the image: on another one its containers would fail again and again ("exec format error").
+*/}}
+{{- define "sluice.nodeSelector" -}}
+{{- $its := .Values.image.architectures }}
+{{- toYaml (merge (deepCopy .Values.nodeSelector) (ternary (dict "kubernetes.io/arch" (first $its)) dict (eq (len $its) 1))) }}
 {{- end }}
 
 {{/*
