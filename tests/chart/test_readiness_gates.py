@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from tests.chart.manifests import Object, annotation, of_kind, only, pods
 from tests.chart.network_policy import Network, Peer, peer
@@ -59,6 +62,10 @@ def program() -> Any:
 
 def pod(name: str, *gates: dict[str, str], **metadata: str) -> dict[str, Any]:
     return {"metadata": {"name": name, **metadata}, "spec": {"readinessGates": list(gates)} if gates else {}}
+
+
+def test_certificates_as_eks_has_them_are_trusted() -> None:
+    assert not program().trust(Path(certifi.where())).verify_flags & ssl.VERIFY_X509_STRICT
 
 
 def test_a_pod_that_stays_and_lacks_the_gate_is_named() -> None:

@@ -15,7 +15,6 @@ It runs as a Pod (mounted from a ConfigMap, run by our image's Python), so it ha
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
 import itertools
 import json
@@ -64,8 +63,10 @@ class Balancer:
 
     def follow(self) -> None:
         while True:
-            with contextlib.suppress(OSError):  # a pod that has gone meanwhile; the next look is soon
+            try:
                 self.look()
+            except OSError as error:  # a pod that has gone meanwhile; the next look is soon
+                print(f"look: {error!r}", flush=True)
             time.sleep(LOOK)
 
     def look(self) -> None:
@@ -119,6 +120,7 @@ def ask(method: str, path: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(API + path, data, headers, method=method)
     trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as of EKS: no Authority Key Identifier
     with urllib.request.urlopen(request, timeout=10, context=trust) as answer:
         return json.load(answer)
 

@@ -103,7 +103,7 @@ def test_without_either_the_load_balancer_is_left_with_nobody(story: Story) -> N
 
 
 def test_helm_test_sees_whether_pods_have_the_gate(story: Story) -> None:
-    assert "have no readiness gate of the load balancer" in story.without_gates or "test-gates" in story.without_gates
+    assert "FAILED: 1 of 1 pods have no readiness gate of the load balancer" in story.without_gates
     assert "ok: 1 pods have the readiness gate" in story.with_gates
 
 
