@@ -51,7 +51,7 @@ template:
           {{- toYaml . | nindent 10 }}
           {{- end }}
         resources:
-          {{- toYaml .Values.migration.resources | nindent 10 }}
+          {{- include "sluice.resources" .Values.migration.resources | nindent 10 }}
         volumeMounts:
           - {name: tmp, mountPath: /tmp}
           {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
