@@ -23,9 +23,10 @@ def parts(name: str) -> list[Object]:
 
 @pytest.mark.parametrize("name", SETS)
 def test_it_runs_behind_an_aws_load_balancer_and_nowhere_else(name: str) -> None:
-    ingress = values_of(name)["ingress"]
+    ingress, service = values_of(name)["ingress"], values_of(name)["service"]
     kinds = {one["kind"] for one in parts(name)} - {"NetworkPolicy"}
-    assert kinds == (KINDS if ingress["enabled"] and ingress["className"] == "alb" else set())
+    behind = (ingress["enabled"] and ingress["className"] == "alb") or service["loadBalancerClass"] == "service.k8s.aws/nlb"
+    assert kinds == (KINDS if behind else set())
 
 
 def test_its_right_is_to_list_pods_and_all_of_it_goes_with_the_test() -> None:
@@ -37,7 +38,8 @@ def test_its_right_is_to_list_pods_and_all_of_it_goes_with_the_test() -> None:
 
 def test_it_asks_for_the_pods_of_the_service_in_the_release_s_namespace() -> None:
     *_, namespace, selector = only(parts("ingress-alb"), "Pod")["spec"]["containers"][0]["args"]
-    labels = of_kind(render("ingress-alb"), "Deployment")[0]["spec"]["selector"]["matchLabels"]
+    (service,) = [one for one in of_kind(render("ingress-alb"), "Deployment") if one["metadata"]["name"] == "blue-sluice"]
+    labels = service["spec"]["selector"]["matchLabels"]
     assert (namespace, dict(pair.split("=") for pair in selector.split(","))) == (NAMESPACE, labels)
 
 

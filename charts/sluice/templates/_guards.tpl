@@ -21,9 +21,22 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- if not (or .image.digest .image.allowTag) }}
 - image.digest is not set; set it, or image.allowTag=true to take image.tag, which may be another image tomorrow
 {{- end }}
-{{- $arch := get .nodeSelector "kubernetes.io/arch" }}
-{{- if and $arch (not (has $arch .image.architectures)) }}
-- nodeSelector kubernetes.io/arch {{ $arch }} is not among image.architectures {{ join " " .image.architectures }}: no node could run the image; build it for {{ $arch }} too, or choose other nodes
+{{- range $where, $its := dict "nodeSelector" . "operator.nodeSelector" .operator "migration.nodeSelector" .migration "pull.nodeSelector" .pull }}
+{{- $arch := get $its.nodeSelector "kubernetes.io/arch" }}
+{{- if and $arch (not (has $arch $root.Values.image.architectures)) }}
+- {{ $where }} kubernetes.io/arch {{ $arch }} is not among image.architectures {{ join " " $root.Values.image.architectures }}: no node could run the image; build it for {{ $arch }} too, or choose other nodes
+{{- end }}
+{{- end }}
+{{- range .extraVolumes }}
+{{- if has .name (list "tmp" "shared-memory" "keys" "keyset" "data" "database" "token" "sources" "headers" "broker" "redis") }}
+- extraVolumes has {{ .name }}, which is the chart's own; choose another name
+{{- end }}
+{{- end }}
+{{- if and (ne .service.type "LoadBalancer") (or .service.loadBalancerClass .service.loadBalancerSourceRanges) }}
+- service.loadBalancerClass and service.loadBalancerSourceRanges need service.type LoadBalancer; set it, or leave them empty
+{{- end }}
+{{- if and (eq .service.type "ClusterIP") .service.externalTrafficPolicy }}
+- service.externalTrafficPolicy needs service.type LoadBalancer or NodePort; set one, or leave it empty
 {{- end }}
 {{- if and .operator.only (not .operator.enabled) }}
 - operator.only without operator.enabled makes nothing at all; set both, or neither
@@ -143,35 +156,66 @@ preStop + drain + graceful timeout < termination grace; keep-alive > the load ba
 - Increase probes.{{ $name }}.periodSeconds {{ int $its.periodSeconds }} to at least {{ int $its.timeoutSeconds }} (must not be below probes.{{ $name }}.timeoutSeconds {{ int $its.timeoutSeconds }}): a try would outlast the next one
 {{- end }}
 {{- end }}
-{{- include "sluice.wrongAlb" . }}
+{{- include "sluice.wrongLoadBalancer" . }}
 {{- end }}
 
 {{/*
 What an AWS load balancer is set to by annotations has to be what the pods reckon with: by itself it waits 300 s for a target that
-leaves, and calls one healthy after two checks, 15 s apart. Spaces between the items of a list are allowed, as its controller does.
+leaves, and calls one healthy after a few checks. Spaces between the items of a list are allowed, as its controller does.
 */}}
-{{- define "sluice.wrongAlb" -}}
-{{- if and .Values.ingress.enabled (eq .Values.ingress.className "alb") }}
+{{- define "sluice.wrongLoadBalancer" -}}
+{{- $balancer := include "sluice.awsLoadBalancer" . | fromYaml }}
+{{- with $balancer }}
 {{- $its := dict }}
-{{- range $name, $text := .Values.ingress.annotations }}
-{{- $_ := set $its (trimPrefix "alb.ingress.kubernetes.io/" $name) (regexReplaceAll "\\s" $text "") }}
+{{- range $name, $text := (get $.Values .values).annotations }}
+{{- $_ := set $its (trimPrefix $balancer.prefix $name) (regexReplaceAll "\\s" $text "") }}
 {{- end }}
-{{- range $number := list (list "target-group-attributes" "deregistration_delay.timeout_seconds" "deregistrationDelaySeconds") (list "load-balancer-attributes" "idle_timeout.timeout_seconds" "idleTimeoutSeconds") }}
-{{- $attribute := printf "%s=%d" (index $number 1) (get $.Values.timing.loadBalancer (last $number) | int) }}
-{{- if not (has $attribute (get $its (first $number) | splitList "," )) }}
-- Add {{ $attribute }} to ingress.annotations alb.ingress.kubernetes.io/{{ first $number }} (must equal timing.loadBalancer.{{ last $number }})
+{{- $where := printf "%s.annotations %s" .values .prefix }}
+{{- range .numbers }}
+{{- $attribute := printf "%s=%d" .attribute (get $.Values.timing.loadBalancer .value | int) }}
+{{- if not (has $attribute (get $its .annotation | splitList "," )) }}
+- Add {{ $attribute }} to {{ $where }}{{ .annotation }} (must equal timing.loadBalancer.{{ .value }})
 {{- end }}
 {{- end }}
-{{- if ne (get $its "target-type") "ip" }}
-- Set ingress.annotations alb.ingress.kubernetes.io/target-type to ip: the load balancer would send to nodes, and not know of the pods behind them
+{{- if ne (get $its .targetType) "ip" }}
+- Set {{ $where }}{{ .targetType }} to ip: the load balancer would send to nodes, and not know of the pods behind them
 {{- end }}
-{{- $interval := get $its "healthcheck-interval-seconds" | default "15" | int }}
-{{- $count := get $its "healthy-threshold-count" | default "2" | int }}
+{{- $interval := get $its .interval | default (toString .defaultInterval) | int }}
+{{- $count := get $its .count | default (toString .defaultCount) | int }}
 {{- $healthy := mul $interval $count }}
-{{- $ready := int .Values.rollout.minReadySeconds }}
+{{- $ready := int $.Values.rollout.minReadySeconds }}
 {{- if ge $healthy $ready }}
-- Increase rollout.minReadySeconds {{ $ready }} to at least {{ add $healthy 1 }} (must exceed healthcheck-interval-seconds {{ $interval }} x healthy-threshold-count {{ $count }} = {{ $healthy }}): in a namespace without readiness gates a rollout would take the pods that the load balancer still sends to
+- Increase rollout.minReadySeconds {{ $ready }} to at least {{ add $healthy 1 }} (must exceed {{ .interval }} {{ $interval }} x {{ .count }} {{ $count }} = {{ $healthy }}): in a namespace without readiness gates a rollout would take the pods that the load balancer still sends to
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The AWS load balancer in front, as YAML: whose values have its annotations, what they are called, what it does by itself; else nothing.
+An NLB closes no idle connection that the pod keeps for less than 350 s.
+*/}}
+{{- define "sluice.awsLoadBalancer" -}}
+{{- if and .Values.ingress.enabled (eq .Values.ingress.className "alb") }}
+values: ingress
+prefix: alb.ingress.kubernetes.io/
+targetType: target-type
+interval: healthcheck-interval-seconds
+defaultInterval: 15
+count: healthy-threshold-count
+defaultCount: 2
+numbers:
+  - {annotation: target-group-attributes, attribute: deregistration_delay.timeout_seconds, value: deregistrationDelaySeconds}
+  - {annotation: load-balancer-attributes, attribute: idle_timeout.timeout_seconds, value: idleTimeoutSeconds}
+{{- else if and (eq .Values.service.type "LoadBalancer") (has .Values.service.loadBalancerClass (list "service.k8s.aws/nlb" "eks.amazonaws.com/nlb")) }}
+values: service
+prefix: service.beta.kubernetes.io/aws-load-balancer-
+targetType: nlb-target-type
+interval: healthcheck-interval
+defaultInterval: 10
+count: healthcheck-healthy-threshold
+defaultCount: 3
+numbers:
+  - {annotation: target-group-attributes, attribute: deregistration_delay.timeout_seconds, value: deregistrationDelaySeconds}
 {{- end }}
 {{- end }}
 

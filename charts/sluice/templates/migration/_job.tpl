@@ -36,7 +36,7 @@ template:
     serviceAccountName: {{ include "sluice.account" (list . "migrate") }}
     # Each try in a pod of its own: their logs stay until the Job goes.
     restartPolicy: Never
-    {{- include "sluice.pod" . | nindent 4 }}
+    {{- include "sluice.pod" (list . .Values.migration) | trim | nindent 4 }}
     containers:
       - name: migrate
         args:
@@ -47,19 +47,20 @@ template:
         {{- include "sluice.container" . | nindent 8 }}
         env:
           {{- include "sluice.env" (include "sluice.migrationEnv" . | fromYaml) | trim | nindent 10 }}
-          {{- with .Values.extraEnv }}
-          {{- toYaml . | nindent 10 }}
-          {{- end }}
+          {{- include "sluice.more" (list .Values.extraEnv 10) }}
+        {{- include "sluice.envFrom" (list . 8) }}
         resources:
           {{- include "sluice.resources" .Values.migration.resources | nindent 10 }}
         volumeMounts:
           - {name: tmp, mountPath: /tmp}
+          {{- include "sluice.more" (list .Values.extraVolumeMounts 10) }}
           {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
           - {name: database, mountPath: /etc/sluice/database, readOnly: true}
           {{- end }}
     volumes:
       - name: tmp
         emptyDir: {sizeLimit: 64Mi}
+      {{- include "sluice.more" (list .Values.extraVolumes 6) }}
       {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
       - name: database
         projected:

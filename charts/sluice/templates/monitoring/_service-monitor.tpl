@@ -1,3 +1,7 @@
+{{- define "sluice.jobLabel" -}}
+sluice.dev/job
+{{- end }}
+
 {{/*
 Of one component's Service. Takes a list: root, component, name, port, most samples of a scrape.
 */}}
@@ -12,6 +16,8 @@ metadata:
   labels:
     {{- merge (include "sluice.labelsOf" $component | fromYaml) $root.Values.monitoring.serviceMonitor.labels | toYaml | nindent 4 }}
 spec:
+  # Of Services without this label the job is the name.
+  jobLabel: {{ include "sluice.jobLabel" $root }}
   selector:
     matchLabels:
       {{- include "sluice.selectorLabelsOf" $component | nindent 6 }}

@@ -2,5 +2,5 @@
 "true", or nothing: only behind an AWS load balancer do pods have to have readiness gates, and only the API server knows whether they do.
 */}}
 {{- define "sluice.testsGates" -}}
-{{- if and .Values.tests.enabled .Values.ingress.enabled (eq .Values.ingress.className "alb") (include "sluice.serves" .) }}true{{ end }}
+{{- if and .Values.tests.enabled (include "sluice.awsLoadBalancer" .) (include "sluice.serves" .) }}true{{ end }}
 {{- end }}
