@@ -57,6 +57,8 @@ EDGES = [
     Edge("database.maxConnections", 29, 28, "config.workers 2 config.poolSize 1 = 23 = 22 to at least 29"),
     Edge("config.poolSize", 5, 6, "config.workers 2 database.maxConnections 100 = 93 = 80"),
     Edge("config.poolSize", 9, 10, "database.maxConnections 200 config.workers 2 pull.replicas 2 = 161 = 160", "pull"),
+    Edge("worker.keda.maxReplicas", 2, 1, "worker.keda.minReplicas 2 to at least 2", "queue"),
+    Edge("config.poolSize", 4, 5, "2 x (5 workers + 1) = 91 = 80", "queue"),
     # 100 + 2 x 40, and 2 x 13 for each of the 2 MiB that a worker holds at least.
     Edge("resources.limits.memory", "232Mi", "231Mi", "config.workers 2 config.limits.maxInflightBytes = 232Mi"),
     Edge("resources.limits.memory", "244M", "243M", "232Mi"),
@@ -117,6 +119,14 @@ CLASHES = [
         {"pull": {"enabled": False}},
         "embedded",
     ),
+    Clash({"worker": {"enabled": True}}, "worker.enabled broker.existingSecret", {"broker": {"existingSecret": "broker"}}),
+    Clash(
+        {"broker": {"existingSecret": "broker"}},
+        "broker.existingSecret database.embedded",
+        {"broker": {"existingSecret": ""}},
+        "embedded",
+    ),
+    Clash({"extraEnv": [{"name": "QUEUE_URL", "value": "amqp://x"}]}, "extraEnv QUEUE_URL", {"extraEnv": []}, "queue"),
     Clash({"extraEnv": [{"name": "SOURCES_FILE", "value": "x"}]}, "extraEnv SOURCES_FILE", {"extraEnv": []}, "pull"),
     Clash(
         {"image": {"architectures": ["amd64"]}, "nodeSelector": {"kubernetes.io/arch": "arm64"}},

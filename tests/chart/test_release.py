@@ -17,6 +17,8 @@ from tests.chart.manifests import Object, annotation, of_kind, only, parse, pod_
 from tests.chart.network_policy import Network, Peer, matches, peer
 from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, manifest, render, template, values_of
 
+from sluice.queue import EVENTS
+
 FIXTURES = Path(__file__).parent / "fixtures"
 # What Kubernetes itself puts into every namespace.
 GIVEN = {"kube-root-ca.crt"}
@@ -149,7 +151,8 @@ def test_no_pod_but_operator_and_test_of_gates_has_a_token_of_the_kubernetes_api
 @every_set
 def test_a_deployment_with_an_autoscaler_does_not_set_its_replicas(name: str) -> None:
     """Helm 4 applies server-side: two managers of one field are a conflict at the next upgrade."""
-    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in of_kind(render(name), "HorizontalPodAutoscaler")}
+    scalers = of_kind(render(name), "HorizontalPodAutoscaler") + of_kind(render(name), "ScaledObject")
+    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in scalers}
     for deployment in of_kind(render(name), "Deployment"):
         assert ("replicas" in deployment["spec"]) is (deployment["metadata"]["name"] not in scaled)
 
@@ -162,6 +165,25 @@ def test_a_scaler_of_another_kind_finds_a_deployment_without_replicas() -> None:
     assert ["replicas" in one["spec"] for one in of_kind(objects, "Deployment")] == [False]
     with pytest.raises(Refused, match=r"database\.maxConnections"):
         template(scaled | {"database": {"maxConnections": 80}}, SETS["autoscaling"])
+
+
+def test_keda_counts_workers_by_the_queue_with_the_broker_s_own_secret() -> None:
+    objects = render("queue")
+    (trigger,) = only(objects, "ScaledObject")["spec"]["triggers"]
+    login = only(objects, "TriggerAuthentication")
+    assert (trigger["metadata"]["queueName"], trigger["metadata"]["value"]) == (EVENTS, "200")
+    assert trigger["authenticationRef"]["name"] == login["metadata"]["name"]
+    assert login["spec"]["secretTargetRef"] == [{"parameter": "host", "name": "sluice-broker", "key": "QUEUE_URL"}]
+
+
+def test_a_worker_is_probed_on_its_own_port_and_ends_its_batch_before_it_is_killed() -> None:
+    worker = next(one for one in of_kind(render("queue"), "Deployment") if component(one) == "worker")
+    spec = spec_of(worker)
+    probes = {name: spec["containers"][0][name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert [one["path"] for one in probes.values()] == ["/liveness", "/liveness", "/readiness"]
+    assert {one["port"] for one in probes.values()} == {"admin"}
+    assert spec["containers"][0]["args"] == ["worker"]
+    assert spec["terminationGracePeriodSeconds"] >= 60
 
 
 @every_set

@@ -43,10 +43,13 @@ failureThreshold: {{ int $its.failureThreshold | default (add 1 (div (sub (div (
 {{- end }}
 
 {{/*
-Connections of everything but the service's pods: two of the migration, four of each puller, of which a rollout has one more.
+Connections of everything but the service's pods: two of the migration, four of each puller, two of each worker; of these a rollout has
+one more.
 */}}
 {{- define "sluice.otherConnections" -}}
-{{- add 2 (ternary (mul 4 (add (int .Values.pull.replicas) 1)) 0 (eq (include "sluice.pulls" .) "true")) }}
+{{- $pullers := ternary (mul 4 (add (int .Values.pull.replicas) 1)) 0 (eq (include "sluice.pulls" .) "true") }}
+{{- $workers := ternary (mul 2 (add (include "sluice.mostWorkers" . | int) 1)) 0 (eq (include "sluice.works" .) "true") }}
+{{- add 2 $pullers $workers }}
 {{- end }}
 
 {{/*

@@ -5,7 +5,7 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- $found := include "sluice.wrongParts" . }}
 {{- if include "sluice.serves" . }}
 {{- $found = print $found (include "sluice.wrongDatabase" .) (include "sluice.wrongTimes" .) }}
-{{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) (include "sluice.wrongPull" .) }}
+{{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) (include "sluice.wrongPull" .) (include "sluice.wrongQueue" .) }}
 {{- end }}
 {{- with trim $found }}
 {{- $words := printf "these values cannot be used:\n%s" . }}
@@ -21,7 +21,7 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- if not (or .image.digest .image.allowTag) }}
 - image.digest is not set; set it, or image.allowTag=true to take image.tag, which may be another image tomorrow
 {{- end }}
-{{- range $where, $its := dict "nodeSelector" . "operator.nodeSelector" .operator "migration.nodeSelector" .migration "pull.nodeSelector" .pull }}
+{{- range $where, $its := dict "nodeSelector" . "operator.nodeSelector" .operator "migration.nodeSelector" .migration "pull.nodeSelector" .pull "worker.nodeSelector" .worker }}
 {{- $arch := get $its.nodeSelector "kubernetes.io/arch" }}
 {{- if and $arch (not (has $arch $root.Values.image.architectures)) }}
 - {{ $where }} kubernetes.io/arch {{ $arch }} is not among image.architectures {{ join " " $root.Values.image.architectures }}: no node could run the image; build it for {{ $arch }} too, or choose other nodes
@@ -60,8 +60,8 @@ Values that are each right and together wrong. All are told at once, each with i
 - monitoring.prometheusRule.enabled needs monitoring.prometheusRule.runbookBaseUrl; set it to where the runbooks are published
 {{- end }}
 {{- range .extraEnv }}
-{{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) (include "sluice.pullerEnv" $root | fromYaml) }}
-{{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_|POD_)" .name) }}
+{{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) (include "sluice.pullerEnv" $root | fromYaml) (include "sluice.workerEnv" $root | fromYaml) }}
+{{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_|POD_|QUEUE_URL|RABBITMQ_URL|REDIS_URL)" .name) }}
 - extraEnv sets {{ .name }}, which is the chart's own; use the value that is meant for it
 {{- end }}
 {{- end }}
@@ -241,7 +241,7 @@ A budget below the fewest pods, and connections for the most: terminating pods h
 {{- $needed := add (mul (include "sluice.connectedPods" . | int) (add (mul $workers $pool) 1)) $others }}
 {{- $usable := div (mul $server 8) 10 }}
 {{- if gt $needed $usable }}
-- Increase database.maxConnections {{ $server }} to at least {{ div (add (mul $needed 10) 7) 8 }}, here and on the server (80 % of it = {{ $usable }} must not be below (2 x {{ $most }} pods + {{ $surge }} surge) x (config.workers {{ $workers }} x config.poolSize {{ $pool }} + 1) + 2 of the migration{{ if include "sluice.pulls" . }} + 4 x (pull.replicas {{ int .Values.pull.replicas }} + 1){{ end }} = {{ $needed }}), or run fewer pods, or lower config.workers or config.poolSize
+- Increase database.maxConnections {{ $server }} to at least {{ div (add (mul $needed 10) 7) 8 }}, here and on the server (80 % of it = {{ $usable }} must not be below (2 x {{ $most }} pods + {{ $surge }} surge) x (config.workers {{ $workers }} x config.poolSize {{ $pool }} + 1) + 2 of the migration{{ if include "sluice.pulls" . }} + 4 x (pull.replicas {{ int .Values.pull.replicas }} + 1){{ end }}{{ if include "sluice.works" . }} + 2 x ({{ include "sluice.mostWorkers" . }} workers + 1){{ end }} = {{ $needed }}), or run fewer pods, or lower config.workers or config.poolSize
 {{- end }}
 {{- end }}
 

@@ -34,6 +34,8 @@ KEEP_ALIVE: {{ int .keepAliveSeconds | quote }}
 HEARTBEAT_TIMEOUT: {{ int .heartbeatTimeoutSeconds | quote }}
 SECRET_WAIT_SECONDS: {{ int .secretWaitSeconds | quote }}
 {{- end }}
+{{ include "sluice.brokerEnv" . }}
+REDIS_URL_FILE: {{ ternary "/etc/sluice/redis/url" "" (ne .Values.redis.existingSecret "") }}
 API_KEYS_FILE: {{ ternary "/etc/sluice/keys/API_KEYS" "" (ne .Values.auth.existingSecret "") }}
 KEYSET_FILE: {{ ternary "/etc/sluice/keyset/keyset.json" "" (ne (include "sluice.keysetSecret" .) "") }}
 {{ include "sluice.databaseEnv" (list . "service") | trim }}

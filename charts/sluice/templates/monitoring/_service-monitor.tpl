@@ -16,8 +16,10 @@ metadata:
   labels:
     {{- merge (include "sluice.labelsOf" $component | fromYaml) $root.Values.monitoring.serviceMonitor.labels | toYaml | nindent 4 }}
 spec:
-  # Of Services without this label the job is the name.
+  {{- if and (eq (index . 1) "service") (ne $root.Values.service.type "ClusterIP") }}
+  # The admin port then has a Service of another name.
   jobLabel: {{ include "sluice.jobLabel" $root }}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "sluice.selectorLabelsOf" $component | nindent 6 }}
