@@ -257,6 +257,12 @@ def test_the_notes_name_no_key_where_none_is_made() -> None:
     assert f"{FULLNAME}-admin" not in notes("key-set-by-git") + notes(PLAIN)
 
 
+def test_the_notes_say_what_a_load_balancer_and_an_image_of_one_architecture_need() -> None:
+    assert "elbv2.k8s.aws/pod-readiness-gate-inject=enabled" in notes("ingress-alb")
+    assert "image.architectures has arm64 only" in notes("eks-auto-mode")
+    assert not any(word in notes(PLAIN) for word in ("elbv2", "architectures"))
+
+
 def notes(name: str) -> str:
     done = helm("install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--values", SETS[name])
     assert done.returncode == 0, done.stderr

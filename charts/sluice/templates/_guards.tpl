@@ -1,5 +1,5 @@
 {{/*
-Values that are each right and together wrong. All are told at once, each with its numbers and the mend.
+Values that are each right and together wrong. All are reported at once, each with its numbers and what to change.
 */}}
 {{- define "sluice.guard" -}}
 {{- $found := include "sluice.wrongParts" . }}

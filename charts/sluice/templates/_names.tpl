@@ -42,7 +42,7 @@ Of a component's ServiceAccount. Takes a list: root, component (service, migrate
 {{- end }}
 
 {{/*
-What selects pods. It can not be changed once installed, so it holds nothing that ever changes. Takes a list: root, component.
+What selects pods. It cannot be changed once installed, so it holds nothing that ever changes. Takes a list: root, component.
 */}}
 {{- define "sluice.selectorLabelsOf" -}}
 {{- $root := index . 0 -}}

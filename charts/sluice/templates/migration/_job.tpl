@@ -21,7 +21,7 @@ podFailurePolicy:
     - action: Ignore
       onPodConditions:
         - {type: DisruptionTarget, status: "True"}
-    # Exit code 2: its settings can not be used, and another try would not mend them.
+    # Exit code 2: its settings cannot be used, and another try would not help.
     - action: FailJob
       onExitCodes: {containerName: migrate, operator: In, values: [2]}
 template:
@@ -71,7 +71,7 @@ template:
 {{- end }}
 
 {{/*
-A Job can not be changed, so one that differs has another name.
+A Job cannot be changed, so one that differs has another name.
 */}}
 {{- define "sluice.migrationName" -}}
 {{ include "sluice.fullname" . }}-migrate-{{ include "sluice.migrationSpec" . | sha256sum | trunc 8 }}
