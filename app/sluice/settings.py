@@ -272,7 +272,7 @@ class Settings:
     )
     max_inflated_bytes: int = setting("MAX_INFLATED_BYTES", whole(1_024, 512 << 20), 20 << 20, "a body after decompression")
     max_inflight_bytes: int = setting(
-        "MAX_INFLIGHT_BYTES", whole(16 << 20, 8 << 30), 48 << 20, "bodies that one worker holds at a time; above it 503"
+        "MAX_INFLIGHT_BYTES", whole(2 << 20, 8 << 30), 48 << 20, "bodies that one worker holds at a time; above it 503"
     )
     queue_url: str | None = setting(
         "QUEUE_URL",

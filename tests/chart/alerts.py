@@ -20,6 +20,7 @@ Series = dict[str, str]
 WHERE = {"namespace": NAMESPACE, "job": NAME}
 DEPLOYMENT = {"namespace": NAMESPACE, "deployment": NAME}
 PULLER = {"namespace": NAMESPACE, "job": f"{NAME}-puller"}
+WORKER = {"namespace": NAMESPACE, "job": f"{NAME}-worker"}
 OPERATOR = {"namespace": NAMESPACE, "job": f"{NAME}-operator"}
 # An ApiKey or KeySet, in a namespace that the operator watches beside the release's.
 OBJECT = {"exported_namespace": "shop", "name": "web"}
@@ -167,6 +168,11 @@ def pulled(age: str, interval: str = "300x40", pod: str = "a") -> Series:
         **series("sluice_pull_last_success_age_seconds", age, labels),
         **series("sluice_pull_interval_seconds", interval, labels),
     }
+
+
+def queue(metric: str, values: str, pod: str = "a", **labels: str) -> Series:
+    """A series of one worker's pod; each asks the broker for the depth itself."""
+    return series(f"sluice_queue_{metric}", values, {**WORKER, "pod": pod, **labels})
 
 
 def watch(values: str, resource: str = "secrets") -> Series:
@@ -368,6 +374,48 @@ CASES = {
         early="9m",
         labels={**PULLER, "source": "orders"},
     ),
+    "SluiceWorkerDown": Case(
+        fires=({}, series("up", "1 0x20", WORKER)),
+        quiet=(series("up", "1x20", WORKER), series("up", "0x4 1 0x4", WORKER)),
+        at="8m",
+        early="4m",
+        labels=WORKER,
+    ),
+    "SluiceQueueBehind": Case(
+        fires=(
+            queue("depth", "0 40x40", queue="logs"),
+            {**queue("depth", "9x40", queue="logs"), **queue("depth", "8x40", "b", queue="logs")},
+        ),
+        quiet=(
+            queue("depth", "900x10 0 900x10 0 900x10", queue="logs"),  # peaks that are worked off
+            queue("depth", "0x40", queue="logs"),
+            queue("depth", "40x40", queue="logs.dead"),
+        ),
+        at="35m",
+        early="14m",
+        labels=WORKER,
+    ),
+    "SluiceQueueOld": Case(
+        fires=(
+            queue("oldest_seconds", "0 301x20"),
+            {**queue("oldest_seconds", "1x20"), **queue("oldest_seconds", "0+60x20", "b")},
+        ),
+        quiet=(queue("oldest_seconds", "299x20"), queue("oldest_seconds", "900x3 0 900x3 0 900x3 0 900x3")),
+        at="14m",
+        early="4m",
+        labels=WORKER,
+    ),
+    "SluiceDeadLetters": Case(
+        fires=(queue("depth", "0 1x20", queue="logs.dead"),),
+        quiet=(
+            queue("depth", "0x20", queue="logs.dead"),
+            queue("depth", "5x20", queue="logs"),
+            queue("depth", "1x3 0x20", queue="logs.dead"),
+        ),
+        at="8m",
+        early="4m",
+        labels=WORKER,
+    ),
     "SluiceOperatorDown": Case(
         fires=({}, series("up", "1 0x20", OPERATOR)),
         quiet=(series("up", "1x20", OPERATOR), series("up", "0x4 1 0x4", OPERATOR)),
@@ -492,6 +540,7 @@ WELL: Series = {
     **checks("0+100x120", missing="0+1x120"),
     **pod("sluice_rate_limited_total", "0x120", limit="requests"),
     **series("up", "1x120", PULLER),
+    **series("up", "1x120", WORKER),
     **pulled("0 60 120 180 240 0x120", "300x120"),
     **pod("sluice_error_regressions_total", "3x120"),
     **pod("sluice_error_uncounted_age_seconds", "0 2 4 0x120"),

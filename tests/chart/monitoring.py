@@ -15,6 +15,8 @@ EVERYTHING = {
     "config": {"workers": alerts.WORKERS},
     "operator": {"enabled": True},
     "pull": {"enabled": True, "sources": "sources: [{name: orders, url: https://x.example/, interval: 5m}]"},
+    "broker": {"existingSecret": "broker"},
+    "worker": {"enabled": True},
     "monitoring": {
         "serviceMonitor": {"enabled": True},
         "prometheusRule": {"enabled": True, "runbookBaseUrl": BASE_URL},

@@ -46,10 +46,17 @@ def helm(*arguments: str | Path, stdin: str = "", home: Path | None = None) -> s
         return subprocess.run([program(), *arguments], input=stdin, env=environment, capture_output=True, text=True, check=False)
 
 
-def template(values: Values, *base: Path, chart: Path = CHART, arguments: tuple[str, ...] = ()) -> str:
+def template(
+    values: Values,
+    *base: Path,
+    chart: Path = CHART,
+    arguments: tuple[str, ...] = (),
+    release: str = RELEASE,
+    version: str = KUBERNETES,
+) -> str:
     """The manifests of a release with the files of `base` and then `values`; raises Refused."""
     files = [word for file in base for word in ("--values", str(file))]
-    command = ("template", RELEASE, str(chart), "--namespace", NAMESPACE, "--kube-version", KUBERNETES)
+    command = ("template", release, str(chart), "--namespace", NAMESPACE, "--kube-version", version)
     done = helm(*command, *files, "--values", "-", *arguments, stdin=json.dumps(values))
     if done.returncode:
         raise Refused(done.stderr)

@@ -102,6 +102,15 @@ def test_service_and_migration_may_resolve_names(protocol: str) -> None:
         assert not allowed.may(pod, INTERNET, DNS, protocol)
 
 
+def test_where_dns_is_no_pod_names_are_resolved_at_the_address_that_is_given() -> None:
+    allowed, service, migration, test = network(base="eks-auto-mode")
+    address = Peer(ip="172.20.0.10")
+    for pod in (service, migration, test):
+        assert [allowed.may(pod, address, DNS, protocol) for protocol in ("UDP", "TCP")] == [True, True]
+        assert not allowed.may(pod, Peer(ip="172.20.0.11"), DNS, "UDP")
+        assert not allowed.may(pod, COREDNS, DNS, "UDP")
+
+
 def test_service_and_migration_may_reach_the_database() -> None:
     allowed, service, migration, _ = network()
     assert [allowed.may(pod, to, POSTGRES) for pod in (service, migration) for to in (RDS, POSTGRES_POD)] == [True] * 4
@@ -210,6 +219,40 @@ def test_only_prometheus_may_ask_the_puller() -> None:
     allowed, service, puller = pulling()
     assert allowed.may(PROMETHEUS, puller, ADMIN)
     assert [allowed.may(one, puller, ADMIN) for one in (service, STRANGER, CONTROLLER, INTERNET)] == [False] * 4
+
+
+# workers, broker and Redis
+
+RABBITMQ = Peer(NAMESPACE, {"app.kubernetes.io/name": "rabbitmq"})
+AMQP, AMQPS, REDIS = 5672, 5671, 6379
+
+
+def queueing(values: Mapping[str, Any] | None = None) -> tuple[Network, Peer, Peer]:
+    """As `network`, of a release with workers: its policies, the service and a worker."""
+    objects = render("queue", values)
+    found = {title: peer(pod, NAMESPACE) for title, pod in pods(objects).items()}
+    policies = Network(of_kind(objects, "NetworkPolicy"), NAMESPACES, NAMESPACE)
+    return policies, found[f"Deployment/{alerts.NAME}"], found[f"Deployment/{alerts.NAME}-worker"]
+
+
+def test_service_and_workers_reach_the_broker_and_only_the_service_redis() -> None:
+    allowed, service, worker = queueing()
+    assert [allowed.may(pod, RABBITMQ, AMQP) for pod in (service, worker)] == [True, True]
+    assert [allowed.may(pod, RABBITMQ, AMQPS) for pod in (service, worker)] == [False, False], "not among the ports"
+    assert [allowed.may(pod, INTERNET, REDIS) for pod in (service, worker)] == [True, False]
+    assert [allowed.may(pod, POSTGRES_POD, POSTGRES) for pod in (service, worker)] == [True, True]
+    assert not allowed.may(worker, INTERNET, HTTPS)
+
+
+def test_only_prometheus_may_ask_a_worker() -> None:
+    allowed, service, worker = queueing()
+    assert allowed.may(PROMETHEUS, worker, ADMIN)
+    assert [allowed.may(one, worker, ADMIN) for one in (service, STRANGER, CONTROLLER, INTERNET)] == [False] * 4
+
+
+def test_without_a_broker_nobody_reaches_one() -> None:
+    allowed, service, migration, _ = network()
+    assert [allowed.may(pod, RABBITMQ, port) for pod in (service, migration) for port in (AMQP, REDIS)] == [False] * 4
 
 
 # the operator

@@ -23,6 +23,8 @@ from tests.integration.keysets import KeysetFile
 from tests.integration.service import KEY, running
 from tests.integration.waiting import until
 
+from sluice.queue import DEAD_LETTERS, EVENTS
+from sluice.queue.worker import WorkerMetrics
 from sluice.sources.definitions import Source
 from sluice.sources.metrics import PullMetrics
 from sluice.sources.run import now_utc
@@ -131,7 +133,9 @@ def test_every_metric_and_label_is_one_that_a_running_service_tells(exposition: 
         labels = known.setdefault(sample.name, {label: set() for label in TARGET})
         for name, value in sample.labels.items():
             labels.setdefault(name, set()).add(value)
-    unknown = [fault for text in expressions() for fault in faults(text, known | of_the_operator() | of_the_puller())]
+    unknown = [
+        fault for text in expressions() for fault in faults(text, known | of_the_operator() | of_the_puller() | of_the_worker())
+    ]
     assert unknown == []
 
 
@@ -153,6 +157,16 @@ def of_the_puller() -> dict[str, dict[str, set[str]]]:
     PullMetrics(registry, [source], now_utc).saw("orders", now_utc())
     samples = [sample for family in registry.collect() for sample in family.samples]
     return {sample.name: {label: set() for label in TARGET | set(sample.labels)} for sample in samples}
+
+
+def of_the_worker() -> dict[str, dict[str, set[str]]]:
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics(registry)
+    for name in (EVENTS, DEAD_LETTERS):
+        metrics.depth.labels(name).set(0)
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    queues = {EVENTS, DEAD_LETTERS}
+    return {one.name: {label: queues if label == "queue" else set() for label in TARGET | set(one.labels)} for one in samples}
 
 
 def exported(label: str) -> str:

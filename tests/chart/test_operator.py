@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import yaml
+from tests.chart import rbac
 from tests.chart.manifests import Object, annotation, of_kind, only, pods, title
 from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, render, values_of
+from tests.chart.test_runbooks import commands
+from tests.conftest import ROOT
 
 from sluice_operator import api_types, probes
 from sluice_operator.api_types import ApiKey, KeySet, parse
 
 ON = "operator"
-OF_THE_CLUSTER = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+OF_THE_CLUSTER = ("CustomResourceDefinition", "ClusterRole", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 FULLNAME = f"{RELEASE}-sluice"
 # What the operator does in every namespace that it watches, and only in its own. Nothing is left out and nothing is more.
 EVERYWHERE = {
@@ -81,14 +85,62 @@ def test_without_a_bootstrap_it_makes_no_keys() -> None:
 
 @every_operated
 def test_every_role_is_bound_to_the_operator_s_account_and_has_no_wildcard(name: str) -> None:
-    objects = render(name)
+    objects = [one for one in render(name) if one["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"]
     account = {"kind": "ServiceAccount", "name": "sluice-operator", "namespace": NAMESPACE}
     bound = {(one["metadata"]["namespace"], one["roleRef"]["name"]): one["subjects"] for one in of_kind(objects, "RoleBinding")}
     assert bound == {(one["metadata"]["namespace"], one["metadata"]["name"]): [account] for one in of_kind(objects, "Role")}
     assert "*" not in {
         word for one in of_kind(objects, "Role") for words in rights(one).items() for word in (words[0], *words[1])
     }
-    assert of_kind(objects, "ClusterRole") == []
+
+
+# people with Kubernetes' own roles
+
+# Each has what the one before has. Secrets of a namespace are in `edit`, and in `view` on purpose not (kubernetes.io, "Using RBAC
+# Authorization", user-facing roles).
+ROLES = ("view", "edit", "admin")
+OF_KUBERNETES = {("get", "", "secrets"), ("list", "", "secrets")}
+
+
+def has(role: str) -> set[rbac.Right]:
+    """Of the chart's kinds and of Secrets, what a user of the ClusterRole `role` may do."""
+    those = {f"rbac.authorization.k8s.io/aggregate-to-{name}" for name in ROLES[: ROLES.index(role) + 1]}
+    added = [one for one in of_kind(render(ON), "ClusterRole") if those & one["metadata"]["labels"].keys()]
+    return {right for one in added for right in rbac.granted(one["rules"])} | (set() if role == "view" else OF_KUBERNETES)
+
+
+def guide(*headings: str) -> list[str]:
+    """kubectl's lines of these parts of the operator's guide."""
+    text = (ROOT / "docs" / "operator.md").read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^#+ (.*)\n((?:(?!^#+ )[^\n]*\n)*)", text, re.MULTILINE))
+    return [line for heading in headings for line in commands(parts[heading]) if line.startswith("kubectl ")]
+
+
+def test_a_user_with_the_role_edit_may_run_every_everyday_command_of_the_guide() -> None:
+    lines = guide("Is it done?", "Everyday")
+    assert len(lines) > 8
+    assert [line for line in lines if not rbac.asked(line) <= has("edit")] == []
+
+
+def test_a_user_with_the_role_view_sees_keys_and_key_sets_and_changes_nothing() -> None:
+    assert all(rbac.asked(f"kubectl get {kinds}") <= has("view") for kinds in ("apikeys", "keysets", "apikey/a", "keyset/a"))
+    assert {verb for verb, _, _ in has("view")} == {"get", "list", "watch"}
+    assert not rbac.asked("kubectl get secret checkout") <= has("view")
+
+
+def test_only_the_role_admin_changes_a_key_set_which_says_what_keys_may_be_given() -> None:
+    patch = "kubectl patch keyset shop --type=merge -p {}"
+    assert [rbac.asked(patch) <= has(role) for role in ROLES] == [False, False, True]
+
+
+def test_no_role_for_people_writes_a_status_or_has_a_wildcard() -> None:
+    rights = has("admin")
+    assert {resource for _, _, resource in rights} == {"apikeys", "keysets", "secrets"}
+    assert "*" not in {word for right in rights for word in right}
+
+
+def test_where_another_release_has_made_the_kinds_it_has_made_the_roles_too() -> None:
+    assert of_kind(render("second-release"), "ClusterRole") == []
 
 
 # what belongs to the cluster
@@ -112,6 +164,7 @@ def test_what_is_the_cluster_s_is_made_where_the_values_say_so(name: str) -> Non
     values = values_of(name)
     wanted = {
         "CustomResourceDefinition": 2 * values["crds"]["install"],
+        "ClusterRole": 3 * values["crds"]["install"],
         "ValidatingAdmissionPolicy": 3 * values["clusterPolicies"]["install"],
         "ValidatingAdmissionPolicyBinding": 3 * values["clusterPolicies"]["bind"],
     }
@@ -202,6 +255,12 @@ def test_the_notes_name_the_secret_of_the_first_key_and_how_to_read_it() -> None
 
 def test_the_notes_name_no_key_where_none_is_made() -> None:
     assert f"{FULLNAME}-admin" not in notes("key-set-by-git") + notes(PLAIN)
+
+
+def test_the_notes_say_what_a_load_balancer_and_an_image_of_one_architecture_need() -> None:
+    assert "elbv2.k8s.aws/pod-readiness-gate-inject=enabled" in notes("ingress-alb")
+    assert "image.architectures has arm64 only" in notes("eks-auto-mode")
+    assert not any(word in notes(PLAIN) for word in ("elbv2", "architectures"))
 
 
 def notes(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 import yaml
 from tests import docs
-from tests.chart import closure, kubernetes, pod_security
+from tests.chart import closure, kubernetes, pod_security, values_table
 from tests.chart.manifests import Object, annotation, of_kind, only, parse, pod_of, pods, title
 from tests.chart.network_policy import Network, Peer, matches, peer
-from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, manifest, render, template, values_of
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, manifest, render, template, values_of
+
+from sluice.queue import EVENTS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 # What Kubernetes itself puts into every namespace.
@@ -35,6 +38,40 @@ def test_there_are_at_least_twelve_sets_of_values() -> None:
 def test_helm_lint_finds_nothing(name: str) -> None:
     done = helm("lint", "--strict", "--quiet", CHART, "--values", SETS[name])
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_catalogue_of_charts_finds_who_makes_it_and_what_it_is() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert {"home", "sources", "icon", "maintainers", "annotations", "keywords"} <= chart.keys()
+    assert chart["icon"].startswith("https://")
+    assert (CHART / chart["icon"].rpartition("/")[2]).is_file()
+    kinds = {one["name"] for one in yaml.safe_load(chart["annotations"]["artifacthub.io/crds"])}
+    assert kinds == {one["metadata"]["name"] for one in of_kind(render("operator"), "CustomResourceDefinition")}
+
+
+def test_helm_lint_refuses_what_helm_template_refuses_in_the_same_words() -> None:
+    done = helm("lint", "--quiet", CHART, "--values", SETS[PLAIN], "--set", "timing.preStopSeconds=20")
+    assert done.returncode != 0
+    assert "timing.preStopSeconds 20" in done.stdout
+
+
+def test_a_version_of_kubernetes_that_is_too_old_is_refused_as_the_readme_says() -> None:
+    """A Helm that is older than the cluster renders with its own version of Kubernetes, until it is given one."""
+    told = values_table.README.read_text(encoding="utf-8")
+    with pytest.raises(Refused, match="chart requires kubeVersion"):
+        template({}, SETS[PLAIN], version="1.33.0")
+    assert "chart requires kubeVersion" in told
+    given = re.search(r"--kube-version ([0-9.]+)", told)
+    assert given is not None
+    assert template({}, SETS[PLAIN], version=given[1])
+
+
+@pytest.mark.parametrize("name", ["default", "everything", "embedded", "http-route", "pull"])
+def test_two_releases_in_one_namespace_share_no_object(name: str) -> None:
+    """The second takes its keys from the operator of the first."""
+    beside = {"operator": {"enabled": False}, "auth": {"keySet": {"secretName": "blue-sluice-published"}}}
+    second = parse(template(beside, SETS[name], release="green"))
+    assert {title(one) for one in render(name)} & {title(one) for one in second} == set()
 
 
 @every_set
@@ -101,12 +138,12 @@ def test_the_only_hook_is_the_test(name: str) -> None:
 
 
 @every_set
-def test_no_pod_but_the_operator_has_a_token_of_the_kubernetes_api(name: str) -> None:
-    """Neither asks for one nor has an account that gives one by itself."""
+def test_no_pod_but_operator_and_test_of_gates_has_a_token_of_the_kubernetes_api(name: str) -> None:
+    """No other asks for one, and no account gives one by itself."""
     for whose, pod in pods(render(name)).items():
         assert pod["spec"]["automountServiceAccountToken"] is False, whose
         sources = [source for volume in pod["spec"]["volumes"] for source in (volume.get("projected") or {}).get("sources", [])]
-        assert any("serviceAccountToken" in source for source in sources) is (component(pod) == "operator"), whose
+        assert any("serviceAccountToken" in source for source in sources) is (component(pod) in ("operator", "test-gates")), whose
     for account in of_kind(render(name), "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False, title(account)
 
@@ -114,9 +151,39 @@ def test_no_pod_but_the_operator_has_a_token_of_the_kubernetes_api(name: str) ->
 @every_set
 def test_a_deployment_with_an_autoscaler_does_not_set_its_replicas(name: str) -> None:
     """Helm 4 applies server-side: two managers of one field are a conflict at the next upgrade."""
-    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in of_kind(render(name), "HorizontalPodAutoscaler")}
+    scalers = of_kind(render(name), "HorizontalPodAutoscaler") + of_kind(render(name), "ScaledObject")
+    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in scalers}
     for deployment in of_kind(render(name), "Deployment"):
         assert ("replicas" in deployment["spec"]) is (deployment["metadata"]["name"] not in scaled)
+
+
+def test_a_scaler_of_another_kind_finds_a_deployment_without_replicas() -> None:
+    """KEDA makes a HorizontalPodAutoscaler of its own; what it may choose is reckoned with all the same."""
+    scaled = {"autoscaling": {"external": True}}
+    objects = render("autoscaling", scaled)
+    assert of_kind(objects, "HorizontalPodAutoscaler") == []
+    assert ["replicas" in one["spec"] for one in of_kind(objects, "Deployment")] == [False]
+    with pytest.raises(Refused, match=r"database\.maxConnections"):
+        template(scaled | {"database": {"maxConnections": 80}}, SETS["autoscaling"])
+
+
+def test_keda_counts_workers_by_the_queue_with_the_broker_s_own_secret() -> None:
+    objects = render("queue")
+    (trigger,) = only(objects, "ScaledObject")["spec"]["triggers"]
+    login = only(objects, "TriggerAuthentication")
+    assert (trigger["metadata"]["queueName"], trigger["metadata"]["value"]) == (EVENTS, "200")
+    assert trigger["authenticationRef"]["name"] == login["metadata"]["name"]
+    assert login["spec"]["secretTargetRef"] == [{"parameter": "host", "name": "sluice-broker", "key": "QUEUE_URL"}]
+
+
+def test_a_worker_is_probed_on_its_own_port_and_ends_its_batch_before_it_is_killed() -> None:
+    worker = next(one for one in of_kind(render("queue"), "Deployment") if component(one) == "worker")
+    spec = spec_of(worker)
+    probes = {name: spec["containers"][0][name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert [one["path"] for one in probes.values()] == ["/liveness", "/liveness", "/readiness"]
+    assert {one["port"] for one in probes.values()} == {"admin"}
+    assert spec["containers"][0]["args"] == ["worker"]
+    assert spec["terminationGracePeriodSeconds"] >= 60
 
 
 @every_set
@@ -145,6 +212,22 @@ def test_pods_spread_over_zones_and_nodes_by_revision(name: str) -> None:
     assert {one["topologyKey"] for one in spread} in (set(), {"topology.kubernetes.io/zone", "kubernetes.io/hostname"})
     assert all(one["matchLabelKeys"] == ["pod-template-hash"] for one in spread)
     assert all(matches(one["labelSelector"], service(name)["spec"]["template"]["metadata"]["labels"]) for one in spread)
+
+
+@pytest.mark.parametrize(
+    ("built", "chosen", "kept"),
+    [
+        (["amd64", "arm64"], {}, None),
+        (["arm64"], {}, "arm64"),
+        (["amd64", "arm64"], {"kubernetes.io/arch": "amd64"}, "amd64"),
+        (["arm64"], {"kubernetes.io/arch": "arm64"}, "arm64"),
+    ],
+)
+def test_every_pod_is_kept_to_nodes_that_can_run_its_image(built: list[str], chosen: dict[str, str], kept: str | None) -> None:
+    objects = render("operator", {"image": {"architectures": built}, "nodeSelector": {"kubernetes.io/os": "linux", **chosen}})
+    found = [pod["spec"]["nodeSelector"] for pod in pods(objects).values()]
+    assert len(found) == 4
+    assert all(one["kubernetes.io/os"] == "linux" and one.get("kubernetes.io/arch") == kept for one in found)
 
 
 @every_set
@@ -228,7 +311,7 @@ def test_an_umbrella_chart_switches_it_off(umbrella: Path) -> None:
 
 def external(values: dict[str, Any]) -> set[str]:
     """Names of what the values say is made elsewhere, and a Pod can not start without."""
-    accounts = {one["name"] for one in values["serviceAccount"].values() if not one["create"]}
+    accounts = {one["name"] or "default" for one in values["serviceAccount"].values() if not one["create"]}
     return GIVEN | {one["name"] for one in values["imagePullSecrets"]} | {values["tests"]["keySecret"]["name"]} | accounts
 
 
@@ -237,7 +320,8 @@ def service(name: str) -> Object:
 
 
 def only_service(name: str) -> Object:
-    return only([one for one in render(name) if component(one) == "service"], "Service")
+    found = [one for one in render(name) if component(one) == "service" and not one["metadata"]["name"].endswith("-admin")]
+    return only(found, "Service")
 
 
 def namespace_of(one: Object) -> str:

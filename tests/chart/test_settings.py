@@ -17,7 +17,12 @@ from sluice_operator.settings import Settings as OperatorSettings
 from sluice_operator.settings import known as operator_settings
 
 # What the mounted Secrets hold.
-SECRETS = {"API_KEYS_FILE": "a-plain-key-of-some-length", "DATABASE_URL_FILE": "postgresql://sluice@db.example.org/sluice"}
+SECRETS = {
+    "API_KEYS_FILE": "a-plain-key-of-some-length",
+    "DATABASE_URL_FILE": "postgresql://sluice@db.example.org/sluice",
+    "QUEUE_URL_FILE": "amqps://sluice:password@broker.example.org/production",
+    "REDIS_URL_FILE": "redis://redis.example.org",
+}
 # Read by others than the service's settings: the AWS SDK, `sluice check`.
 FOREIGN = {"MALLOC_ARENA_MAX", "AWS_REGION", "SLUICE_API_KEY_FILE"}
 # What Kubernetes fills in.
@@ -68,6 +73,13 @@ def test_service_and_migration_start_with_what_they_are_given(name: str, tmp_pat
         taken(pod, tmp_path)
 
 
+def test_service_and_worker_get_the_broker_s_url_and_the_service_redis_too(tmp_path: Path) -> None:
+    found = {pod["spec"]["containers"][0]["name"]: taken(pod, tmp_path) for pod in of(render("queue"), "Deployment")}
+    queues = {name: its.queue_url for name, its in found.items()}
+    assert queues == dict.fromkeys(("sluice", "worker"), SECRETS["QUEUE_URL_FILE"])
+    assert (found["sluice"].redis_url, found["worker"].redis_url) == (SECRETS["REDIS_URL_FILE"], None)
+
+
 def test_the_puller_starts_with_its_sources(tmp_path: Path) -> None:
     (pod,) = [pod for pod in of(render("pull"), "Deployment") if pod["spec"]["containers"][0]["args"] == ["pull"]]
     found = taken(pod, tmp_path)
@@ -111,7 +123,7 @@ def test_the_service_takes_every_number_that_the_schema_allows(path: tuple[str, 
     try:
         objects = render(PLAIN, merged(ROOMY, placed(path, number)))
     except Refused as refused:
-        if "does not hold" not in str(refused):
+        if "these values cannot be used" not in str(refused):
             raise
         return  # it is out of its inequalities before it reaches the service
     taken(of(objects, "Deployment")[0], tmp_path)

@@ -1,4 +1,4 @@
-"""The real CustomResourceDefinitions of the Gateway API and the Prometheus Operator, out of their Go modules (crds/go.mod)."""
+"""The real CustomResourceDefinitions of Gateway API, KEDA and Prometheus Operator, out of their Go modules (crds/go.mod)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from tools import binaries
 
 MODULES = Path(__file__).with_name("crds")
 FILES = {
+    "github.com/kedacore/keda/v2": (
+        "config/crd/bases/keda.sh_scaledobjects.yaml",
+        "config/crd/bases/keda.sh_triggerauthentications.yaml",
+    ),
     "sigs.k8s.io/gateway-api": ("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",),
     "github.com/prometheus-operator/prometheus-operator": (
         "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",

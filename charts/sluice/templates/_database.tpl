@@ -24,7 +24,7 @@ Takes a list: root, component.
 {{- if $its.embedded }}
 DATA_DIR: /var/lib/sluice
 {{- /* A pod that is deleted has its successor at once, which waits for its end. */}}
-DATA_DIR_WAIT_SECONDS: {{ int (index . 0).Values.timing.terminationGracePeriodSeconds | quote }}
+DATA_DIR_WAIT_SECONDS: {{ int (include "sluice.timing" (index . 0) | fromYaml).terminationGracePeriodSeconds | quote }}
 {{- else if dig "url" "existingSecret" "" $login }}
 DATABASE_URL_FILE: /etc/sluice/database/url
 {{- else }}

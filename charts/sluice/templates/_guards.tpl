@@ -1,14 +1,17 @@
 {{/*
-Values that are each right and together wrong. All are told at once, each with its numbers and the mend.
+Values that are each right and together wrong. All are reported at once, each with its numbers and what to change.
 */}}
 {{- define "sluice.guard" -}}
 {{- $found := include "sluice.wrongParts" . }}
 {{- if include "sluice.serves" . }}
 {{- $found = print $found (include "sluice.wrongDatabase" .) (include "sluice.wrongTimes" .) }}
-{{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) (include "sluice.wrongPull" .) }}
+{{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) (include "sluice.wrongPull" .) (include "sluice.wrongQueue" .) }}
 {{- end }}
 {{- with trim $found }}
-{{- fail (printf "these values can not be used:\n%s" .) }}
+{{- $words := printf "these values cannot be used:\n%s" . }}
+{{- fail $words }}
+{{- /* `helm lint` goes on after a fail, and would find nothing; a template of no such name stops it too, with the words. */}}
+{{- include $words $ }}
 {{- end }}
 {{- end }}
 
@@ -17,6 +20,23 @@ Values that are each right and together wrong. All are told at once, each with i
 {{- with .Values }}
 {{- if not (or .image.digest .image.allowTag) }}
 - image.digest is not set; set it, or image.allowTag=true to take image.tag, which may be another image tomorrow
+{{- end }}
+{{- range $where, $its := dict "nodeSelector" . "operator.nodeSelector" .operator "migration.nodeSelector" .migration "pull.nodeSelector" .pull "worker.nodeSelector" .worker }}
+{{- $arch := get $its.nodeSelector "kubernetes.io/arch" }}
+{{- if and $arch (not (has $arch $root.Values.image.architectures)) }}
+- {{ $where }} kubernetes.io/arch {{ $arch }} is not among image.architectures {{ join " " $root.Values.image.architectures }}: no node could run the image; build it for {{ $arch }} too, or choose other nodes
+{{- end }}
+{{- end }}
+{{- range .extraVolumes }}
+{{- if has .name (list "tmp" "shared-memory" "keys" "keyset" "data" "database" "token" "sources" "headers" "broker" "redis") }}
+- extraVolumes has {{ .name }}, which is the chart's own; choose another name
+{{- end }}
+{{- end }}
+{{- if and (ne .service.type "LoadBalancer") (or .service.loadBalancerClass .service.loadBalancerSourceRanges) }}
+- service.loadBalancerClass and service.loadBalancerSourceRanges need service.type LoadBalancer; set it, or leave them empty
+{{- end }}
+{{- if and (eq .service.type "ClusterIP") .service.externalTrafficPolicy }}
+- service.externalTrafficPolicy needs service.type LoadBalancer or NodePort; set one, or leave it empty
 {{- end }}
 {{- if and .operator.only (not .operator.enabled) }}
 - operator.only without operator.enabled makes nothing at all; set both, or neither
@@ -40,8 +60,8 @@ Values that are each right and together wrong. All are told at once, each with i
 - monitoring.prometheusRule.enabled needs monitoring.prometheusRule.runbookBaseUrl; set it to where the runbooks are published
 {{- end }}
 {{- range .extraEnv }}
-{{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) (include "sluice.pullerEnv" $root | fromYaml) }}
-{{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_|POD_)" .name) }}
+{{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) (include "sluice.pullerEnv" $root | fromYaml) (include "sluice.workerEnv" $root | fromYaml) }}
+{{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_|POD_|QUEUE_URL|RABBITMQ_URL|REDIS_URL)" .name) }}
 - extraEnv sets {{ .name }}, which is the chart's own; use the value that is meant for it
 {{- end }}
 {{- end }}
@@ -91,71 +111,111 @@ Zero downtime as inequalities: request deadline < graceful timeout = deregistrat
 preStop + drain + graceful timeout < termination grace; keep-alive > the load balancer's idle timeout.
 */}}
 {{- define "sluice.wrongTimes" -}}
-{{- with .Values.timing }}
-{{- $request := int .requestTimeoutSeconds }}
-{{- $graceful := int .gracefulTimeoutSeconds }}
-{{- $drain := int .drainSeconds }}
-{{- $preStop := int .preStopSeconds }}
-{{- $grace := int .terminationGracePeriodSeconds }}
-{{- $keepAlive := int .keepAliveSeconds }}
-{{- $heartbeat := int .heartbeatTimeoutSeconds }}
-{{- $wait := int .secretWaitSeconds }}
-{{- $delay := int .loadBalancer.deregistrationDelaySeconds }}
-{{- $idle := int .loadBalancer.idleTimeoutSeconds }}
+{{- $its := include "sluice.timing" . | fromYaml }}
+{{- $request := int $its.requestTimeoutSeconds }}
+{{- $graceful := int $its.gracefulTimeoutSeconds }}
+{{- $drain := int $its.drainSeconds }}
+{{- $preStop := int $its.preStopSeconds }}
+{{- $grace := int $its.terminationGracePeriodSeconds }}
+{{- $keepAlive := int $its.keepAliveSeconds }}
+{{- $heartbeat := int $its.heartbeatTimeoutSeconds }}
+{{- $delay := int .Values.timing.loadBalancer.deregistrationDelaySeconds }}
+{{- $idle := int .Values.timing.loadBalancer.idleTimeoutSeconds }}
 {{- $all := add $preStop $drain $graceful }}
 {{- if ge $request $graceful }}
-- timing.requestTimeoutSeconds {{ $request }} < timing.gracefulTimeoutSeconds {{ $graceful }} does not hold: a worker that stops would cut off requests that are in time; raise the latter
+- Increase timing.gracefulTimeoutSeconds {{ $graceful }} to at least {{ add $request 1 }} (must exceed timing.requestTimeoutSeconds {{ $request }}): a worker that stops would cut off requests that are in time
 {{- end }}
-{{- if ne $graceful $delay }}
-- timing.gracefulTimeoutSeconds {{ $graceful }} = timing.loadBalancer.deregistrationDelaySeconds {{ $delay }} does not hold: one of pod and load balancer would give up requests that the other still waits for; make them equal
+{{- if and (ne $graceful $delay) (or (ge $delay 2) (int .Values.timing.gracefulTimeoutSeconds)) }}
+- Set timing.gracefulTimeoutSeconds {{ $graceful }} and timing.loadBalancer.deregistrationDelaySeconds {{ $delay }} to one number: one of pod and load balancer would give up requests that the other still waits for
 {{- end }}
 {{- if ge $delay $preStop }}
-- timing.loadBalancer.deregistrationDelaySeconds {{ $delay }} < timing.preStopSeconds {{ $preStop }} does not hold: the load balancer would send requests to a pod that is gone; raise the latter
+- Increase timing.preStopSeconds {{ $preStop }} to at least {{ add $delay 1 }} (must exceed timing.loadBalancer.deregistrationDelaySeconds {{ $delay }}): the load balancer would send requests to a pod that is gone
 {{- end }}
 {{- if ge $all $grace }}
-- timing.preStopSeconds {{ $preStop }} + timing.drainSeconds {{ $drain }} + timing.gracefulTimeoutSeconds {{ $graceful }} = {{ $all }} < timing.terminationGracePeriodSeconds {{ $grace }} does not hold: the pod would be killed before it is done; raise the latter to {{ add $all 10 }}
+- Increase timing.terminationGracePeriodSeconds {{ $grace }} to at least {{ add $all 1 }} (must exceed timing.preStopSeconds {{ $preStop }} + timing.drainSeconds {{ $drain }} + timing.gracefulTimeoutSeconds {{ $graceful }} = {{ $all }}): the pod would be killed before it is done
 {{- end }}
 {{- if ge $idle $keepAlive }}
-- timing.loadBalancer.idleTimeoutSeconds {{ $idle }} < timing.keepAliveSeconds {{ $keepAlive }} does not hold: the pod would close connections that the load balancer is about to use; raise the latter
+- Increase timing.keepAliveSeconds {{ $keepAlive }} to at least {{ add $idle 1 }} (must exceed timing.loadBalancer.idleTimeoutSeconds {{ $idle }}): the pod would close connections that the load balancer is about to use
 {{- end }}
 {{- if ge $request $heartbeat }}
-- timing.requestTimeoutSeconds {{ $request }} < timing.heartbeatTimeoutSeconds {{ $heartbeat }} does not hold: a busy worker would count as dead; raise the latter
+- Increase timing.heartbeatTimeoutSeconds {{ $heartbeat }} to at least {{ add $request 1 }} (must exceed timing.requestTimeoutSeconds {{ $request }}): a busy worker would count as dead
 {{- end }}
-{{- with $.Values.probes.startup }}
-{{- $budget := mul (int .periodSeconds) (int .failureThreshold) }}
-{{- $data := ternary $grace 0 $.Values.database.embedded }}
-{{- if ge (add $wait $data 10) $budget }}
-- timing.secretWaitSeconds {{ $wait }}{{ if $data }} + timing.terminationGracePeriodSeconds {{ $data }} of the pod before{{ end }} + 10 to start < probes.startup.periodSeconds {{ int .periodSeconds }} x probes.startup.failureThreshold {{ int .failureThreshold }} = {{ $budget }} does not hold: a pod that waits would be killed; raise probes.startup.failureThreshold
+{{- $probe := include "sluice.startupProbe" . | fromYaml }}
+{{- $budget := mul (int $probe.periodSeconds) (int $probe.failureThreshold) }}
+{{- $start := include "sluice.startSeconds" . | int }}
+{{- if ge $start $budget }}
+- Increase probes.startup.failureThreshold {{ int $probe.failureThreshold }} to at least {{ add 1 (div $start (int $probe.periodSeconds)) }} (x probes.startup.periodSeconds {{ int $probe.periodSeconds }} = {{ $budget }} must exceed timing.secretWaitSeconds {{ int $its.secretWaitSeconds }}{{ if .Values.database.embedded }} + timing.terminationGracePeriodSeconds {{ $grace }} of the pod before{{ end }} + 10 to start = {{ $start }}): a pod that waits would be killed
 {{- end }}
-{{- $ready := add $budget (int $.Values.rollout.minReadySeconds) }}
-{{- $progress := int $.Values.rollout.progressDeadlineSeconds }}
+{{- $ready := add $budget (int .Values.rollout.minReadySeconds) }}
+{{- $progress := int .Values.rollout.progressDeadlineSeconds }}
 {{- if ge $ready $progress }}
-- probes.startup.periodSeconds x failureThreshold {{ $budget }} + rollout.minReadySeconds {{ int $.Values.rollout.minReadySeconds }} = {{ $ready }} < rollout.progressDeadlineSeconds {{ $progress }} does not hold: a rollout would count as failed while its pod may still start; raise the latter
+- Increase rollout.progressDeadlineSeconds {{ $progress }} to at least {{ add $ready 1 }} (must exceed probes.startup.periodSeconds x failureThreshold {{ $budget }} + rollout.minReadySeconds {{ int .Values.rollout.minReadySeconds }} = {{ $ready }}): a rollout would count as failed while its pod may still start
+{{- end }}
+{{- range $name, $its := .Values.probes }}
+{{- if gt (int $its.timeoutSeconds) (int $its.periodSeconds) }}
+- Increase probes.{{ $name }}.periodSeconds {{ int $its.periodSeconds }} to at least {{ int $its.timeoutSeconds }} (must not be below probes.{{ $name }}.timeoutSeconds {{ int $its.timeoutSeconds }}): a try would outlast the next one
 {{- end }}
 {{- end }}
-{{- range $name, $probe := $.Values.probes }}
-{{- if gt (int .timeoutSeconds) (int .periodSeconds) }}
-- probes.{{ $name }}.timeoutSeconds {{ int .timeoutSeconds }} <= probes.{{ $name }}.periodSeconds {{ int .periodSeconds }} does not hold: a try would outlast the next one; lower the former
-{{- end }}
-{{- end }}
-{{- end }}
-{{- include "sluice.wrongAlb" . }}
+{{- include "sluice.wrongLoadBalancer" . }}
 {{- end }}
 
 {{/*
-An AWS load balancer is told its times by annotations, which must be the numbers that the pod reckons with: its own default for
-the deregistration delay is 300 s.
+What an AWS load balancer is set to by annotations has to be what the pods reckon with: by itself it waits 300 s for a target that
+leaves, and calls one healthy after a few checks. Spaces between the items of a list are allowed, as its controller does.
 */}}
-{{- define "sluice.wrongAlb" -}}
+{{- define "sluice.wrongLoadBalancer" -}}
+{{- $balancer := include "sluice.awsLoadBalancer" . | fromYaml }}
+{{- with $balancer }}
+{{- $its := dict }}
+{{- range $name, $text := (get $.Values .values).annotations }}
+{{- $_ := set $its (trimPrefix $balancer.prefix $name) (regexReplaceAll "\\s" $text "") }}
+{{- end }}
+{{- $where := printf "%s.annotations %s" .values .prefix }}
+{{- range .numbers }}
+{{- $attribute := printf "%s=%d" .attribute (get $.Values.timing.loadBalancer .value | int) }}
+{{- if not (has $attribute (get $its .annotation | splitList "," )) }}
+- Add {{ $attribute }} to {{ $where }}{{ .annotation }} (must equal timing.loadBalancer.{{ .value }})
+{{- end }}
+{{- end }}
+{{- if ne (get $its .targetType) "ip" }}
+- Set {{ $where }}{{ .targetType }} to ip: the load balancer would send to nodes, and not know of the pods behind them
+{{- end }}
+{{- $interval := get $its .interval | default (toString .defaultInterval) | int }}
+{{- $count := get $its .count | default (toString .defaultCount) | int }}
+{{- $healthy := mul $interval $count }}
+{{- $ready := int $.Values.rollout.minReadySeconds }}
+{{- if ge $healthy $ready }}
+- Increase rollout.minReadySeconds {{ $ready }} to at least {{ add $healthy 1 }} (must exceed {{ .interval }} {{ $interval }} x {{ .count }} {{ $count }} = {{ $healthy }}): in a namespace without readiness gates a rollout would take the pods that the load balancer still sends to
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The AWS load balancer in front, as YAML: whose values have its annotations, what they are called, what it does by itself; else nothing.
+An NLB closes no idle connection that the pod keeps for less than 350 s.
+*/}}
+{{- define "sluice.awsLoadBalancer" -}}
 {{- if and .Values.ingress.enabled (eq .Values.ingress.className "alb") }}
-{{- $annotations := .Values.ingress.annotations }}
-{{- range $told := list (list "target-group-attributes" "deregistration_delay.timeout_seconds" "deregistrationDelaySeconds") (list "load-balancer-attributes" "idle_timeout.timeout_seconds" "idleTimeoutSeconds") }}
-{{- $annotation := printf "alb.ingress.kubernetes.io/%s" (first $told) }}
-{{- $attribute := printf "%s=%d" (index $told 1) (get $.Values.timing.loadBalancer (last $told) | int) }}
-{{- if not (has $attribute (get $annotations $annotation | splitList "," )) }}
-- ingress.className alb needs {{ $attribute }} in ingress.annotations {{ $annotation }}, as timing.loadBalancer.{{ last $told }} says
-{{- end }}
-{{- end }}
+values: ingress
+prefix: alb.ingress.kubernetes.io/
+targetType: target-type
+interval: healthcheck-interval-seconds
+defaultInterval: 15
+count: healthy-threshold-count
+defaultCount: 2
+numbers:
+  - {annotation: target-group-attributes, attribute: deregistration_delay.timeout_seconds, value: deregistrationDelaySeconds}
+  - {annotation: load-balancer-attributes, attribute: idle_timeout.timeout_seconds, value: idleTimeoutSeconds}
+{{- else if and (eq .Values.service.type "LoadBalancer") (has .Values.service.loadBalancerClass (list "service.k8s.aws/nlb" "eks.amazonaws.com/nlb")) }}
+values: service
+prefix: service.beta.kubernetes.io/aws-load-balancer-
+targetType: nlb-target-type
+interval: healthcheck-interval
+defaultInterval: 10
+count: healthcheck-healthy-threshold
+defaultCount: 3
+numbers:
+  - {annotation: target-group-attributes, attribute: deregistration_delay.timeout_seconds, value: deregistrationDelaySeconds}
 {{- end }}
 {{- end }}
 
@@ -167,56 +227,43 @@ A budget below the fewest pods, and connections for the most: terminating pods h
 {{- $fewest := include "sluice.fewest" . | int }}
 {{- $most := include "sluice.most" . | int }}
 {{- if lt $most $fewest }}
-- autoscaling.minReplicas {{ $fewest }} <= autoscaling.maxReplicas {{ $most }} does not hold
+- Increase autoscaling.maxReplicas {{ $most }} to at least {{ $fewest }} (must not be below autoscaling.minReplicas {{ $fewest }})
 {{- end }}
 {{- $away := int .Values.podDisruptionBudget.maxUnavailable }}
-{{- if and .Values.podDisruptionBudget.enabled (not .Values.database.embedded) (ge $away $fewest) }}
-- podDisruptionBudget.maxUnavailable {{ $away }} < {{ ternary "autoscaling.minReplicas" "replicaCount" $scale.enabled }} {{ $fewest }} does not hold: a drain could take every pod at once; run more pods, or turn podDisruptionBudget.enabled off and accept that
+{{- if and (include "sluice.budgets" .) (ge $away $fewest) }}
+- Increase {{ ternary "autoscaling.minReplicas" "replicaCount" $scale.enabled }} {{ $fewest }} to at least {{ add $away 1 }} (must exceed podDisruptionBudget.maxUnavailable {{ $away }}): a drain could take every pod at once
 {{- end }}
-{{- $surge := div (add $most 3) 4 }}
 {{- $workers := int .Values.config.workers }}
-{{- $pool := int .Values.config.poolSize }}
+{{- $pool := include "sluice.poolSize" . | int }}
 {{- $server := int .Values.database.maxConnections }}
-{{- /* A puller has 4, and during a rollout there is one more of them. */}}
-{{- $pullers := ternary (mul 4 (add (int .Values.pull.replicas) 1)) 0 (eq (include "sluice.pulls" .) "true") }}
-{{- $needed := add (mul (add (mul 2 $most) $surge) (add (mul $workers $pool) 1)) 2 $pullers }}
+{{- $others := include "sluice.otherConnections" . | int }}
+{{- $surge := div (add $most 3) 4 }}
+{{- $needed := add (mul (include "sluice.connectedPods" . | int) (add (mul $workers $pool) 1)) $others }}
 {{- $usable := div (mul $server 8) 10 }}
 {{- if gt $needed $usable }}
-- database connections: (2 x {{ $most }} pods + {{ $surge }} surge) x (config.workers {{ $workers }} x config.poolSize {{ $pool }} + 1) + 2 for the migration{{ if $pullers }} + 4 x (pull.replicas {{ int .Values.pull.replicas }} + 1){{ end }} = {{ $needed }} <= 80 % of database.maxConnections {{ $server }} = {{ $usable }} does not hold; run fewer pods, lower config.workers or config.poolSize, or raise max_connections of the server and database.maxConnections to {{ div (add (mul $needed 10) 7) 8 }}
+- Increase database.maxConnections {{ $server }} to at least {{ div (add (mul $needed 10) 7) 8 }}, here and on the server (80 % of it = {{ $usable }} must not be below (2 x {{ $most }} pods + {{ $surge }} surge) x (config.workers {{ $workers }} x config.poolSize {{ $pool }} + 1) + 2 of the migration{{ if include "sluice.pulls" . }} + 4 x (pull.replicas {{ int .Values.pull.replicas }} + 1){{ end }}{{ if include "sluice.works" . }} + 2 x ({{ include "sluice.mostWorkers" . }} workers + 1){{ end }} = {{ $needed }}), or run fewer pods, or lower config.workers or config.poolSize
 {{- end }}
 {{- end }}
 
 {{/*
-Measured: 40 Mi for a worker, 100 for the rest, 200 for the embedded database, and bodies of many small objects take up to 13 times
-their size while they are parsed.
+No worker may be killed while it parses (_derived.tpl has what was measured).
 */}}
 {{- define "sluice.wrongMemory" -}}
-{{- $inflated := int64 .Values.config.limits.maxInflatedBytes }}
-{{- $inflight := int64 .Values.config.limits.maxInflightBytes }}
+{{- $bodies := include "sluice.bodies" . | fromYaml }}
+{{- $inflated := int64 $bodies.maxInflatedBytes }}
+{{- $inflight := int64 $bodies.maxInflightBytes }}
+{{- if lt $inflight 2097152 }}
+- Increase config.limits.maxInflightBytes {{ $inflight }} to at least 2097152 (must exceed what a stream of the largest events holds)
+{{- end }}
 {{- if gt $inflated $inflight }}
-- config.limits.maxInflatedBytes {{ $inflated }} <= config.limits.maxInflightBytes {{ $inflight }} does not hold: the largest bodies would be answered 503 for ever; raise the latter
+- Increase config.limits.maxInflightBytes {{ $inflight }} to at least {{ $inflated }} (must not be below config.limits.maxInflatedBytes {{ $inflated }}): the largest bodies would be answered 503 for ever
 {{- end }}
 {{- $workers := int .Values.config.workers }}
-{{- $base := ternary 300 100 .Values.database.embedded }}
 {{- $held := div (add $inflight 1048575) 1048576 }}
-{{- $needed := add $base (mul $workers (add 40 (mul 13 $held))) }}
+{{- $base := include "sluice.memoryBase" . | int }}
+{{- $needed := add $base (mul $workers 13 $held) }}
 {{- $limit := .Values.resources.limits.memory }}
 {{- if gt $needed (include "sluice.mebibytes" $limit | int64) }}
-- memory: {{ $base }}Mi + config.workers {{ $workers }} x (40Mi + 13 x config.limits.maxInflightBytes {{ $held }}Mi) = {{ $needed }}Mi <= resources.limits.memory {{ $limit }} does not hold: workers that parse large bodies would be killed; raise the latter, or lower one of the former
+- Increase resources.limits.memory {{ $limit }} to at least {{ $needed }}Mi (must not be below {{ sub $base (mul 40 $workers) }}Mi + config.workers {{ $workers }} x (40Mi + 13 x config.limits.maxInflightBytes {{ $held }}Mi) = {{ $needed }}Mi), or lower one of these: workers that parse large bodies would be killed
 {{- end }}
-{{- end }}
-
-{{/*
-A quantity of memory, in Mi or Gi by the schema, as a number of Mi.
-*/}}
-{{- define "sluice.mebibytes" -}}
-{{- mul (trimSuffix "Mi" . | trimSuffix "Gi" | int64) (ternary 1024 1 (hasSuffix "Gi" .)) }}
-{{- end }}
-
-{{- define "sluice.fewest" -}}
-{{- if .Values.autoscaling.enabled }}{{ .Values.autoscaling.minReplicas }}{{ else if .Values.database.embedded }}1{{ else }}{{ .Values.replicaCount }}{{ end }}
-{{- end }}
-
-{{- define "sluice.most" -}}
-{{- if .Values.autoscaling.enabled }}{{ .Values.autoscaling.maxReplicas }}{{ else }}{{ include "sluice.fewest" . }}{{ end }}
 {{- end }}

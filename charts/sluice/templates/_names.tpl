@@ -12,6 +12,16 @@
 {{- end }}
 
 {{/*
+Of a component's ServiceAccount. Takes a list: root, component (service, migrate).
+*/}}
+{{- define "sluice.account" -}}
+{{- $root := index . 0 }}
+{{- $its := get $root.Values.serviceAccount (index . 1) }}
+{{- $own := print (include "sluice.fullname" $root) (ternary "-migrate" "" (eq (index . 1) "migrate")) }}
+{{- $its.name | default (ternary $own "default" $its.create) }}
+{{- end }}
+
+{{/*
 "true", or nothing: an operator on its own makes nothing of the service.
 */}}
 {{- define "sluice.serves" -}}
@@ -32,7 +42,7 @@
 {{- end }}
 
 {{/*
-What selects pods. It can not be changed once installed, so it holds nothing that ever changes. Takes a list: root, component.
+What selects pods. It cannot be changed once installed, so it holds nothing that ever changes. Takes a list: root, component.
 */}}
 {{- define "sluice.selectorLabelsOf" -}}
 {{- $root := index . 0 -}}

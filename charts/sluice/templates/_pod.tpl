@@ -1,37 +1,73 @@
 {{/*
 What every pod of the chart says of itself; Pod Security "restricted" and more.
 Only the operator speaks to the Kubernetes API, with a volume of its own. EKS mounts its own token for IAM.
+Takes a list: root, values of the component, whose scheduling goes before that of all pods.
 */}}
 {{- define "sluice.pod" -}}
+{{- $root := index . 0 }}
+{{- $its := index . 1 }}
+{{- with $root.Values }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- if not .Values.hostUsers }}
+{{- if not .hostUsers }}
 hostUsers: false
 {{- end }}
-{{- with .Values.imagePullSecrets }}
+{{- with .imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.priorityClassName }}
+{{- with $its.priorityClassName | default .priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- with include "sluice.nodeSelector" (list $root $its) | fromYaml }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.tolerations }}
+{{- with $its.tolerations | default .tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with $its.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .podSecurityContext }}
 securityContext:
   runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
+  {{- range $field := list "runAsUser" "runAsGroup" "fsGroup" }}
+  {{- with int64 (get $root.Values.podSecurityContext $field) }}
+  {{ $field }}: {{ . }}
+  {{- end }}
+  {{- end }}
   {{- /* Else the kubelet makes PostgreSQL's folder writable for the group at its second start, and PostgreSQL refuses it. */}}
   fsGroupChangePolicy: OnRootMismatch
+  {{- with .supplementalGroups }}
+  supplementalGroups: {{ toJson . }}
+  {{- end }}
+  {{- with .seLinuxOptions }}
+  seLinuxOptions:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   seccompProfile:
+    {{- if .seccompProfile }}
+    type: Localhost
+    localhostProfile: {{ .seccompProfile | quote }}
+    {{- else }}
     type: RuntimeDefault
+    {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Only to nodes that can run the image: on another one its containers would fail again and again ("exec format error").
+Takes a list: root, values of the component.
+*/}}
+{{- define "sluice.nodeSelector" -}}
+{{- $root := index . 0 }}
+{{- $built := $root.Values.image.architectures }}
+{{- $chosen := (index . 1).nodeSelector | default $root.Values.nodeSelector | deepCopy }}
+{{- toYaml (merge $chosen (ternary (dict "kubernetes.io/arch" (first $built)) dict (eq (len $built) 1))) }}
 {{- end }}
 
 {{/*
@@ -66,6 +102,24 @@ securityContext:
     drop: [ALL]
   privileged: false
   readOnlyRootFilesystem: true
+{{- end }}
+
+{{/*
+What the user adds to each pod but those of tests, after what the chart has there. Takes a list: items, by how much they are indented.
+*/}}
+{{- define "sluice.more" -}}
+{{- with index . 0 }}
+{{- toYaml . | nindent (index $ 1) }}
+{{- end }}
+{{- end }}
+
+{{/*
+Takes a list: root, by how much it is indented.
+*/}}
+{{- define "sluice.envFrom" -}}
+{{- with (index . 0).Values.extraEnvFrom }}
+{{- toYaml (dict "envFrom" .) | nindent (index $ 1) }}
+{{- end }}
 {{- end }}
 
 {{- define "sluice.noLimitOfCPU" -}}

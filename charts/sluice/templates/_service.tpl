@@ -10,7 +10,7 @@ ADMIN_PORT: "8081"
 {{- with .Values.config }}
 WORKERS: {{ int .workers | quote }}
 THREADS: {{ int .threads | quote }}
-DB_POOL_SIZE: {{ int .poolSize | quote }}
+DB_POOL_SIZE: {{ include "sluice.poolSize" $ | quote }}
 MAX_REQUESTS: {{ int64 .maxRequests | quote }}
 LOG_LEVEL: {{ .logLevel }}
 RETENTION_DAYS: {{ ternary (int .retentionDays | toString) "" (gt (int .retentionDays) 0) | quote }}
@@ -20,11 +20,13 @@ RATE_LIMIT_REQUESTS_PER_MINUTE: {{ int64 .limits.requestsPerMinute | quote }}
 RATE_LIMIT_EVENTS_PER_MINUTE: {{ int64 .limits.eventsPerMinute | quote }}
 MAX_BATCH_SIZE: {{ int64 .limits.maxBatchSize | quote }}
 MAX_EVENT_BYTES: {{ int64 .limits.maxEventBytes | quote }}
-MAX_BODY_BYTES: {{ int64 .limits.maxBodyBytes | quote }}
-MAX_INFLATED_BYTES: {{ int64 .limits.maxInflatedBytes | quote }}
-MAX_INFLIGHT_BYTES: {{ int64 .limits.maxInflightBytes | quote }}
 {{- end }}
-{{- with .Values.timing }}
+{{- with include "sluice.bodies" . | fromYaml }}
+MAX_BODY_BYTES: {{ int64 .maxBodyBytes | quote }}
+MAX_INFLATED_BYTES: {{ int64 .maxInflatedBytes | quote }}
+MAX_INFLIGHT_BYTES: {{ int64 .maxInflightBytes | quote }}
+{{- end }}
+{{- with include "sluice.timing" . | fromYaml }}
 REQUEST_TIMEOUT_SECONDS: {{ int .requestTimeoutSeconds | quote }}
 GRACEFUL_TIMEOUT: {{ int .gracefulTimeoutSeconds | quote }}
 DRAIN_SECONDS: {{ int .drainSeconds | quote }}
@@ -32,6 +34,8 @@ KEEP_ALIVE: {{ int .keepAliveSeconds | quote }}
 HEARTBEAT_TIMEOUT: {{ int .heartbeatTimeoutSeconds | quote }}
 SECRET_WAIT_SECONDS: {{ int .secretWaitSeconds | quote }}
 {{- end }}
+{{ include "sluice.brokerEnv" . }}
+REDIS_URL_FILE: {{ ternary "/etc/sluice/redis/url" "" (ne .Values.redis.existingSecret "") }}
 API_KEYS_FILE: {{ ternary "/etc/sluice/keys/API_KEYS" "" (ne .Values.auth.existingSecret "") }}
 KEYSET_FILE: {{ ternary "/etc/sluice/keyset/keyset.json" "" (ne (include "sluice.keysetSecret" .) "") }}
 {{ include "sluice.databaseEnv" (list . "service") | trim }}

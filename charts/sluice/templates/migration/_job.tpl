@@ -21,7 +21,7 @@ podFailurePolicy:
     - action: Ignore
       onPodConditions:
         - {type: DisruptionTarget, status: "True"}
-    # Exit code 2: its settings can not be used, and another try would not mend them.
+    # Exit code 2: its settings cannot be used, and another try would not help.
     - action: FailJob
       onExitCodes: {containerName: migrate, operator: In, values: [2]}
 template:
@@ -33,10 +33,10 @@ template:
       {{- toYaml . | nindent 6 }}
     {{- end }}
   spec:
-    serviceAccountName: {{ .Values.serviceAccount.migrate.name }}
+    serviceAccountName: {{ include "sluice.account" (list . "migrate") }}
     # Each try in a pod of its own: their logs stay until the Job goes.
     restartPolicy: Never
-    {{- include "sluice.pod" . | nindent 4 }}
+    {{- include "sluice.pod" (list . .Values.migration) | trim | nindent 4 }}
     containers:
       - name: migrate
         args:
@@ -47,19 +47,20 @@ template:
         {{- include "sluice.container" . | nindent 8 }}
         env:
           {{- include "sluice.env" (include "sluice.migrationEnv" . | fromYaml) | trim | nindent 10 }}
-          {{- with .Values.extraEnv }}
-          {{- toYaml . | nindent 10 }}
-          {{- end }}
+          {{- include "sluice.more" (list .Values.extraEnv 10) }}
+        {{- include "sluice.envFrom" (list . 8) }}
         resources:
-          {{- toYaml .Values.migration.resources | nindent 10 }}
+          {{- include "sluice.resources" .Values.migration.resources | nindent 10 }}
         volumeMounts:
           - {name: tmp, mountPath: /tmp}
+          {{- include "sluice.more" (list .Values.extraVolumeMounts 10) }}
           {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
           - {name: database, mountPath: /etc/sluice/database, readOnly: true}
           {{- end }}
     volumes:
       - name: tmp
         emptyDir: {sizeLimit: 64Mi}
+      {{- include "sluice.more" (list .Values.extraVolumes 6) }}
       {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
       - name: database
         projected:
@@ -70,7 +71,7 @@ template:
 {{- end }}
 
 {{/*
-A Job can not be changed, so one that differs has another name.
+A Job cannot be changed, so one that differs has another name.
 */}}
 {{- define "sluice.migrationName" -}}
 {{ include "sluice.fullname" . }}-migrate-{{ include "sluice.migrationSpec" . | sha256sum | trunc 8 }}

@@ -48,7 +48,7 @@ for a scrape does not let what is scraped name itself.
         summary: The operator of Sluice hears nothing of a resource
         description: >-
           For {{ `{{ $value | humanizeDuration }}` }} {{ $where }} heard nothing of {{ `{{ $labels.resource }}` }}
-          in {{ `{{ $labels.exported_namespace }}` }}, not even that all is quiet. It restarts by itself; if that does not mend it,
+          in {{ `{{ $labels.exported_namespace }}` }}, not even that all is quiet. It restarts by itself; if that does not help,
           look at the API server.
         runbook_url: {{ $runbooks }}/SluiceOperatorWatchStale.md
 

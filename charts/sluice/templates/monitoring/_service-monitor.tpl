@@ -1,3 +1,7 @@
+{{- define "sluice.jobLabel" -}}
+sluice.dev/job
+{{- end }}
+
 {{/*
 Of one component's Service. Takes a list: root, component, name, port, most samples of a scrape.
 */}}
@@ -12,6 +16,10 @@ metadata:
   labels:
     {{- merge (include "sluice.labelsOf" $component | fromYaml) $root.Values.monitoring.serviceMonitor.labels | toYaml | nindent 4 }}
 spec:
+  {{- if and (eq (index . 1) "service") (ne $root.Values.service.type "ClusterIP") }}
+  # The admin port then has a Service of another name.
+  jobLabel: {{ include "sluice.jobLabel" $root }}
+  {{- end }}
   selector:
     matchLabels:
       {{- include "sluice.selectorLabelsOf" $component | nindent 6 }}

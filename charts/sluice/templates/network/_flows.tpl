@@ -39,6 +39,23 @@ and test.
 {{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8082)) }}
 {{- end }}
 
+{{- define "sluice.ingressOfWorker" -}}
+{{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8081)) }}
+{{- end }}
+
+{{/*
+What service and workers reach beside the database. Takes a list: root, and which of broker and redis.
+*/}}
+{{- define "sluice.egressToServers" -}}
+{{- range slice . 1 }}
+{{- if (get (first $).Values .).existingSecret }}
+{{- with get (first $).Values.networkPolicy . }}
+{{- include "sluice.flow" (concat (list "to" .to) (include "sluice.tcp" .ports | fromYamlArray)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "sluice.ingressOfPuller" -}}
 {{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8081)) }}
 {{- end }}
@@ -62,11 +79,17 @@ What the operator reaches: the Kubernetes API, by address, and the pods that ver
 {{- $pods = append $pods (dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .))) }}
 {{- end }}
 {{- with .Values.networkPolicy }}
-{{- include "sluice.flow" (concat (list "to" .kubernetesApi.to) (include "sluice.tcp" .kubernetesApi.ports | fromYamlArray)) }}
+{{- include "sluice.egressToKubernetes" $ }}
 {{- include "sluice.flow" (concat (list "to" $pods) (include "sluice.tcp" .targets.ports | fromYamlArray)) }}
 {{- with .extraEgress }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sluice.egressToKubernetes" -}}
+{{- with .Values.networkPolicy.kubernetesApi }}
+{{- include "sluice.flow" (concat (list "to" .to) (include "sluice.tcp" .ports | fromYamlArray)) }}
 {{- end }}
 {{- end }}
 

@@ -1,5 +1,5 @@
 {{/*
-Exactly the verbs that the operator uses. RBAC can not tell Secrets by their type, nor fields of a Pod: the policies do.
+Exactly the verbs that the operator uses. RBAC cannot tell Secrets by their type, nor fields of a Pod: the policies do.
 */}}
 {{- define "sluice.operatorRules" -}}
 - apiGroups: [sluice.dev]

@@ -1,0 +1,149 @@
+"""What users add to the chart's objects and change about them, and what stays as strict as it was."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+from tests.chart import pod_security
+from tests.chart.manifests import Object, of_kind, only, pods
+from tests.chart.render import CHART, PLAIN, SETS, helm, refusal, render
+
+NLB = "service.beta.kubernetes.io/aws-load-balancer-"
+
+
+def containers(objects: list[Object]) -> dict[str, Object]:
+    """By what brings it, without the pods of `helm test`."""
+    return {name: pod["spec"]["containers"][0] for name, pod in pods(objects).items() if not name.startswith("Pod/")}
+
+
+def test_variables_and_volumes_reach_every_pod_but_the_tests() -> None:
+    values = {
+        "pull": {"enabled": True, "sources": "sources: []"},
+        "extraEnvFrom": [{"secretRef": {"name": "proxy"}, "prefix": "P_"}],
+        "extraVolumes": [{"name": "ca", "secret": {"secretName": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    }
+    objects = render("operator", values)
+    found = containers(objects)
+    assert len(found) == 4
+    assert all(one["envFrom"] == values["extraEnvFrom"] for one in found.values())
+    assert all(values["extraVolumeMounts"][0] in one["volumeMounts"] for one in found.values())
+    volumes = {name: pod["spec"]["volumes"] for name, pod in pods(objects).items()}
+    assert {name for name, its in volumes.items() if values["extraVolumes"][0] in its} == found.keys()
+
+
+@pytest.mark.parametrize("kind", ["hostPath", "nfs", "flexVolume"])
+def test_a_volume_that_pod_security_refuses_is_refused_at_once(kind: str) -> None:
+    assert kind in refusal(PLAIN, {"extraVolumes": [{"name": "x", kind: {"path": "/"}}]})
+
+
+def test_a_volume_of_the_chart_s_own_name_is_refused() -> None:
+    assert "extraVolumes has keyset" in refusal(PLAIN, {"extraVolumes": [{"name": "keyset", "emptyDir": {}}]})
+
+
+def test_an_object_of_the_user_s_own_is_of_the_release_and_may_name_it() -> None:
+    labels = {"team": "platform"}
+    one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-own", "labels": labels}, "data": {}}
+    (found,) = [each for each in render(PLAIN, {"extraObjects": [one]}) if each["metadata"]["name"] == "blue-own"]
+    assert found["metadata"]["labels"].items() > {**labels, "app.kubernetes.io/instance": "blue"}.items()
+
+
+def test_a_component_is_scheduled_by_its_own_values_else_by_those_of_all() -> None:
+    values = {
+        "nodeSelector": {"pool": "all"},
+        "tolerations": [{"key": "all"}],
+        "operator": {"nodeSelector": {"pool": "system"}, "tolerations": [{"key": "system"}], "priorityClassName": "high"},
+        "migration": {"affinity": {"nodeAffinity": {}}},
+    }
+    found = {name.partition("-")[2]: pod["spec"] for name, pod in pods(render("operator", values)).items()}
+    chosen = {name: (its["nodeSelector"]["pool"], its["tolerations"][0]["key"]) for name, its in found.items()}
+    assert chosen.pop("sluice-operator") == ("system", "system")
+    assert set(chosen.values()) == {("all", "all")}
+    assert [its.get("priorityClassName") for name, its in found.items() if name == "sluice-operator"] == ["high"]
+    assert {name for name, its in found.items() if "affinity" in its} == {name for name in found if "migrate" in name}
+
+
+def test_users_and_groups_may_be_left_to_the_cluster_and_pods_stay_restricted() -> None:
+    values = {"podSecurityContext": {"runAsUser": 0, "runAsGroup": 0, "fsGroup": 0, "seLinuxOptions": {"level": "s0:c1,c2"}}}
+    for name, pod in pods(render("operator", values)).items():
+        context = pod["spec"]["securityContext"]
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & context.keys(), name
+        assert context["seLinuxOptions"] == {"level": "s0:c1,c2"}
+        assert pod_security.violations(pod) == []
+
+
+@pytest.mark.parametrize(
+    "values", [{"runAsNonRoot": False}, {"seLinuxOptions": {"type": "spc_t"}}, {"seccompProfile": {"type": "Unconfined"}}]
+)
+def test_what_is_not_restricted_cannot_be_set(values: dict[str, Any]) -> None:
+    assert "podSecurityContext" in refusal(PLAIN, {"podSecurityContext": values})
+
+
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort"])
+def test_a_service_that_is_reached_from_outside_carries_the_api_and_no_admin_port(kind: str) -> None:
+    monitored = {"monitoring": {"serviceMonitor": {"enabled": True}}}
+    objects = render(PLAIN, {"service": {"type": kind}, **monitored})
+    services = {one["metadata"]["name"]: one for one in of_kind(objects, "Service")}
+    ports = {name: [port["name"] for port in one["spec"]["ports"]] for name, one in services.items()}
+    assert ports == {"blue-sluice": ["http"], "blue-sluice-admin": ["admin"]}
+    assert services["blue-sluice"]["spec"]["type"] == kind
+    assert services["blue-sluice-admin"]["spec"]["clusterIP"] == "None"
+    # Alerts and dashboards know the service by its job.
+    label = only(objects, "ServiceMonitor")["spec"]["jobLabel"]
+    assert services["blue-sluice-admin"]["metadata"]["labels"][label] == "blue-sluice"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"service": {"annotations": {f"{NLB}nlb-target-type": "instance"}}}, "nlb-target-type to ip"),
+        ({"service": {"annotations": {f"{NLB}target-group-attributes": "x=1"}}}, "Add deregistration_delay.timeout_seconds=20"),
+        (
+            {"rollout": {"minReadySeconds": 30}},
+            "(must exceed healthcheck-interval 10 x healthcheck-healthy-threshold 3 = 30)",
+        ),
+        ({"service": {"type": "ClusterIP", "externalTrafficPolicy": ""}}, "need service.type LoadBalancer"),
+        (
+            {"service": {"type": "ClusterIP", "loadBalancerClass": "", "loadBalancerSourceRanges": []}},
+            "externalTrafficPolicy needs service.type",
+        ),
+    ],
+)
+def test_a_network_load_balancer_is_asked_for_the_same_as_an_alb(values: dict[str, Any], told: str) -> None:
+    assert told in refusal("service-nlb", values)
+
+
+def test_a_host_may_serve_some_paths_and_another_one_all() -> None:
+    some = {"host": "in.example.org", "paths": [{"path": "/api/v1", "pathType": "Prefix"}]}
+    values = {"ingress": {"enabled": True, "hosts": [some, "all.example.org", {"host": "more.example.org"}]}}
+    found = only(render(PLAIN, values), "Ingress")["spec"]["rules"]
+    rules = {one["host"]: [path["path"] for path in one["http"]["paths"]] for one in found}
+    assert rules["in.example.org"] == ["/api/v1"]
+    assert rules["all.example.org"] == rules["more.example.org"]
+    assert "/log" in rules["all.example.org"]
+
+
+README = (CHART / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^helm (?:install|upgrade) .*$", README.replace("\\\n", " "), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_install_of_the_readme_is_taken(command: str) -> None:
+    """As `helm template`, with a digest in the place of dots."""
+    words = shlex.split(command.replace("sha256:...", f"sha256:{'0' * 64}").replace("REGISTRY", "registry.example.org"))
+    rest = [word for word in words[2:] if word not in ("--install", "--create-namespace", "--wait", "--atomic")]
+    done = helm("template", *[word.replace("charts/sluice", str(CHART)) for word in rest], "--kube-version", "1.36")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_shows_how_to_start_on_kind_and_behind_an_alb() -> None:
+    assert len(COMMANDS) >= 3
+    assert any("database.embedded=true" in line for line in COMMANDS)
+    assert any("ci/ingress-alb.yaml" in line for line in COMMANDS)
+
+
+def test_the_values_of_the_sets_are_named_where_the_readme_links_to_them() -> None:
+    assert set(re.findall(r"\(ci/([\w-]+)\.yaml\)", README)) <= SETS.keys()
