@@ -38,9 +38,9 @@ def modify_db_instance(old: Any, self: RDSBackend, identifier: str, given: dict[
         instance = self.describe_db_instances(identifier)[0]
         if wanted.split(".")[0] != instance.engine_version.split(".")[0]:
             now = {name: value for name, value in given.items() if name not in WAITS}
-    instance = old(self, identifier, now)
-    tell(instance, now)
-    return instance
+    changed: DBInstance = old(self, identifier, now)
+    tell(changed, now)
+    return changed
 
 
 @around(RDSBackend, "delete_db_parameter_group")
