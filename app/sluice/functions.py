@@ -6,6 +6,7 @@ A function declares its routes with `http.routes.route`, keeps its rows by `stor
 from sluice.erasure import routes as erasure
 from sluice.error_groups import routes as error_groups
 from sluice.sources import routes as sources
+from sluice.tail import routes as tail
 from sluice.tasks import routes as tasks
 
-__all__ = ["erasure", "error_groups", "sources", "tasks"]
+__all__ = ["erasure", "error_groups", "sources", "tail", "tasks"]
