@@ -18,7 +18,9 @@ from sluice.commands.index import index
 from sluice.commands.keys import keys
 from sluice.commands.migrate import migrate
 from sluice.commands.pull import pull
+from sluice.commands.query import query
 from sluice.commands.serve import serve
+from sluice.commands.tail import tail
 from sluice.commands.worker import worker
 from sluice.doctor import FIXES
 
@@ -47,5 +49,20 @@ def main() -> None:
     """
 
 
-for command in (serve, worker, dead_letters, migrate, index, keys, doctor, check, import_file, generate, pull, erase):
+for command in (
+    serve,
+    worker,
+    dead_letters,
+    migrate,
+    index,
+    keys,
+    doctor,
+    check,
+    import_file,
+    generate,
+    pull,
+    tail,
+    query,
+    erase,
+):
     main.add_command(command)

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -40,7 +41,7 @@ def follower(store: PostgresqlStore, clock: Clock) -> EventFollower:
     return EventFollower(store.database.query, store.cursor_secret, clock=clock)
 
 
-def put(store: PostgresqlStore, *names: str, ago: float = 0, **fields: object) -> None:
+def put(store: PostgresqlStore, *names: str, ago: float = 0, **fields: Any) -> None:
     at = datetime.now(UTC) - timedelta(seconds=ago)
     store.insert([row(name, now=at, **fields) for name in names], at)
 
