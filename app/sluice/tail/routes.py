@@ -44,8 +44,10 @@ def tail(parts: Services, context: RequestContext) -> Response:
     return opened(parts, context, auth.entry_on(context), matches)
 
 
-def opened(parts: Services, context: RequestContext, entry: KeyEntry, matches: tuple[Match, ...]) -> Response:
-    """The response that is a tail of `matches`; it ends with the key of `entry`."""
+def opened(
+    parts: Services, context: RequestContext, entry: KeyEntry, matches: tuple[Match, ...], after: str | None = None
+) -> Response:
+    """The response that is a tail of `matches`; it ends with the key of `entry`. `after`: where it begins the first time."""
     if context.method == "HEAD":
         return Response(content_type=EVENT_STREAM, headers=HEADERS)
     client = context.headers.get("gunicorn.socket")
@@ -55,7 +57,7 @@ def opened(parts: Services, context: RequestContext, entry: KeyEntry, matches: t
         raise errors.ServiceUnavailable("this process is about to end", reason="draining", headers={"Retry-After": "1"})
     hub = parts.single(Hub)
     try:
-        found = hub.open(entry, matches, context.headers.get("HTTP_LAST_EVENT_ID") or None)
+        found = hub.open(entry, matches, context.headers.get("HTTP_LAST_EVENT_ID") or after)
     except errors.InvalidCursor as error:
         detail = "this Last-Event-ID was not made here; begin again without it"
         wrong = [{"parameter": "Last-Event-ID", "detail": detail}]
