@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 from tests.integration.conftest import database, pristine, server, template  # noqa: F401 - fixtures
 from tests.integration.service import KEY, Service
 from tools import Missing
@@ -38,9 +38,18 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(15_000)
     faults: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        faults.append("a dialog opened")
+        dialog.dismiss()
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            faults.append(message.text)
+
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("dialog", lambda dialog: (faults.append("a dialog opened"), dialog.dismiss()))
+    page.on("console", listen)
+    page.on("dialog", dismiss)
     page.goto("/")
     page.get_by_label("API key").fill(KEY)
     page.get_by_role("button", name="Sign in").click()

@@ -49,7 +49,7 @@ def tail(service: Service, mine: Mine) -> Any:
 
 
 def test_a_tail_shows_what_is_committed_until_its_reader_leaves(service: Service, mine: Mine, tail: Any) -> None:
-    names = []
+    names: list[str] = []
     while not names:
         # Until the tail is open nothing comes.
         send(service, mine.event(f"{len(mine.names())}", source=mine.id("s"), properties={"x": HOSTILE}))

@@ -100,11 +100,14 @@ def read(client: ReadClient, parameters: Parameters, limit: int | None) -> Itera
 
 
 def as_table(logs: Iterator[msgspec.Raw]) -> None:
-    table = Table(*SHOWN, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in SHOWN:
+        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "properties" else None)
     number = 0
     for raw in logs:
         number += 1
         log = msgspec.json.decode(raw, type=Log)
+        log["timestamp"] = log["timestamp"][:23]
         table.add_row(*(Text(safe(compact(log[name]))[:200]) for name in SHOWN))
     if number:
         Console().print(table)

@@ -14,6 +14,8 @@ from sluice.commands import peer as peers
 from sluice.commands.peer import Peer
 
 INTERRUPTED = 130
+# Characters of the properties in one line; --json has all.
+MOST = 200
 COLOURS = {"error": "red", "performance": "yellow", "observability": "cyan", "telemetry": "blue", "behavioral": "green"}
 
 
@@ -29,7 +31,10 @@ Examples:
 @options.argument
 @click.option("--json", "as_json", is_flag=True, help="Print the events themselves, one a line.")
 @click.option("--color/--no-color", default=None, envvar="SLUICE_COLOR", help="Default: on a terminal, unless NO_COLOR is set.")
-def tail(peer: Peer, filters: tuple[tuple[str, str], ...], as_json: bool, color: bool | None) -> None:
+@click.option("--no-color-variable", envvar="NO_COLOR", hidden=True)  # no-color.org: any text but an empty one
+def tail(
+    peer: Peer, filters: tuple[tuple[str, str], ...], as_json: bool, color: bool | None, no_color_variable: str | None
+) -> None:
     """Show events as they are committed, until Ctrl-C.
 
     A filter is NAME=VALUE as in a query of the service: event_type, event_name, source, user_id, properties.PATH and so on; all
@@ -39,6 +44,8 @@ def tail(peer: Peer, filters: tuple[tuple[str, str], ...], as_json: bool, color:
     def say(why: str, _seconds: float) -> None:
         click.echo(f"waiting: {why}", err=True)
 
+    if color is None and no_color_variable:
+        color = False
     try:
         for notice in peer.client_of(ReadClient, say).tail(options.given(filters)):
             show(notice, as_json, color)
@@ -67,5 +74,6 @@ def line(log: Log) -> str:
         click.style(log["timestamp"][11:23].rstrip("+Z").ljust(12), dim=True),
         click.style(kind.ljust(13), fg=COLOURS.get(kind), bold=log["priority"] == "high"),
     ]
-    rest = [log["source"] or "-", click.style(safe(log["event_name"]), bold=True), compact(log["properties"] or None)]
-    return " ".join([*first, safe(rest[0]), rest[1], safe(rest[2])]).rstrip()
+    says = safe(compact(log["properties"] or None))
+    says = says if len(says) <= MOST else f"{says[:MOST]}..."
+    return " ".join([*first, safe(log["source"] or "-"), click.style(safe(log["event_name"]), bold=True), says]).rstrip()
