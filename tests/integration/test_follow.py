@@ -16,7 +16,7 @@ from tests.integration.sample import row, rows
 from sluice import errors, filters
 from sluice.stores import MAX_FRESH, Poll
 from sluice.stores.postgresql.follow import EventFollower
-from sluice.stores.postgresql.store import PostgresqlStore
+from sluice.stores.postgresql.store import PostgresqlStore, whole
 from sluice.stores.postgresql.store import store as insert
 
 ERRORS = filters.parse([("event_type", "error"), ("properties.code", "502")]).matches
@@ -157,3 +157,22 @@ def test_a_clock_that_runs_ahead_hides_nothing(store: PostgresqlStore, follower:
     assert ids(follower.poll([()])) == ["of another pod"]
     put(store, "a")
     assert ids(follower.poll([()])) == ["a"]
+
+
+def test_a_place_is_behind_everything_that_was_polled(store: PostgresqlStore, follower: EventFollower) -> None:
+    put(store, "a")
+    follower.poll([()])
+    place = follower.place()
+    put(store, "b")
+    follower.poll([()])
+    assert ids(follower.since(place, ())) == ["b"]
+
+
+def test_rows_have_the_id_of_the_whole_transaction_behind_a_pooler_too(database: Database) -> None:
+    # A pooled connection is in a transaction already, and the id of a savepoint's would be in no snapshot.
+    at = datetime.now(UTC)
+    with connect(database.url) as connection, connection.transaction():
+        with whole(connection):
+            insert(connection, [row("a", now=at)], at)
+        same = connection.execute("SELECT xmin = pg_current_xact_id()::xid FROM sluice.events").fetchone()
+    assert same == (True,)
