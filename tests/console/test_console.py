@@ -49,7 +49,7 @@ def test_an_error_is_searched_opened_and_resolved(page: Page, service: Service, 
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name=mine.id("failed")).click()
     page.get_by_role("link", name=re.compile(r"^\d+:[0-9a-f]{32}$")).click()
-    folded = page.get_by_text("1 frames of libraries")
+    folded = page.get_by_text("1 frame of libraries")
     assert not page.get_by_text("site-packages/lib.py").first.is_visible()
     folded.click()
     page.get_by_role("button", name="Resolve").click()

@@ -147,7 +147,7 @@ def test_text_of_others_stays_text_on_every_page(person: httpx.Client, mine: Min
         assert (page.text.count("<script"), "<img" in page.text, " style=" in page.text) == (1, False, False), path
         policy = page.headers["content-security-policy"]
         assert ("unsafe" in policy, "default-src 'none'" in policy) == (False, True)
-    assert "1 frames of libraries" in person.get(f"/console/errors/{log['fingerprint']}").text
+    assert "1 frame of libraries" in person.get(f"/console/errors/{log['fingerprint']}").text
 
 
 def test_a_search_is_the_api_s_and_its_link_reproduces_it(person: httpx.Client, mine: Mine) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ import psutil
 import pytest
 from tests.integration.checks import Mine, data_of, problem_of
 from tests.integration.keysets import KeysetFile
-from tests.integration.postgres import Database
+from tests.integration.postgres import Database, connect
+from tests.integration.sample import row
 from tests.integration.service import KEY, Service, running
 from tests.integration.waiting import until
+
+from sluice.stores.postgresql.store import store as insert
+from sluice.tail.hub import MAX_FILTERS
 
 pytest_plugins = ["tests.integration.services"]
 
@@ -74,6 +79,35 @@ def test_an_event_comes_when_it_is_committed(service: Service, mine: Mine) -> No
         events = tail.take(2)
         with service.client() as client:
             assert events[1]["data"] == data_of(client.get(f"/api/v1/events/{mine.id('b')}"))
+
+
+def test_one_that_commits_after_others_with_higher_ids_comes_too(service: Service, mine: Mine) -> None:
+    at = datetime.now(UTC)
+    with tailing(service, source=mine.id("source")) as tail, connect(mine.database.url) as connection:
+        with connection.transaction():
+            insert(connection, [row(mine.id("late"), now=at, source=mine.id("source"))], at)
+            send(service, mine, "a", "b")
+            assert tail.names(mine, 2) == ["a", "b"]
+        assert tail.names(mine, 1) == ["late"]
+
+
+def test_tails_are_bounded_and_those_that_are_open_go_on(service: Service, mine: Mine) -> None:
+    with contextlib.ExitStack() as stack:
+        answers = []
+        # Two workers, each with as many different filters as it takes; the last is open in one of them at least.
+        for number in range(2 * MAX_FILTERS + 1):
+            client = stack.enter_context(service.client())
+            query = {"source": mine.id("source"), "properties.n": str(number)}
+            answers.append(stack.enter_context(client.stream("GET", TAIL, params=query)))
+        refused = [answer for answer in answers if answer.status_code != 200]
+        assert refused != []
+        for answer in refused:
+            answer.read()
+            problem_of(answer, 503, "overloaded", "tails")
+            assert answer.headers["retry-after"] == "5"
+        number = next(n for n, answer in enumerate(answers) if answer.status_code == 200)
+        send(service, mine, "a", properties={"n": number})
+        assert Stream(answers[number]).names(mine, 1) == ["a"]
 
 
 def test_a_tail_has_the_filters_of_a_page(service: Service, mine: Mine) -> None:
