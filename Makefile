@@ -26,7 +26,7 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools test test-slow-path test-stores test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
+.PHONY: help run tools test test-slow-path test-stores test-console screenshots test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
 .PHONY: lint lint-workflows style types imports bench soak lock clean
 
 help: ## this list
@@ -51,6 +51,14 @@ test-slow-path: .venv/.dev ## the tests of single posts once more with FAST_PATH
 test-stores: .venv/.dev ## run the service with a queue before its store, on a real RabbitMQ
 	$(call install_for,stores)
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/stores $(ARGS)
+
+test-console: .venv/.dev ## use the console in a real browser (Debian's Chromium)
+	$(call install_for,console)
+	@$(BIN)/python -m pytest -q tests/console $(ARGS)
+
+screenshots: .venv/.dev ## make the pictures of docs/console.md anew
+	@$(INSTALL) console
+	@$(BIN)/python -m tests.console.screenshots
 
 # Two processes that share the node (tests/cluster/sharing.py): most of the time they wait for pods.
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names

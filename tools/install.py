@@ -85,6 +85,11 @@ def no_base_image() -> str | None:
     return host.impossible() or (apt.impossible() if host.packages() else None)
 
 
+def no_chromium() -> list[str]:
+    """The headless shell is a third of the whole browser, and all that tests need."""
+    return [] if shutil.which("chromium-headless-shell") or shutil.which("chromium") else ["chromium-headless-shell"]
+
+
 # What is named after make's target is for that target, in the order of installation.
 GROUPS: dict[str, list[Part]] = {
     "test": [
@@ -110,6 +115,7 @@ GROUPS: dict[str, list[Part]] = {
         environment("zizmor"),
         environment("cyclonedx-py"),
     ],
+    "console": [packages("chromium", no_chromium)],
     "stores": [packages("rabbitmq", lambda: [] if Path("/usr/lib/rabbitmq").exists() else ["rabbitmq-server"])],
     "terraform": [go("tflint"), environment("checkov"), environment("parliament")],
 }
@@ -164,7 +170,8 @@ def one(part: Part, say: Callable[[str], None]) -> None:
 @click.command()
 @click.argument("names", nargs=-1)
 def main(names: tuple[str, ...]) -> None:
-    """Install NAMES: groups (test, bench, node, images, cluster, gitops, stores, terraform) or parts of them; all without one.
+    """Install NAMES: groups (test, bench, node, images, cluster, gitops, console, stores, terraform) or parts of
+    them; all without one.
 
     What cannot be here (packages without root, a node elsewhere than on Linux) is named with the reason, and tests skip with it.
     """

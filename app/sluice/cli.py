@@ -22,6 +22,8 @@ COMMANDS = {
     "import": "import_:import_file",
     "generate": "generate:generate",
     "pull": "pull:pull",
+    "query": "query:query",
+    "tail": "tail:tail",
     "erase": "erase:erase",
 }
 

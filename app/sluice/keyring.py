@@ -112,6 +112,18 @@ class Keyring:
         slot.use.at = now
         return slot.entry
 
+    def current(self, key_id: str, version: int) -> keys.KeyEntry:
+        """The entry of a key version that was verified before, if it is still valid; raises Unauthorized with its reason.
+
+        For what outlives the request that presented the key: it keeps this name, and not the key.
+        """
+        found = next((s.entry for s in self._set.slots.values() if (s.entry.key_id, s.entry.version) == (key_id, version)), None)
+        if found is None:
+            raise self._unknown()
+        if (reason := keys.refusal(found, self._clock())) is not None:
+            raise errors.Unauthorized(DETAILS[reason], reason=reason)
+        return found
+
     def poll(self) -> bool:
         """Load the file if it changed; True when a set was swapped in. A missing or bad one keeps the last good set."""
         if self._file is None:

@@ -222,6 +222,9 @@ class Settings:
         "origins of web pages that may call the service (CORS): `https://app.example.com`, `https://*.example.com`",
         shown="none",
     )
+    console: bool = setting(
+        "CONSOLE", switch, True, "pages for browsers at `/console` ([docs/console.md](docs/console.md))", shown="on"
+    )
     workers: int = setting("WORKERS", whole(1, 64), max(2, min(CORES, 8)), "gunicorn workers", shown="one a core, 2 to 8")
     threads: int = setting("THREADS", whole(2, 256), 16, "threads of one worker")
     fast_path: bool = setting(

@@ -48,7 +48,9 @@ class Line:
 @click.option("--rounds", default=3, show_default=True, help="Times each pair is measured; the median of the ratios counts.")
 @click.option("--quick", is_flag=True, help="A tenth of the load, one round: to see that it runs.")
 @click.option(
-    "--only", multiple=True, type=click.Choice(["batch", "stream", "single", "mixed", "errors", "page", "index", "memory"])
+    "--only",
+    multiple=True,
+    type=click.Choice(["batch", "stream", "single", "mixed", "errors", "page", "index", "memory", "tails"]),
 )
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/performance.md.")
 def main(rounds: int, quick: bool, only: tuple[str, ...], write: bool) -> None:
@@ -262,6 +264,22 @@ def memory(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     )
 
 
+TAILS = 200
+
+
+def tails(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
+    """Batches beside 200 open tails, of which half show everything, against the same without them."""
+    seconds = max(4, int(20 * scale))
+    ours, theirs = list[Rate](), list[Rate]()
+    for _ in range(rounds):
+        servers.empty(server)
+        with servers.service(server, "with_functions") as service:
+            theirs.append(load.batches(service, CLIENTS, seconds))
+            with load.tailing(service, TAILS):
+                ours.append(load.batches(service, CLIENTS, seconds))
+    yield ratio_line(f"batches of 1,000 beside {TAILS} tails", ours, "without tails", theirs, 0.95, "events/s")
+
+
 PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
     "batch": batch,
     "stream": stream,
@@ -271,6 +289,7 @@ PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
     "page": page,
     "index": index,
     "memory": memory,
+    "tails": tails,
 }
 
 

@@ -28,6 +28,13 @@ def complete() -> Service:
     return app
 
 
+def with_functions() -> Service:
+    """The service as `serve` starts it, with the optional functions."""
+    from sluice import functions  # noqa: F401, PLC0415 - declares their routes
+
+    return complete()
+
+
 def uncounted() -> Service:
     """The service without error groups: errors are stored like any other event."""
     statements.INSERT_ERRORS = statements.INSERT_EVENTS

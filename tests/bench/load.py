@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import multiprocessing
 import os
 import re
+import selectors
 import shutil
+import socket
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from tests.bench import rows
@@ -75,6 +79,36 @@ def post_for(service: Service, seconds: int) -> int:
         post_all(service, [batch], "application/json")
         count += 1
     return count
+
+
+@contextlib.contextmanager
+def tailing(service: Service, count: int) -> Iterator[None]:
+    """`count` open tails, read by one process of their own as fast as they come: half without a filter, half for errors."""
+    begun = multiprocessing.get_context("fork").Event()
+    reader = multiprocessing.get_context("fork").Process(target=read_tails, args=(service, count, begun), daemon=True)
+    reader.start()
+    try:
+        if not begun.wait(30):
+            raise RuntimeError("the tails were not opened")
+        yield
+    finally:
+        reader.kill()
+        reader.join()
+
+
+def read_tails(service: Service, count: int, begun: Event) -> None:
+    waiting = selectors.DefaultSelector()
+    for number in range(count):
+        query = "event_type=error" if number % 2 else ""
+        client = socket.create_connection(("127.0.0.1", service.port))
+        client.sendall(f"GET /api/v1/logs/tail?{query} HTTP/1.1\r\nHost: x\r\nX-API-Key: {service.key}\r\n\r\n".encode())
+        if not client.recv(4096).startswith(b"HTTP/1.1 200"):
+            raise RuntimeError("a tail was refused")
+        waiting.register(client, selectors.EVENT_READ, client)
+    begun.set()
+    while True:
+        for key, _ in waiting.select():
+            key.data.recv(1 << 20)
 
 
 def wrk(service: Service, connections: int, seconds: int, script: str = "single.lua") -> Rate:

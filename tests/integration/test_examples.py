@@ -79,8 +79,13 @@ def run(client: httpx.Client, operation: Operation, known: Known) -> None:
     body: dict[str, Any] = {}
     if example.body is not None:
         body = {"content": example.body} if isinstance(example.body, str) else {"json": sent(example.body, known)}
-    answer = client.request(operation.method, path, params=query, headers=headers, **body)
     status = openapi.status_of(operation)
+    if operation.answers[status][0] == "text/event-stream":
+        with client.stream(operation.method, path, params=query, headers=headers) as opened:
+            assert (opened.status_code, opened.headers["content-type"]) == (status, "text/event-stream")
+            assert next(opened.iter_text()) == example.answer
+        return
+    answer = client.request(operation.method, path, params=query, headers=headers, **body)
     assert answer.status_code == status, answer.text
     media = operation.answers[status][0]
     assert answer.headers.get("content-type", "").partition(";")[0] == (media or ""), "as declared"

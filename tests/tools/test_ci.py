@@ -53,7 +53,8 @@ def ci(clone: Path) -> tuple[int, list[str], list[str]]:
 
 def test_everything_is_installed_before_the_first_test(clone: Path) -> None:
     code, calls, lines = ci(clone)
-    tests = ["test", "test-slow-path", "test-stores", "test-cluster", "test-operator", "test-gitops", "test-terraform"]
+    before = ["test", "test-slow-path", "test-stores", "test-console"]
+    tests = [*before, "test-cluster", "test-operator", "test-gitops", "test-terraform"]
     assert (code, calls) == (0, ["lint", "tools", *tests])
     assert lines[-1] == "== make test-terraform"
 
@@ -74,10 +75,11 @@ def test_the_last_lines_name_every_test_that_passed_only_the_second_time(clone: 
         "test ARGS=--last-failed",
         "test-slow-path",
         "test-stores",
+        "test-console",
         "test-cluster",
         "test-cluster ARGS=--last-failed",
     ]
-    assert calls[2:8] == again
+    assert calls[2:9] == again
     assert lines[-4:] == ["== passed only the second time, which is a defect: see above", LATE, SLOW, LATE]
 
 

@@ -39,7 +39,7 @@ def routes(monkeypatch: pytest.MonkeyPatch) -> set[Endpoint]:
     return {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path))
         for method, path in rules
-        if method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if method in ("GET", "POST", "PUT", "PATCH", "DELETE") and not path.startswith("/console")
     }
 
 

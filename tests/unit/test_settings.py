@@ -59,6 +59,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "WORKERS": ("3", 3),
     "THREADS": ("4", 4),
     "FAST_PATH": ("off", False),
+    "CONSOLE": ("off", False),
     "MAX_REQUESTS": ("0", 0),
     "DRAIN_SECONDS": ("0.25", 0.25),
     "GRACEFUL_TIMEOUT": ("30", 30),

@@ -18,7 +18,7 @@ from sluice import errors, logs, origins, stores
 from sluice.http import docs, ingest, openapi, probes, problems, read  # noqa: F401 - each declares its routes
 from sluice.http.context import CONTEXT, METHODS, Middleware, RequestContext
 from sluice.http.responses import Response
-from sluice.http.routes import OPERATIONS, Operation
+from sluice.http.routes import OPERATIONS, PAGES, Operation, Page
 from sluice.http.services import ReadyState, Services, assemble
 from sluice.metrics import Metrics
 from sluice.settings import Settings
@@ -82,6 +82,8 @@ def create_app(
     for operation in OPERATIONS:
         rule = rule_of(operation)
         app.add_url_rule(rule, f"{operation.method} {rule}", view(app.parts, operation), methods=[operation.method])
+    for each in PAGES if settings.console else ():
+        app.add_url_rule(each.path, f"{each.method} {each.path}", view(app.parts, each), methods=[each.method])
     app.before_request(hide_from_metrics)
     app.register_error_handler(Exception, refused)
     if settings.allowed_origins:
@@ -103,7 +105,7 @@ def rule_of(operation: Operation) -> str:
     return re.sub(r"{(\w+)}", lambda found: f"<{converter(found[1])}:{found[1]}>", operation.path)
 
 
-def view(parts: Services, operation: Operation) -> Callable[..., flask.Response]:
+def view(parts: Services, operation: Operation | Page) -> Callable[..., flask.Response]:
     return lambda **path: flask_response(operation.serve(parts, current(), **path))
 
 

@@ -240,7 +240,7 @@ def service_state(parts: Services) -> responses.ServiceState:
                 window_seconds=limiter.WINDOW,
                 idempotency_key_hours=24,
                 deduplication="exact for as long as an event is kept",
-                store=["atomic", "conflicts", "export", "figures", "filters", "idempotency_keys"],
+                store=["atomic", "conflicts", "export", "figures", "filters", "idempotency_keys", "tail"],
             ),
         )
     ),

@@ -86,6 +86,32 @@ def route(method: str, path: str, **declared: Any) -> Callable[[View], View]:
     return decorate
 
 
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One method of one path for people, not in the OpenAPI document. `path`: as werkzeug writes rules."""
+
+    method: str
+    path: str
+    view: View
+
+    def serve(self, parts: Services, context: RequestContext, **path: str) -> Response:
+        context.route = self.path
+        return self.view(parts, context, **path)
+
+
+PAGES: list[Page] = []
+
+
+def page(method: str, path: str) -> Callable[[View], View]:
+    """Declare that a view serves `method path` of the console."""
+
+    def decorate(view: View) -> View:
+        PAGES.append(Page(method=method, path=path, view=view))
+        return view
+
+    return decorate
+
+
 def envelope(data: Any) -> tuple[str, Any]:
     return JSON, Success[data]
 

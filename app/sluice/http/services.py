@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from sluice.events import Rules
 from sluice.http.stream_slots import StreamSlots
@@ -19,6 +20,8 @@ from sluice.limiter import Counters, Limiter, SharedCounters
 from sluice.metrics import Metrics
 from sluice.settings import Settings
 from sluice.stores import Store
+
+T = TypeVar("T")
 
 
 class ReadyState(Protocol):
@@ -83,6 +86,15 @@ class Services:
     draining: Callable[[], bool]
     ready: Callable[[], tuple[bool, str]]
     started: datetime = field(default_factory=utc_now)
+    _made: dict[Any, Any] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def single(self, make: Callable[[Services], T]) -> T:
+        """What `make` makes of these services, once in this process: the state of an optional function."""
+        with self._lock:
+            if make not in self._made:
+                self._made[make] = make(self)
+            return cast(T, self._made[make])
 
 
 def sink_of(settings: Settings, store: Store, metrics: Metrics, writes: WriteState) -> Sink:

@@ -13,7 +13,7 @@ import msgspec
 
 from sluice import errors
 from sluice.events import Record
-from sluice.filters import Filter
+from sluice.filters import Filter, Match
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
 
@@ -27,7 +27,7 @@ CLAIM_AGE = timedelta(hours=24)
 COUNT_CAP = 10_000
 
 # What a store may be able to do beyond storing each event once, and reading one by its id.
-Capability = Literal["atomic", "conflicts", "idempotency_keys", "filters", "figures", "export"]
+Capability = Literal["atomic", "conflicts", "idempotency_keys", "filters", "figures", "export", "tail"]
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -158,6 +158,49 @@ def open(settings: Settings, pool_size: int | None = None, deadline: float = 5.0
     from sluice.stores.postgresql.store import PostgresqlStore  # noqa: PLC0415
 
     return PostgresqlStore(login.of_service(settings), pool_size or settings.db_pool_size, deadline)
+
+
+class Fresh(msgspec.Struct, frozen=True):
+    """An event that a tail has not had. `log`: JSON text; `position`: the place right behind it; `matched`: by which filters."""
+
+    log: str
+    position: str
+    matched: tuple[int, ...]
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """`events`: in order of `created_at`, of more than MAX_FRESH the newest; `counts`: how many there were for each filter."""
+
+    events: list[Fresh]
+    counts: list[int]
+
+
+class Follower(Protocol):
+    """Reads each event once, when it is committed: also one that commits later than others with a higher id or a later
+    `created_at`. For one thread."""
+
+    def poll(self, filters: Sequence[tuple[Match, ...]]) -> Poll:
+        """What was committed since the poll before, or since this Follower was made."""
+
+    def place(self) -> str:
+        """The position of the poll before; any thread may ask."""
+
+    def check(self, position: str) -> None:
+        """Raise errors.InvalidCursor when `position` is none that a Follower on this store gave."""
+
+    def since(self, position: str, matches: tuple[Match, ...]) -> Poll:
+        """What was committed between `position` and the poll before."""
+
+
+# Events that one poll returns.
+MAX_FRESH = 500
+
+
+def follow(store: Store) -> Follower:
+    """A Follower that begins now; raises NotSupported (501) when the store has none. Capability `tail`."""
+    require(store, "tail")
+    follower: Follower = store.follow()  # type: ignore[attr-defined] # of stores with the capability
+    return follower
 
 
 class Capable(Protocol):

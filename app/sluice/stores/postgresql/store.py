@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,13 +11,14 @@ from importlib.resources.abc import Traversable
 from typing import get_args
 
 import msgspec
+from psycopg.pq import TransactionStatus
 
 from sluice import cursors, errors, events, outcomes
 from sluice.events import Event, Record, Rules
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.stores import CLAIM_AGE, COUNT_CAP, Capability, Claim, Figures, Kept, MinuteCount, Page, TypeCount, capped
-from sluice.stores.postgresql import arrays, statements
+from sluice.stores.postgresql import arrays, follow, statements
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
@@ -104,6 +106,9 @@ class PostgresqlStore:
                 return
             after = (kept[-1][0], kept[-1][1])
 
+    def follow(self) -> follow.EventFollower:
+        return follow.EventFollower(self._query, self.cursor_secret)
+
     def figures(self, now: datetime) -> Figures:
         ((counted,),) = self._query(statements.ESTIMATE)
         if counted <= FIGURES_CAP:
@@ -148,7 +153,7 @@ class PostgresqlStore:
         def work(connection: Connection) -> Kept:
             if claim is None and not atomic:
                 return Kept(outcomes.merged(found, store(connection, records, at)))
-            with connection.transaction():
+            with whole(connection):
                 return once(connection, claim, records, found, at, atomic)
 
         try:
@@ -205,6 +210,13 @@ class PostgresqlStore:
         except errors.RecordsRefused:
             return False
         return True
+
+
+def whole(connection: Connection) -> contextlib.AbstractContextManager[object]:
+    """A transaction, and the one that there is behind a pooler: in a savepoint rows would have a transaction id of their own,
+    which no snapshot lists as in progress (follow)."""
+    idle = connection.info.transaction_status == TransactionStatus.IDLE
+    return connection.transaction() if idle else contextlib.nullcontext()
 
 
 def migrations(folder: Traversable = MIGRATIONS) -> dict[str, str]:

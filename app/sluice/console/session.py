@@ -1,0 +1,90 @@
+"""Who is signed in: a signed cookie that names a key version, and never holds the key. It ends with the key."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+import msgspec
+from itsdangerous import BadData, URLSafeTimedSerializer
+
+from sluice import errors
+from sluice.http import auth
+from sluice.http.context import RequestContext
+from sluice.http.services import Services
+from sluice.keys import KeyEntry, RateLimit
+
+COOKIE = "sluice_console"
+SECONDS = 12 * 3600
+# Tries of one address in a minute. A key has 256 random bits: this spares the log and the limits of others.
+TRIES = 20
+
+
+class Session(msgspec.Struct, frozen=True):
+    """`token`: what each form of this session carries, so that no other site can send one."""
+
+    entry: KeyEntry
+    token: str
+
+    def may(self, scope: str) -> bool:
+        return scope in self.entry.scopes
+
+
+def serializer(parts: Services) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(
+        parts.store.cursor_secret, salt="sluice.console", signer_kwargs={"digest_method": hashlib.sha384}
+    )
+
+
+def sign_in(parts: Services, context: RequestContext, key: str) -> str:
+    """The cookie of a new session; raises Unauthorized, and LimitExceeded after too many tries."""
+    address = str(context.headers.get("REMOTE_ADDR", ""))
+    limit = RateLimit(requests_per_minute=TRIES)
+    guest = msgspec.structs.replace(auth.ANONYMOUS, key_id=f"console {address}", rate_limit=limit)
+    parts.limiter.request(guest)
+    try:
+        entry = parts.keyring.verify(key.strip())
+    except errors.Unauthorized as error:
+        parts.metrics.auth(str(error.reason))
+        raise
+    parts.metrics.auth("ok")
+    value = serializer(parts).dumps([entry.key_id, entry.version, secrets.token_urlsafe(18)])
+    return cookie(context, str(value), SECONDS)
+
+
+def cookie(context: RequestContext, value: str, seconds: int) -> str:
+    # The browser says by which scheme it came; nothing that a proxy reports is believed.
+    secure = "; Secure" if str(context.headers.get("HTTP_ORIGIN", "")).startswith("https://") else ""
+    return f"{COOKIE}={value}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+
+
+def current(parts: Services, context: RequestContext) -> Session | None:
+    """The session of the request, whose key is still good; or None."""
+    try:
+        found = SimpleCookie(context.headers.get("HTTP_COOKIE", "")).get(COOKIE)
+        if found is None:
+            return None
+        given = serializer(parts).loads(found.value, max_age=SECONDS)
+        key_id, version, token = msgspec.convert(given, tuple[str, int, str])
+        entry = parts.keyring.current(key_id, version)
+    except (CookieError, BadData, msgspec.ValidationError, ValueError, errors.Unauthorized):
+        return None
+    context.entry, context.key_id = entry, entry.key_id
+    return Session(entry, token)
+
+
+def must_be_own(context: RequestContext) -> None:
+    """A form comes from a page of this site; raises Forbidden. (Old browsers send no Origin: the token is checked beside.)"""
+    origin = context.headers.get("HTTP_ORIGIN")
+    if origin is not None and urlsplit(origin).netloc != context.headers.get("HTTP_HOST"):
+        raise errors.Forbidden("this form was sent by another site", reason="origin")
+
+
+def must_match(session: Session, token: str) -> None:
+    if not hmac.compare_digest(session.token.encode(), token.encode()):
+        raise errors.Forbidden(
+            "this form is of another session; go back, load the page again and send it once more", reason="token"
+        )

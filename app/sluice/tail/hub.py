@@ -1,0 +1,254 @@
+"""All tails of one worker process: one thread reads the store for them, one writes to their clients."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from sluice import errors, stores
+from sluice.filters import Match
+from sluice.http.services import Services
+from sluice.keys import KeyEntry
+from sluice.stores import Follower
+from sluice.tail.stream import HEARTBEAT, Tail, line
+
+log = structlog.get_logger()
+
+# Tails of one worker, of one key among them, and different filters, each of which is asked for every new event.
+MAX_TAILS, MAX_TAILS_OF_KEY, MAX_FILTERS = 400, 200, 32
+# Seconds from one poll to the next: the longer a poll takes, the fewer there are, so that a busy store keeps its time for events.
+LEAST_PAUSE, MOST_PAUSE, SHARE = 0.5, 3.0, 0.03
+RETRY = 1.0
+HEARTBEAT_SECONDS = 15.0
+# A client that takes nothing for so long is gone.
+PATIENCE = 120.0
+TICK = 0.5
+
+
+class Hub:
+    """`parts.single(Hub)` is that of a process. Both threads begin with the first tail."""
+
+    def __init__(self, parts: Services, clock: Callable[[], float] = time.monotonic) -> None:
+        self._parts = parts
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._some = threading.Condition(self._lock)
+        self._tails: list[Tail] = []
+        self._taken: Counter[str] = Counter()
+        self._follower: Follower | None = None
+        self._polling = self._started = False
+        self._selector = selectors.DefaultSelector()
+        self._woken, self._waker = socket.socketpair()
+
+    def open(self, entry: KeyEntry, matches: tuple[Match, ...], position: str | None) -> Tail:
+        """A tail that gets every event committed from now on, or behind `position`.
+
+        `begin` or `close` must follow. Raises ServiceUnavailable, StoreUnavailable, InvalidCursor and NotSupported.
+        """
+        with self._lock:
+            self._check_room(entry.key_id, matches)
+            if self._follower is None:
+                self._follower = stores.follow(self._parts.store)
+            if position is not None:
+                self._follower.check(position)
+            elif self._polling:
+                # What is committed from now on may be seen by this poll, which knows nothing of this tail.
+                position = self._follower.place()
+            if not self._started:
+                self._start()
+            tail = Tail(entry, matches, position)
+            self._tails.append(tail)
+            self._taken[entry.key_id] += 1
+            self._some.notify()
+        return tail
+
+    def begin(self, tail: Tail, client: socket.socket, *, chunked: bool) -> None:
+        """The head of the response is sent: from here on the tail writes to `client`, which is its own."""
+        client.setblocking(False)
+        with self._lock:
+            tail.chunked = chunked
+            tail.active = self._clock()
+            tail.socket = client
+        self._wake()
+
+    def close(self, tail: Tail) -> None:
+        """Forget the tail and close its socket."""
+        with self._lock:
+            if tail not in self._tails:
+                return
+            self._tails.remove(tail)
+            self._taken[tail.entry.key_id] -= 1
+            if not self._taken[tail.entry.key_id]:
+                del self._taken[tail.entry.key_id]
+            if not self._tails:
+                self._follower = None
+        if tail.socket is not None:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(tail.socket)
+            tail.socket.close()
+
+    def _check_room(self, key_id: str, matches: tuple[Match, ...]) -> None:
+        filters = {tail.matches for tail in self._tails}
+        crowded = len(self._tails) >= MAX_TAILS or self._taken[key_id] >= MAX_TAILS_OF_KEY
+        if crowded or (matches not in filters and len(filters) >= MAX_FILTERS):
+            raise errors.ServiceUnavailable(
+                f"this worker serves {MAX_TAILS} tails at a time, {MAX_TAILS_OF_KEY} of one key and {MAX_FILTERS} different"
+                " filters; end some, or try again",
+                error="overloaded",
+                reason="tails",
+                headers={"Retry-After": "5"},
+            )
+
+    def _start(self) -> None:
+        self._started = True
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        for name, work in (("tail-read", self._read_all), ("tail-write", self._write_all)):
+            threading.Thread(target=work, name=name, daemon=True).start()
+
+    def _wake(self) -> None:
+        # When it is full the writer is woken already.
+        with contextlib.suppress(BlockingIOError):
+            self._waker.send(b".")
+
+    def _read_all(self) -> None:
+        while True:
+            with self._lock:
+                while self._follower is None:
+                    self._some.wait()
+                follower, tails = self._follower, list(self._tails)
+                self._polling = True
+            time.sleep(self._poll(follower, tails))
+
+    def _poll(self, follower: Follower, tails: list[Tail]) -> float:
+        """Read what is new and queue it; the seconds to wait until the next poll."""
+        began = self._clock()
+        live = [tail for tail in tails if tail.position is None]
+        filters = list(dict.fromkeys(tail.matches for tail in live)) or [()]
+        try:
+            try:
+                poll = follower.poll(filters)
+            finally:
+                self._polling = False
+            lines = [(line(event), event.matched) for event in poll.events]
+            with self._lock:
+                for tail in live:
+                    index = filters.index(tail.matches)
+                    frames = [frame for frame, matched in lines if index in matched]
+                    self._queue(tail, frames, poll.counts[index])
+            for tail in tails:
+                if tail.position is not None:
+                    self._catch_up(follower, tail, tail.position)
+        except errors.StoreError:
+            # What they would have brought is brought by the next poll that works.
+            return RETRY
+        except Exception as error:
+            log.error("tail.failed", cause=type(error).__name__, exc_info=error)
+            return RETRY
+        self._wake()
+        return max(LEAST_PAUSE, min((self._clock() - began) / SHARE, MOST_PAUSE))
+
+    def _catch_up(self, follower: Follower, tail: Tail, position: str) -> None:
+        try:
+            poll = follower.since(position, tail.matches)
+        except errors.QueryTimeout:
+            with self._lock:
+                tail.lose(None)
+        else:
+            with self._lock:
+                self._queue(tail, [line(event) for event in poll.events], poll.counts[0])
+        tail.position = None
+
+    @staticmethod
+    def _queue(tail: Tail, frames: list[bytes], count: int) -> None:
+        """`count`: how many there were; the newest of them are in `frames`."""
+        if not tail.closing:
+            tail.lose(count - len(frames))
+            for frame in frames:
+                tail.put(frame)
+
+    def _write_all(self) -> None:
+        checked = 0.0
+        while True:
+            with self._lock:
+                idle = not self._tails
+            for key, mask in self._selector.select(None if idle else TICK):
+                if key.data is None:
+                    with contextlib.suppress(BlockingIOError):
+                        self._woken.recv(4096)
+                elif mask & selectors.EVENT_READ and self._is_gone(key.data):
+                    self.close(key.data)
+            now = self._clock()
+            with self._lock:
+                tails = [tail for tail in self._tails if tail.socket is not None]
+            if now - checked >= 2 * TICK:
+                checked = now
+                self._check(tails)
+            for tail in tails:
+                try:
+                    self._write(tail, now)
+                except Exception as error:
+                    # One client must not end what serves all.
+                    if not isinstance(error, OSError):
+                        log.error("tail.failed", cause=type(error).__name__, exc_info=error)
+                    self.close(tail)
+
+    @staticmethod
+    def _is_gone(tail: Tail) -> bool:
+        """Whether the client closed; what it sends instead is of no interest."""
+        try:
+            return tail.socket is not None and not tail.socket.recv(4096)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _check(self, tails: list[Tail]) -> None:
+        """End the tails whose key is no longer good, or all when the process is to end."""
+        draining = self._parts.draining()
+        for tail in tails:
+            reason = "draining" if draining else self._refusal(tail)
+            if reason:
+                with self._lock:
+                    tail.end(reason)
+
+    def _refusal(self, tail: Tail) -> str:
+        try:
+            entry = self._parts.keyring.current(tail.entry.key_id, tail.entry.version)
+        except errors.ApiError as error:
+            return error.reason or error.error
+        return "" if "read" in entry.scopes else "scope"
+
+    def _write(self, tail: Tail, now: float) -> None:
+        """Send what waits, as far as the client takes it."""
+        client = tail.socket
+        if client is None or client.fileno() < 0:
+            return
+        with self._lock:
+            if not tail.waiting and not tail.closing and now - tail.active >= HEARTBEAT_SECONDS:
+                tail.put(HEARTBEAT)
+            blocked = False
+            while tail.waiting and not blocked:
+                try:
+                    tail.sent(client.send(tail.outgoing()))
+                    tail.active = now
+                except BlockingIOError:
+                    blocked = True
+            done = tail.closing and not tail.waiting
+        if done or (blocked and now - tail.active > PATIENCE):
+            self.close(tail)
+            return
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0)
+        known = self._selector.get_map().get(client)
+        if known is None:
+            self._selector.register(client, wanted, tail)
+        elif known.events != wanted:
+            self._selector.modify(client, wanted, tail)

@@ -1,0 +1,60 @@
+"""The console in a real browser: `make test-console`.
+
+Debian's Chromium (or its headless shell), driven by Playwright; nothing is downloaded. `page` is signed in with a key
+for everything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
+from tests.integration.conftest import database, pristine, server, template  # noqa: F401 - fixtures
+from tests.integration.service import KEY, Service
+from tools import Missing
+
+pytest_plugins = ["tests.integration.services"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    if program is None:
+        raise Missing("Chromium is missing; make test-console installs it (as root)")
+    # As root it has no sandbox of its own.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    context = browser.new_context(base_url=service.url)
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    faults: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        faults.append("a dialog opened")
+        dialog.dismiss()
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            faults.append(message.text)
+
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", listen)
+    page.on("dialog", dismiss)
+    page.goto("/")
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Overview").wait_for()
+    yield page
+    context.close()
+    # Also what the Content-Security-Policy refused.
+    assert faults == []

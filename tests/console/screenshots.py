@@ -1,0 +1,54 @@
+"""`make screenshots`: the pictures of docs/console.md, made of the real console with generated events."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, ViewportSize, sync_playwright
+from tests.bench import servers
+from tests.conftest import ROOT
+from tests.integration.service import KEY, Service, running
+
+IMAGES = ROOT / "docs/images"
+SIZE: ViewportSize = {"width": 1100, "height": 750}
+
+
+@contextmanager
+def service() -> Iterator[Service]:
+    with tempfile.TemporaryDirectory() as folder, servers.database(Path(folder)) as server, running(server.url) as found:
+        ours = {"SLUICE_URL": found.url, "SLUICE_API_KEY": KEY, "PYTHONPATH": str(ROOT / "app")}
+        command = [sys.executable, "-m", "sluice", "generate", "--count", "2000", "--seed", "7"]
+        subprocess.run(command, env={**os.environ, **ours}, check=True, capture_output=True)
+        yield found
+
+
+def shoot(page: Page) -> None:
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Overview").wait_for()
+    page.screenshot(path=IMAGES / "console-overview.png")
+    page.goto("/console/errors")
+    page.emulate_media(color_scheme="dark")
+    page.screenshot(path=IMAGES / "console-errors.png")
+
+
+def main() -> None:
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with service() as found, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        page = browser.new_context(base_url=found.url, viewport=SIZE).new_page()
+        page.goto("/")
+        shoot(page)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What people do in the console, done in a real browser."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from tests.integration.checks import Mine, data_of
+from tests.integration.service import Service
+from tests.integration.test_console import PAGES, SCRIPT, TRACE
+
+FIRST_PAGE = 60 << 10
+
+
+def send(service: Service, *events: dict[str, Any]) -> None:
+    with service.client() as client:
+        data_of(client.post("/api/v1/batch-ingest", json=list(events)), 201)
+
+
+def failure(mine: Mine, name: str = "a", **fields: Any) -> dict[str, Any]:
+    text = {"traceback": TRACE, "message": SCRIPT, "service": mine.id("s")}
+    return mine.event(name, event_type="error", event_name=mine.id("failed"), properties=text, **fields)
+
+
+def test_an_event_comes_live_into_the_page(page: Page, service: Service, mine: Mine) -> None:
+    page.get_by_role("link", name="Live tail").click()
+    page.get_by_label("Filters").fill(f"source={mine.id('s')}")
+    page.wait_for_timeout(500)
+    expect(page.locator("#state")).to_have_text("live")
+    send(service, mine.event("other"), mine.event("a", source=mine.id("s"), event_name=SCRIPT, properties={"x": SCRIPT}))
+    row = page.locator("#lines tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text(SCRIPT)
+    page.get_by_role("button", name="Pause").click()
+    send(service, mine.event("b", source=mine.id("s"), event_name="while paused"))
+    page.get_by_role("button", name="Go on").click()
+    expect(row).to_have_count(2)
+    row.first.get_by_role("link", name="while paused").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("while paused")
+
+
+def test_an_error_is_searched_opened_and_resolved(page: Page, service: Service, mine: Mine) -> None:
+    send(service, failure(mine, source=mine.id("s")))
+    page.get_by_role("link", name="Events").click()
+    page.get_by_label("source").fill(mine.id("s"))
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name=mine.id("failed")).click()
+    page.get_by_role("link", name=re.compile(r"^\d+:[0-9a-f]{32}$")).click()
+    folded = page.get_by_text("1 frame of libraries")
+    assert not page.get_by_text("site-packages/lib.py").first.is_visible()
+    folded.click()
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.get_by_role("button", name="Reopen")).to_be_visible()
+    fingerprint = page.url.rpartition("/")[2].replace("%3A", ":")
+    with service.client() as client:
+        assert data_of(client.get(f"/api/v1/errors/{fingerprint}"))["error"]["status"] == "resolved"
+
+
+def test_a_task_is_completed(page: Page, service: Service, mine: Mine) -> None:
+    with service.client() as client:
+        task = client.post("/tasks", json={"title": mine.id("look"), "priority": "high"}).json()
+        page.goto("/console/tasks")
+        page.get_by_role("button", name=f"Complete {mine.id('look')}").click()
+        expect(page.get_by_role("region", name="completed").get_by_text(mine.id("look"))).to_be_visible()
+        assert client.get(f"/tasks/{task['id']}").json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_and_no_page_is_wider_than_a_phone(page: Page, service: Service, mine: Mine, scheme: Any) -> None:
+    send(service, failure(mine, "b", user_id=SCRIPT, source=SCRIPT), mine.event("c"))
+    with service.client() as client:
+        client.post("/tasks", json={"title": SCRIPT, "priority": "high"})
+        fingerprint = data_of(client.get(f"/api/v1/events/{mine.id('b')}"))["fingerprint"]
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 360, "height": 740})
+    for path in (*PAGES, f"/events/{mine.id('b')}", f"/errors/{fingerprint}"):
+        page.goto(f"/console{path}")
+        # Axe is a script of its own, which the page's policy would refuse as one.
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_a_page_is_used_by_keyboard(page: Page) -> None:
+    page.goto("/console")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_first_page_is_small(page: Page, service: Service) -> None:
+    sizes: list[int] = []
+    page.on("response", lambda response: sizes.append(len(response.body())))
+    page.goto("/console")
+    page.wait_for_load_state("networkidle")
+    assert (len(sizes), sum(sizes) <= FIRST_PAGE) == (3, True), sizes

@@ -1,0 +1,169 @@
+"""The console without a browser: who gets in, who may do what, and that nothing of others becomes markup."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from tests.integration.checks import Mine, data_of
+from tests.integration.keysets import KeysetFile
+from tests.integration.postgres import Database
+from tests.integration.service import KEY, NO_TLS, Service, running
+from tests.integration.waiting import until
+
+pytest_plugins = ["tests.integration.services"]
+
+SCRIPT = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+TRACE = f"""Traceback (most recent call last):
+  File "/usr/lib/python3.11/site-packages/lib.py", line 1, in library
+    call()
+  File "/srv/{SCRIPT}.py", line 3, in pay
+    raise ValueError("{SCRIPT}")
+ValueError: {SCRIPT}
+"""
+PAGES = ("", "/events", "/tail", "/errors", "/tasks", "/sources", "/about")
+
+
+@contextlib.contextmanager
+def browser(service: Service, key: str | None = KEY) -> Iterator[httpx.Client]:
+    """A client with cookies, signed in with `key`."""
+    with httpx.Client(base_url=service.url, timeout=20, trust_env=False, verify=NO_TLS) as client:
+        if key is not None:
+            answer = client.post("/console/sign-in", data={"key": key})
+            assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+        yield client
+
+
+@pytest.fixture
+def person(service: Service) -> Iterator[httpx.Client]:
+    with browser(service) as client:
+        yield client
+
+
+def token_of(page: httpx.Response) -> str:
+    found = re.search(r'name="token" value="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+def test_json_clients_get_a_description_and_browsers_the_console(service: Service) -> None:
+    with browser(service, None) as client:
+        assert client.get("/").json()["name"] == "sluice"
+        answer = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+        for page in PAGES:
+            answer = client.get(f"/console{page}")
+            assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in")
+
+
+def test_the_cookie_is_out_of_reach_and_has_no_key(service: Service) -> None:
+    with browser(service, None) as client:
+        cookie = client.post("/console/sign-in", data={"key": KEY}).headers["set-cookie"]
+        assert KEY not in cookie
+        assert {"HttpOnly", "SameSite=Strict", "Path=/console"} <= set(cookie.split("; "))
+        host = service.url.removeprefix("http://")
+        by_tls = client.post("/console/sign-in", data={"key": KEY}, headers={"Origin": f"https://{host}"})
+        assert "Secure" in by_tls.headers["set-cookie"].split("; ")
+
+
+def test_a_wrong_key_a_foreign_form_and_too_many_tries_are_refused(database: Database) -> None:
+    with running(database.url) as service, browser(service, None) as client:
+        answer = client.post("/console/sign-in", data={"key": "nobody-has-this-key"})
+        assert (answer.status_code, "not known here" in answer.text) == (401, True)
+        answer = client.post("/console/sign-in", data={"key": KEY}, headers={"Origin": "http://evil.example"})
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+        tries = [client.post("/console/sign-in", data={"key": "nobody-has-this-key"}).status_code for _ in range(30)]
+        assert (tries[-1], tries.count(401) < 25) == (429, True)
+
+
+def test_a_cookie_that_was_changed_is_none(service: Service, person: httpx.Client) -> None:
+    value = person.cookies["sluice_console"]
+    for other in (value[:-3] + "abc", "x", value.replace(".", "", 1)):
+        answer = httpx.get(f"{service.url}/console", headers={"Cookie": f"sluice_console={other}"}, trust_env=False)
+        assert answer.status_code == 303
+
+
+def test_a_form_without_the_session_s_token_changes_nothing(person: httpx.Client, mine: Mine) -> None:
+    task = person.post("/tasks", json={"title": mine.id("t"), "priority": "high"}, headers={"X-API-Key": KEY}).json()
+    path = f"/console/tasks/{task['id']}/complete"
+    assert [person.post(path, data=data).status_code for data in ({"x": ""}, {"token": "x"})] == [403, 403]
+    answer = person.post(path, data={"token": token_of(person.get("/console/tasks"))})
+    assert answer.status_code == 303
+    assert person.get(f"/tasks/{task['id']}", headers={"X-API-Key": KEY}).json()["status"] == "completed"
+
+
+def test_signing_out_ends_it(person: httpx.Client) -> None:
+    person.post("/console/sign-out", data={"token": token_of(person.get("/console"))})
+    assert person.get("/console").status_code == 303
+
+
+def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database, tmp_path: Path) -> None:
+    keyset = KeysetFile(tmp_path / "keyset.json")
+    reader, writer = keyset.add("reader", scopes=("read",)), keyset.add("writer", scopes=("ingest",))
+    keyset.publish()
+    with running(database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service:
+        with browser(service, writer) as client:
+            assert "no scope" in client.get("/console").text
+            assert client.get("/console/events").status_code == 403
+            assert client.get("/console/tail").status_code == 403
+        with browser(service, reader) as client:
+            page = client.get("/console")
+            assert ("/console/errors" in page.text, "/console/tasks" in page.text) == (True, False)
+            assert client.get("/console/tasks").status_code == 403
+            change = client.post("/console/errors/2:00/change", data={"action": "resolve", "token": token_of(page)})
+            assert change.status_code == 403
+            keyset.change(reader, state="revoked")
+            keyset.publish()
+            until(lambda: client.get("/console").status_code == 303, 5, "the session is over")
+
+
+def test_text_of_others_stays_text_on_every_page(person: httpx.Client, mine: Mine) -> None:
+    api = {"X-API-Key": KEY}
+    hostile = {
+        "event_name": SCRIPT,
+        "source": SCRIPT,
+        "user_id": SCRIPT,
+        "session_id": SCRIPT,
+        "app_version": SCRIPT,
+        "event_type": "error",
+        "device_info": {SCRIPT: SCRIPT},
+        "properties": {SCRIPT: SCRIPT, "traceback": TRACE, "message": SCRIPT, "service": SCRIPT},
+    }
+    event_id = mine.id(SCRIPT)
+    data_of(person.post("/api/v1/ingest", json={**hostile, "event_id": event_id}, headers=api), 201)
+    person.post("/tasks", json={"title": SCRIPT, "priority": SCRIPT[:20], "event_id": event_id}, headers=api)
+    log: dict[str, Any] = data_of(person.get(f"/api/v1/events/{quote(event_id, safe='')}", headers=api))
+    where = f"/events?{httpx.QueryParams({'source': SCRIPT, 'where': f'properties.x={SCRIPT}'})}"
+    paths = [*PAGES, where, f"/events/{quote(event_id)}", f"/errors/{log['fingerprint']}", "/events/" + quote(SCRIPT)]
+    for path in paths:
+        page = person.get(f"/console{path}")
+        assert page.status_code == (404 if path == paths[-1] else 200), path
+        assert (page.text.count("<script"), "<img" in page.text, " style=" in page.text) == (1, False, False), path
+        policy = page.headers["content-security-policy"]
+        assert ("unsafe" in policy, "default-src 'none'" in policy) == (False, True)
+    assert "1 frame of libraries" in person.get(f"/console/errors/{log['fingerprint']}").text
+
+
+def test_a_search_is_the_api_s_and_its_link_reproduces_it(person: httpx.Client, mine: Mine) -> None:
+    for name, code in (("a", 500), ("b", 502)):
+        event = mine.event(name, source=mine.id("s"), properties={"code": code})
+        data_of(person.post("/api/v1/ingest", json=event, headers={"X-API-Key": KEY}), 201)
+    page = person.get("/console/events", params={"source": mine.id("s"), "where": "properties.code=502", "user_id": ""})
+    link = re.search(r'href="([^"]+)">Link to this search', page.text)
+    assert link is not None
+    for text in (page.text, person.get(link[1].replace("&amp;", "&")).text):
+        assert (mine.id("b") in text, f"/events/{mine.id('a')}" in text) == (True, False)
+    wrong = person.get("/console/events", params={"where": "nonsense=1"})
+    assert (wrong.status_code, "nonsense" in wrong.text) == (400, True)
+
+
+def test_the_console_can_be_switched_off(database: Database) -> None:
+    with running(database.url, CONSOLE="off") as service, service.client() as client:
+        assert client.get("/", headers={"Accept": "text/html"}).json()["name"] == "sluice"
+        assert [client.get(f"/console{page}").status_code for page in ("", "/sign-in", "/console.js")] == [404] * 3

@@ -1,0 +1,178 @@
+"""A follower reads each event once, when it is committed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from tests.integration.postgres import Database, connect
+from tests.integration.sample import row, rows
+
+from sluice import errors, filters
+from sluice.stores import MAX_FRESH, Poll
+from sluice.stores.postgresql.follow import EventFollower
+from sluice.stores.postgresql.store import PostgresqlStore, whole
+from sluice.stores.postgresql.store import store as insert
+
+ERRORS = filters.parse([("event_type", "error"), ("properties.code", "502")]).matches
+
+
+class Clock:
+    """Of monotonic seconds; deep polls are due every ten of them."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def follower(store: PostgresqlStore, clock: Clock) -> EventFollower:
+    return EventFollower(store.database.query, store.cursor_secret, clock=clock)
+
+
+def put(store: PostgresqlStore, *names: str, ago: float = 0, **fields: Any) -> None:
+    at = datetime.now(UTC) - timedelta(seconds=ago)
+    store.insert([row(name, now=at, **fields) for name in names], at)
+
+
+def ids(poll: Poll) -> list[str]:
+    return [json.loads(event.log)["event_id"] for event in poll.events]
+
+
+@contextlib.contextmanager
+def uncommitted(database: Database, name: str, ago: float = 0) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """An event that is stored, and committed by the caller."""
+    at = datetime.now(UTC) - timedelta(seconds=ago)
+    with connect(database.url) as connection:
+        connection.autocommit = False
+        insert(connection, [row(name, now=at)], at)
+        yield connection
+
+
+def test_an_event_comes_once(store: PostgresqlStore, follower: EventFollower) -> None:
+    put(store, "a", "b")
+    assert ids(follower.poll([()])) == ["a", "b"]
+    put(store, "c")
+    assert ids(follower.poll([()])) == ["c"]
+    assert ids(follower.poll([()])) == []
+
+
+def test_an_event_that_commits_after_others_with_higher_ids_is_not_skipped(
+    store: PostgresqlStore, database: Database, follower: EventFollower
+) -> None:
+    put(store, "before")
+    with uncommitted(database, "late") as connection:
+        put(store, "after")
+        assert ids(follower.poll([()])) == ["before", "after"]
+        connection.commit()
+    assert ids(follower.poll([()])) == ["late"]
+    assert ids(follower.poll([()])) == []
+
+
+def test_one_that_commits_long_after_is_found_by_the_next_deep_poll_and_nothing_else_comes_again(
+    store: PostgresqlStore, database: Database, follower: EventFollower, clock: Clock
+) -> None:
+    with uncommitted(database, "late", ago=30) as connection:
+        put(store, "a")
+        assert ids(follower.poll([()])) == ["a"]
+        connection.commit()
+    put(store, "b")
+    assert ids(follower.poll([()])) == ["b"], "too far behind for this one"
+    put(store, "old", ago=20)
+    clock.seconds = 11
+    put(store, "c")
+    assert ids(follower.poll([()])) == ["late", "old", "c"]
+    clock.seconds = 22
+    assert ids(follower.poll([()])) == []
+
+
+def test_what_is_older_than_an_empty_store_is_found_too(store: PostgresqlStore, follower: EventFollower) -> None:
+    put(store, "queued for a week", ago=7 * 86_400)
+    assert ids(follower.poll([()])) == ["queued for a week"]
+
+
+def test_each_filter_gets_its_own_events_and_their_number(store: PostgresqlStore, follower: EventFollower) -> None:
+    put(store, "a")
+    put(store, "b", event_type="error", properties={"code": 502})
+    put(store, "c", event_type="error", properties={"code": 500})
+    poll = follower.poll([(), ERRORS])
+    assert (ids(poll), poll.counts) == (["a", "b", "c"], [3, 1])
+    assert [event.matched for event in poll.events] == [(0,), (0, 1), (0,)]
+    assert ids(follower.poll([ERRORS])) == []
+
+
+def test_more_than_fits_is_counted_and_the_newest_come(store: PostgresqlStore, follower: EventFollower) -> None:
+    now = datetime.now(UTC)
+    store.insert(rows(MAX_FRESH + 7, now=now), now)
+    poll = follower.poll([()])
+    assert (len(poll.events), poll.counts, ids(poll)[0]) == (MAX_FRESH, [MAX_FRESH + 7], "e00007")
+
+
+def test_a_reader_goes_on_behind_any_position_with_nothing_twice(
+    store: PostgresqlStore, database: Database, follower: EventFollower
+) -> None:
+    put(store, "a", "b", "c")
+    with uncommitted(database, "late") as connection:
+        events = follower.poll([()]).events
+        put(store, "d")
+        connection.commit()
+    follower.poll([()])
+    put(store, "not polled yet")
+    assert [set(ids(follower.since(event.position, ()))) for event in events] == [
+        {"b", "c", "late", "d"},
+        {"c", "late", "d"},
+        {"late", "d"},
+    ]
+    assert ids(follower.since(events[0].position, ERRORS)) == []
+
+
+def test_another_follower_goes_on_there_too(store: PostgresqlStore, follower: EventFollower) -> None:
+    put(store, "a")
+    (event,) = follower.poll([()]).events
+    put(store, "b")
+    other = store.follow()
+    assert ids(other.since(event.position, ())) == ["b"]
+    assert ids(other.poll([()])) == []
+
+
+@pytest.mark.parametrize("position", ["", "x", "WyIxIl0.AAAA", "\u00e9"])
+def test_a_position_of_nobody_is_refused(follower: EventFollower, position: str) -> None:
+    with pytest.raises(errors.InvalidCursor):
+        follower.check(position)
+
+
+def test_a_clock_that_runs_ahead_hides_nothing(store: PostgresqlStore, follower: EventFollower) -> None:
+    put(store, "of another pod", ago=-3600)
+    assert ids(follower.poll([()])) == ["of another pod"]
+    put(store, "a")
+    assert ids(follower.poll([()])) == ["a"]
+
+
+def test_a_place_is_behind_everything_that_was_polled(store: PostgresqlStore, follower: EventFollower) -> None:
+    put(store, "a")
+    follower.poll([()])
+    place = follower.place()
+    put(store, "b")
+    follower.poll([()])
+    assert ids(follower.since(place, ())) == ["b"]
+
+
+def test_rows_have_the_id_of_the_whole_transaction_behind_a_pooler_too(database: Database) -> None:
+    # A pooled connection is in a transaction already, and the id of a savepoint's would be in no snapshot.
+    at = datetime.now(UTC)
+    with connect(database.url) as connection, connection.transaction():
+        with whole(connection):
+            insert(connection, [row("a", now=at)], at)
+        same = connection.execute("SELECT xmin = pg_current_xact_id()::xid FROM sluice.events").fetchone()
+    assert same == (True,)

@@ -1,0 +1,113 @@
+"""`sluice tail` and `sluice query` on a real service."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from click.shell_completion import BashComplete
+from click.testing import CliRunner
+from tests.integration.checks import Mine, data_of
+from tests.integration.service import KEY, Service
+from tests.integration.test_cli import sluice
+
+from sluice.cli import main
+from sluice.client import reading
+
+pytest_plugins = ["tests.integration.services"]
+HOSTILE = "\u001b]0;owned\u0007\u009b31m\u202e"
+
+
+def send(service: Service, *events: dict[str, Any]) -> None:
+    with service.client() as client:
+        data_of(client.post("/api/v1/batch-ingest", json=list(events)), 201)
+
+
+def environment(service: Service) -> dict[str, str]:
+    return {"SLUICE_URL": service.url, "SLUICE_API_KEY": KEY}
+
+
+def query(service: Service, *words: str) -> str:
+    done = sluice("query", *words, **environment(service))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def tail(service: Service, mine: Mine) -> Any:
+    """A `sluice tail --json` of this test's events, opened."""
+    command = [sys.executable, "-m", "sluice", "tail", "--json", f"source={mine.id('s')}"]
+    env = {"PYTHONPATH": "app", **environment(service)}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def test_a_tail_shows_what_is_committed_until_its_reader_leaves(service: Service, mine: Mine, tail: Any) -> None:
+    names: list[str] = []
+    while not names:
+        # Until the tail is open nothing comes.
+        send(service, mine.event(f"{len(mine.names())}", source=mine.id("s"), properties={"x": HOSTILE}))
+        import select  # noqa: PLC0415
+
+        if select.select([tail.stdout], [], [], 0.3)[0]:
+            line = tail.stdout.readline()
+            names.append(json.loads(line)["event_id"])
+            assert (json.loads(line)["properties"]["x"], line[:-1].isprintable()) == (HOSTILE, True)
+    assert names[0].startswith(mine.prefix)
+
+
+def test_a_query_has_all_pages_as_json_and_every_field_as_csv(service: Service, mine: Mine) -> None:
+    send(service, *[mine.event(f"{n:04}", source=mine.id("s"), properties={"n": n}) for n in range(900)])
+    send(service, *[mine.event(f"{n:04}", source=mine.id("s"), properties={"n": n}) for n in range(900, 1100)])
+    where = f"source={mine.id('s')}"
+    found = [json.loads(line)["properties"]["n"] for line in query(service, where, "--all", "--format", "json").splitlines()]
+    assert found == list(reversed(range(1100)))
+    rows = list(csv.DictReader(io.StringIO(query(service, where, "--limit", "2", "--asc", "--format", "csv"))))
+    assert [(row["event_id"], row["properties"]) for row in rows] == [(mine.id("0000"), '{"n":0}'), (mine.id("0001"), '{"n":1}')]
+    assert query(service, where, "properties.n=7", "--since", "1h").count("\n") == 2, "a head and one row"
+
+
+def test_a_terminal_shows_what_others_wrote_and_does_not_obey_it(service: Service, mine: Mine) -> None:
+    send(service, mine.event("a", source=mine.id("s"), event_name=f"name{HOSTILE}"))
+    assert "\u001b" not in query(service, f"source={mine.id('s')}").replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["source"], "write NAME=VALUE"),
+        (["event_type=x"], "must be one of behavioral"),
+        (["nonsense=1"], "nonsense"),
+        (["--since", "yesterday"], "write 15m, 2h or 7d"),
+    ],
+)
+def test_a_filter_that_is_none_is_refused_before_anything_is_asked(words: list[str], says: str) -> None:
+    done = CliRunner().invoke(main, ["query", *words])
+    assert (done.exit_code, says in done.output) == (2, True), done.output
+
+
+def test_a_refusal_says_what_to_do(service: Service) -> None:
+    for command in ("tail", "query"):
+        done = CliRunner(env={"SLUICE_URL": service.url, "SLUICE_API_KEY": "nobody-has-this-key"}).invoke(main, [command])
+        assert (done.exit_code, "SLUICE_API_KEY" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("event_t", "event_type="), ("priority=h", "priority=high"), ("--fo", "--format")]
+)
+def test_the_shell_completes_filters_and_options(typed: str, offered: str) -> None:
+    found = BashComplete(main, {}, "sluice", "_SLUICE_COMPLETE").get_completions(["query"], typed)
+    assert offered in [item.value for item in found]
+
+
+def test_events_of_a_stream_are_read_however_it_is_cut() -> None:
+    text = b'id: 1\r\ndata: {"a":\ndata: 1}\n\n:\n\nevent: lost\ndata: {"lost":3}\n\ndata: broken off\n'
+    pieces = [text[i : i + 1] for i in range(len(text))]
+    found = [(notice.kind, notice.id, notice.text) for notice in reading.notices(reading.lines(pieces))]
+    assert found == [("message", "1", '{"a":\n1}'), ("lost", "", '{"lost":3}')]

@@ -1,0 +1,69 @@
+"""What waits for the client of a tail: bounded, in order, and honest about what did not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice.keys import KeyEntry
+from sluice.stores import Fresh
+from sluice.tail import stream
+from sluice.tail.stream import Tail
+
+KEY = KeyEntry(digest="sha256:" + "0" * 64, key_id="k", owner="o", scopes=frozenset(("read",)))
+
+
+@pytest.fixture
+def tail() -> Tail:
+    made = Tail(KEY, (), None)
+    made.chunked = False
+    return made
+
+
+def drained(tail: Tail) -> bytes:
+    found = b""
+    while data := tail.outgoing():
+        found += bytes(data)
+        tail.sent(len(data))
+    return found
+
+
+def test_a_line_is_a_frame_with_its_position() -> None:
+    assert stream.line(Fresh('{"id": 1}', "here", (0,))) == b'id: here\ndata: {"id": 1}\n\n'
+
+
+def test_what_does_not_fit_is_counted_in_its_place(tail: Tail) -> None:
+    frame = b"x" * (stream.MAX_QUEUED // 2)
+    for _ in range(5):
+        tail.put(frame)
+    assert drained(tail) == frame * 2 + b'event: lost\ndata: {"lost":3}\n\n'
+    tail.put(b"y")
+    assert drained(tail) == b"y"
+
+
+def test_lines_that_were_lost_before_are_told_first(tail: Tail) -> None:
+    tail.lose(2)
+    tail.put(b"y")
+    assert drained(tail) == b'event: lost\ndata: {"lost":2}\n\ny'
+
+
+def test_a_frame_that_is_larger_than_the_queue_goes_alone(tail: Tail) -> None:
+    large = b"x" * (2 * stream.MAX_QUEUED)
+    tail.put(large)
+    tail.put(b"y")
+    assert drained(tail) == large + b'event: lost\ndata: {"lost":1}\n\n'
+
+
+def test_bytes_that_were_not_taken_come_again(tail: Tail) -> None:
+    tail.put(b"abc")
+    tail.sent(len(tail.outgoing()[:1]))
+    assert drained(tail) == b"bc"
+
+
+def test_chunks_are_whole_and_the_last_one_ends_the_body(tail: Tail) -> None:
+    tail.chunked = True
+    tail.put(b"abc")
+    tail.end("draining")
+    tail.end("revoked")
+    body = b'abcevent: end\ndata: {"reason":"draining"}\n\n'
+    assert drained(tail) == b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    assert not tail.waiting
