@@ -1,4 +1,4 @@
-# What a variable can not say by itself.
+# What a variable cannot say by itself.
 
 # Holds the values of the first apply for ever.
 resource "terraform_data" "birth" {
@@ -45,7 +45,7 @@ resource "terraform_data" "rules" {
 }
 
 # Depends on everything, so it is the first thing that `terraform destroy` destroys; when it refuses, nothing else is touched.
-# (prevent_destroy can not be used: it takes no variable, and could never be lifted.)
+# (prevent_destroy cannot be used: it takes no variable, and could never be lifted.)
 resource "terraform_data" "guard" {
   input = {
     name      = local.name

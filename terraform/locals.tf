@@ -92,7 +92,7 @@ locals {
     },
   )
 
-  # What AWS can not change without making it anew, data and all.
+  # What AWS cannot change without making it anew, data and all.
   chosen_once = {
     name                 = local.name
     region               = var.region

@@ -1,4 +1,4 @@
-# Rules of one variable and rules between variables are validations: all that are broken are told at once, before AWS is asked anything.
+# Rules of one variable and rules between variables are validations: Terraform reports all that are broken at once, before AWS is asked anything.
 
 variable "project" {
   description = "Name of the product: first part of the name of everything."

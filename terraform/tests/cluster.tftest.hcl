@@ -217,7 +217,7 @@ run "addons_get_their_roles_by_irsa" {
 
   assert {
     condition     = aws_eks_addon.before_nodes["vpc-cni"].service_account_role_arn == "arn:aws:iam::123456789012:role/mocked" && aws_eks_addon.after_nodes["coredns"].service_account_role_arn == null
-    error_message = "With IRSA the add-on is told its role."
+    error_message = "With IRSA the add-on names its role."
   }
 
   assert {

@@ -83,7 +83,7 @@ run "each_purpose_may_do_its_own" {
 
   assert {
     condition     = !strcontains(data.aws_iam_policy_document.push.json, "kms:") && strcontains(data.aws_iam_policy_document.sign.json, "kms:Sign")
-    error_message = "Who pushes can not sign."
+    error_message = "Who pushes cannot sign."
   }
 
   assert {

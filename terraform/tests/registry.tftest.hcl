@@ -111,7 +111,7 @@ run "an_environment_that_shares_makes_nothing" {
 
   assert {
     condition     = output.repository_urls == { sluice = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice" } && output.repository_arns == ["arn:aws:ecr:eu-central-1:123456789012:repository/sluice-dev/sluice"] && output.signing_key_uri == "awskms:///alias/sluice-dev-signing" && output.cache_prefixes["k8s"] == "sluice-dev/k8s" && length(output.cache_prefixes) == 3
-    error_message = "It is told of the owner's images, key and cache."
+    error_message = "It hands over the owner's images, key and cache."
   }
 }
 
@@ -188,7 +188,7 @@ run "a_signing_key_is_a_pair_that_is_not_rotated" {
 
   assert {
     condition     = aws_kms_key.this.key_usage == "SIGN_VERIFY" && aws_kms_key.this.customer_master_key_spec == "ECC_NIST_P256" && !aws_kms_key.this.enable_key_rotation
-    error_message = "cosign needs a P-256 key, which KMS can not rotate."
+    error_message = "cosign needs a P-256 key, which KMS cannot rotate."
   }
 }
 

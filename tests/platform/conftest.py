@@ -53,7 +53,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @contextmanager
 def provider_needed() -> Iterator[None]:
-    """Skips where the provider can not be had; any other failure is one."""
+    """Skips where the provider cannot be had; any other failure is one."""
     try:
         yield
     except Failed as failed:

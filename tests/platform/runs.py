@@ -40,7 +40,7 @@ class Run:
 
     @property
     def surprises(self) -> list[str]:
-        """Warnings, but for the one that comes with time: it is for whoever runs this, and no fault of the code."""
+        """Warnings, but for the one that comes with time: it is for the one who runs this, and no fault of the code."""
         return [text for text in self.warnings if "Standard support of Kubernetes" not in text]
 
     def actions(self, action: str) -> set[str]:
@@ -84,7 +84,7 @@ def parsed(line: str) -> dict[str, Any]:
 
 
 def completed(message: dict[str, Any]) -> bool:
-    """Whether it tells that a resource was made, changed or deleted; data that was read is told of likewise."""
+    """Whether it tells that a resource was made, changed or deleted; reads of data are reported likewise."""
     return bool(message["type"] == "apply_complete" and message["hook"]["action"] != "read")
 
 

@@ -47,7 +47,7 @@ def test_terraform_test_passes_for_bootstrap_too(local: Terraform) -> None:
     assert (verdict.errors, verdict.failed, verdict.passed) == ([], 0, 12)
 
 
-def test_checkov_finds_nothing_to_mend() -> None:
+def test_checkov_finds_nothing_to_repair() -> None:
     """Skips stand at their lines with their reasons (tests/unit/test_terraform_code.py)."""
     command = [str(isolated.program("checkov")), "--directory", str(FOLDER), "--framework", "terraform", "--skip-download"]
     done = subprocess.run([*command, "--compact", "--quiet", "--output", "json"], capture_output=True, text=True, check=False)
@@ -73,7 +73,7 @@ def findings(tflint: Path, folder: Path) -> list[str]:
     return [issue["rule"]["name"] for issue in report["issues"]]
 
 
-def test_tflint_finds_nothing_to_mend(tflint: Path) -> None:
+def test_tflint_finds_nothing_to_repair(tflint: Path) -> None:
     assert findings(tflint, FOLDER) == []
 
 

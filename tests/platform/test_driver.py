@@ -111,7 +111,7 @@ def test_code_is_read_with_its_inner_blocks() -> None:
     assert (resource.labels, resource.name) == (("aws_vpc", "this"), "this")
 
 
-def test_the_emulator_ends_with_whoever_started_it() -> None:
+def test_the_emulator_ends_with_its_parent() -> None:
     with Emulator() as emulator:
         kms = emulator.client("kms")
         assert kms.list_keys()["Keys"] == []

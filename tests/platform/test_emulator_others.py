@@ -1,4 +1,4 @@
-"""What the emulator mends in moto's EC2 and RDS."""
+"""What the emulator repairs in moto's EC2 and RDS."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.chart.render import Refused, merged, template
 from tests.platform.conftest import Dev
 from tests.platform.terraform import FOLDER
 
-# What Terraform can not know: which image, and where API keys come from.
+# What Terraform cannot know: which image, and where API keys come from.
 REST = {"image": {"digest": "sha256:" + "0" * 64}, "auth": {"existingSecret": "sluice-keys"}, "operator": {"enabled": False}}
 ARGO = "argocd.argoproj.io/secret-type"
 

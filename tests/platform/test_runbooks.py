@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.platform import commands
+from tests.platform import canonical, commands
 from tests.platform.commands import Command
+from tests.platform.conftest import Dev
 from tests.platform.emulator.process import Emulator
 from tests.platform.terraform import FOLDER
 
@@ -22,6 +24,28 @@ def test_aws_has_every_command_with_its_options(aws: Emulator, document: Path) -
             assert name in aws.client(command.service).waiter_names
         elif (command.service, command.operation) not in commands.CUSTOM:
             assert command.parameters is not None
+
+
+VARIABLES = {one.name for folder in (FOLDER, FOLDER / "bootstrap") for one in canonical.of_kind("variable", folder)}
+OUTPUTS = {one.name for folder in (FOLDER, FOLDER / "bootstrap") for one in canonical.of_kind("output", folder)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_commands_of_terraform_name_what_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    files = re.findall(r"-(?:var-file|backend-config)=(envs/[\w.]+)", text)
+    assert [name for name in files if not (FOLDER / name).exists()] == []
+    assert set(re.findall(r"-var[ =]'?(\w+)=", text)) <= VARIABLES
+    assert set(re.findall(r"terraform output (?:-raw |-json )?(\w+)", text)) <= OUTPUTS
+
+
+ADDRESS = re.compile(r"module\.\w+(?:\[[^\]]*\])?(?:\.module\.\w+(?:\[[^\]]*\])?)*\.aws_\w+\.\w+(?:\[[^\]]*\])?")
+
+
+def test_addresses_of_the_runbooks_are_those_of_the_state(dev: Dev) -> None:
+    named = {address for document in DOCUMENTS for address in ADDRESS.findall(document.read_text(encoding="utf-8"))}
+    assert len(named) >= 4
+    assert named - set(dev.account.terraform.state()) == set()
 
 
 def test_the_runbook_of_a_restore_ends_with_the_restored_database_in_the_old_one_s_place(aws: Emulator) -> None:

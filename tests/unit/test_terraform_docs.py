@@ -54,7 +54,7 @@ def test_every_variable_of_the_root_has_rules_unless_its_type_says_all() -> None
     assert {kinds[name] for name in free} == {"bool"}
 
 
-def test_every_rule_names_its_variable_and_the_mend() -> None:
+def test_every_rule_names_its_variable_and_what_to_do() -> None:
     for one in canonical.of_kind("variable"):
         for rule in one.inner("validation"):
             assert one.name in rule.text("error_message"), one.name

@@ -63,8 +63,3 @@ module "database" {
   client_security_group_id = module.cluster[each.key].security_group_id
   multi_az                 = each.key == "prod"
 }
-
-output "images" {
-  description = "Where each environment pulls Sluice from."
-  value       = { dev = module.registry_of_dev.repository_urls["sluice"], prod = module.registry.repository_urls["sluice"] }
-}

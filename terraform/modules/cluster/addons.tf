@@ -84,7 +84,7 @@ resource "aws_eks_addon" "after_nodes" {
 }
 
 locals {
-  # With Pod Identity the association binds role and ServiceAccount; the add-on is told nothing.
+  # With Pod Identity the association binds role and ServiceAccount; the add-on needs nothing.
   addon_role_arns = {
     for name in concat(keys(local.before_nodes), keys(local.after_nodes)) :
     name => var.workload_identity == "irsa" ? try(module.addon_role[name].arn, null) : null

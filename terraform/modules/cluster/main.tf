@@ -10,7 +10,7 @@ locals {
   ] : [])
 }
 
-# Disks: as the key that AWS manages for EBS does it, whoever may use EC2 here may use the key through EC2. No principal is named, because the
+# Disks: as the key that AWS manages for EBS does it, every principal that may use EC2 here may use the key through EC2. No principal is named, because the
 # role of EC2 Auto Scaling does not exist yet in an empty account.
 data "aws_iam_policy_document" "disks" {
   statement {

@@ -35,7 +35,7 @@ resource "aws_launch_template" "node" {
   description = "Nodes ${each.key} of cluster ${var.name}"
   user_data   = try(base64encode(local.user_data[each.key]), null)
 
-  # Hop limit 1: a pod can not reach the node's credentials.
+  # Hop limit 1: a pod cannot reach the node's credentials.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"

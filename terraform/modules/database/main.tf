@@ -76,6 +76,7 @@ moved {
 
 # Made before the instance, which would otherwise make them without retention.
 resource "aws_cloudwatch_log_group" "this" {
+  # checkov:skip=CKV_AWS_338:how long logs are kept is the environment's choice (log_retention_days); prod keeps a year
   for_each = toset(["postgresql", "upgrade"])
 
   name              = "/aws/rds/instance/${var.name}/${each.key}"
@@ -87,6 +88,8 @@ resource "aws_cloudwatch_log_group" "this" {
 resource "terraform_data" "life" {}
 
 resource "aws_db_instance" "this" {
+  # checkov:skip=CKV_AWS_157:a standby is the environment's choice (multi_az); prod must have it
+  # checkov:skip=CKV_AWS_118:enhanced monitoring is the environment's choice (monitoring_interval); prod has it
   identifier     = var.name
   engine         = "postgres"
   engine_version = var.engine_version

@@ -1,4 +1,4 @@
-# What Argo CD and the chart are told. No resource and no secret: only names, numbers and addresses.
+# What Argo CD and the chart get. No resource and no secret: only names, numbers and addresses.
 
 locals {
   irsa = var.cluster.workload_identity == "irsa"

@@ -19,7 +19,8 @@ locals {
   } }
 }
 
-# Whose images go when its environment is destroyed is no registry for others.
+# Whose images go when its environment is destroyed is no registry for others. Read for its rule only.
+# tflint-ignore: terraform_unused_declarations
 data "aws_ecr_repository" "shared" {
   for_each = local.makes || local.elsewhere ? {} : local.names
 

@@ -1,6 +1,6 @@
 """`python -m tests.platform.emulator`: moto with our patches on a free port of loopback, which is the first line it prints.
 
-It ends with its standard input, so that it never outlives whoever started it, however that ended.
+It ends with its standard input, so that it never outlives its parent process, however that ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How moto is mended: a method is added to one of its classes, or put around the one that is there."""
+"""How moto is patched: a method is added to one of its classes, or put around the one that is there."""
 
 from __future__ import annotations
 

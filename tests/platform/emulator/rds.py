@@ -35,12 +35,12 @@ def modify_db_instance(old: Any, self: RDSBackend, identifier: str, given: dict[
     """Another major version, with its parameter group, waits for the maintenance window unless it is to be at once."""
     now = given
     if not given.get("apply_immediately") and (wanted := given.get("engine_version")):
-        instance = self.describe_db_instances(identifier)[0]
-        if wanted.split(".")[0] != instance.engine_version.split(".")[0]:
+        runs = self.describe_db_instances(identifier)[0].engine_version
+        if wanted.split(".")[0] != runs.split(".")[0]:
             now = {name: value for name, value in given.items() if name not in WAITS}
-    changed: DBInstance = old(self, identifier, now)
-    tell(changed, now)
-    return changed
+    instance: DBInstance = old(self, identifier, now)
+    tell(instance, now)
+    return instance
 
 
 @around(RDSBackend, "delete_db_parameter_group")

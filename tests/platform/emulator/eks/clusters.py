@@ -44,7 +44,7 @@ def create_cluster(old: Any, self: EKSResponse) -> ActionResult:
 
 
 def access_of(given: Record) -> Record:
-    """Defaults: ConfigMap only, and whoever makes the cluster administers it."""
+    """Defaults: ConfigMap only, and the principal that makes the cluster administers it."""
     return {"authenticationMode": "CONFIG_MAP", "bootstrapClusterCreatorAdminPermissions": True, **given}
 
 

@@ -1,0 +1,93 @@
+# A queue of SQS between the API and its worker: encrypted by a key of its own, with a queue for dead letters, and who may send and receive.
+
+module "key" {
+  source = "../key"
+
+  name                 = "${var.name}-queue"
+  description          = "Messages of ${var.name}"
+  account              = var.account
+  deletion_window_days = var.key_deletion_window_days
+}
+
+resource "aws_sqs_queue" "dead" {
+  name                              = "${var.name}-dead"
+  kms_master_key_id                 = module.key.arn
+  kms_data_key_reuse_period_seconds = 3600
+  message_retention_seconds         = 14 * 86400
+}
+
+resource "aws_sqs_queue" "this" {
+  name                              = var.name
+  kms_master_key_id                 = module.key.arn
+  kms_data_key_reuse_period_seconds = 3600
+  message_retention_seconds         = 14 * 86400
+  visibility_timeout_seconds        = var.visibility_timeout_seconds
+  receive_wait_time_seconds         = 20
+
+  redrive_policy = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn, maxReceiveCount = var.max_receive_count })
+}
+
+# No other queue may send its dead letters there.
+resource "aws_sqs_queue_redrive_allow_policy" "dead" {
+  queue_url            = aws_sqs_queue.dead.id
+  redrive_allow_policy = jsonencode({ redrivePermission = "byQueue", sourceQueueArns = [aws_sqs_queue.this.arn] })
+}
+
+locals {
+  queue_arns = [aws_sqs_queue.this.arn, aws_sqs_queue.dead.arn]
+}
+
+# A sender encrypts with a data key, which SQS also decrypts for it (SQS developer guide, "Configure KMS permissions for AWS services").
+data "aws_iam_policy_document" "send" {
+  statement {
+    sid       = "Send"
+    actions   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"]
+    resources = [aws_sqs_queue.this.arn]
+  }
+
+  statement {
+    sid       = "Encrypt"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [module.key.arn]
+  }
+}
+
+# The worker also looks at dead letters, sends them back and removes them.
+data "aws_iam_policy_document" "receive" {
+  statement {
+    sid = "Receive"
+    actions = [
+      "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage",
+    ]
+    resources = local.queue_arns
+  }
+
+  statement {
+    sid       = "Decrypt"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [module.key.arn]
+  }
+}
+
+# The API has a role already (module identity); a ServiceAccount has one.
+resource "aws_iam_role_policy" "send" {
+  name   = "queue"
+  role   = var.api_role_name
+  policy = data.aws_iam_policy_document.send.json
+}
+
+data "aws_iam_policy_document" "worker" {
+  source_policy_documents = concat([data.aws_iam_policy_document.receive.json], var.worker_policies)
+}
+
+module "worker" {
+  source = "../workload_role"
+
+  name                     = "${var.name}-worker"
+  account                  = var.account
+  cluster                  = var.cluster
+  namespace                = var.worker_service_account.namespace
+  service_account          = var.worker_service_account.name
+  policy                   = data.aws_iam_policy_document.worker.json
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
