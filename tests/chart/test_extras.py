@@ -20,7 +20,7 @@ def containers(objects: list[Object]) -> dict[str, Object]:
 
 
 def test_variables_and_volumes_reach_every_pod_but_the_tests() -> None:
-    values = {
+    values: dict[str, Any] = {
         "pull": {"enabled": True, "sources": "sources: []"},
         "extraEnvFrom": [{"secretRef": {"name": "proxy"}, "prefix": "P_"}],
         "extraVolumes": [{"name": "ca", "secret": {"secretName": "ca"}}],
