@@ -104,6 +104,7 @@ EXTRA: list[tuple[str, Values]] = [
         {"worker": {"keda": {"enabled": False}}, "redis": {"existingSecret": ""}, "extraEnv": [{"name": "TZ", "value": "UTC"}]},
     ),
     (PLAIN, {"broker": {"existingSecret": "broker"}}),
+    (PLAIN, {"ingress": {"enabled": True, "className": "alb"}}),
     ("rds-iam", {"broker": {"existingSecret": "broker"}, "worker": {"enabled": True}}),
     ("service-nlb", {"service": {"type": "ClusterIP", "externalTrafficPolicy": ""}}),
     ("service-nlb", {"service": {"type": "ClusterIP", "loadBalancerClass": "", "loadBalancerSourceRanges": []}}),

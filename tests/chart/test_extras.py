@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import docs
 from tests.chart import pod_security
 from tests.chart.manifests import Object, of_kind, only, pods
 from tests.chart.render import CHART, PLAIN, SETS, helm, refusal, render
@@ -131,11 +133,13 @@ COMMANDS = re.findall(r"^helm (?:install|upgrade) .*$", README.replace("\\\n", "
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_install_of_the_readme_is_taken(command: str) -> None:
-    """As `helm template`, with a digest in the place of dots."""
+def test_every_install_of_the_readme_is_taken(command: str, tmp_path: Path) -> None:
+    """As `helm template`, with a digest in the place of dots and the values that the README shows."""
+    (tmp_path / "service.yaml").write_text(docs.section(CHART / "README.md", "service.yaml").strip("`").removeprefix("yaml"))
     words = shlex.split(command.replace("sha256:...", f"sha256:{'0' * 64}").replace("REGISTRY", "registry.example.org"))
     rest = [word for word in words[2:] if word not in ("--install", "--create-namespace", "--wait", "--atomic")]
-    done = helm("template", *[word.replace("charts/sluice", str(CHART)) for word in rest], "--kube-version", "1.36")
+    given = [word.replace("charts/sluice", str(CHART)).replace("service.yaml", str(tmp_path / "service.yaml")) for word in rest]
+    done = helm("template", *given, "--kube-version", "1.36")
     assert done.returncode == 0, done.stderr
 
 

@@ -367,7 +367,7 @@ def test_a_request_of_memory_is_never_above_the_limit(memory: str, requested: st
 @given(idle=st.integers(1, 3000), delay=st.integers(0, 300))
 @example(idle=60, delay=20)
 @example(idle=1, delay=0)
-@settings(max_examples=15, derandomize=True)
+@settings(max_examples=8, derandomize=True)
 def test_two_numbers_of_the_load_balancer_are_enough(idle: int, delay: int) -> None:
     """Every other time follows, and keeps the inequalities that are refused otherwise."""
     numbers = {"idleTimeoutSeconds": idle, "deregistrationDelaySeconds": delay}

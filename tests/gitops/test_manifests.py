@@ -85,6 +85,8 @@ def test_what_is_allowed_is_used_or_could_be_switched_on(name: str) -> None:
         "PrometheusRule",
         "ServiceMonitor",
         "Ingress",
+        "ScaledObject",
+        "TriggerAuthentication",
     }
     made = {each["kind"] for each in argocd.manifests(argocd.applications(secret(name))["service"])}
     allowed = {each["kind"] for each in projects()[name]["spec"]["namespaceResourceWhitelist"]}

@@ -1,7 +1,7 @@
 // Modules whose files hold the CustomResourceDefinitions of kinds that the chart uses: nothing is compiled.
 module sluice.dev/tests/cluster/crds
 
-go 1.24.0
+go 1.26.0
 
 require (
 	github.com/kedacore/keda/v2 v2.21.0
