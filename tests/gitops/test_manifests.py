@@ -189,5 +189,7 @@ def test_no_repository_is_written_down(file: Any) -> None:
 
 
 def test_argo_cd_is_small_enough_to_read() -> None:
-    lines = sum(len(file.read_text().splitlines()) for file in FILES if file.suffix != ".sh" and "environments" not in file.parts)
+    """Without each environment's own values, and the add-on that adopters may apply."""
+    read = [file for file in FILES if file.suffix != ".sh" and not {"environments", "controllers"} & set(file.parts)]
+    lines = sum(len(file.read_text().splitlines()) for file in read)
     assert lines <= 400
