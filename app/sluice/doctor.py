@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Literal
 import msgspec
 import structlog
 
-from sluice import errors, keyring, keys
+from sluice import errors, keyring, keys, stores
 from sluice.settings import Settings
 from sluice.stores.postgresql import embedded, inspection, login
 from sluice.stores.postgresql.inspection import ServerFacts
@@ -184,7 +185,11 @@ def keyset(path: Path) -> Finding:
 
 def database(settings: Settings) -> Iterator[Finding]:
     try:
-        if not settings.embedded:
+        if settings.storage_type != "postgresql":
+            with contextlib.closing(stores.open(settings)) as store:
+                store.check()
+            yield Finding("ok", f"the store ({settings.storage_type}) answers and is up to date")
+        elif not settings.embedded:
             yield from server(inspection.inspect(login.of_service(settings)))
         elif (running := embedded.found(settings.data_dir)) is not None:
             yield from server(inspection.inspect(running.app))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 from tests import docs
 from tests.conftest import ROOT
 
-from sluice import functions, logs, settings  # noqa: F401 - functions declares their routes
+from sluice import functions, logs, settings, stores  # noqa: F401 - functions declares their routes
 from sluice.cli import main
 from sluice.client import timestamps
 from sluice.http.app import create_app
@@ -52,6 +52,11 @@ def tracked() -> list[Path]:
 
 def test_the_settings_table_is_the_code_s() -> None:
     assert docs.section(docs.README, "settings") == docs.settings_table(), "run `python -m tests.docs`"
+
+
+def test_the_table_of_what_each_store_can_do_is_the_code_s() -> None:
+    assert docs.section(docs.STORES, "capabilities") == docs.capabilities_table(), "run `python -m tests.docs`"
+    assert set(stores.MEANING) == set(get_args(stores.Capability))
 
 
 def test_the_settings_table_tells_every_variable_and_its_default_in_words() -> None:

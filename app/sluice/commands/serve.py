@@ -41,7 +41,11 @@ def serve(migrate_first: bool) -> None:
     # PID 1 has no default action for a signal: without this SIGTERM would not end the wait.
     supervisor.stop_while_starting()
     settings = environment.settings_once_there()
-    migrate = migrations.migrate if migrate_first or settings.embedded else None
+    migrate = None
+    if settings.storage_type != "postgresql" and migrate_first:
+        stores.migrate(settings)
+    elif migrate_first or settings.embedded:
+        migrate = migrations.migrate
     sources = definitions.load(settings)
     if sources and not settings.embedded:
         log.info("sources.not_pulled", fix="run `sluice pull` beside the service, once for all of its pods")
@@ -54,10 +58,10 @@ def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Dut
     """The parent's own connection: it judges readiness, removes old events and adds up errors. It also pulls `sources`."""
     own = stores.open(settings, pool_size=1)
     sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
-    folder = Folder(stores.database(own), pipeline.utc_now)
-    usual = supervisor.Duties(
-        check=check_of(settings, own), background=(sweeper.run, folder.run), collectors=(folder,), close=own.close
-    )
+    usual = supervisor.Duties(check=check_of(settings, own), background=(sweeper.run,), close=own.close)
+    if "database" in own.capabilities:
+        folder = Folder(stores.database(own), pipeline.utc_now)
+        usual = replace(usual, background=(sweeper.run, folder.run), collectors=(folder,))
     if not sources:
         return usual
     pulled = stores.open(settings, puller.POOL_SIZE, puller.DEADLINE)
