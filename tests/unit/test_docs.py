@@ -86,7 +86,9 @@ def test_every_command_is_told_in_the_readme() -> None:
         "docs/import.md",
         "docs/performance.md",
         "docs/reliability.md",
+        "docs/scaling.md",
         "docs/sources.md",
+        "docs/stores.md",
     ],
 )
 def test_a_document_that_is_promised_is_there(name: str) -> None:
