@@ -30,6 +30,8 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 MIN_TABLE_NAME = 3
 # Of the 409,600 bytes of an item, 16 KiB are left for what is stored beside the event.
 MAX_ITEM_EVENT = 393_216
+# 1 MiB in base64, less what a message holds beside the event.
+MAX_SQS_EVENT = 700_000
 SOURCE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 
 
@@ -142,6 +144,18 @@ def redis_url(text: str) -> str:
     return text
 
 
+def queue_url(text: str) -> str:
+    """A URL of RabbitMQ, or `sqs://region/prefix` with the parameter `endpoint`."""
+    if not text.startswith("sqs:"):
+        return amqp_url(text)
+    sound = re.fullmatch(r"sqs://[a-z]{2,}(?:-[a-z0-9]+)+(?:/[A-Za-z0-9_-]{0,60})?(?:\?endpoint=([^#&]+))?", encoded_url(text))
+    if not sound:
+        raise ValueError("must be sqs://region/prefix: a region of AWS, and what the names of the queues begin with")
+    if sound[1]:
+        http_url(unquote(sound[1]))
+    return text
+
+
 def amqp_url(text: str) -> str:
     """A URL of RabbitMQ: `amqp://user:password@host:port/vhost`, of whose parameters `cacertfile` and `heartbeat` are taken."""
     encoded_url(text)
@@ -150,8 +164,6 @@ def amqp_url(text: str) -> str:
         sound = bool(url.hostname) and url.port != 0 and "/" not in url.path[1:] and not url.fragment
     except ValueError:  # its text may quote a password
         sound = False
-    if text.startswith("sqs:"):
-        raise ValueError("names SQS, which is not there yet; use amqp:// or amqps://")
     if not sound or url.scheme not in ("amqp", "amqps") or text.count("@") > 1:
         raise ValueError("must be amqp[s]://user:password@host:port/vhost; in user, password and vhost write / as %2F, @ as %40")
     given = dict(parse_qsl(url.query, keep_blank_values=True))
@@ -302,10 +314,10 @@ class Settings:
     )
     queue_url: str | None = setting(
         "QUEUE_URL",
-        amqp_url,
+        queue_url,
         None,
-        "RabbitMQ before the database: `amqp://`, `amqps://` (extra `queue`, [docs/queue.md](docs/queue.md)); also read as"
-        " `RABBITMQ_URL`",
+        "a queue before the store: `amqp://`, `amqps://` (extra `queue`), `sqs://` (extra `sqs`), see"
+        " [docs/queue.md](docs/queue.md); also read as `RABBITMQ_URL`",
         secret=True,
     )
     storage_type: str = setting(
@@ -441,6 +453,8 @@ def secret_wait(env: Mapping[str, str]) -> int:
 def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     """Settings that are each right and together wrong, and what this version cannot keep its word on."""
     yield from missing_extras(settings)
+    if (settings.queue_url or "").startswith("sqs:") and settings.max_event_bytes > MAX_SQS_EVENT:
+        yield f"MAX_EVENT_BYTES must be at most {MAX_SQS_EVENT}: a message of SQS holds 1 MiB"
     if settings.queue_url and settings.embedded:
         yield "QUEUE_URL needs a database that `sluice worker` reaches too; set DATABASE_URL"
     if settings.storage_type == "dynamodb":
@@ -463,8 +477,10 @@ def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
 
 def missing_extras(settings: Settings) -> Iterator[str]:
     """Packages that these settings need and that are not installed."""
+    sqs = (settings.queue_url or "").startswith("sqs:")
     needed = (
-        (settings.queue_url, "QUEUE_URL", "queue", "amqp"),
+        (settings.queue_url and not sqs, "QUEUE_URL", "queue", "amqp"),
+        (sqs, "QUEUE_URL=sqs://", "sqs", "boto3"),
         (settings.redis_url, "REDIS_URL", "redis", "redis"),
         (settings.storage_type == "dynamodb", "STORAGE_TYPE=dynamodb", "dynamodb", "boto3"),
     )

@@ -21,7 +21,8 @@ from sluice.events import Event, Record, Rules
 from sluice.outcomes import Outcome
 from sluice.queue import DEAD_LETTERS, EVENTS, messages
 from sluice.queue import worker as queue_worker
-from sluice.queue.broker import Link, Message
+from sluice.queue.broker import Link
+from sluice.queue.link import Message
 
 pytestmark = pytest.mark.timeout(400)
 ACCEPTED = datetime.now(UTC) - timedelta(hours=1)

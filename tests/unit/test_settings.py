@@ -389,7 +389,13 @@ def test_a_name_of_ours_counts_before_another() -> None:
     assert read(PORT="9000", SERVER_PORT="9001").port == 9000
 
 
-GOOD_QUEUES = ["amqp://b", "amqps://u:p%40@b:5671/v%2Fh?heartbeat=10&cacertfile=/ca.pem", "amqp://[::1]:5672/"]
+GOOD_QUEUES = [
+    "sqs://eu-central-1",
+    "sqs://eu-central-1/production-?endpoint=http://127.0.0.1:9324",
+    "amqp://b",
+    "amqps://u:p%40@b:5671/v%2Fh?heartbeat=10&cacertfile=/ca.pem",
+    "amqp://[::1]:5672/",
+]
 BAD_QUEUES = {
     "http://b": "must be amqp",
     f"amqp://u:{SECRET}/x@b/v": "must be amqp",
@@ -398,7 +404,10 @@ BAD_QUEUES = {
     f"amqp://{SECRET}\u2100/v": "must be amqp",
     "amqp://b?frame_max=1": "takes the parameters",
     "amqp://b?heartbeat=0": "takes the parameters",
-    "sqs://": "names SQS, which is not there yet",
+    "sqs://": "must be sqs://region/prefix",
+    "sqs://eu-central-1/a/b": "must be sqs://region/prefix",
+    f"sqs://me:{SECRET}@eu-central-1/": "must be sqs://region/prefix",
+    "sqs://eu-central-1/?endpoint=ftp://x": "must be a URL",
 }
 
 

@@ -79,6 +79,6 @@ def check_of(settings: Settings, store: Store) -> Callable[[], None]:
     """What has to be there before events are taken in: the store, or the queue before it."""
     if settings.queue_url is None:
         return store.check
-    from sluice.queue import broker  # noqa: PLC0415 - extra `queue`
+    from sluice.queue import link  # noqa: PLC0415 - extra `queue`
 
-    return functools.partial(broker.check, settings.queue_url)
+    return functools.partial(link.check, settings.queue_url)

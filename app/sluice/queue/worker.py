@@ -23,7 +23,7 @@ from sluice.events import Record, Rules
 from sluice.metrics import BATCH_EVENTS, COMMIT_SECONDS
 from sluice.outcomes import Outcome
 from sluice.queue import DEAD_LETTERS, EVENTS, messages
-from sluice.queue.broker import Link, Message
+from sluice.queue.link import Link, Message
 from sluice.queue.messages import Undecodable
 from sluice.stores import Store
 
