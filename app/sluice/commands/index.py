@@ -87,7 +87,7 @@ def owner(settings: Settings | None = None) -> Iterator[Login]:
     settings = settings or environment.settings_once_there()
     logs.configure(settings.log_level)
     if settings.storage_type != "postgresql":
-        raise errors.SettingsError([f"STORAGE_TYPE={settings.storage_type} has no indexes to choose"])
+        raise errors.SettingsError([f"STORAGE_TYPE={settings.storage_type} has no indexes to choose; they are for postgresql"])
     if settings.embedded:
         with embedded.running(settings.data_dir) as server:
             yield server.owner
