@@ -19,8 +19,12 @@ from typing import Any
 from tests.conftest import ROOT
 
 from sluice import settings
+from sluice.stores import MEANING
+from sluice.stores.dynamodb.store import DynamodbStore
+from sluice.stores.postgresql.store import PostgresqlStore
 
 README = ROOT / "README.md"
+STORES = ROOT / "docs/stores.md"
 UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
@@ -28,6 +32,17 @@ def settings_table() -> str:
     """Every variable that sluice.settings reads: its name, its default in words, what it does."""
     rows = ((name_of(name, spec), default_of(name, spec), spec.metadata["doc"]) for name, spec in settings.known().items())
     return "\n".join(["| variable | default | what |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def capabilities_table() -> str:
+    """What each store declares, in the order of sluice.stores.MEANING."""
+    declared = {"PostgreSQL": PostgresqlStore.capabilities, "DynamoDB": DynamodbStore.capabilities}
+    head = f"| `reason` | what | {' | '.join(declared)} |\n|---|---|{'---|' * len(declared)}"
+    rows = (
+        f"| `{name}` | {what} | {' | '.join('yes' if name in able else '' for able in declared.values())} |"
+        for name, what in MEANING.items()
+    )
+    return "\n".join((head, *rows))
 
 
 def name_of(name: str, spec: Field[Any]) -> str:
@@ -98,3 +113,4 @@ def commit() -> str:
 
 if __name__ == "__main__":
     put(README, "settings", settings_table())
+    put(STORES, "capabilities", capabilities_table())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Literal
 import msgspec
 import structlog
 
-from sluice import errors, keyring, keys
+from sluice import errors, keyring, keys, stores
 from sluice.settings import Settings
 from sluice.stores.postgresql import embedded, inspection, login
 from sluice.stores.postgresql.inspection import ServerFacts
@@ -28,7 +29,8 @@ MIN_DISK = 1 << 30
 MAX_SKEW_SECONDS = 5.0
 MIN_SERVER = 140_000
 FIXES = {
-    "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST; is a firewall or NetworkPolicy between?",
+    "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST / AWS_REGION; is a firewall or NetworkPolicy between?",
+    "schema_behind": "run `sluice migrate` as the schema's owner",
     "database_missing": "create it (`createdb`), or correct the name in DATABASE_URL / DB_NAME",
     "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE); `sluice migrate` makes sluice_app",
     "tls_refused": "set DATABASE_CA_FILE to the CA of the server's certificate, and DB_HOST to a name that stands in it",
@@ -184,7 +186,11 @@ def keyset(path: Path) -> Finding:
 
 def database(settings: Settings) -> Iterator[Finding]:
     try:
-        if not settings.embedded:
+        if settings.storage_type != "postgresql":
+            with contextlib.closing(stores.open(settings)) as store:
+                store.check()
+            yield Finding("ok", f"the store ({settings.storage_type}) answers and is up to date")
+        elif not settings.embedded:
             yield from server(inspection.inspect(login.of_service(settings)))
         elif (running := embedded.found(settings.data_dir)) is not None:
             yield from server(inspection.inspect(running.app))

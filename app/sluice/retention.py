@@ -9,15 +9,13 @@ from datetime import datetime, timedelta
 import structlog
 
 from sluice import errors
-from sluice.stores import CLAIM_AGE, Retention
+from sluice.stores import CLAIM_AGE, RETENTION_GRACE, Retention
 
 log = structlog.get_logger()
 # Rows of one step: a commit of some tens of milliseconds, behind which an insert may wait.
 STEP = 1_000
 PAUSE = 0.1
 ROUND = 60.0
-# Events go this much after their time: a clock that runs behind on another pod must not let an event in again after it went.
-GRACE = timedelta(hours=1)
 
 
 class Sweeper:
@@ -44,7 +42,9 @@ class Sweeper:
         total = 0
         while True:
             now = self._clock()
-            oldest = datetime.min.replace(tzinfo=now.tzinfo) if self._retention is None else now - self._retention - GRACE
+            oldest = (
+                datetime.min.replace(tzinfo=now.tzinfo) if self._retention is None else now - self._retention - RETENTION_GRACE
+            )
             removed, claims = self._store.purge(oldest, now - CLAIM_AGE, STEP)
             total += removed
             if max(removed, claims) < STEP or stop.wait(PAUSE):

@@ -27,6 +27,11 @@ ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL", "POSTGRES_URL"
 # As Go writes durations (time.ParseDuration): 30s, 5m, 1h30m.
 DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+MIN_TABLE_NAME = 3
+# Of the 409,600 bytes of an item, 16 KiB are left for what is stored beside the event.
+MAX_ITEM_EVENT = 393_216
+# 1 MiB in base64, less what a message holds beside the event.
+MAX_SQS_EVENT = 700_000
 SOURCE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 
 
@@ -92,17 +97,26 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def postgresql_url(text: str) -> str:
-    """A URL that libpq reads as it was meant. No message repeats a part of it: what looks like a host may be half a password."""
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("postgresql", "postgres"):
-        raise ValueError("must be a postgresql:// URL")
-    if re.search(r"%(?![0-9A-Fa-f]{2})|%00|[\x00-\x1f\x7f]", text):
-        raise ValueError("has a % without two hex digits, or a control character; write a % of user or password as %25")
+def encoded_url(text: str, *, spaces: bool = False) -> str:
+    """A URL whose %XX are text in UTF-8, so that every reader of it finds the same user and password.
+
+    No message here or below repeats a part of it: what looks like a host may be half a password.
+    """
+    if re.search(r"%(?![0-9A-Fa-f]{2})|%00|[\x00-\x1f\x7f]", text) or (" " in text and not spaces):
+        raise ValueError("has a % without two hex digits, a space or a control character; write it as %XX, a % as %25")
     try:
         unquote(text, errors="strict")
     except UnicodeError:
         raise ValueError("has a % with two hex digits that are no text in UTF-8; write a % of user or password as %25") from None
+    return text
+
+
+def postgresql_url(text: str) -> str:
+    """A URL that libpq reads as it was meant."""
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be a postgresql:// URL")
+    encoded_url(text, spaces=True)
     url = re.fullmatch(r"(?:[^@/]*@)?(?P<hosts>[^@/?]*)(?:/[^@?]*)?(?:\?(?P<query>[^@]*))?", rest)
     if url is None:
         raise ValueError("has an @ or a / too many; in user, password and name write @ as %40, / as %2F and ? as %3F")
@@ -116,11 +130,11 @@ def postgresql_url(text: str) -> str:
 
 
 def redis_url(text: str) -> str:
-    """A URL that redis-py reads as it was meant; no message repeats a part of it, as above."""
-    if re.search(r"%(?![0-9A-Fa-f]{2})|%00|[\x00-\x20\x7f]", text) or text.count("@") > 1:
+    """A URL that redis-py reads as it was meant."""
+    encoded_url(text)
+    if text.count("@") > 1:
         raise ValueError("must write a character of user or password such as @, %, / or a space as %XX")
     try:
-        unquote(text, errors="strict")
         place = urlsplit(text)
         known = place.scheme == "unix" or (place.scheme in ("redis", "rediss") and place.hostname and place.port != 0)
     except ValueError:
@@ -130,20 +144,44 @@ def redis_url(text: str) -> str:
     return text
 
 
+def queue_url(text: str) -> str:
+    """A URL of RabbitMQ, or `sqs://region/prefix` with the parameter `endpoint`."""
+    if not text.startswith("sqs:"):
+        return amqp_url(text)
+    sound = re.fullmatch(r"sqs://[a-z]{2,}(?:-[a-z0-9]+)+(?:/[A-Za-z0-9_-]{0,60})?(?:\?endpoint=([^#&]+))?", encoded_url(text))
+    if not sound:
+        raise ValueError("must be sqs://region/prefix: a region of AWS, and what the names of the queues begin with")
+    if sound[1]:
+        http_url(unquote(sound[1]))
+    return text
+
+
 def amqp_url(text: str) -> str:
     """A URL of RabbitMQ: `amqp://user:password@host:port/vhost`, of whose parameters `cacertfile` and `heartbeat` are taken."""
+    encoded_url(text)
     try:
         url = urlsplit(text)
         sound = bool(url.hostname) and url.port != 0 and "/" not in url.path[1:] and not url.fragment
     except ValueError:  # its text may quote a password
         sound = False
-    if text.startswith("sqs:"):
-        raise ValueError("names SQS, which is not there yet; use amqp:// or amqps://")
-    if not sound or url.scheme not in ("amqp", "amqps") or re.search(r"[\x00-\x20\x7f]|%(?![0-9A-Fa-f]{2})", text):
+    if not sound or url.scheme not in ("amqp", "amqps") or text.count("@") > 1:
         raise ValueError("must be amqp[s]://user:password@host:port/vhost; in user, password and vhost write / as %2F, @ as %40")
     given = dict(parse_qsl(url.query, keep_blank_values=True))
     if not set(given) <= {"cacertfile", "heartbeat"} or not re.fullmatch(r"[1-9]\d{0,3}", given.get("heartbeat", "60")):
         raise ValueError("takes the parameters cacertfile (a path) and heartbeat (seconds, 1 to 9999)")
+    return text
+
+
+def table_name(text: str) -> str:
+    """A name of a DynamoDB table, or of a pull source: which of them, and so what else holds, STORAGE_TYPE says."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", text):
+        raise ValueError("must be 1 to 255 of A-Z, a-z, 0-9, _, - and .")
+    return text
+
+
+def region(text: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", text):
+        raise ValueError("must be a region of AWS, such as eu-central-1")
     return text
 
 
@@ -279,13 +317,25 @@ class Settings:
     )
     queue_url: str | None = setting(
         "QUEUE_URL",
-        amqp_url,
+        queue_url,
         None,
-        "RabbitMQ before the database: `amqp://`, `amqps://` (extra `queue`, [docs/queue.md](docs/queue.md)); also read as"
-        " `RABBITMQ_URL`",
+        "a queue before the store: `amqp://`, `amqps://` (extra `queue`), `sqs://` (extra `sqs`), see"
+        " [docs/queue.md](docs/queue.md); also read as `RABBITMQ_URL`",
         secret=True,
     )
-    storage_type: str = setting("STORAGE_TYPE", one_of("postgresql"), "postgresql", "the store")
+    storage_type: str = setting(
+        "STORAGE_TYPE", one_of("postgresql", "dynamodb"), "postgresql", "the store ([docs/stores.md](docs/stores.md))"
+    )
+    aws_region: str = setting("AWS_REGION", region, "us-west-2", "with `STORAGE_TYPE=dynamodb`")
+    dynamodb_endpoint: str | None = setting(
+        "DYNAMODB_ENDPOINT", http_url, None, "the URL of DynamoDB", shown="that of `AWS_REGION`"
+    )
+    dynamodb_shards: int = setting(
+        "DYNAMODB_SHARDS",
+        whole(1, 128),
+        8,
+        "`sluice migrate` spreads the indexes over so many partitions, each good for 1,000 events/s; it may grow",
+    )
     retention_days: int | None = setting(
         "RETENTION_DAYS", whole(1, 36_500), None, "older events are removed, and refused as `too_old`", shown="keep for ever"
     )
@@ -302,7 +352,13 @@ class Settings:
     api_allow_private: bool = setting(
         "API_ALLOW_PRIVATE", switch, False, "let `API_ENDPOINT` lead to loopback, link-local and private addresses"
     )
-    table_name: str = setting("TABLE_NAME", source_name, "placeholder_api", "the name of the source that `API_ENDPOINT` is")
+    table_name: str | None = setting(
+        "TABLE_NAME",
+        table_name,
+        None,
+        "with `STORAGE_TYPE=dynamodb` its table, else the name of the source that `API_ENDPOINT` is",
+        shown="`ingested_data`; `placeholder_api`",
+    )
     sources_file: Path | None = setting("SOURCES_FILE", path, None, "more pull sources, as YAML or JSON")
     source_runs_days: int = setting("SOURCE_RUNS_DAYS", whole(1, 36_500), 30, "how long the history of pulls is kept")
     secret_wait: int = setting(
@@ -339,8 +395,16 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """True when no other server is named, so that ours under DATA_DIR is the store."""
-        return self.database_url is None and self.db_host is None
+        """True when no other store is named, so that our server under DATA_DIR is it."""
+        return self.storage_type == "postgresql" and self.database_url is None and self.db_host is None
+
+    @property
+    def dynamodb_table(self) -> str:
+        return self.table_name or "ingested_data"
+
+    @property
+    def source_name(self) -> str:
+        return self.table_name or "placeholder_api"
 
     @property
     def loopback(self) -> bool:
@@ -391,12 +455,15 @@ def secret_wait(env: Mapping[str, str]) -> int:
 
 def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     """Settings that are each right and together wrong, and what this version cannot keep its word on."""
+    yield from missing_extras(settings)
+    if (settings.queue_url or "").startswith("sqs:") and settings.max_event_bytes > MAX_SQS_EVENT:
+        yield f"MAX_EVENT_BYTES must be at most {MAX_SQS_EVENT}: a message of SQS holds 1 MiB"
     if settings.queue_url and settings.embedded:
         yield "QUEUE_URL needs a database that `sluice worker` reaches too; set DATABASE_URL"
-    if settings.queue_url and importlib.util.find_spec("amqp") is None:
-        yield "QUEUE_URL needs the extra `queue`; pip install 'sluice[queue]'"
-    if settings.redis_url and importlib.util.find_spec("redis") is None:
-        yield "REDIS_URL needs the extra `redis`; pip install 'sluice[redis]'"
+    if settings.storage_type == "dynamodb":
+        yield from of_dynamodb(settings)
+    elif settings.table_name is not None and not SOURCE_NAME.fullmatch(settings.table_name):
+        yield "TABLE_NAME must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit"
     if settings.database_url and settings.db_host:
         yield "DATABASE_URL and DB_HOST both name a server; keep one"
     if settings.database_iam_auth and (settings.db_password or settings.database_password_file):
@@ -409,6 +476,32 @@ def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     # A body is counted at the size it may grow to: one larger than the room would never be let in.
     if settings.max_inflated_bytes > settings.max_inflight_bytes:
         yield "MAX_INFLATED_BYTES is above MAX_INFLIGHT_BYTES, so that no worker could hold such a body; raise the latter"
+
+
+def missing_extras(settings: Settings) -> Iterator[str]:
+    """Packages that these settings need and that are not installed."""
+    sqs = (settings.queue_url or "").startswith("sqs:")
+    needed = (
+        (settings.queue_url and not sqs, "QUEUE_URL", "queue", "amqp"),
+        (sqs, "QUEUE_URL=sqs://", "sqs", "boto3"),
+        (settings.redis_url, "REDIS_URL", "redis", "redis"),
+        (settings.storage_type == "dynamodb", "STORAGE_TYPE=dynamodb", "dynamodb", "boto3"),
+    )
+    for used, name, extra, module in needed:
+        if used and importlib.util.find_spec(module) is None:
+            yield f"{name} needs the extra `{extra}`; pip install 'sluice[{extra}]'"
+
+
+def of_dynamodb(settings: Settings) -> Iterator[str]:
+    """What does not go together with STORAGE_TYPE=dynamodb."""
+    if settings.database_url or settings.db_host:
+        yield "STORAGE_TYPE=dynamodb uses no PostgreSQL; remove DATABASE_URL and DB_*, or set STORAGE_TYPE to postgresql"
+    if settings.api_endpoint or settings.sources_file:
+        yield "API_ENDPOINT and SOURCES_FILE need STORAGE_TYPE=postgresql, where pull sources keep their records"
+    if len(settings.dynamodb_table) < MIN_TABLE_NAME:
+        yield f"TABLE_NAME must have at least {MIN_TABLE_NAME} characters, as DynamoDB's tables do"
+    if settings.max_event_bytes > MAX_ITEM_EVENT:
+        yield f"MAX_EVENT_BYTES must be at most {MAX_ITEM_EVENT}: an item of DynamoDB holds 400 KB"
 
 
 def is_loopback(host: str) -> bool:

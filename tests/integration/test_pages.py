@@ -197,15 +197,6 @@ def test_a_walk_during_ingest_meets_every_old_row_once(
     assert database.count() > 400
 
 
-def test_a_cursor_works_in_another_process_on_the_same_database(
-    store: PostgresqlStore, database: Database, open_store: OpenStore
-) -> None:
-    store.insert(rows(5), NOW)
-    cursor = store.page(Filter(page_size=3)).next_cursor
-    other = ready(open_store(database.login))
-    assert len(other.page(Filter(page_size=3, cursor=cursor)).logs) == 2
-
-
 def test_a_cursor_of_another_database_is_foreign(store: PostgresqlStore, empty_database: Database, open_store: OpenStore) -> None:
     migrate.migrate(empty_database.owner)
     other = ready(open_store(empty_database.login))
@@ -242,111 +233,6 @@ def test_the_count_stops_at_its_cap(store: PostgresqlStore, beyond: int) -> None
     store.insert(some[5_000:], NOW)
     page = store.page(Filter(page_size=1))
     assert (page.total, page.exact) == (min(cap + beyond, cap), beyond <= 0)
-
-
-SENT: dict[str, Any] = {
-    "event_type": "error", "event_name": "it's \"here\" \\ %s", "user_id": "u%1", "session_id": "s", "app_version": "1.0",
-    "source": "api", "sequence_number": -7, "priority": "high", "timestamp": NOW,
-}  # fmt: skip
-OTHER: dict[str, Any] = {
-    "event_type": "log", "event_name": "other", "user_id": "u", "session_id": None, "app_version": "2", "source": "",
-    "sequence_number": 7, "timestamp": NOW - MINUTE,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def pair(server: postgres.Server, template: str) -> Iterator[PostgresqlStore]:
-    """A store with the events "it" (fields of SENT, key k1) and "other" (OTHER, key k2, received a minute later); only read."""
-    with server.database(template) as database:
-        store = ready(PostgresqlStore(database.login))
-        store.insert([row("it", key_id="k1", **SENT)], NOW)
-        store.insert([row("other", key_id="k2", **OTHER)], NOW + MINUTE)
-        yield store
-        store.close()
-
-
-EXACT = [(name, str(SENT[name])) for name in SENT if name != "timestamp"]
-
-
-@pytest.mark.parametrize(("name", "value"), [*EXACT, ("event_id", "it"), ("key_id", "k1")])
-def test_a_field_finds_exactly_its_rows(pair: PostgresqlStore, name: str, value: str) -> None:
-    page = pair.page(parsed(**{name: value}))
-    assert (ids(page), page.total) == (["it"], 1)
-
-
-@pytest.mark.parametrize("name", ["id", "fingerprint"])
-def test_a_field_that_the_service_set_finds_exactly_its_rows(pair: PostgresqlStore, name: str) -> None:
-    made = decoded(pair.page(parsed(event_id="it")))[0][name]
-    assert ids(pair.page(parsed(**{name: str(made)}))) == ["it"]
-
-
-@pytest.mark.parametrize(
-    ("parameters", "found"),
-    [
-        ({"start_time": "2024-06-01T12:00:00Z"}, ["it"]),
-        ({"start_time": "2024-06-01T11:59:00Z"}, ["it", "other"]),
-        ({"end_time": "2024-06-01T11:59:00Z"}, ["other"]),
-        ({"end_time": "2024-06-01T13:59:59.999999+02:00"}, ["other"]),
-        ({"start_time": "2024-06-01T11:58:00Z", "end_time": "2024-06-01T11:59:30Z"}, ["other"]),
-        ({"created_start_time": "2024-06-01T12:00:00.000001Z"}, ["other"]),
-        ({"created_end_time": "2024-06-01T12:00:00Z"}, ["it"]),
-        ({"start_time": "9999-12-31T23:59:59Z"}, []),
-    ],
-)
-def test_a_range_finds_exactly_its_rows(pair: PostgresqlStore, parameters: dict[str, str], found: list[str]) -> None:
-    assert sorted(ids(pair.page(parsed(**parameters)))) == found
-
-
-def test_conditions_must_all_hold(pair: PostgresqlStore) -> None:
-    assert ids(pair.page(parsed(key_id="k1", event_type="error"))) == ["it"]
-    assert ids(pair.page(parsed(key_id="k1", event_type="log"))) == []
-
-
-ODD = {
-    "tags": {"provider": "stripe", "list": [10, {"deep": "yes"}]},
-    "it's": {'"q"': "quoted"},
-    "%s": "percent",
-    "{a,b}": "braces",
-    "back\\slash": "b",
-    "NULL": "null name",
-    " spaced ": "s",
-    "ünï☃": "snow",
-    "number": 1.50,
-    "true": True,
-    "empty": "",
-    "none": None,
-}
-
-
-@pytest.fixture(scope="module")
-def odd(server: postgres.Server, template: str) -> Iterator[PostgresqlStore]:
-    """A store with the event "it", whose properties are ODD, and another; only read."""
-    with server.database(template) as database:
-        store = ready(PostgresqlStore(database.login))
-        store.insert([row("it", properties=ODD, device_info={"os": "x"}), row("other", properties={"tags": "stripe"})], NOW)
-        yield store
-        store.close()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("provider_name", "stripe"), ("properties.tags.provider", "stripe"), ("properties.tags.list.0", "10"),
-        ("properties.tags.list.1.deep", "yes"), ('properties.it\'s."q"', "quoted"), ("properties.%s", "percent"),
-        ("properties.{a,b}", "braces"), ("properties.back\\slash", "b"), ("properties.NULL", "null name"),
-        ("properties. spaced ", "s"), ("properties.ünï☃", "snow"), ("properties.true", "true"), ("properties.empty", ""),
-        ("device_info.os", "x"),
-    ],
-)  # fmt: skip
-def test_a_path_with_any_name_finds_its_row(odd: PostgresqlStore, name: str, value: str) -> None:
-    assert ids(odd.page(parsed(**{name: value}))) == ["it"]
-
-
-@pytest.mark.parametrize(
-    "name", ["properties.none", "properties.tags.provider.deeper", "properties.tags.list.9", "properties.no"]
-)
-def test_a_path_that_leads_nowhere_finds_nothing(odd: PostgresqlStore, name: str) -> None:
-    assert ids(odd.page(parsed(**{f"properties.{name}": ""}))) == []
 
 
 def test_an_export_gives_all_in_order_and_ends_in_a_line_each(filled: PostgresqlStore) -> None:

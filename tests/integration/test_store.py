@@ -1,4 +1,4 @@
-"""What the PostgreSQL store promises of writes: each event once, an outcome for each in order, answers kept with their rows."""
+"""What PostgreSQL promises of writes beyond every store (tests/stores/test_conformance.py): one commit, answers kept in it."""
 
 from __future__ import annotations
 
@@ -66,71 +66,11 @@ def test_new_events_are_created_in_one_commit(store: PostgresqlStore, database: 
     assert database.execute("SELECT count(*), count(DISTINCT xmin::text) FROM sluice.events") == [(3, 1)]
 
 
-def test_every_field_comes_back_as_it_was_sent(store: PostgresqlStore) -> None:
-    sent: dict[str, Any] = {
-        "event_type": "error", "event_name": "naïve ☃ \\u0000 'quote'", "properties": {"a": [1, 2.5, None, {"b": "\u2028"}]},
-        "device_info": {"os": "x"}, "user_id": "u", "session_id": "s", "app_version": "1", "source": "t",
-        "sequence_number": 2**63 - 1, "priority": "high",
-    }  # fmt: skip
-    (made,) = store.insert([row("e", timestamp=NOW - timedelta(days=1), key_id="k", **sent)], NOW)
-    raw = store.get("e")
-    assert raw is not None
-    found = json.loads(bytes(raw))
-    assert {name: found[name] for name in sent} == sent
-    assert (found["id"], found["key_id"], bool(found["fingerprint"])) == (made.id, "k", True)
-    assert (found["timestamp"], found["created_at"]) == ("2024-05-31T12:00:00+00:00", "2024-06-01T12:00:00+00:00")
-
-
 def test_values_that_python_takes_for_equal_are_stored_each_as_sent(store: PostgresqlStore, database: Database) -> None:
     sent = [{"a": 1}, {"a": True}, {"a": Integral(1.0)}]
     store.insert([row(f"e{number}", properties=value) for number, value in enumerate(sent)], NOW)
     stored = database.execute("SELECT properties::text FROM sluice.events ORDER BY event_id")
     assert stored == [('{"a": 1}',), ('{"a": true}',), ('{"a": 1.0}',)]
-
-
-def test_absent_fields_get_their_defaults(store: PostgresqlStore) -> None:
-    store.insert([row("e")], NOW)
-    found = json.loads(bytes(store.get("e") or b"null"))
-    assert (found["timestamp"], found["priority"], found["properties"]) == ("2024-06-01T12:00:00+00:00", "normal", {})
-    assert (found["user_id"], found["sequence_number"], found["fingerprint"]) == (None, None, None)
-
-
-def test_an_event_that_is_not_there_is_none(store: PostgresqlStore) -> None:
-    assert store.get("nobody") is None
-
-
-def test_no_rows_are_no_outcomes(store: PostgresqlStore, database: Database) -> None:
-    assert store.insert([], NOW) == []
-    assert database.count() == 0
-
-
-def test_outcomes_stand_in_the_order_of_the_request(store: PostgresqlStore, database: Database) -> None:
-    store.insert([row("same"), row("other")], NOW)
-    found = store.insert([row("z"), row("same"), row("a"), row("other", **OTHER_CONTENT), row("m")], NOW)
-    assert statuses(found) == ["created", "duplicate", "created", "conflict", "created"]
-    assert [outcome.event_id for outcome in found] == ["z", "same", "a", "other", "m"]
-    assert database.ids() == ["a", "m", "other", "same", "z"]
-
-
-def test_one_id_twice_in_a_call_is_stored_once(store: PostgresqlStore, database: Database) -> None:
-    found = store.insert([row("b"), row("a"), row("b"), row("a", **OTHER_CONTENT), row("b")], NOW)
-    assert statuses(found) == ["created", "created", "duplicate", "conflict", "duplicate"]
-    assert found[0].id == found[2].id == found[4].id
-    assert database.execute("SELECT event_id, user_id FROM sluice.events ORDER BY 1") == [("a", None), ("b", None)]
-
-
-def test_one_id_twice_beside_a_stored_one_is_told_against_the_stored_one(store: PostgresqlStore, database: Database) -> None:
-    (before,) = store.insert([row("a")], NOW)
-    found = store.insert([row("a", **OTHER_CONTENT), row("a"), row("a", **OTHER_CONTENT)], NOW)
-    assert statuses(found) == ["conflict", "duplicate", "conflict"]
-    assert found[1].id == before.id
-    assert database.count() == 1
-
-
-def test_a_duplicate_has_the_id_of_the_first(store: PostgresqlStore) -> None:
-    first = store.insert(rows(3), NOW)
-    again = store.insert(rows(3)[::-1], NOW)
-    assert [outcome.id for outcome in again] == [outcome.id for outcome in first[::-1]]
 
 
 def test_ids_follow_the_order_of_the_request(store: PostgresqlStore, database: Database) -> None:

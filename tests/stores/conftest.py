@@ -1,18 +1,23 @@
 """What needs a server of its own beside PostgreSQL: `make test-stores`.
 
 `broker` is the RabbitMQ of all tests of a session; a test that kills or blocks it leaves it as it was. `queue_url` is its address
-with both queues gone.
+with both queues gone. `subject` is each store in turn, empty; `empty` the same for tests of a module that share it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from tests.conftest import PARTS, require
 from tests.integration.conftest import database, pristine, private_server, server, template  # noqa: F401 - fixtures
-from tests.stores import queues
+from tests.stores import queues, subjects
+from tests.stores.aws import ENVIRONMENT, Aws
 from tests.stores.rabbitmq import Broker
+from tests.stores.subjects import Subject
+
+STORES = ("postgresql", "dynamodb")
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +35,30 @@ def broker() -> Iterator[Broker]:
 def queue_url(broker: Broker) -> str:
     queues.delete(broker.url)
     return broker.url
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    with pytest.MonkeyPatch.context() as patch, Aws() as aws:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        yield aws
+
+
+def opened(name: str, request: pytest.FixtureRequest) -> AbstractContextManager[Subject]:
+    if name == "dynamodb":
+        return subjects.dynamodb(request.getfixturevalue("aws"))
+    return subjects.postgresql(request.getfixturevalue("server"), request.getfixturevalue("template"))
+
+
+@pytest.fixture(params=STORES)
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    with opened(request.param, request) as subject:
+        yield subject
+
+
+@pytest.fixture(scope="module", params=STORES)
+def empty(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    """As `subject`, once for all tests of a module."""
+    with opened(request.param, request) as subject:
+        yield subject

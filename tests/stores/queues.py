@@ -20,7 +20,8 @@ from tests.integration.service import INHERITED
 from tools.ports import free_port
 
 from sluice.queue import DEAD_LETTERS, EVENTS
-from sluice.queue.broker import Link, Message, parameters
+from sluice.queue.broker import Link, parameters
+from sluice.queue.link import Message
 
 # Nobody listens there.
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"

@@ -20,7 +20,8 @@ from tests.stores.rabbitmq import Broker
 from sluice import errors
 from sluice.events import Record, Rules
 from sluice.queue import EVENTS, messages
-from sluice.queue.broker import Link, Message
+from sluice.queue.broker import Link
+from sluice.queue.link import Message
 
 # To start RabbitMQ takes most of a minute where other tests take its cores.
 pytestmark = pytest.mark.timeout(400)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.waiting import until
 from tests.stores import queues
 from tests.stores.queues import Worker, worker
 
-from sluice import events
+from sluice import events, outcomes
 from sluice.events import Event, Record, Rules
+from sluice.outcomes import Outcome
 from sluice.queue import DEAD_LETTERS, EVENTS, messages
-from sluice.queue.broker import Link, Message
+from sluice.queue import worker as queue_worker
+from sluice.queue.broker import Link
+from sluice.queue.link import Message
 
 pytestmark = pytest.mark.timeout(400)
 ACCEPTED = datetime.now(UTC) - timedelta(hours=1)
@@ -102,6 +108,44 @@ def test_poisoned_messages_do_not_stop_their_neighbours(queue_url: str, database
     assert reasons(queue_url) == ["invalid", *["undecodable"] * 9, "unknown_format"]
     assert database.ids() == ["a"]
     assert at_work.metric("sluice_worker_dead_letters_total", reason="undecodable") == 9
+
+
+def test_a_worker_that_was_away_catches_up_faster_than_events_come(queue_url: str, database: Database) -> None:
+    """30 batches waited; while they are stored one more comes for every ten that go."""
+    batches = [message(*(record(f"{batch}-{number}") for number in range(500))) for batch in range(33)]
+    publish(queue_url, *batches[:30])
+    with worker(queue_url, database.url) as running:
+        for each in batches[30:]:
+            before = queues.depth(queue_url)
+            until(lambda before=before: queues.depth(queue_url) <= max(0, before - 5), 60, "batches are taken")  # type: ignore[misc]
+            publish(queue_url, each)
+        settled(queue_url, running, 33 * 500)
+        assert len(set(database.ids())) == database.count() == 33 * 500
+        assert reasons(queue_url) == []
+
+
+def test_a_batch_that_a_store_takes_in_part_is_tried_again_and_makes_no_dead_letter() -> None:
+    """As DynamoDB does when it throttles."""
+
+    class Store:
+        calls = 0
+
+        def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+            self.calls += 1
+            last = outcomes.failed(records[-1].event_id, "database_busy")
+            good = [outcomes.duplicate(each.event_id, 1) for each in records]
+            return [*good[:-1], last] if self.calls < 3 else good
+
+    class Waiting:
+        def tick(self) -> None:
+            pass
+
+    store, registry = Store(), CollectorRegistry()
+    never: Any = lambda: None  # noqa: E731
+    judged = queue_worker.Worker(cast(Any, store), never, Rules(), queue_worker.WorkerMetrics(registry), threading.Event())
+    assert judged._stored(cast(Any, Waiting()), [(message(record("a")), [record("a"), record("b")])]) == []
+    assert store.calls == 3
+    assert registry.get_sample_value("sluice_worker_events_total", {"status": "duplicate"}) == 2
 
 
 def test_a_store_that_is_away_makes_no_dead_letters(queue_url: str, private_server: LocalServer) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 from tests import docs
 from tests.conftest import ROOT
 
-from sluice import cli, functions, logs, settings  # noqa: F401 - functions declares their routes
+from sluice import cli, functions, logs, settings, stores  # noqa: F401 - functions declares their routes
 from sluice.client import timestamps
 from sluice.http.app import create_app
 from sluice.settings import Settings
@@ -53,6 +53,11 @@ def test_the_settings_table_is_the_code_s() -> None:
     assert docs.section(docs.README, "settings") == docs.settings_table(), "run `python -m tests.docs`"
 
 
+def test_the_table_of_what_each_store_can_do_is_the_code_s() -> None:
+    assert docs.section(docs.STORES, "capabilities") == docs.capabilities_table(), "run `python -m tests.docs`"
+    assert set(stores.MEANING) == set(get_args(stores.Capability))
+
+
 def test_the_settings_table_tells_every_variable_and_its_default_in_words() -> None:
     rows = [row.strip("|").split(" | ") for row in docs.settings_table().splitlines()[2:]]
     assert [docs.quoted(row[0])[0] for row in rows] == list(settings.known())
@@ -80,7 +85,9 @@ def test_every_command_is_told_in_the_readme() -> None:
         "docs/import.md",
         "docs/performance.md",
         "docs/reliability.md",
+        "docs/scaling.md",
         "docs/sources.md",
+        "docs/stores.md",
     ],
 )
 def test_a_document_that_is_promised_is_there(name: str) -> None:

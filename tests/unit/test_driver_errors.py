@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from sluice.stores.postgresql.errors import Repeats, was_ended
+from sluice.stores.postgresql.errors import was_ended
+from sluice.stores.repeats import Repeats
 
 
 def test_the_same_fault_is_told_once_in_its_pause() -> None:

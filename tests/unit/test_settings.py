@@ -75,6 +75,9 @@ VALUES: dict[str, tuple[str, Any]] = {
     "MAX_INFLATED_BYTES": ("2048", 2_048),
     "MAX_INFLIGHT_BYTES": ("33554432", 32 << 20),
     "STORAGE_TYPE": ("PostgreSQL", "postgresql"),
+    "AWS_REGION": ("eu-central-1", "eu-central-1"),
+    "DYNAMODB_ENDPOINT": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+    "DYNAMODB_SHARDS": ("16", 16),
     "RETENTION_DAYS": ("30", 30),
     "API_ENDPOINT": ("https://x.example/posts", "https://x.example/posts"),
     "INGESTION_INTERVAL": ("1m30s", 90.0),
@@ -142,7 +145,9 @@ BAD = {
     "REQUEST_TIMEOUT_SECONDS": ["0"],
     "MAX_BATCH_SIZE": ["0", "10001"],
     "MAX_EVENT_BYTES": ["1023"],
-    "STORAGE_TYPE": ["mongodb"],
+    "STORAGE_TYPE": ["cassandra"],
+    "AWS_REGION": ["Frankfurt", "eu"],
+    "DYNAMODB_SHARDS": ["0", "129"],
     "RETENTION_DAYS": ["0", "36501"],
     "API_ENDPOINT": [
         "x.example/posts",
@@ -166,6 +171,42 @@ def test_a_value_out_of_range_is_refused_with_what_would_be_right(name: str, tex
     (problem,) = problems(**{name: text})
     assert problem.startswith(f"{name} m")
     assert text not in problem.removeprefix(name) or len(text) < 3
+
+
+# What no reader of a URL may take in another way than we do. (Where a space means itself, libpq says so.)
+ODD_URL = ["%zz", "%", "%00", "%ff", "%ed%a0%80", "a\x00b", "a\nb", "a\x7fb"]
+SCHEME = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis", "QUEUE_URL": "amqp"}
+
+
+@pytest.mark.parametrize("odd", ODD_URL)
+@pytest.mark.parametrize("name", SCHEME)
+def test_every_url_with_a_login_is_text_in_utf_8_percent_encoded(name: str, odd: str) -> None:
+    beside = {"DB_HOST": "db"} if name == "QUEUE_URL" else {}
+    (problem,) = problems(**beside, **{name: f"{SCHEME[name]}://me:{odd}@host/"})
+    assert problem.startswith(f"{name} has a %")
+    assert "as %25" in problem
+
+
+DYNAMODB = {"STORAGE_TYPE": "dynamodb"}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"DATABASE_URL": "postgresql://db/x"}, "remove DATABASE_URL"),
+        ({"API_ENDPOINT": "https://x.example/"}, "need STORAGE_TYPE=postgresql"),
+        ({"TABLE_NAME": "ab"}, "at least 3 characters"),
+        ({"MAX_EVENT_BYTES": "400000"}, "at most 393216"),
+    ],
+)
+def test_what_dynamodb_cannot_do_stops_the_start(more: dict[str, str], told: str) -> None:
+    (problem,) = problems(**DYNAMODB, **more)
+    assert told in problem
+
+
+def test_dynamodb_needs_no_database_and_no_embedded_one() -> None:
+    found = read(**DYNAMODB, TABLE_NAME="Events.prod", QUEUE_URL="amqp://broker/")
+    assert (found.embedded, found.dynamodb_table, read(**DYNAMODB).dynamodb_table) == (False, "Events.prod", "ingested_data")
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -349,7 +390,13 @@ def test_a_name_of_ours_counts_before_another() -> None:
     assert read(PORT="9000", SERVER_PORT="9001").port == 9000
 
 
-GOOD_QUEUES = ["amqp://b", "amqps://u:p%40@b:5671/v%2Fh?heartbeat=10&cacertfile=/ca.pem", "amqp://[::1]:5672/"]
+GOOD_QUEUES = [
+    "sqs://eu-central-1",
+    "sqs://eu-central-1/production-?endpoint=http://127.0.0.1:9324",
+    "amqp://b",
+    "amqps://u:p%40@b:5671/v%2Fh?heartbeat=10&cacertfile=/ca.pem",
+    "amqp://[::1]:5672/",
+]
 BAD_QUEUES = {
     "http://b": "must be amqp",
     f"amqp://u:{SECRET}/x@b/v": "must be amqp",
@@ -358,7 +405,10 @@ BAD_QUEUES = {
     f"amqp://{SECRET}\u2100/v": "must be amqp",
     "amqp://b?frame_max=1": "takes the parameters",
     "amqp://b?heartbeat=0": "takes the parameters",
-    "sqs://": "names SQS, which is not there yet",
+    "sqs://": "must be sqs://region/prefix",
+    "sqs://eu-central-1/a/b": "must be sqs://region/prefix",
+    f"sqs://me:{SECRET}@eu-central-1/": "must be sqs://region/prefix",
+    "sqs://eu-central-1/?endpoint=ftp://x": "must be a URL",
 }
 
 

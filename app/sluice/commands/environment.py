@@ -37,7 +37,8 @@ def variables() -> Mapping[str, str]:
 def settings() -> Settings:
     """The checked settings, the address of the database included; raises errors.SettingsError."""
     found = Settings.from_env(variables())
-    login.address(found)
+    if found.storage_type == "postgresql":
+        login.address(found)
     return found
 
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sluice import logs
+from sluice import errors, logs
 from sluice.commands import environment
+from sluice.settings import Settings
 from sluice.stores.postgresql import embedded, indexes, login
 from sluice.stores.postgresql.login import Login
 
@@ -81,10 +82,12 @@ def build(parameters: Login, names: tuple[str, ...]) -> None:
 
 
 @contextlib.contextmanager
-def owner() -> Iterator[Login]:
+def owner(settings: Settings | None = None) -> Iterator[Login]:
     """The login of the schema's owner."""
-    settings = environment.settings_once_there()
+    settings = settings or environment.settings_once_there()
     logs.configure(settings.log_level)
+    if settings.storage_type != "postgresql":
+        raise errors.SettingsError([f"STORAGE_TYPE={settings.storage_type} has no indexes to choose; they are for postgresql"])
     if settings.embedded:
         with embedded.running(settings.data_dir) as server:
             yield server.owner

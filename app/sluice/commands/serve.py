@@ -42,7 +42,9 @@ def serve(migrate_first: bool) -> None:
     supervisor.stop_while_starting()
     settings = environment.settings_once_there()
     migrate: Callable[[Login], object] | None = None
-    if migrate_first or settings.embedded:
+    if settings.storage_type != "postgresql" and migrate_first:
+        stores.migrate(settings)
+    elif migrate_first or settings.embedded:
         from sluice.stores.postgresql import migrate as migrations  # noqa: PLC0415 - most starts need no yoyo
 
         migrate = migrations.migrate
@@ -58,10 +60,10 @@ def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Dut
     """The parent's own connection: it judges readiness, removes old events and adds up errors. It also pulls `sources`."""
     own = stores.open(settings, pool_size=1)
     sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
-    folder = Folder(stores.database(own), pipeline.utc_now)
-    usual = supervisor.Duties(
-        check=check_of(settings, own), background=(sweeper.run, folder.run), collectors=(folder,), close=own.close
-    )
+    usual = supervisor.Duties(check=check_of(settings, own), background=(sweeper.run,), close=own.close)
+    if "database" in own.capabilities:
+        folder = Folder(stores.database(own), pipeline.utc_now)
+        usual = replace(usual, background=(sweeper.run, folder.run), collectors=(folder,))
     if not sources:
         return usual
     from sluice.sources import puller  # noqa: PLC0415 - most services pull nothing
@@ -81,6 +83,6 @@ def check_of(settings: Settings, store: Store) -> Callable[[], None]:
     """What has to be there before events are taken in: the store, or the queue before it."""
     if settings.queue_url is None:
         return store.check
-    from sluice.queue import broker  # noqa: PLC0415 - extra `queue`
+    from sluice.queue import link  # noqa: PLC0415 - extra `queue`
 
-    return functools.partial(broker.check, settings.queue_url)
+    return functools.partial(link.check, settings.queue_url)

@@ -31,13 +31,13 @@ def worker() -> None:
     if settings.queue_url is None:
         raise errors.SettingsError(["there is no queue to work on; set QUEUE_URL"])
     from sluice.queue import DEAD_LETTERS, EVENTS  # noqa: PLC0415 - extra `queue`
-    from sluice.queue.broker import Link  # noqa: PLC0415
+    from sluice.queue.link import connect  # noqa: PLC0415
     from sluice.queue.worker import Worker, WorkerMetrics  # noqa: PLC0415
 
     url, stop, registry = settings.queue_url, threading.Event(), CollectorRegistry()
     store = stores.open(settings, pool_size=1)
     rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
-    work = Worker(store, lambda: Link(url, EVENTS, DEAD_LETTERS), rules, WorkerMetrics(registry), stop)
+    work = Worker(store, lambda: connect(url, EVENTS, DEAD_LETTERS), rules, WorkerMetrics(registry), stop)
 
     views = admin.of_loop(lambda: work.beat, settings.heartbeat_timeout, lambda: (work.state == "ready", work.state), registry)
     admin.serve(admin.Views(views), supervisor.listen(settings.host, settings.admin_port, "ADMIN_PORT"))

@@ -76,6 +76,10 @@ def filter_parameters(*, paged: bool) -> tuple[Schema, ...]:
 def filtered(parts: Services, context: RequestContext) -> Response:
     query = filters.parse(context.query)
     stores.require(parts.store, "filters")
+    if query.sort_by != "created_at":
+        stores.require(parts.store, "sorting")
+    if query.page > 1:
+        stores.require(parts.store, "numbered_pages")
     page = parts.store.page(query)
     data = LogPage(
         logs=cast(list[Log], page.logs),  # JSON text of such objects, as the store wrote it
@@ -203,9 +207,12 @@ def status(parts: Services, context: RequestContext) -> Response:
     flags(context)
     figures = None
     try:
-        figures = parts.store.figures(datetime.now(UTC))
+        if "figures" in parts.store.capabilities:
+            figures = parts.store.figures(datetime.now(UTC))
+        else:
+            parts.store.check()
         fault = parts.writes.fault
-        database = responses.DatabaseState("down" if fault else "up", figures.total_logs, fault)
+        database = responses.DatabaseState("down" if fault else "up", figures.total_logs if figures else None, fault)
     except errors.StoreUnavailable as error:
         database = responses.DatabaseState("down", total_logs=None, reason=error.reason)
     return responses.success(State(service_state(parts), database, figures), "state of the service")
@@ -240,7 +247,7 @@ def service_state(parts: Services) -> responses.ServiceState:
                 window_seconds=limiter.WINDOW,
                 idempotency_key_hours=24,
                 deduplication="exact for as long as an event is kept",
-                store=["atomic", "conflicts", "export", "figures", "filters", "idempotency_keys", "tail"],
+                store=sorted(stores.MEANING),
             ),
         )
     ),

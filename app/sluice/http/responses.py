@@ -102,7 +102,7 @@ class DatabaseState(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """What the service knows of itself; `metrics` is null while the database cannot be read."""
+    """What the service knows of itself; `metrics` is null while the database cannot be read, or has none."""
 
     service: ServiceState
     database: DatabaseState

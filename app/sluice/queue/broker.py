@@ -10,8 +10,7 @@ import logging
 import ssl
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,7 +19,8 @@ import structlog
 from amqp import exceptions
 
 from sluice import errors
-from sluice.queue import EVENTS
+from sluice.queue import messages as contents
+from sluice.queue.link import Message
 
 log = structlog.get_logger()
 # It warns of what it then raises.
@@ -36,19 +36,6 @@ NOWHERE = "sluice.nowhere"
 REFUSED = (exceptions.AccessRefused, exceptions.NotAllowed, exceptions.PreconditionFailed, ssl.SSLCertVerificationError)
 
 
-@dataclass(frozen=True)
-class Message:
-    """`tag`, `redelivered`: of one that was delivered. `sent_at`: seconds since the epoch, when the message says it."""
-
-    body: bytes
-    content_type: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    message_id: str | None = None
-    sent_at: int | None = None
-    tag: int = 0
-    redelivered: bool = False
-
-
 @contextlib.contextmanager
 def ours() -> Iterator[None]:
     """Driver errors become QueueUnavailable. Nothing of their text goes further: it may quote user or address."""
@@ -62,7 +49,9 @@ def ours() -> Iterator[None]:
 
 
 class Link:
-    """One connection with one channel, on which every message is confirmed. Every method may raise QueueUnavailable."""
+    """Implements queue.link.Link: one connection with one channel, on which every message is confirmed."""
+
+    max_bytes = contents.MAX_BYTES
 
     def __init__(self, url: str, *queues: str) -> None:
         """Connect, and declare `queues` where they are not there."""
@@ -211,15 +200,6 @@ class Link:
 
     def _on_unblocked(self) -> None:
         self.blocked = False
-
-
-def check(url: str) -> None:
-    """Return when events can be published there."""
-    link = Link(url, EVENTS)
-    try:
-        link.probe()
-    finally:
-        link.close()
 
 
 def parameters(url: str) -> dict[str, Any]:

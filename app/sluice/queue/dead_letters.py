@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sluice import errors
 from sluice.queue import DEAD_LETTERS, EVENTS
-from sluice.queue.broker import Link, Message
+from sluice.queue.link import Link, Message, connect
 
 
 def each(link: Link) -> Iterator[Message]:
@@ -46,5 +46,5 @@ def drop(link: Link, ids: frozenset[str]) -> int:
 
 @contextlib.contextmanager
 def opened(url: str) -> Iterator[Link]:
-    with contextlib.closing(Link(url, EVENTS, DEAD_LETTERS)) as link:
+    with contextlib.closing(connect(url, EVENTS, DEAD_LETTERS)) as link:
         yield link

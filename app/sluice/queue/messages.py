@@ -54,12 +54,12 @@ encode = msgspec.json.Encoder(enc_hook=events.as_sent).encode
 decode = msgspec.json.Decoder(Content, float_hook=events.number).decode
 
 
-def packed(records: Sequence[Record], at: datetime) -> Iterator[tuple[bytes, int]]:
+def packed(records: Sequence[Record], at: datetime, max_bytes: int = MAX_BYTES) -> Iterator[tuple[bytes, int]]:
     """The bodies of as few messages as hold `records` in their order, and how many of them each holds."""
     start = size = 0
     for place, record in enumerate(records):
         size += len(record.canonical)
-        if place > start and (size > MAX_BYTES or place - start == MAX_EVENTS):
+        if place > start and (size > max_bytes or place - start == MAX_EVENTS):
             yield body(records[start:place], at), place - start
             start, size = place, len(record.canonical)
     if records:

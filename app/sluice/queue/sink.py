@@ -16,7 +16,7 @@ from sluice.ingest.group_commit import GroupCommit
 from sluice.metrics import Metrics
 from sluice.outcomes import Outcome
 from sluice.queue import EVENTS, messages
-from sluice.queue.broker import Link, Message
+from sluice.queue.link import Link, Message, connect
 from sluice.stores import Capability, Claim, Kept, Store, not_supported
 
 log = structlog.get_logger()
@@ -35,6 +35,7 @@ class Publisher:
         self._connect = connect
         self._pause = pause
         self._link: Link | None = None
+        self.max_bytes = messages.MAX_BYTES
         self._reason = "queue_unreachable"
         self._lock = threading.Lock()
         self._tried = threading.Event()
@@ -66,7 +67,7 @@ class Publisher:
                 link = self._connect()
                 link.probe()
                 with self._lock:
-                    self._link = link
+                    self._link, self.max_bytes = link, link.max_bytes
                 log.info("queue.connected")
                 return
             with self._lock:
@@ -97,7 +98,7 @@ class Publisher:
 
 def open(url: str, store: Store, metrics: Metrics) -> QueueSink:  # noqa: A001 - as stores.open
     """The sink of a process. Nothing is waited for."""
-    return QueueSink(Publisher(lambda: Link(url, EVENTS)), store, metrics)
+    return QueueSink(Publisher(lambda: connect(url, EVENTS)), store, metrics)
 
 
 class QueueSink:
@@ -134,7 +135,7 @@ class QueueSink:
         sizes: list[int] = []
 
         def bodies() -> Iterable[bytes]:
-            for body, size in messages.packed(records, at):
+            for body, size in messages.packed(records, at, self._publisher.max_bytes):
                 sizes.append(size)
                 yield body
 

@@ -21,8 +21,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sluice import errors, outcomes
 from sluice.events import Record, Rules
 from sluice.metrics import BATCH_EVENTS, COMMIT_SECONDS
+from sluice.outcomes import Outcome
 from sluice.queue import DEAD_LETTERS, EVENTS, messages
-from sluice.queue.broker import Link, Message
+from sluice.queue.link import Link, Message
 from sluice.queue.messages import Undecodable
 from sluice.stores import Store
 
@@ -164,7 +165,7 @@ class Worker:
         self._metrics.batch_events.observe(len(records))
         try:
             with self._metrics.commit_seconds.time():
-                found = self._patiently(link, lambda: self._store.insert(records, datetime.now(UTC)))
+                found = self._patiently(link, lambda: self._insert(records))
         except (errors.QueueUnavailable, Stopped):
             raise
         except Exception as error:
@@ -181,6 +182,13 @@ class Worker:
             for record, outcome in zip(records, found, strict=True)
             if outcome.status not in ("created", "duplicate")
         ]
+
+    def _insert(self, records: Sequence[Record]) -> list[Outcome]:
+        """Raises StoreUnavailable also when only some could not be stored: those that were are then duplicates."""
+        found = self._store.insert(records, datetime.now(UTC))
+        if failed := next((outcome for outcome in found if outcome.status == "failed"), None):
+            raise errors.StoreUnavailable(failed.reason or "database_error")
+        return found
 
     def _patiently(self, link: Link, work: Callable[[], T]) -> T:
         """What `work` returns, tried until the store is there."""

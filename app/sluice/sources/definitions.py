@@ -107,7 +107,7 @@ def load(settings: Settings) -> tuple[Source, ...]:
 def of_variables(settings: Settings, url: str) -> Source:
     """Seed 003's one source."""
     return Source(
-        name=settings.table_name,
+        name=settings.source_name,
         url=url,
         interval=settings.ingestion_interval,
         timeout=settings.api_timeout,

@@ -26,8 +26,25 @@ CLAIM_AGE = timedelta(hours=24)
 # Counting costs as much as the rows it passes; beyond this the answer says "at least".
 COUNT_CAP = 10_000
 
+# Events go this much after their time: a clock that runs behind on another pod must not let an event in again after it went.
+RETENTION_GRACE = timedelta(hours=1)
+
 # What a store may be able to do beyond storing each event once, and reading one by its id.
-Capability = Literal["atomic", "conflicts", "idempotency_keys", "filters", "figures", "export", "tail"]
+Capability = Literal[
+    "atomic", "conflicts", "database", "export", "figures", "filters", "idempotency_keys", "numbered_pages", "sorting", "tail"
+]
+MEANING: dict[Capability, str] = {
+    "atomic": "`?atomic=true`: all events of a batch or none",
+    "conflicts": "other content under a known `event_id` is found, and 409",
+    "database": "tasks, error groups, pull sources, erasure by user: they keep rows of their own in PostgreSQL",
+    "export": "`GET /api/v1/export`",
+    "figures": "counts and rates: `GET /api/v1/metrics`, `metrics` in `/api/v1/status`",
+    "filters": "`GET /api/v1/logs/filter` and `/recent`, every condition, newest or oldest first, by cursor",
+    "idempotency_keys": "`Idempotency-Key`",
+    "numbered_pages": "`page` above 1",
+    "sorting": "`sort_by` of another field than `created_at`",
+    "tail": "`GET /api/v1/logs/tail`, `sluice tail`, live events in the console",
+}
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -153,7 +170,10 @@ def open(settings: Settings, pool_size: int | None = None, deadline: float = 5.0
 
     `deadline`: seconds that a statement, and a transaction as a whole, may take.
     """
-    # The only one so far: settings refuse any other name.
+    if settings.storage_type == "dynamodb":
+        from sluice.stores.dynamodb.store import DynamodbStore  # noqa: PLC0415 - extra `dynamodb`
+
+        return DynamodbStore(settings, deadline)
     from sluice.stores.postgresql import login  # noqa: PLC0415 - a driver is loaded only when it is used
     from sluice.stores.postgresql.store import PostgresqlStore  # noqa: PLC0415
 
@@ -203,6 +223,13 @@ def follow(store: Store) -> Follower:
     return follower
 
 
+def migrate(settings: Settings) -> list[str]:
+    """Make what a store other than PostgreSQL needs before it serves; what was done. Raises StoreUnavailable, SettingsError."""
+    from sluice.stores.dynamodb import migrate as dynamodb  # noqa: PLC0415 - extra `dynamodb`
+
+    return dynamodb.migrate(settings)
+
+
 class Capable(Protocol):
     """A store, or a sink before it (ingest.sinks)."""
 
@@ -224,5 +251,5 @@ def database(store: Store) -> Database:
     """Where the optional functions keep their rows: the PostgreSQL of `store`; raises NotSupported (501) when it has none."""
     found: Database | None = getattr(store, "database", None)
     if found is None:
-        raise errors.NotSupported("this function needs PostgreSQL; /api/v1/limits lists what this store does", reason="database")
+        raise not_supported("database")
     return found

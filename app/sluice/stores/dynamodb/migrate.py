@@ -1,0 +1,111 @@
+"""Make the table and its indexes, each where it is not there yet; safe to run at any time."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from botocore import exceptions
+
+from sluice import errors
+from sluice.settings import Settings
+from sluice.stores.dynamodb import table
+from sluice.stores.dynamodb.store import VERSION
+from sluice.stores.dynamodb.table import META, PARTITION, code_of, ours
+
+# An index on a table full of events takes its time; whoever started this may start it again.
+PATIENCE, LOOK = 3_600.0, 1.0
+STRINGS = ("id", "at", *PARTITION.values())
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Bring the table up to date; what was done. Raises StoreUnavailable, and SettingsError when it is not one of ours."""
+    client, name, done = table.client(settings, 1), settings.dynamodb_table, []
+    with ours():
+        if make(client, name):
+            done.append(f"table {name}")
+        described = active(client, name)
+        if described["KeySchema"] != key_schema("id"):
+            problem = f"TABLE_NAME {name} is a table with another key than ours; set TABLE_NAME to another name"
+            raise errors.SettingsError([problem])
+        there = {index["IndexName"] for index in described.get("GlobalSecondaryIndexes", ())}
+        for index in PARTITION:
+            if index not in there:
+                add(client, name, index)
+                active(client, name)
+                done.append(f"index {index}")
+        ttl = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
+        if ttl not in ("ENABLED", "ENABLING"):
+            client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"})
+            done.append("time to live")
+        if describe_itself(client, name, settings.dynamodb_shards):
+            done.append(f"{settings.dynamodb_shards} shards")
+    return done
+
+
+def make(client: Any, name: str) -> bool:
+    """Make the table on demand capacity; False when there is one."""
+    try:
+        client.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=key_schema("id"),
+            AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in STRINGS],
+            GlobalSecondaryIndexes=[index_of(index) for index in PARTITION],
+        )
+    except exceptions.ClientError as error:
+        if code_of(error) == "ResourceInUseException":
+            return False
+        raise
+    return True
+
+
+def add(client: Any, name: str, index: table.Index) -> None:
+    client.update_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in (PARTITION[index], "at")],
+        GlobalSecondaryIndexUpdates=[{"Create": index_of(index)}],
+    )
+
+
+def active(client: Any, name: str) -> dict[str, Any]:
+    """The table's description, as soon as it and its indexes can be used."""
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        found: dict[str, Any] = client.describe_table(TableName=name)["Table"]
+        if {found["TableStatus"], *(index["IndexStatus"] for index in found.get("GlobalSecondaryIndexes", ()))} == {"ACTIVE"}:
+            return found
+        time.sleep(LOOK)
+    raise errors.StoreUnavailable("schema_behind")
+
+
+def describe_itself(client: Any, name: str, shards: int) -> bool:
+    """The item that says how many shards there are, never fewer than there were: those hold events. False: all is so already."""
+    try:
+        client.update_item(
+            TableName=name,
+            Key={"id": {"S": META}},
+            UpdateExpression="SET shards = :shards, version = :version, secret = if_not_exists(secret, :secret)",
+            ConditionExpression="attribute_not_exists(id) OR shards < :shards",
+            ExpressionAttributeValues={
+                ":shards": {"N": str(shards)},
+                ":version": {"N": str(VERSION)},
+                ":secret": {"B": secrets.token_bytes(32)},
+            },
+        )
+    except exceptions.ClientError as error:
+        if code_of(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def key_schema(partition: str, sort: str | None = None) -> list[dict[str, str]]:
+    keys = [{"AttributeName": partition, "KeyType": "HASH"}]
+    return keys if sort is None else [*keys, {"AttributeName": sort, "KeyType": "RANGE"}]
+
+
+def index_of(index: table.Index) -> dict[str, Any]:
+    """Keys only: it costs one write unit an event, whatever its size."""
+    return {"IndexName": index, "KeySchema": key_schema(PARTITION[index], "at"), "Projection": {"ProjectionType": "KEYS_ONLY"}}

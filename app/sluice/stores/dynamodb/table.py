@@ -1,0 +1,171 @@
+"""One table of DynamoDB by boto3: the only module of this store that speaks the driver, and where its errors become ours.
+
+id          "e:" and the event_id; of the one item that describes the table: "sluice"
+by_time     index on (shard, at): what newest-first means; the keys only
+by_type     index on (type_shard, at), for filters by event_type
+expires_at  seconds since the epoch, after which DynamoDB removes the item by itself; reads no longer show it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import boto3
+import structlog
+from botocore import exceptions
+from botocore.config import Config
+
+from sluice import errors
+from sluice.settings import Settings
+from sluice.stores.repeats import Repeats
+
+log = structlog.get_logger()
+Item = dict[str, Any]
+Index = Literal["by_time", "by_type"]
+PARTITION: dict[Index, str] = {"by_time": "shard", "by_type": "type_shard"}
+META = "sluice"
+repeats = Repeats()
+# Of one call; tries in all, of which botocore makes the later ones after a throttling, a 5xx or a lost connection.
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 1.0, 2.0, 3
+# How many keys BatchGetItem takes, and how often what it left undone is asked for again.
+BATCH, ROUNDS, PAUSE = 100, 5, 0.05
+CODES = {
+    "ProvisionedThroughputExceededException": "database_busy",
+    "ThrottlingException": "database_busy",
+    "RequestLimitExceeded": "database_busy",
+    "ResourceNotFoundException": "schema_behind",
+    "AccessDeniedException": "login_refused",
+    "ExpiredTokenException": "login_refused",
+    "IncompleteSignatureException": "login_refused",
+    "InvalidSignatureException": "login_refused",
+    "MissingAuthenticationTokenException": "login_refused",
+    "UnrecognizedClientException": "login_refused",
+}
+NO_LOGIN = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)
+
+
+@contextlib.contextmanager
+def ours() -> Iterator[None]:
+    """Driver errors become StoreUnavailable. Nothing of their text goes further."""
+    try:
+        yield
+    except exceptions.ClientError as error:
+        code = code_of(error)
+        raise unavailable(code, CODES.get(code, "database_error")) from error
+    except exceptions.BotoCoreError as error:
+        raise unavailable(type(error).__name__, reason_of(error)) from error
+
+
+def unavailable(cause: str, reason: str) -> errors.StoreUnavailable:
+    if repeats.news(cause):
+        # Before the migration a table that is not there is no fault.
+        write = log.info if reason == "schema_behind" else log.error
+        write("store.error", cause=cause, reason=reason)
+    return errors.StoreUnavailable(reason)
+
+
+def code_of(error: exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def reason_of(error: exceptions.BotoCoreError) -> str:
+    if isinstance(error, NO_LOGIN):
+        return "login_refused"
+    return "tls_refused" if isinstance(error, exceptions.SSLError) else "database_unreachable"
+
+
+@functools.cache
+def session() -> Any:
+    """One for the process: to read botocore's data takes most of a second. Its clients may be used by every thread."""
+    return boto3.session.Session()
+
+
+def client(settings: Settings, connections: int) -> Any:
+    """DynamoDB's client in AWS_REGION. Credentials come from where boto3 looks: Pod Identity, IRSA, AWS_*."""
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        max_pool_connections=connections,
+        tcp_keepalive=True,
+    )
+    return session().client("dynamodb", region_name=settings.aws_region, endpoint_url=settings.dynamodb_endpoint, config=config)
+
+
+class Table:
+    """Thread-safe. Every method may raise StoreUnavailable."""
+
+    def __init__(self, settings: Settings, connections: int) -> None:
+        self.name = settings.dynamodb_table
+        self._client = client(settings, connections)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def put(self, item: Item, now: int) -> Item | None:
+        """Store `item` when its id is free, or held by an item that expired before `now`; else the item that is there.
+
+        Raises RecordsRefused when DynamoDB would not hold it.
+        """
+        with ours():
+            try:
+                self._client.put_item(
+                    TableName=self.name,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(id) OR expires_at <= :now",
+                    ExpressionAttributeValues={":now": {"N": str(now)}},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except exceptions.ClientError as error:
+                if code_of(error) == "ConditionalCheckFailedException":
+                    return dict(error.response["Item"])
+                if code_of(error) == "ValidationException":
+                    raise errors.RecordsRefused(code_of(error)) from error
+                raise
+        return None
+
+    def get(self, id: str) -> Item | None:
+        with ours():
+            found: Item = self._client.get_item(TableName=self.name, Key={"id": {"S": id}}, ConsistentRead=True)
+        return found.get("Item")
+
+    def get_all(self, ids: Sequence[str]) -> list[Item]:
+        """Up to BATCH items in the order of their ids, without those that are gone."""
+        asked: Any = {self.name: {"Keys": [{"id": {"S": id}} for id in ids], "ConsistentRead": True}}
+        found: dict[str, Item] = {}
+        for tried in range(ROUNDS):
+            with ours():
+                answer = self._client.batch_get_item(RequestItems=asked)
+            found |= {item["id"]["S"]: item for item in answer["Responses"].get(self.name, ())}
+            if not (asked := answer.get("UnprocessedKeys")):
+                return [found[id] for id in ids if id in found]
+            time.sleep(PAUSE * 2**tried)
+        raise errors.StoreUnavailable("database_busy")
+
+    def keys(
+        self, index: Index, partition: str, low: str, high: str, *, descending: bool, size: int
+    ) -> Iterator[tuple[str, str]]:
+        """(at, id) of one partition with low <= at <= high, in order, `size` in one call."""
+        if low > high:
+            return
+        start: dict[str, Any] = {}
+        while True:
+            with ours():
+                answer = self._client.query(
+                    TableName=self.name,
+                    IndexName=index,
+                    KeyConditionExpression="#partition = :partition AND #at BETWEEN :low AND :high",
+                    ExpressionAttributeNames={"#partition": PARTITION[index], "#at": "at"},
+                    ExpressionAttributeValues={":partition": {"S": partition}, ":low": {"S": low}, ":high": {"S": high}},
+                    ScanIndexForward=not descending,
+                    Limit=size,
+                    **start,
+                )
+            yield from ((item["at"]["S"], item["id"]["S"]) for item in answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}

@@ -1,0 +1,80 @@
+"""The stores that tests/stores/test_conformance.py holds to the same promises, each empty and on a real server."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from tests.integration import postgres
+from tests.integration.conftest import ready
+from tests.integration.sample import NOW, poisoned, row
+from tests.stores.aws import REGION, Aws
+
+from sluice.events import Record
+from sluice.settings import Settings
+from sluice.stores import Store
+from sluice.stores.dynamodb import migrate
+from sluice.stores.dynamodb.store import DynamodbStore
+from sluice.stores.postgresql.store import PostgresqlStore
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`store`: of one process; `open`: that of another; `ids`: what is stored, seen past our code; `poisoned`: a record that the
+    engine would not hold."""
+
+    store: Store
+    open: Callable[[], Store]
+    ids: Callable[[], list[str]]
+    poisoned: Callable[[str], Record]
+
+
+@contextmanager
+def postgresql(server: postgres.Server, template: str) -> Iterator[Subject]:
+    with server.database(template) as database, ExitStack() as stack:
+
+        def open_store() -> Store:
+            store = PostgresqlStore(database.login, 8)
+            stack.callback(store.close)
+            return ready(store)
+
+        yield Subject(open_store(), open_store, database.ids, poisoned)
+
+
+def of_dynamodb(aws: Aws, **more: Any) -> Settings:
+    """Settings of a table of its own, which is not there yet."""
+    name = f"t-{uuid.uuid4().hex}"
+    return Settings(
+        storage_type="dynamodb", aws_region=REGION, dynamodb_endpoint=aws.url, table_name=name, dynamodb_shards=3, **more
+    )
+
+
+@contextmanager
+def dynamodb(aws: Aws, clock: Callable[[], datetime] = lambda: NOW, **more: Any) -> Iterator[Subject]:
+    settings, client = of_dynamodb(aws, **more), aws.client("dynamodb")
+    migrate.migrate(settings)
+
+    def ids() -> list[str]:
+        pages = client.get_paginator("scan").paginate(TableName=settings.dynamodb_table)
+        return sorted(item["event_id"]["S"] for page in pages for item in page["Items"] if "event_id" in item)
+
+    with ExitStack() as stack:
+
+        def open_store() -> Store:
+            store = DynamodbStore(settings, 20.0, clock)
+            stack.callback(store.close)
+            return store
+
+        yield Subject(open_store(), open_store, ids, too_large)
+        client.delete_table(TableName=settings.dynamodb_table)
+
+
+def too_large(event_id: str) -> Record:
+    """An item of DynamoDB holds 400 KB."""
+    good = row(event_id)
+    return msgspec.structs.replace(good, event=msgspec.structs.replace(good.event, properties={"text": "x" * 420_000}))

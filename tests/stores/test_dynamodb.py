@@ -1,0 +1,173 @@
+"""What is DynamoDB's alone: its table, expiry, partial failures, and the service on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.integration.sample import NOW, row, rows
+from tests.integration.service import Service, running
+from tests.stores import subjects
+from tests.stores.aws import ENVIRONMENT, Aws
+
+from sluice import errors
+from sluice.filters import Filter
+from sluice.settings import Settings
+from sluice.stores.dynamodb import migrate
+from sluice.stores.dynamodb.store import DynamodbStore
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> Any:
+        return self.now
+
+
+@pytest.fixture
+def settings(aws: Aws) -> Settings:
+    return subjects.of_dynamodb(aws, retention_days=30)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(settings: Settings, clock: Clock) -> Iterator[DynamodbStore]:
+    migrate.migrate(settings)
+    store = DynamodbStore(settings, 20.0, clock)
+    yield store
+    store.close()
+
+
+def statuses(found: Any) -> list[str]:
+    return [outcome.status for outcome in found]
+
+
+def test_migrate_makes_what_is_missing_and_nothing_twice(settings: Settings, aws: Aws) -> None:
+    store = DynamodbStore(settings, 5.0)
+    with pytest.raises(errors.StoreUnavailable, match="schema_behind"):
+        store.check()
+    assert migrate.migrate(settings)[0] == f"table {settings.dynamodb_table}"
+    store.check()
+    secret = store.cursor_secret
+    assert migrate.migrate(settings) == []
+    aws.client("dynamodb").update_table(
+        TableName=settings.dynamodb_table, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by_type"}}]
+    )
+    assert migrate.migrate(settings) == ["index by_type"]
+    assert DynamodbStore(settings, 5.0).cursor_secret == secret
+    store.close()
+
+
+def test_the_table_of_another_program_is_left_alone(settings: Settings, aws: Aws) -> None:
+    """Seed 003's: its key is a number."""
+    aws.client("dynamodb").create_table(
+        TableName=settings.dynamodb_table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "number", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "number", "AttributeType": "N"}],
+    )
+    with pytest.raises(errors.SettingsError, match="another key than ours; set TABLE_NAME"):
+        migrate.migrate(settings)
+
+
+def test_more_shards_lose_no_event_and_fewer_are_not_taken(store: DynamodbStore, settings: Settings, clock: Clock) -> None:
+    store.insert(rows(20, "a"), NOW)
+    subject = {name: getattr(settings, name) for name in ("storage_type", "aws_region", "dynamodb_endpoint", "table_name")}
+    assert migrate.migrate(Settings(**subject, dynamodb_shards=7)) == ["7 shards"]
+    assert migrate.migrate(Settings(**subject, dynamodb_shards=2)) == []
+    store.insert(rows(20, "b"), NOW)  # this process still knows three
+    other = DynamodbStore(settings, 20.0, clock)
+    other.insert(rows(20, "c"), NOW)
+    for each in (store, other):
+        assert len(each.page(Filter(page_size=100)).logs) == 60
+    other.close()
+
+
+def test_an_expired_event_is_not_shown_and_its_id_is_free_again(store: DynamodbStore, clock: Clock) -> None:
+    store.insert([row("a", timestamp=NOW - timedelta(days=29)), row("b")], NOW)
+    clock.now = NOW + timedelta(days=1, minutes=59)
+    assert len(store.page(Filter()).logs) == 2
+    clock.now = NOW + timedelta(days=1, hours=1)
+    assert store.get("a") is None
+    assert [b'"b"' in bytes(log) for log in store.page(Filter()).logs] == [True]
+    assert b"".join(store.export(Filter())).count(b"\n") == 1
+    assert statuses(store.insert([row("a", user_id="x"), row("b", user_id="x")], clock.now)) == ["created", "conflict"]
+    assert store.get("a") is not None
+
+
+class Throttled:
+    """The client of DynamoDB, which refuses the puts of some ids: moto never does."""
+
+    def __init__(self, client: Any, ids: set[str]) -> None:
+        self._client = client
+        self._ids = {f"e:{id}" for id in ids}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_item(self, **request: Any) -> Any:
+        if request["Item"]["id"]["S"] in self._ids:
+            code = {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": ""}}
+            raise self._client.exceptions.ProvisionedThroughputExceededException(code, "PutItem")
+        return self._client.put_item(**request)
+
+
+def test_an_event_that_is_throttled_is_failed_and_its_neighbours_are_stored(store: DynamodbStore) -> None:
+    real = store._table._client
+    store._table._client = Throttled(real, {"a", "c"})
+    found = store.insert([row("a"), row("b"), row("c")], NOW)
+    assert [(each.status, each.reason, each.retryable) for each in found[::2]] == [("failed", "database_busy", True)] * 2
+    assert (found[1].status, store.get("a")) == ("created", None)
+    with pytest.raises(errors.StoreUnavailable, match="database_busy"):
+        store.insert([row("a")], NOW)
+    store._table._client = real
+    assert statuses(store.insert([row("a"), row("b"), row("c")], NOW)) == ["created", "duplicate", "created"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_place_where_nobody_answers_is_unreachable() -> None:
+    store = DynamodbStore(Settings(storage_type="dynamodb", dynamodb_endpoint="http://127.0.0.1:1"), 5.0)
+    with pytest.raises(errors.StoreUnavailable, match="database_unreachable"):
+        store.insert([row("a")], NOW)
+    store.close()
+
+
+@pytest.fixture
+def service(settings: Settings, aws: Aws) -> Iterator[Service]:
+    migrate.migrate(settings)
+    more = {"STORAGE_TYPE": "dynamodb", "DYNAMODB_ENDPOINT": aws.url, "TABLE_NAME": settings.dynamodb_table, "WORKERS": "1"}
+    with running("", ready_within=40, **ENVIRONMENT, **more) as service:
+        yield service
+
+
+def test_the_service_takes_events_in_gives_them_back_and_says_what_it_cannot(service: Service) -> None:
+    event = {"event_type": "error", "event_name": "n", "event_id": "e-1"}
+    with service.client() as client:
+        answers = [client.post("/api/v1/ingest", json=each) for each in (event, event, {**event, "source": "x"})]
+        assert [answer.status_code for answer in answers] == [201, 201, 409]
+        batch = client.post("/api/v1/batch-ingest", json=[{**event, "event_id": f"b-{n}"} for n in range(50)])
+        assert batch.json()["data"]["created"] == 50
+        page = client.get("/api/v1/logs/filter?event_type=error&page_size=40").json()["data"]
+        rest = client.get(f"/api/v1/logs/filter?event_type=error&page_size=40&cursor={page['next_cursor']}").json()["data"]
+        assert (len(page["logs"]), len(rest["logs"]), page["total_count_exact"]) == (40, 11, False)
+        assert client.get("/api/v1/events/e-1").json()["data"]["id"] == answers[0].json()["data"]["id"]
+        assert client.get("/api/v1/limits").json()["data"]["store"] == ["conflicts", "export", "filters"]
+        state = client.get("/api/v1/status").json()["data"]
+        assert (state["database"]["status"], state["metrics"]) == ("up", None)
+        refused = {
+            "atomic": client.post("/api/v1/batch-ingest?atomic=true", json=[event]),
+            "idempotency_keys": client.post("/api/v1/ingest", json=event, headers={"Idempotency-Key": "k"}),
+            "figures": client.get("/api/v1/metrics"),
+            "sorting": client.get("/api/v1/logs/filter?sort_by=user_id"),
+            "numbered_pages": client.get("/api/v1/logs/filter?page=2"),
+            "database": client.get("/api/v1/errors"),
+        }
+        found = {name: (answer.status_code, answer.json()["error"], answer.json()["reason"]) for name, answer in refused.items()}
+        assert found == {name: (501, "not_supported_by_store", name) for name in refused}

@@ -1,0 +1,155 @@
+"""SQS before the store: what RabbitMQ's tests promise, where SQS differs."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.integration.postgres import Database
+from tests.integration.scrape import events, law_broken, scrape
+from tests.integration.service import running
+from tests.integration.waiting import until
+from tests.stores import queues
+from tests.stores.aws import ENVIRONMENT, REGION, Aws
+
+from sluice import errors
+from sluice.events import Event, Rules, prepare
+from sluice.queue import DEAD_LETTERS, EVENTS, messages, sqs
+from sluice.queue.link import Message
+from sluice.queue.sqs import SqsLink
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def url(aws: Aws) -> str:
+    return f"sqs://{REGION}/t{uuid.uuid4().hex}-?endpoint={aws.url}"
+
+
+@pytest.fixture
+def link(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqsLink]:
+    monkeypatch.setattr(sqs, "LONG_POLL", 0)
+    with closing(SqsLink(url, EVENTS, DEAD_LETTERS)) as link:
+        yield link
+
+
+def received(link: SqsLink) -> list[Message]:
+    found = []
+    while (message := link.next(0)) is not None:
+        found.append(message)
+    return found
+
+
+def test_a_message_comes_back_as_it_was_sent_until_it_is_acknowledged(link: SqsLink, url: str) -> None:
+    sent = [
+        Message(f"\x00\uffff☃{number}".encode(), messages.CONTENT_TYPE, {"x-sluice-reason": "r"}, f"m-{number}")
+        for number in range(25)
+    ]
+    assert link.publish(EVENTS, sent) == [None] * 25
+    assert link.depth(EVENTS) == 25
+    link.consume(EVENTS, 1)
+    found = received(link)
+    assert sorted((each.body, each.message_id) for each in found) == sorted((each.body, each.message_id) for each in sent)
+    assert {(each.content_type, each.headers["x-sluice-reason"], each.redelivered) for each in found} == {
+        (messages.CONTENT_TYPE, "r", False)
+    }
+    link.ack(found[19].tag, multiple=True)
+    link.close()
+    with closing(SqsLink(url, EVENTS)) as other:
+        other.consume(EVENTS, 1)
+        again = received(other)
+        assert sorted(each.body for each in again) == sorted(each.body for each in found[20:])
+        assert all(each.redelivered for each in again)
+
+
+def test_the_biggest_chunk_fits_whatever_it_holds(link: SqsLink) -> None:
+    noise = random.Random(1)
+    event = Event(
+        event_type="log", event_name="n", properties={"a": "".join(map(chr, noise.choices(range(32, 0xD000), k=60_000)))}
+    )
+    records = [prepare(event, now=NOW, key_id="k", rules=Rules()) for _ in range(10)]
+    packed = [body for body, _ in messages.packed(records, NOW, link.max_bytes)]
+    assert link.publish(EVENTS, [Message(body, messages.CONTENT_TYPE) for body in packed]) == [None] * len(packed)
+    link.consume(EVENTS, 1)
+    unpacked = [record for each in received(link) for record in messages.unpacked(each.content_type, each.body, NOW, Rules())]
+    assert sorted(each.event_id for each in unpacked) == sorted(each.event_id for each in records)
+
+
+def test_what_is_held_stays_invisible_to_others_for_as_long_as_it_takes(
+    link: SqsLink, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqs, "VISIBLE_AFTER", 2)
+    monkeypatch.setattr(sqs, "EXTEND_AFTER", 0.1)
+    link.publish(EVENTS, [Message(b"{}")])
+    link.consume(EVENTS, 1)
+    assert len(received(link)) == 1
+    with closing(SqsLink(url, EVENTS)) as other:
+        other.consume(EVENTS, 1)
+        give_up = time.monotonic() + 3
+        while time.monotonic() < give_up:
+            link.tick()
+            assert other.next(0) is None
+            time.sleep(0.1)
+        link.close()
+        assert other.next(0) is not None
+
+
+class Refusing:
+    """SQS, which takes every other entry of a request."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:  # noqa: N803
+        answer = self._client.send_message_batch(QueueUrl=QueueUrl, Entries=Entries[::2])
+        answer["Failed"] = [{"Id": each["Id"], "SenderFault": False, "Code": "InternalError"} for each in Entries[1::2]]
+        return answer
+
+
+def test_an_entry_that_is_not_taken_is_told_and_the_others_are_queued(link: SqsLink) -> None:
+    link._client = Refusing(link._client)
+    assert link.publish(EVENTS, [Message(b"1"), Message(b"2"), Message(b"3")]) == [None, "queue_timeout", None]
+    link.consume(EVENTS, 1)
+    assert sorted(each.body for each in received(link)) == [b"1", b"3"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_place_where_nobody_answers_is_unreachable() -> None:
+    with pytest.raises(errors.QueueUnavailable, match="queue_unreachable"):
+        SqsLink(f"sqs://{REGION}/?endpoint=http://127.0.0.1:1", EVENTS)
+
+
+def test_from_the_service_to_the_store_and_the_dead_letters(url: str, database: Database, aws: Aws) -> None:
+    batch: list[dict[str, Any]] = [{"event_type": "log", "event_name": "n", "event_id": f"e-{n}"} for n in range(1_000)]
+    with (
+        running(queues.NO_DATABASE, ready_within=40, QUEUE_URL=url, WORKERS="1", **ENVIRONMENT) as service,
+        service.client() as client,
+    ):
+        until(lambda: client.post("/api/v1/ingest", json=batch[0]).status_code == 201, 20, "the queue is there")
+        answer = client.post("/api/v1/batch-ingest", json=batch)
+        assert (answer.status_code, answer.json()["data"]["queued"]) == (201, 1_000)
+        assert client.post("/api/v1/ingest", json={**batch[0], "source": "other"}).json()["data"]["status"] == "queued"
+        assert client.post("/api/v1/batch-ingest?atomic=true", json=batch).status_code == 501
+        text = scrape(service)
+        assert (events(text)["batch"]["queued"], law_broken(text)) == (1_000, {})
+    with closing(SqsLink(url, EVENTS)) as link:
+        link._client.send_message(QueueUrl=link._urls[EVENTS], MessageBody="poison")
+        link._client.send_message(QueueUrl=link._urls[EVENTS], MessageBody='{"level": "info"}')
+    with queues.worker(url, database.url, **ENVIRONMENT) as worker, closing(SqsLink(url, DEAD_LETTERS)) as dead:
+        until(lambda: dead.depth(DEAD_LETTERS) == 2, 60, "two dead letters")
+        until(lambda: database.count() == 1_001, 30, "the others are stored")
+        listed = queues.sluice(url, database.url, "dead-letters", "list")
+        assert ("conflict" in listed, "undecodable" in listed) == (True, True)
+        database.execute("DELETE FROM sluice.events WHERE event_id = 'e-0'")
+        assert "replayed 2" in queues.sluice(url, database.url, "dead-letters", "replay", "--all")
+        until(lambda: database.execute("SELECT 1 FROM sluice.events WHERE event_id = 'e-0'") == [(1,)], 30, "it is stored now")
+        assert worker.metric("sluice_worker_dead_letters_total", reason="conflict") == 1
