@@ -44,14 +44,14 @@ run "the_next_major_version_is_taken" {
   }
 }
 
-run "a_class_of_unknown_memory_is_refused" {
+run "a_class_of_another_service_is_refused" {
   command = plan
 
   variables {
     database_instance_class = "t3.micro"
   }
 
-  expect_failures = [var.database_instance_class, var.database_max_connections]
+  expect_failures = [var.database_instance_class]
 }
 
 run "a_small_class_is_refused_in_prod" {
