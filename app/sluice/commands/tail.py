@@ -38,7 +38,7 @@ def tail(
     """Show events as they are committed, until Ctrl-C.
 
     A filter is NAME=VALUE as in a query of the service: event_type, event_name, source, user_id, properties.PATH and so on; all
-    must hold. A tail that breaks off is opened again behind the last event. What was lost is told on stderr.
+    must hold. A tail that breaks off is opened again behind the last event. stderr says what was lost.
     """
 
     def say(why: str, _seconds: float) -> None:

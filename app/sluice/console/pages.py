@@ -24,7 +24,7 @@ ACTIONS = {"resolve": "Resolve", "reopen": "Reopen", "ignore": "Ignore"}
 
 
 class Description(msgspec.Struct):
-    """What answers here, and where the rest is told."""
+    """What answers here, and where to read the rest."""
 
     name: str
     version: str

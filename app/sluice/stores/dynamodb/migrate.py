@@ -14,7 +14,7 @@ from sluice.stores.dynamodb import table
 from sluice.stores.dynamodb.store import VERSION
 from sluice.stores.dynamodb.table import META, PARTITION, code_of, ours
 
-# An index on a table full of events takes its time; whoever started this may start it again.
+# An index on a table full of events takes its time; an interrupted run may be started again.
 PATIENCE, LOOK = 3_600.0, 1.0
 STRINGS = ("id", "at", *PARTITION.values())
 

@@ -1,6 +1,6 @@
 """Each event once, as it is committed, without an index, a trigger or a lock of its own.
 
-An event may commit later than others whose id, or `created_at`, is higher. So what is new is told by snapshots: a row is new when
+An event may commit later than others whose id, or `created_at`, is higher. So snapshots say what is new: a row is new when
 the statement sees it and the snapshot of the poll before does not. Rows are found by the index on `created_at`: most polls look a
 few seconds behind the newest one, and a deep poll, now and then, further back for what committed late; it knows for each row by
 which snapshot the polls before it would have seen it.
