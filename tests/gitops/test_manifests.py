@@ -27,6 +27,16 @@ def projects() -> dict[str, Object]:
     return {each["metadata"]["name"]: each for each in of_kind(argocd.rendered(ARGOCD / "root", ROOT_VALUES), "AppProject")}
 
 
+def test_an_environment_of_any_name_gets_a_project_and_its_clusters_are_found() -> None:
+    made = argocd.rendered(ARGOCD / "root", ROOT_VALUES | {"environments": {"qa-eu": ["sluice-qa"]}})
+    (found,) = of_kind(made, "ApplicationSet")
+    (chosen,) = found["spec"]["generators"][0]["clusters"]["selector"]["matchExpressions"]
+    assert chosen == {"key": "environment", "operator": "In", "values": ["dev", "prod", "qa-eu", "staging"]}
+    assert {each["metadata"]["name"] for each in of_kind(made, "AppProject")} >= {"qa-eu", "platform"}
+    with pytest.raises(Refused, match="platform"):
+        argocd.rendered(ARGOCD / "root", ROOT_VALUES | {"environments": {"platform": ["sluice-qa"]}})
+
+
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_cluster_gets_operator_then_keys_and_service(name: str) -> None:
     found = argocd.applications(secret(name))
