@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests import compose
 from tests.image.conftest import Database
 from tests.image.container import running
-from tools import folders
 from tools.images import Image
 
 from sluice import settings
 
-GIVEN = {"API_KEYS": "a-plain-key-of-the-tests-0123456789", "DATABASE_PASSWORD": "canary-of-the-owner"}
-OURS = ("migrate", "service")
-
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    text = (folders.ROOT / "compose.yaml").read_text()
-    asked = dict(re.findall(r"\$\{(\w+):\?([^}]+)\}", text))
-    assert set(asked) == set(GIVEN)
-    for name, value in GIVEN.items():
-        text = text.replace(f"${{{name}:?{asked[name]}}}", value)
-    found: dict[str, Any] = yaml.safe_load(text)["services"]
+    found: dict[str, Any] = compose.read()["services"]
     return found
-
-
-def test_its_settings_are_settings_of_the_service(services: dict[str, Any]) -> None:
-    named = {name for service in OURS for name in services[service]["environment"]}
-    assert named
-    assert named - set(settings.known()) == set()
 
 
 def test_the_settings_of_compose_migrate_and_serve(
@@ -53,7 +37,9 @@ def test_the_settings_of_compose_migrate_and_serve(
 
 def test_our_containers_are_confined(services: dict[str, Any]) -> None:
     confined = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
-    assert [{name: services[service].get(name) for name in confined} for service in OURS] == [confined] * len(OURS)
+    assert [{name: services[service].get(name) for name in confined} for service in compose.OURS] == [confined] * len(
+        compose.OURS
+    )
 
 
 def test_ports_are_those_of_the_image_and_on_this_machine_only(services: dict[str, Any], image: Image) -> None:
