@@ -13,8 +13,9 @@ import pytest
 from tests.integration.postgres import Database, connect
 from tests.integration.sample import row, rows
 
-from sluice import errors, filters
-from sluice.stores import MAX_FRESH, Poll
+from sluice import errors, events, filters
+from sluice.events import Event, Rules
+from sluice.stores import MAX_FRESH, MAX_FRESH_BYTES, Poll
 from sluice.stores.postgresql.follow import EventFollower
 from sluice.stores.postgresql.store import PostgresqlStore, whole
 from sluice.stores.postgresql.store import store as insert
@@ -117,6 +118,17 @@ def test_more_than_fits_is_counted_and_the_newest_come(store: PostgresqlStore, f
     store.insert(rows(MAX_FRESH + 7, now=now), now)
     poll = follower.poll([()])
     assert (len(poll.events), poll.counts, ids(poll)[0]) == (MAX_FRESH, [MAX_FRESH + 7], "e00007")
+
+
+def test_one_poll_holds_few_large_events_and_at_least_one(store: PostgresqlStore, follower: EventFollower) -> None:
+    now = datetime.now(UTC)
+    large = {"text": "x" * 250_000}
+    store.insert(rows(50, now=now, properties=large), now)
+    poll = follower.poll([()])
+    assert (len(poll.events), poll.counts, ids(poll)[-1]) == (MAX_FRESH_BYTES // 250_014, [50], "e00049")
+    huge = Event(event_type="log", event_name="test", event_id="huge", properties={"text": "x" * (MAX_FRESH_BYTES + 1)})
+    store.insert([events.prepare(huge, now=now, key_id="test", rules=Rules(retention_days=None, max_event_bytes=16 << 20))], now)
+    assert ids(follower.poll([()])) == ["huge"]
 
 
 def test_a_reader_goes_on_behind_any_position_with_nothing_twice(

@@ -42,6 +42,11 @@ class RedisCache:
 
     def _fill(self, key: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
         try:
+            # Another one may have made it between our two questions.
+            with contextlib.suppress(Away):
+                kept = self._connection.call("cache", lambda client: client.get(key))
+                if kept is not None:
+                    return bytes(kept)
             made = fill()
             with contextlib.suppress(Away):
                 self._connection.call("cache", lambda client: client.set(key, made, px=int(seconds * 1_000)))

@@ -189,7 +189,10 @@ class Fresh(msgspec.Struct, frozen=True):
 
 
 class Poll(msgspec.Struct, frozen=True):
-    """`events`: in order of `created_at`, of more than MAX_FRESH the newest; `counts`: how many there were for each filter."""
+    """`events`: in order of `created_at`, of more than MAX_FRESH or MAX_FRESH_BYTES the newest.
+
+    `counts`: how many there were for each filter.
+    """
 
     events: list[Fresh]
     counts: list[int]
@@ -212,8 +215,8 @@ class Follower(Protocol):
         """What was committed between `position` and the poll before."""
 
 
-# Events that one poll returns.
-MAX_FRESH = 500
+# Events that one poll returns, and bytes of their properties: at least one event, whatever its size.
+MAX_FRESH, MAX_FRESH_BYTES = 500, 8 << 20
 
 
 def follow(store: Store) -> Follower:

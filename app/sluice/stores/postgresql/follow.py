@@ -19,7 +19,7 @@ from psycopg import sql
 
 from sluice import cursors, errors
 from sluice.filters import Match
-from sluice.stores import MAX_FRESH, Fresh, Poll
+from sluice.stores import MAX_FRESH, MAX_FRESH_BYTES, Fresh, Poll
 from sluice.stores.postgresql import statements
 
 # How far behind the newest event a poll looks.
@@ -47,7 +47,15 @@ fresh AS MATERIALIZED (
 )
 SELECT meta.snapshot, meta.newest, meta.counts, found.* FROM meta LEFT JOIN LATERAL (
     SELECT e.created_at AS at, e.id AS row_id, {log} AS log, {matched} AS matched FROM sluice.events AS e
-    WHERE e.event_id = ANY(ARRAY(SELECT event_id FROM fresh ORDER BY created_at DESC, id DESC LIMIT %s))
+    WHERE e.event_id = ANY(ARRAY(
+        SELECT event_id FROM (
+            SELECT event_id, row_number() OVER newest AS place,
+                sum(octet_length(concat(properties, device_info))) OVER newest AS size
+            FROM (SELECT event_id FROM fresh ORDER BY created_at DESC, id DESC LIMIT %s) AS last
+            JOIN sluice.events USING (event_id)
+            WINDOW newest AS (ORDER BY created_at DESC, id DESC)
+        ) AS sized WHERE size <= %s OR place = 1
+    ))
 ) AS found ON true ORDER BY found.at, found.row_id
 """)
 # The snapshots since the last deep poll, and from which `created_at` on the poll after each of them looked.
@@ -149,7 +157,7 @@ class EventFollower:
             counts=array(counts, "bigint"),
             log=sql.SQL(statements.LOG),
         )
-        rows = self._query(text, [*values, bound, *seen, *values, *values, MAX_FRESH])
+        rows = self._query(text, [*values, bound, *seen, *values, *values, MAX_FRESH, MAX_FRESH_BYTES])
         snapshot, newest, numbers = rows[0][:3]
         return snapshot, newest, numbers, [row[3:] for row in rows if row[5] is not None]
 
