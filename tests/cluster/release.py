@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from tests.cluster.database import OWNER, Database
-from tests.cluster.kube import Change, Document, Namespace, config_map, ready, secret
+from tests.cluster.kube import Change, Document, Namespace, Refused, config_map, ready, secret
 from tests.conftest import ROOT
 from tests.integration.waiting import until
 
@@ -142,11 +142,21 @@ class Release:
         self.rolled_out()
 
     def evict_pod(self) -> None:
-        """Through the eviction API, as a drain of its node does."""
+        """Through the eviction API, as a drain of its node does: again while the PodDisruptionBudget allows none."""
         pod = name_of(self.pods()[0])
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.space.name}}
         path = f"/api/v1/namespaces/{self.space.name}/pods/{pod}/eviction"
-        self.space.kubectl("create", f"--raw={path}", "-f", "-", stdin=json.dumps(eviction))
+
+        def evicted() -> bool:
+            try:
+                self.space.kubectl("create", f"--raw={path}", "-f", "-", stdin=json.dumps(eviction))
+            except Refused as refused:
+                if "TooManyRequests" in str(refused):
+                    return False
+                raise
+            return True
+
+        until(evicted, 60, "the pod may be evicted")
         until(lambda: pod not in map(name_of, self.pods()), what="the pod is on its way out")
         self.rolled_out()
 

@@ -30,7 +30,8 @@ from tests.cluster.release import QUICK, Release, name_of
 from tests.cluster.siege import Aftermath, siege
 from tests.integration.waiting import until
 
-pytestmark = pytest.mark.timeout(600)
+# Minutes on a node with two cores: `make soak SOAK=sandbox`.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 FILE = Path(__file__).with_name("balancer.py")
 NAME, LABELS = "balancer", {"app": "balancer"}

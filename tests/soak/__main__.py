@@ -111,7 +111,7 @@ def build_twice() -> None:
 
 @main.command("sandbox")
 def break_node() -> None:
-    """Interrupt and kill each part of the tests' own Kubernetes node, which has to leave nothing behind. About ten minutes."""
+    """What takes minutes on the tests' own Kubernetes node: an ALB that learns late of pods, and kills of the node's parts."""
     sys.exit(pytest.main(["-q", "-m", "slow", str(ROOT / "tests" / "cluster")]))
 
 
