@@ -112,7 +112,7 @@ run "workflows_plan_by_reading_and_apply_from_their_environment" {
   }
 
   assert {
-    condition     = local.github_subjects == ["repo:acme/sluice", "repo:acme@11/sluice@22"] && local.terraform_roles["plan"].context == "pull_request" && local.terraform_roles["apply"].context == "environment:terraform"
+    condition     = jsonencode(local.github_subjects) == jsonencode(["repo:acme/sluice", "repo:acme@11/sluice@22"]) && local.terraform_roles["plan"].context == "pull_request" && local.terraform_roles["apply"].context == "environment:terraform"
     error_message = "Both forms of GitHub's subject, each exactly."
   }
 }
