@@ -22,7 +22,14 @@ def read(**given: str) -> dict[str, Any]:
         name, how, default = found.groups()
         return values[name] if how == ":?" else values.get(name, default)
 
-    document: dict[str, Any] = yaml.safe_load(VARIABLE.sub(value, (ROOT / "compose.yaml").read_text()))
+    def filled(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {name: filled(each) for name, each in node.items()}
+        if isinstance(node, list):
+            return [filled(each) for each in node]
+        return VARIABLE.sub(value, node) if isinstance(node, str) else node
+
+    document: dict[str, Any] = filled(yaml.safe_load((ROOT / "compose.yaml").read_text()))
     return document
 
 
