@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import itertools
-import threading
 import tracemalloc
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +17,7 @@ from tests.integration import postgres
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database
 from tests.integration.sample import NOW, row, rows
+from tests.integration.walks import ids, ingest, parsed, walk
 
 from sluice import errors, filters, stores
 from sluice.events import Record
@@ -77,29 +75,8 @@ def large(server: postgres.Server, template: str) -> Iterator[Database]:
         yield database
 
 
-def ids(page: Page) -> list[str]:
-    return [log["event_id"] for log in decoded(page)]
-
-
 def decoded(page: Page) -> list[dict[str, Any]]:
     return [msgspec.json.decode(log) for log in page.logs]
-
-
-def walk(store: PostgresqlStore, query: Filter, between: Callable[[], None] = lambda: None) -> list[str]:
-    """The event ids of every page, following next_cursor; `between` is called after each."""
-    found: list[str] = []
-    for _ in range(1_000):
-        page = store.page(query)
-        found += ids(page)
-        between()
-        if page.next_cursor is None:
-            return found
-        query = msgspec.structs.replace(query, cursor=page.next_cursor)
-    raise AssertionError("the walk does not end")
-
-
-def parsed(**parameters: str) -> Filter:
-    return filters.parse(parameters.items())
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
@@ -159,29 +136,6 @@ def test_a_walk_carries_the_count_of_its_first_page(filled: PostgresqlStore) -> 
     assert (first.total, first.exact) == (second.total, second.exact) == (24, True)
 
 
-@contextlib.contextmanager
-def ingest(store: PostgresqlStore) -> Iterator[Callable[[], None]]:
-    """Three threads that write; each call of the result lets one of them insert five events among those of the test."""
-    permits, stop = threading.Semaphore(0), threading.Event()
-
-    def writer(number: int) -> None:
-        for turn in itertools.count():
-            permits.acquire()
-            if stop.is_set():
-                return
-            some = [row(f"old{(turn * 5 + place) * 37 % 300:05}+{number}-{turn}") for place in range(5)]
-            store.insert(some, NOW + timedelta(microseconds=turn % 3 - 1))
-
-    with ThreadPoolExecutor(3) as pool:
-        writers = [pool.submit(writer, number) for number in range(3)]
-        try:
-            yield permits.release
-        finally:
-            stop.set()
-            permits.release(3)
-    assert [future.result() for future in writers] == [None] * 3
-
-
 @pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
 @pytest.mark.parametrize("sort_by", ["created_at", "timestamp", "event_id", "id"])
 def test_a_walk_during_ingest_meets_every_old_row_once(
@@ -189,7 +143,7 @@ def test_a_walk_during_ingest_meets_every_old_row_once(
 ) -> None:
     old = {one.event_id for one in rows(300, "old")}
     store.insert(rows(300, "old"), NOW)
-    with ingest(store) as write:
+    with ingest(store, 300) as write:
         write()
         found = walk(store, Filter(page_size=13, descending=descending, sort_by=sort_by), write)
     assert len(found) == len(set(found))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,13 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 from tests.integration.sample import NOW, row, rows
+from tests.integration.walks import ids, ingest, parsed, walk
 from tests.stores.subjects import Subject
 
 from sluice import errors, filters
 from sluice.events import Integral
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
-from sluice.stores import Page, Store
+from sluice.stores import Store
 
 OTHER_CONTENT: dict[str, Any] = {"user_id": "somebody else"}
 MINUTE = timedelta(minutes=1)
@@ -30,14 +29,6 @@ MINUTE = timedelta(minutes=1)
 
 def statuses(found: Sequence[Outcome]) -> list[str]:
     return [outcome.status for outcome in found]
-
-
-def ids(page: Page) -> list[str]:
-    return [msgspec.json.decode(log)["event_id"] for log in page.logs]
-
-
-def parsed(**parameters: str) -> Filter:
-    return filters.parse(parameters.items())
 
 
 def log(store: Store, event_id: str) -> dict[str, Any]:
@@ -156,19 +147,6 @@ def test_ids_of_any_form_are_each_their_own(subject: Subject) -> None:
 # Reads
 
 
-def walk(store: Store, query: Filter, between: Callable[[], None] = lambda: None) -> list[str]:
-    """The event ids of every page, following next_cursor; `between` is called after each."""
-    found: list[str] = []
-    for _ in range(1_000):
-        page = store.page(query)
-        found += ids(page)
-        between()
-        if page.next_cursor is None:
-            return found
-        query = msgspec.structs.replace(query, cursor=page.next_cursor)
-    raise AssertionError("the walk does not end")
-
-
 SENT: dict[str, Any] = {
     "event_type": "error", "event_name": "it's \"here\" \\ %s", "user_id": "u%1", "session_id": "s", "app_version": "1.0",
     "source": "api", "sequence_number": -7, "priority": "high", "timestamp": NOW,
@@ -274,34 +252,11 @@ def test_a_walk_meets_every_row_once(subject: Subject, size: int, descending: bo
     assert sorted(walk(subject.store, errors_only)) == [one.event_id for one in rows(5, "b")]
 
 
-@contextlib.contextmanager
-def ingest(store: Store) -> Iterator[Callable[[], None]]:
-    """Three threads that write; each call of the result lets one of them insert five events among those of the test."""
-    permits, stop = threading.Semaphore(0), threading.Event()
-
-    def writer(number: int) -> None:
-        for turn in itertools.count():
-            permits.acquire()
-            if stop.is_set():
-                return
-            some = [row(f"old{(turn * 5 + place) * 37 % 100:05}+{number}-{turn}") for place in range(5)]
-            store.insert(some, NOW + timedelta(microseconds=turn % 3 - 1))
-
-    with ThreadPoolExecutor(3) as pool:
-        writers = [pool.submit(writer, number) for number in range(3)]
-        try:
-            yield permits.release
-        finally:
-            stop.set()
-            permits.release(3)
-    assert [future.result() for future in writers] == [None] * 3
-
-
 @pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
 def test_a_walk_during_ingest_meets_every_old_row_once(subject: Subject, descending: bool) -> None:
     old = rows(60, "old")
     subject.store.insert(old, NOW)
-    with ingest(subject.open()) as write:
+    with ingest(subject.open(), 100) as write:
         write()
         found = walk(subject.store, Filter(page_size=11, descending=descending), write)
     assert len(found) == len(set(found))
