@@ -9,11 +9,10 @@ import click
 from sluice.client.erase import EraseClient, Erased
 from sluice.client.http import ClientError
 from sluice.commands import peer as peers
-from sluice.commands.peer import Peer
+from sluice.commands.peer import INTERRUPTED, Peer
 from sluice.commands.progress import Meter
 
 AGAIN = "What was erased is gone. Run it again for the rest; what is gone already is passed over."
-INTERRUPTED = 130
 
 
 @click.command(

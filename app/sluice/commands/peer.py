@@ -6,9 +6,11 @@ service, so sluice.settings does not know them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +18,9 @@ import click
 
 from sluice.client import http
 from sluice.client.delivery import IngestClient
+from sluice.client.http import ClientError
 
+INTERRUPTED = 130
 Command = Callable[..., None]
 C = TypeVar("C", bound=http.Client)
 
@@ -44,6 +48,20 @@ class Peer:
         """As `client`, of another kind."""
         key = http.find_key(self.api_key, self.key_file, self.data_dir, self.url)
         return kind(self.url, key, compress=self.compress, retry_for=self.retry_for, on_wait=on_wait)
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """How a command ends that prints what it reads: by a refusal in one line, by Ctrl-C, or when nobody reads on."""
+    try:
+        yield
+    except ClientError as error:
+        raise click.ClickException(error.detail) from error
+    except BrokenPipeError:
+        # `sluice tail | head` has what it wanted.
+        sys.stderr.close()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
 
 
 def not_as_argument(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

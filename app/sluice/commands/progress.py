@@ -22,12 +22,11 @@ from sluice.client.delivery import BatchResult
 from sluice.client.http import ClientError, encode
 from sluice.client.importer import Refused
 from sluice.client.job import Batch, Report
-from sluice.commands.peer import Peer
+from sluice.commands.peer import INTERRUPTED, Peer
 
 # Seconds between two plain lines of progress, where no bar can be drawn.
 LINE_EVERY = 5.0
 SHOWN_REFUSALS = 5
-INTERRUPTED = 130
 
 
 def send(batches: Iterable[Batch], peer: Peer, tally: Tally, meter: Meter, again: str) -> None:

@@ -15,14 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice import filters as rules
-from sluice.client.http import ClientError
 from sluice.client.reading import MAX_PAGE, Log, Parameters, ReadClient, compact, safe
 from sluice.commands import filters as options
 from sluice.commands import peer as peers
 from sluice.commands.peer import Peer
 from sluice.commands.progress import Meter
 
-INTERRUPTED = 130
 SHOWN = ("timestamp", "event_type", "source", "event_name", "user_id", "properties")
 COLUMNS = (
     "id", "event_id", "timestamp", "event_type", "event_name", "properties", "user_id", "session_id", "app_version",
@@ -66,26 +64,20 @@ def query(
     order = [("sort_by", sort_by), ("sort_order", "asc" if ascending else "desc")]
     parameters = [*options.given(filters, since, until), *order]
     shown = 0
-    try:
-        with Meter(None, lambda: shown) if everything or limit > MAX_PAGE else contextlib.nullcontext() as meter:
-            found = read(peer.client_of(ReadClient, meter.say if meter else wait), parameters, None if everything else limit)
+    shows = Meter(None, lambda: shown) if everything or limit > MAX_PAGE else contextlib.nullcontext()
+    with peers.printing(), shows as meter:
+        found = read(peer.client_of(ReadClient, meter.say if meter else wait), parameters, None if everything else limit)
 
-            def counted() -> Iterator[msgspec.Raw]:
-                nonlocal shown
-                for shown, log in enumerate(found, start=1):
-                    yield log
-                    if meter is not None and shown % MAX_PAGE == 0:
-                        meter.show(shown)
-                if meter is not None:
+        def counted() -> Iterator[msgspec.Raw]:
+            nonlocal shown
+            for shown, log in enumerate(found, start=1):
+                yield log
+                if meter is not None and shown % MAX_PAGE == 0:
                     meter.show(shown)
+            if meter is not None:
+                meter.show(shown)
 
-            FORMATS[kind](counted())
-    except ClientError as error:
-        raise click.ClickException(error.detail) from error
-    except BrokenPipeError:
-        sys.stderr.close()
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        FORMATS[kind](counted())
 
 
 def wait(why: str, seconds: float) -> None:

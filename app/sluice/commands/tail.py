@@ -7,13 +7,11 @@ import sys
 import click
 import msgspec
 
-from sluice.client.http import ClientError
 from sluice.client.reading import Log, Notice, ReadClient, compact, safe
 from sluice.commands import filters as options
 from sluice.commands import peer as peers
 from sluice.commands.peer import Peer
 
-INTERRUPTED = 130
 # Characters of the properties in one line; --json has all.
 MOST = 200
 COLOURS = {"error": "red", "performance": "yellow", "observability": "cyan", "telemetry": "blue", "behavioral": "green"}
@@ -46,17 +44,10 @@ def tail(
 
     if color is None and no_color_variable:
         color = False
-    try:
+    with peers.printing():
         for notice in peer.client_of(ReadClient, say).tail(options.given(filters)):
             show(notice, as_json, color)
             sys.stdout.flush()
-    except ClientError as error:
-        raise click.ClickException(error.detail) from error
-    except BrokenPipeError:
-        # `sluice tail | head` has what it wanted.
-        sys.stderr.close()
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
 
 
 def show(notice: Notice, as_json: bool, color: bool | None) -> None:
