@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import time
 import uuid
 import zlib
@@ -16,12 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import boto3
 import structlog
 from botocore import exceptions
 from botocore.config import Config
 
 from sluice import errors
+from sluice.aws import NO_LOGIN, code_of, session
 from sluice.queue.link import Message
 
 log = structlog.get_logger()
@@ -40,7 +39,6 @@ KEPT = str(14 * 86_400)
 CONTENT_TYPE, ENCODING, DEFLATE, MESSAGE_ID = "content_type", "encoding", "deflate", "message_id"
 REFUSED = frozenset(("AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken"))
 MISSING = frozenset(("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"))
-NO_LOGIN = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)
 
 
 @contextlib.contextmanager
@@ -48,19 +46,13 @@ def ours() -> Iterator[None]:
     try:
         yield
     except exceptions.ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
+        code = code_of(error)
         reason = "queue_refused" if code in REFUSED else "queue_missing" if code in MISSING else "queue_unreachable"
         log.debug("queue.error", cause=code, reason=reason)
         raise errors.QueueUnavailable(reason) from error
     except exceptions.BotoCoreError as error:
         log.debug("queue.error", cause=type(error).__name__)
         raise errors.QueueUnavailable("queue_refused" if isinstance(error, NO_LOGIN) else "queue_unreachable") from error
-
-
-@functools.cache
-def session() -> Any:
-    """One for the process: to read botocore's data takes most of a second."""
-    return boto3.session.Session()
 
 
 class SqsLink:

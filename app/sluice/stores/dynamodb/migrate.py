@@ -9,10 +9,11 @@ from typing import Any
 from botocore import exceptions
 
 from sluice import errors
+from sluice.aws import code_of
 from sluice.settings import Settings
 from sluice.stores.dynamodb import table
 from sluice.stores.dynamodb.store import VERSION
-from sluice.stores.dynamodb.table import META, PARTITION, code_of, ours
+from sluice.stores.dynamodb.table import META, PARTITION, ours
 
 # An index on a table full of events takes its time; an interrupted run may be started again.
 PATIENCE, LOOK = 3_600.0, 1.0

@@ -9,17 +9,16 @@ expires_at  seconds since the epoch, after which DynamoDB removes the item by it
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import boto3
 import structlog
 from botocore import exceptions
 from botocore.config import Config
 
 from sluice import errors
+from sluice.aws import NO_LOGIN, code_of, session
 from sluice.settings import Settings
 from sluice.stores.repeats import Repeats
 
@@ -45,7 +44,6 @@ CODES = {
     "MissingAuthenticationTokenException": "login_refused",
     "UnrecognizedClientException": "login_refused",
 }
-NO_LOGIN = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)
 
 
 @contextlib.contextmanager
@@ -68,20 +66,10 @@ def unavailable(cause: str, reason: str) -> errors.StoreUnavailable:
     return errors.StoreUnavailable(reason)
 
 
-def code_of(error: exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
 def reason_of(error: exceptions.BotoCoreError) -> str:
     if isinstance(error, NO_LOGIN):
         return "login_refused"
     return "tls_refused" if isinstance(error, exceptions.SSLError) else "database_unreachable"
-
-
-@functools.cache
-def session() -> Any:
-    """One for the process: to read botocore's data takes most of a second. Its clients may be used by every thread."""
-    return boto3.session.Session()
 
 
 def client(settings: Settings, connections: int) -> Any:
