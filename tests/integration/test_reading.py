@@ -18,6 +18,7 @@ from tests.integration.test_cli import sluice
 
 from sluice.cli import main
 from sluice.client import reading
+from sluice.commands import query as table
 
 pytest_plugins = ["tests.integration.services"]
 HOSTILE = "\u001b]0;owned\u0007\u009b31m\u202e"
@@ -60,6 +61,24 @@ def test_a_tail_shows_what_is_committed_until_its_reader_leaves(service: Service
             names.append(json.loads(line)["event_id"])
             assert (json.loads(line)["properties"]["x"], line[:-1].isprintable()) == (HOSTILE, True)
     assert names[0].startswith(mine.prefix)
+
+
+def test_a_table_keeps_time_and_type_whole_and_fits_the_terminal() -> None:
+    names = ["timestamp", "event_type", "event_name", "properties"]
+    rows = [["2026-11-29T15:45:28.025", "observability", "a_rather_long_event_name" * 2, "☃" * 200]]
+    for width in (80, 120):
+        (cells,) = table.fitted(rows, names, width)
+        assert [cell.plain for cell in cells[:2]] == rows[0][:2]
+        assert sum(cell.cell_len + 1 for cell in cells) == width
+    short = ["2026-11-29T15:45:28.025", "log", "x", "y"]
+    (cells,) = table.fitted([short], names, 80)
+    assert [cell.plain for cell in cells] == short
+
+
+def test_a_query_that_is_piped_cuts_no_column(service: Service, mine: Mine) -> None:
+    send(service, mine.event("a", source=mine.id("s"), event_name="n" * 100, properties={"text": "t" * 100}))
+    shown = query(service, f"source={mine.id('s')}")
+    assert ("n" * 100 in shown, "t" * 100 in shown) == (True, True)
 
 
 def test_a_query_has_all_pages_as_json_and_every_field_as_csv(service: Service, mine: Mine) -> None:

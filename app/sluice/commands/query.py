@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import click
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +22,10 @@ from sluice.commands import peer as peers
 from sluice.commands.peer import Peer
 from sluice.commands.progress import Meter
 
+# Characters of a cell at most.
+MOST = 200
 SHOWN = ("timestamp", "event_type", "source", "event_name", "user_id", "properties")
+ALWAYS = ("timestamp", "event_type", "event_name")
 COLUMNS = (
     "id", "event_id", "timestamp", "event_type", "event_name", "properties", "user_id", "session_id", "app_version",
     "device_info", "source", "sequence_number", "priority", "key_id", "fingerprint", "created_at", "processed_at",
@@ -92,19 +96,38 @@ def read(client: ReadClient, parameters: Parameters, limit: int | None) -> Itera
 
 
 def as_table(logs: Iterator[msgspec.Raw]) -> None:
-    table = Table(box=None, header_style="bold")
-    for name in SHOWN:
-        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "properties" else None)
-    number = 0
-    for raw in logs:
-        number += 1
-        log = msgspec.json.decode(raw, type=Log)
-        log["timestamp"] = log["timestamp"][:23]
-        table.add_row(*(Text(safe(compact(log[name]))[:200]) for name in SHOWN))
-    if number:
-        Console().print(table)
-    else:
+    rows = [cells(msgspec.json.decode(raw, type=Log)) for raw in logs]
+    if not rows:
         click.echo("no event is like that", err=True)
+        return
+    console = Console()
+    # A file or a pipe has no width, and rich would take 80.
+    console.width = console.width if console.is_terminal else sum(map(len, SHOWN)) + len(SHOWN) * MOST
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    used = [number for number, name in enumerate(SHOWN) if name in ALWAYS or any(row[number] for row in rows)]
+    for number in used:
+        table.add_column(SHOWN[number])
+    narrowed = fitted([[row[number] for number in used] for row in rows], [SHOWN[number] for number in used], console.width)
+    for row in narrowed:
+        table.add_row(*row)
+    console.print(table)
+
+
+def cells(log: Log) -> list[str]:
+    log["timestamp"] = log["timestamp"][:23]
+    return [safe(compact(log[name] or None))[:MOST] for name in SHOWN]
+
+
+def fitted(rows: list[list[str]], names: list[str], width: int) -> list[list[Text]]:
+    """`rows` with the longest columns shortened until a row has `width` characters; time and type, the first two, stay whole."""
+    widths = [max(map(cell_len, column)) for column in zip(names, *rows, strict=True)]
+    while sum(widths) + len(widths) > width and (wide := [n for n in range(2, len(widths)) if widths[n] > len(names[n])]):
+        widths[max(wide, key=widths.__getitem__)] -= 1
+    table = [[Text(cell, no_wrap=True) for cell in row] for row in rows]
+    for row in table:
+        for cell, most in zip(row, widths, strict=True):
+            cell.truncate(most, overflow="ellipsis")
+    return table
 
 
 def as_json(logs: Iterator[msgspec.Raw]) -> None:
