@@ -125,7 +125,7 @@ def test_a_session_that_outlives_a_killed_postmaster_keeps_no_server_from_starti
     session = next(each for each in others if "sluice_app" in " ".join(each.cmdline()))
     session.suspend()
     postmaster.kill()
-    until(lambda: service.lines("embedded.died"), 20, "its end is told")
+    until(lambda: service.lines("embedded.died"), 60, "its end is logged")
     until(lambda: stored(client, "after"), 30, "an event is stored again")
     assert not is_there(session)
     assert data_of(client.get("/api/v1/events/before"))["event_id"] == "before"
@@ -140,6 +140,6 @@ def test_a_postmaster_that_is_killed_comes_back_and_the_service_with_it(
     service: Service, data_dir: Path, client: httpx.Client
 ) -> None:
     postgres_of(data_dir)[0].kill()
-    until(lambda: service.lines("embedded.died"), 20, "its end is told")
-    until(lambda: stored(client, "after"), 20, "an event is stored again")
+    until(lambda: service.lines("embedded.died"), 60, "its end is logged")
+    until(lambda: stored(client, "after"), 60, "an event is stored again")
     assert data_of(client.get("/api/v1/events/after"))["event_id"] == "after"
