@@ -9,7 +9,7 @@ OPERATOR ?= tests/operator
 HANDOVER ?=
 # What the fast path serves are single posts: only these tests can differ without it.
 SINGLES := auth http idempotency ingest limits outages_over_http poison probes seed_clients
-SOAK ?= chaos image sandbox cluster operator gitops platform
+SOAK ?= chaos queue image sandbox cluster operator gitops platform
 UPGRADE ?=
 TOOLS ?=
 # A node of this machine is not needed where KUBECONFIG names a cluster.

@@ -7,7 +7,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ from tests import docs
 from tests.conftest import ROOT
 from tests.operator import soak as operator
 from tests.platform import soak as platform
-from tests.soak import chaos, cluster, kept, load
+from tests.soak import chaos, cluster, kept, load, queue
 from tests.soak.chaos import Arena, Books, Kill, Run
 
 REPORT = ROOT / "docs" / "reliability.md"
@@ -85,15 +85,21 @@ def fought(arena: Arena, parts: list[str], keep: Callable[[], None]) -> None:
             keep()
 
 
+def table(parts: Sequence[str], kills: Sequence[Kill | queue.Kill]) -> list[str]:
+    rows = [(part, [kill.recovery for kill in kills if kill.part == part]) for part in parts]
+    return [
+        f"| {' | '.join(HEAD)} |",
+        "|" + "---|" * len(HEAD),
+        *(f"| {part} | {len(took)} | {statistics.median(took):.1f} s | {max(took):.1f} s |" for part, took in rows if took),
+    ]
+
+
 def report(run: Run, books: Books) -> list[str]:
-    rows = [(part, [kill.recovery for kill in run.kills if kill.part == part]) for part in chaos.PARTS]
     answers = ", ".join(f"{number:,} x {status}" for status, number in sorted(run.answers.items()))
     return [
         docs.header("tests.soak"),
         "",
-        f"| {' | '.join(HEAD)} |",
-        "|" + "---|" * len(HEAD),
-        *(f"| {part} | {len(took)} | {statistics.median(took):.1f} s | {max(took):.1f} s |" for part, took in rows if took),
+        *table(chaos.PARTS, run.kills),
         "",
         f"{len(run.kills)} kills in {run.seconds:.0f} s under load: {chaos.CLIENTS} clients, single posts, batches, streams.",
         f"Acknowledged: {sum(run.positions.values()):,} events; stored: {books.stored:,}.",
@@ -101,6 +107,35 @@ def report(run: Run, books: Books) -> list[str]:
         f"Answers: {answers} (none: refused or broken off).",
         f"{run.replayed:,} events were committed before, their answer lost, and were answered as duplicates.",
     ]
+
+
+@main.command("queue")
+@click.option("--kills", default=52, show_default=True, type=click.IntRange(1), help="How many in all.")
+@click.option("--write/--no-write", default=True, show_default=True, help="Write docs/reliability.md.")
+def kill_queue(kills: int, write: bool) -> None:
+    """Kill worker, service, RabbitMQ and PostgreSQL in turn under load in queue mode. About twenty minutes."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with queue.bed() as (broker, server, database), Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("begins", total=kills)
+        books = queue.fight(
+            broker, server, database, kills, lambda kill: progress.update(task, advance=1, description=f"{kill.part:10} killed")
+        )
+    text = "\n".join(
+        [
+            docs.header("tests.soak"),
+            "",
+            *table(queue.PARTS, books.kills),
+            "",
+            f"{len(books.kills)} kills under load: single posts and batches of 100, each sent again until it was answered 201.",
+            f"Answered `queued`: {books.queued:,} events; stored: {books.stored:,}.",
+            f"Answered `queued`, not stored: {len(books.missing)}. Stored twice: {books.doubled}. Dead letters: {books.dead}.",
+        ]
+    )
+    click.echo(text)
+    if books.missing or books.doubled or books.dead:
+        raise click.ClickException(f"the books are wrong: {books.missing[:10]}")
+    if write:
+        docs.put(REPORT, "queue", text)
 
 
 @main.command("image")

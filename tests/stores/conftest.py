@@ -11,7 +11,14 @@ from contextlib import AbstractContextManager
 
 import pytest
 from tests.conftest import PARTS, require
-from tests.integration.conftest import database, pristine, private_server, server, template  # noqa: F401 - fixtures
+from tests.integration.conftest import (  # noqa: F401 - fixtures
+    database,
+    pristine,
+    private_database,
+    private_server,
+    server,
+    template,
+)
 from tests.stores import queues, subjects
 from tests.stores.aws import ENVIRONMENT, Aws
 from tests.stores.rabbitmq import Broker
