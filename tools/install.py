@@ -90,6 +90,8 @@ def no_chromium() -> list[str]:
     return [] if shutil.which("chromium-headless-shell") or shutil.which("chromium") else ["chromium-headless-shell"]
 
 
+RABBITMQ = packages("rabbitmq", lambda: [] if Path("/usr/lib/rabbitmq").exists() else ["rabbitmq-server"])
+
 # What is named after make's target is for that target, in the order of installation.
 GROUPS: dict[str, list[Part]] = {
     "test": [
@@ -97,7 +99,7 @@ GROUPS: dict[str, list[Part]] = {
         packages("redis", lambda: [] if shutil.which("redis-server") else ["redis-server"]),
         packages("pgbouncer", lambda: [] if Path("/usr/sbin/pgbouncer").exists() else ["pgbouncer"]),
     ],
-    "bench": [packages("wrk", lambda: [] if shutil.which("wrk") else ["wrk"])],
+    "bench": [packages("wrk", lambda: [] if shutil.which("wrk") else ["wrk"]), RABBITMQ],
     "node": [
         packages("node-packages", means.packages, means.impossible),
         *(go(name, means.impossible) for name in means.MODULES),
@@ -116,7 +118,7 @@ GROUPS: dict[str, list[Part]] = {
         environment("cyclonedx-py"),
     ],
     "console": [packages("chromium", no_chromium)],
-    "stores": [packages("rabbitmq", lambda: [] if Path("/usr/lib/rabbitmq").exists() else ["rabbitmq-server"])],
+    "stores": [RABBITMQ],
     "terraform": [go("tflint"), environment("checkov"), environment("parliament")],
 }
 
