@@ -22,10 +22,24 @@ The stable code is `error` (seed 001's values where it has one), the finer cause
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 # How many characters of the client's own words an error repeats.
 MAX_DETAIL = 200
+# The rules that an event can break.
+InvalidReason = Literal[
+    "invalid_json",
+    "invalid_value",
+    "missing_field",
+    "not_utf8",
+    "nul_character",
+    "refused_by_store",
+    "too_deep",
+    "too_far_ahead",
+    "too_large",
+    "too_old",
+    "unknown_field",
+]
 
 
 class SluiceError(Exception):
@@ -43,7 +57,9 @@ class SettingsError(SluiceError):
 class InvalidEvent(SluiceError):
     """One event breaks a rule. `pointer` is relative to the event (RFC 6901); `event_id` is known when it could be read."""
 
-    def __init__(self, detail: str, *, pointer: str = "", reason: str = "invalid_value", event_id: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, pointer: str = "", reason: InvalidReason = "invalid_value", event_id: str | None = None
+    ) -> None:
         # The client's own words are cut, so that no response grows with the input.
         super().__init__(detail[:MAX_DETAIL])
         self.detail = detail[:MAX_DETAIL]

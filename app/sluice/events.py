@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from sluice import fingerprint
-from sluice.errors import InvalidEvent
+from sluice.errors import InvalidEvent, InvalidReason
 
 EventType = Literal["behavioral", "telemetry", "observability", "error", "performance", "log", "record"]
 Priority = Literal["normal", "high"]
@@ -164,7 +164,7 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
     )
 
 
-def invalid(event: Event, detail: str, reason: str, pointer: str = "") -> InvalidEvent:
+def invalid(event: Event, detail: str, reason: InvalidReason, pointer: str = "") -> InvalidEvent:
     return InvalidEvent(detail, pointer=pointer, reason=reason, event_id=event.event_id)
 
 
@@ -251,7 +251,8 @@ CHOICES = {"event_type": get_args(EventType), "priority": get_args(Priority)}
 
 def explain(error: Exception, event_id: str | None = None) -> InvalidEvent:
     """What msgspec says, as a detail and a pointer."""
-    text, pointer, reason = str(error), "", "invalid_value" if isinstance(error, msgspec.ValidationError) else "invalid_json"
+    text, pointer = str(error), ""
+    reason: InvalidReason = "invalid_value" if isinstance(error, msgspec.ValidationError) else "invalid_json"
     if isinstance(error, RecursionError):
         text, reason = TOO_DEEP, "too_deep"
     elif isinstance(error, UnicodeDecodeError):

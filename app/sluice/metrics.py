@@ -9,9 +9,14 @@ from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from sluice.errors import InvalidReason
+from sluice.events import EventType
+
 Format = Literal["event", "batch", "ndjson", "error_report", "log"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 STATUSES = ("received", "created", "duplicate", "conflict", "invalid", "failed", "queued")
+EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
+INVALID_REASONS = (*get_args(InvalidReason), "empty_body")
 AUTH_RESULTS = ("ok", "missing", "malformed", "unknown", "expired", "revoked", "suspended", "not_yet_valid", "forbidden")
 LIMITS = ("requests", "events")
 # Of requests that are not HTTP as the server takes it (sluice.server.refusals).
@@ -64,6 +69,12 @@ class Metrics:
             registry=registry,
         )
         self._events = {(status, kind): events.labels(status, kind) for status in STATUSES for kind in FORMATS}
+        accepted = Counter("sluice_accepted_events", "New events, stored or queued, by type", ("event_type",), registry=registry)
+        self._accepted = {kind: accepted.labels(kind) for kind in EVENT_TYPES}
+        self._invalid = children(
+            Counter("sluice_invalid_events", "Events that break a rule, by the rule", ("reason",), registry=registry),
+            INVALID_REASONS,
+        )
         self.commit_seconds = Histogram(
             "sluice_commit_seconds", "Seconds that one commit took", registry=registry, buckets=COMMIT_SECONDS
         )
@@ -104,6 +115,16 @@ class Metrics:
         for status, number in became.items():
             if number:
                 self._events[status, format].inc(number)
+
+    def accepted(self, types: Iterable[EventType]) -> None:
+        """Count new events, each by its type: together as many as `count` gets as created and queued."""
+        for kind, number in Counted(types).items():
+            self._accepted[kind].inc(number)
+
+    def invalid(self, reasons: Iterable[str | None]) -> None:
+        """Count invalid events, each by its reason: together as many as `count` gets as invalid."""
+        for reason, number in Counted(reasons).items():
+            self._invalid.get(reason or OTHER, self._invalid[OTHER]).inc(number)
 
     def auth(self, result: str, number: int = 1) -> None:
         self._auth.get(result, self._auth[OTHER]).inc(number)

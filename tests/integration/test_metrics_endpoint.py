@@ -58,6 +58,31 @@ def test_the_conservation_law_holds_for_every_format(service: Service, client: h
     told = events(scrape(service))
     assert law_broken(scrape(service)) == {}
     assert {kind for kind, by in told.items() if by["received"]} == {"event", "batch", "ndjson", "error_report", "log"}
+    # Every way in counts types and reasons too: together they are what is new, and what is invalid.
+    assert by_label(service, "sluice_accepted_events_total").total() == sum(by["created"] for by in told.values())
+    assert by_label(service, "sluice_invalid_events_total").total() == sum(by["invalid"] for by in told.values())
+
+
+def test_new_events_are_counted_by_type_and_invalid_ones_by_reason(service: Service, client: httpx.Client, mine: Mine) -> None:
+    before = by_label(service, "sluice_accepted_events_total"), by_label(service, "sluice_invalid_events_total")
+    error, twice = mine.event("x", event_type="error"), mine.event("y", event_type="telemetry")
+    client.post(INGEST, json=error)
+    client.post(INGEST, content=b"{", headers={"Content-Type": "application/json"})
+    client.post(BATCH, json=[error, twice, twice, {"event_type": "log"}, mine.event("z", timestamp="2999-01-01T00:00:00Z")])
+    client.post(BATCH, json=[mine.event("a"), {}], params={"atomic": "true"})
+    client.post(BATCH, json=[mine.event("b"), {"x": 1}], headers={"Idempotency-Key": mine.id()})
+    assert by_label(service, "sluice_accepted_events_total") - before[0] == {"error": 1, "telemetry": 1, "log": 1}
+    assert by_label(service, "sluice_invalid_events_total") - before[1] == {
+        "invalid_json": 1,
+        "missing_field": 2,
+        "too_far_ahead": 1,
+        "unknown_field": 1,
+    }
+
+
+def by_label(service: Service, name: str) -> Counter[str]:
+    """The values of a metric by its only label."""
+    return Counter({next(iter(each.labels.values())): int(each.value) for each in samples(scrape(service)) if each.name == name})
 
 
 def test_every_way_in_is_in_the_figures_of_commits(service: Service, client: httpx.Client, mine: Mine) -> None:

@@ -57,6 +57,15 @@ def test_every_series_is_there_from_the_start(registry: CollectorRegistry) -> No
     text = scrape(registry)
     assert text.count(b"sluice_events_total{") == 7 * 5
     assert value(text, 'sluice_events_total{format="error_report",status="queued"}') == 0
+    assert (text.count(b"sluice_accepted_events_total{"), text.count(b"sluice_invalid_events_total{")) == (7, 13)
+
+
+def test_a_reason_that_nobody_knows_is_no_series_of_its_own(registry: CollectorRegistry) -> None:
+    Metrics(registry).invalid(["too_old", "too_old", "invented", None])
+    text = scrape(registry)
+    assert value(text, 'sluice_invalid_events_total{reason="too_old"}') == 2
+    assert value(text, 'sluice_invalid_events_total{reason="other"}') == 2
+    assert b"invented" not in text
 
 
 def test_received_is_counted_with_what_became_of_it(registry: CollectorRegistry) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from sluice import errors, outcomes
+from sluice import errors
 from sluice.events import Record
 from sluice.http import auth, problems, responses
 from sluice.http.bodies import InputBody
@@ -95,13 +95,14 @@ class FastPath:
         exchange.held = len(body)
         try:
             items = [batches.one(body)]
-        except errors.BadRequest:
+        except errors.BadRequest as error:
             parts.metrics.count("event", received=1, invalid=1)
+            parts.metrics.invalid([error.reason])
             raise
         auth.count_events(parts, context, 1)
         records, found = parts.pipeline.prepared(items, entry.key_id, parts.pipeline.clock())
         if found[0] is not None:
-            parts.metrics.count("event", received=1, invalid=1)
+            parts.pipeline.count("event", (), (), found)
             responses.must_be_stored(found[0])
         exchange.record = records[0]
         exchange.record.traceparent = context.traceparent
@@ -135,18 +136,18 @@ class FastPath:
             self._dropped_lines += 1
 
     def _commit(self, group: Sequence[Exchange]) -> None:
-        """Commit, respond and count. Received and what became of it together, so that no crash comes between the two."""
+        """Commit, respond and count."""
         records = [exchange.record for exchange in group if exchange.record is not None]
-        metrics = self._parts.metrics
+        pipeline = self._parts.pipeline
         try:
-            found = self._parts.pipeline.sink.accept(records, self._parts.pipeline.clock())
+            found = pipeline.sink.accept(records, pipeline.clock())
         except Exception as error:
-            metrics.count("event", received=len(group), failed=len(group))
+            self._parts.metrics.count("event", received=len(group), failed=len(group))
             problem = problems.api_error(error)
             for exchange in group:
                 exchange.response = problems.response_to(problem, exchange.context)
         else:
-            metrics.count("event", received=len(group), **outcomes.count(found))
+            pipeline.count("event", records, found)
             for exchange, outcome in zip(group, found, strict=True):
                 try:
                     exchange.response = responses.single(outcome)

@@ -178,9 +178,10 @@ def ingest(parts: Services, context: RequestContext, format: Format, respond: Re
         body = bodies.whole(context, parts.settings, reservation)
         try:
             items = format.parse(body, parts.settings.max_batch_size, parts.settings.max_event_bytes)
-        except errors.BadRequest:
+        except errors.BadRequest as error:
             if format.single:
                 parts.metrics.count(format.label, received=1, invalid=1)
+                parts.metrics.invalid([error.reason])
             raise
         auth.count_events(parts, context, len(items))
         claim = claim_of(context, body)

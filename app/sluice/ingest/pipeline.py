@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -13,6 +14,10 @@ from sluice.metrics import Format, Metrics
 from sluice.outcomes import Outcome
 from sluice.parsing.batches import Item
 from sluice.stores import Claim, Kept, require
+
+# What is new by these is counted by its type.
+NEW = ("created", "queued")
+event_type = operator.attrgetter("event.event_type")
 
 
 def utc_now() -> datetime:
@@ -41,13 +46,13 @@ class Pipeline:
             return self._rolled_back(records, found, format)
         take = self.sink.accept_all if atomic else self.sink.accept
         try:
-            accepted = outcomes.merged(found, take(records, at) if records else [])
+            taken = take(records, at) if records else []
         except BaseException:
             self._metrics.count(format, received=len(items), invalid=len(items) - len(records), failed=len(records))
+            self._metrics.invalid(outcome.reason for outcome in found if outcome)
             raise
-        # Received and what became of it together, so that no crash comes between the two.
-        self._metrics.count(format, received=len(items), **outcomes.count(accepted))
-        return accepted
+        self.count(format, records, taken, found)
+        return outcomes.merged(found, taken)
 
     def accept_once(self, claim: Claim, items: Sequence[Item], format: Format, *, atomic: bool = False) -> Kept:
         """As accept, with the outcomes kept for `claim` in the same commit, and returned again for the same claim."""
@@ -64,8 +69,28 @@ class Pipeline:
             self._metrics.count(format, received=len(items), failed=len(items))
             raise
         if not kept.replayed:
-            self._metrics.count(format, received=len(items), **outcomes.count(kept.outcomes))
+            taken = [outcome for outcome, refused in zip(kept.outcomes, found, strict=True) if refused is None]
+            self.count(format, records, taken, found)
         return kept
+
+    def count(
+        self, format: Format, records: Sequence[Record], taken: Sequence[Outcome], found: Sequence[Outcome | None] = ()
+    ) -> None:
+        """Count what became of each event. `taken`: of each record; `found`: as by `prepared`.
+
+        Received and what became of it together, so that no crash comes between the two.
+        """
+        every = taken if len(found) in (0, len(records)) else [*filter(None, found), *taken]
+        counts = outcomes.count(every)
+        self._metrics.count(format, received=len(every), **counts)
+        if counts["invalid"]:
+            self._metrics.invalid(outcome.reason for outcome in every if outcome.status == "invalid")
+        if counts["created"] + counts["queued"] == len(records):
+            # Nearly always, and then C counts.
+            self._metrics.accepted(map(event_type, records))
+        else:
+            new = (record for record, outcome in zip(records, taken, strict=True) if outcome.status in NEW)
+            self._metrics.accepted(map(event_type, new))
 
     def prepared(self, items: Sequence[Item], key_id: str, at: datetime) -> tuple[list[Record], list[Outcome | None]]:
         """The records of valid items, and per item its outcome when it is not valid."""
@@ -84,6 +109,6 @@ class Pipeline:
 
     def _rolled_back(self, records: Sequence[Record], found: Sequence[Outcome | None], format: Format) -> list[Outcome]:
         """The outcomes of an atomic batch that holds an invalid event."""
-        refused = outcomes.merged(found, [outcomes.rolled_back(record.event_id) for record in records])
-        self._metrics.count(format, received=len(refused), **outcomes.count(refused))
-        return refused
+        rolled_back = [outcomes.rolled_back(record.event_id) for record in records]
+        self.count(format, records, rolled_back, found)
+        return outcomes.merged(found, rolled_back)
