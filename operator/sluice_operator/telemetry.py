@@ -66,6 +66,8 @@ for reason in (*schedule.URGENCY, schedule.WITHDRAWN):
     ROTATIONS.labels(reason)
 for step in get_args(Step):
     ROTATION_SECONDS.labels(step)
+for kind in ("version", "client", "keyset"):
+    REPAIRS.labels(kind)
 
 
 def took(step: Step, since: datetime | None, now: datetime) -> None:
