@@ -10,6 +10,7 @@ from tests.chart import alerts, promql
 from tests.chart.manifests import Object, only
 from tests.chart.render import CHART, render
 
+LABEL_VALUES = re.compile(r"label_values\((.*), \w+\)")
 BASE_URL = "https://runbooks.test/main"
 EVERYTHING = {
     "config": {"workers": alerts.WORKERS},
@@ -55,15 +56,21 @@ def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def queries() -> list[str]:
-    """Every expression of the dashboards, their variables' too."""
-    return [text for dashboard in dashboards().values() for text in asked(dashboard)]
+    """Every PromQL expression of the dashboards, their variables' too; tests/integration/test_dashboards.py has the SQL."""
+    return [
+        promql.without_grafana(text) for dashboard in dashboards().values() for text in (*exprs(dashboard), *lists(dashboard))
+    ]
 
 
-def asked(dashboard: dict[str, Any]) -> list[str]:
-    targets = [target["expr"] for panel in panels(dashboard) for target in panel["targets"]]
-    lists = [variable["definition"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
-    selected = [re.sub(r"^label_values\((.*), \w+\)$", r"\1", text) for text in lists]
-    return [promql.without_grafana(text) for text in (*targets, *selected)]
+def exprs(dashboard: dict[str, Any]) -> list[str]:
+    return [target["expr"] for panel in panels(dashboard) for target in panel["targets"] if "expr" in target]
+
+
+def lists(dashboard: dict[str, Any]) -> list[str]:
+    """The series whose labels are the values of variables."""
+    asked = [variable["query"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+    found = [LABEL_VALUES.fullmatch(query["query"]) for query in asked if isinstance(query, dict)]
+    return [match[1] for match in found if match]
 
 
 def expressions() -> list[str]:

@@ -33,7 +33,7 @@ def metrics(text: str) -> set[str]:
 
 def without_grafana(text: str) -> str:
     """An expression of a dashboard with values in place of Grafana's variables."""
-    return re.sub(r"\$\w+", "x", text.replace("[$__rate_interval]", "[5m]"))
+    return re.sub(r"\$\w+", "x", re.sub(r"\[\$__(rate_interval|range)\]", "[5m]", text))
 
 
 def promtool(folder: Path, verb: str, content: object) -> subprocess.CompletedProcess[str]:

@@ -1,16 +1,18 @@
 {{/*
-A ConfigMap that Grafana's sidecar reads. Takes a list: root, component, name, file in dashboards/.
+A ConfigMap that Grafana's sidecar reads, one for each dashboard: Argo CD and kubectl may keep a whole object in an annotation, which
+takes 256 KiB. Takes a list: root, component, full name of it, name of the dashboard: the file in dashboards/ without `.json`.
 */}}
 {{- define "sluice.dashboard" -}}
 {{- $root := index . 0 -}}
+{{- $file := printf "%s.json" (index . 3) -}}
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ index . 2 }}
+  name: {{ printf "%s-dashboard-%s" (index . 2) (index . 3) }}
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- merge (include "sluice.labelsOf" (list $root (index . 1)) | fromYaml) $root.Values.monitoring.dashboard.labels | toYaml | nindent 4 }}
 data:
-  {{ index . 3 }}: |-
-    {{- $root.Files.Get (printf "dashboards/%s" (index . 3)) | trim | nindent 4 }}
+  {{ $file }}: |-
+    {{- $root.Files.Get (printf "dashboards/%s" $file) | trim | nindent 4 }}
 {{- end }}
