@@ -10,7 +10,11 @@ import yaml
 from tests.conftest import ROOT
 
 VARIABLE = re.compile(r"\$\{(\w+)(:[?-])([^}]*)\}")
-GIVEN = {"API_KEYS": "a-plain-key-of-the-tests-0123456789", "DATABASE_PASSWORD": "canary-of-the-owner"}
+GIVEN = {
+    "API_KEYS": "a-plain-key-of-the-tests-0123456789",
+    "DATABASE_PASSWORD": "canary-of-the-owner",
+    "READER_PASSWORD": "canary-of-the-reader",
+}
 OURS = ("migrate", "service", "worker", "pull")
 
 

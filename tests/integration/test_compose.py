@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,11 +12,11 @@ import pytest
 import yaml
 from tests import compose
 from tests.conftest import ROOT
+from tests.integration import prometheus
 from tests.integration.postgres import Database
 from tests.integration.service import running
 from tests.integration.waiting import until
-from tools import apt
-from tools.ports import free_port
+from tools.dashboards.queries import POSTGRESQL, PROMETHEUS
 
 from sluice.settings import Settings, known
 
@@ -60,40 +57,27 @@ def test_the_addresses_of_its_first_lines_are_those_of_its_services() -> None:
 def test_every_file_that_is_mounted_is_there() -> None:
     mounts = [volume for each in compose.read()["services"].values() for volume in each.get("volumes", ())]
     files = [volume.split(":")[0] for volume in mounts if volume.startswith(".")]
-    assert len(files) == 4
-    assert [file for file in files if not (ROOT / file).is_file()] == []
+    assert len(files) == 5
+    assert [file for file in files if not (ROOT / file).exists()] == []
 
 
-def test_its_prometheus_collects_what_the_dashboard_chooses_by(database: Database, tmp_path: Path) -> None:
-    with running(database.url) as service, prometheus(tmp_path, f"127.0.0.1:{service.admin_port}") as url:
-        query = {"query": 'sluice_workers{namespace="compose", job="sluice"}'}
-        found = until(lambda: httpx.get(f"{url}/api/v1/query", params=query).json()["data"]["result"], 60, "a scrape")
-    assert [each["value"][1] for each in found] == ["2"]
+def test_its_grafana_has_both_data_sources_of_the_dashboards_and_no_password_is_in_git() -> None:
+    provisioned = yaml.safe_load((ROOT / "compose/grafana/datasources.yaml").read_text())["datasources"]
+    asked = {str(reference.type_val) for reference in (PROMETHEUS, POSTGRESQL)}
+    assert {one["type"] for one in provisioned} == asked
+    assert [one["secureJsonData"] for one in provisioned if "secureJsonData" in one] == [{"password": "$READER_PASSWORD"}]
+    services = compose.read()["services"]
+    assert {services[name]["environment"]["READER_PASSWORD"] for name in ("reader", "grafana")} == {"canary-of-the-reader"}
+    assert "canary-of-the-owner" not in json.dumps(services["grafana"])
+    assert provisioned[1]["jsonData"]["maxOpenConns"] == 5
 
 
-@contextlib.contextmanager
-def prometheus(folder: Path, target: str) -> Iterator[str]:
-    """The URL of a Prometheus with the configuration of compose.yaml, whose service is at `target`."""
-    config = yaml.safe_load((ROOT / "compose/prometheus.yml").read_text().replace("service:8081", target))
-    config["global"]["scrape_interval"] = "1s"
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{free_port()}"
-    words = [
-        str(apt.program("prometheus", "prometheus")),
-        f"--web.listen-address={address}",
-        f"--storage.tsdb.path={folder}/data",
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*words, f"--config.file={folder}/prometheus.yml"], stdout=log, stderr=log)
-    try:
-        until(lambda: answers(f"http://{address}/-/ready"), 30, "Prometheus is ready")
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answers(url: str) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url).status_code == 200
-    return False
+def test_its_prometheus_collects_what_the_dashboards_choose_by(database: Database, tmp_path: Path) -> None:
+    with running(database.url) as service:
+        text = (ROOT / "compose/prometheus.yml").read_text().replace("service:8081", f"127.0.0.1:{service.admin_port}")
+        configuration = yaml.safe_load(text)
+        configuration["global"]["scrape_interval"] = "1s"
+        with prometheus.running(tmp_path, configuration) as scraper:
+            found = until(lambda: scraper.now('sluice_workers{namespace="compose", job="sluice"}'), 60, "a scrape")
+    assert [points[-1][1] for _, points in found] == [2]
+    assert {job["job_name"] for job in configuration["scrape_configs"]} == {"sluice", "sluice-worker", "sluice-puller"}
