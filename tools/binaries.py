@@ -25,6 +25,8 @@ FOLDER = Path(__file__).resolve().parent
 # What `go build` writes -> what everybody calls it.
 RENAMED = {"server": "etcd", "cmd": "argocd"}
 KUBERNETES = "k8s.io/kubernetes"
+# InfluxData's, in a module that needs their Flux: Go asks it how to link that, and it has cargo build it first.
+PKG_CONFIG = "pkg-config"
 PAUSE = 0.2
 FIX = "`make tools` installs one, or put Go 1.26 or later on PATH"
 
@@ -110,15 +112,25 @@ def build(module: Module, report: Report = lambda name, seconds: None) -> Path:
 
 def compile_into(folder: Path, module: Module, report: Report, lock: int) -> None:
     packages = module.packages()
-    command = [go(), "build", *module.flags(), "-o", f"{folder}/", *packages.values()]
     environment = {**os.environ, **folders.environment(), "CGO_ENABLED": "0", "GOFLAGS": ""}
+    if wrapper := packages.pop(PKG_CONFIG, None):
+        run_build(folder, module, [wrapper], environment, report, lock)
+        environment |= {**rust(module.folder), "CGO_ENABLED": "1", "PKG_CONFIG": str(folder / PKG_CONFIG)}
+    run_build(folder, module, list(packages.values()), environment, report, lock)
+    for name in RENAMED:
+        if (folder / name).exists():
+            (folder / name).rename(folder / RENAMED[name])
+
+
+def run_build(folder: Path, module: Module, packages: list[str], environment: dict[str, str], report: Report, lock: int) -> None:
+    command = [go(), "build", *module.flags(), "-o", f"{folder}/", *packages]
     log = folder / "build.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=module.folder, env=environment, stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock]
         )
     try:
-        code = watch(process, folder, [written(package) for package in packages.values()], report)
+        code = watch(process, folder, [written(package) for package in packages], report)
     except BaseException:
         process.terminate()
         process.wait()
@@ -126,9 +138,21 @@ def compile_into(folder: Path, module: Module, report: Report, lock: int) -> Non
     if code:
         raise BuildFailed(f"{' '.join(command)}\n{log.read_text()[-2000:]}")
     log.unlink()
-    for name in RENAMED:
-        if (folder / name).exists():
-            (folder / name).rename(folder / RENAMED[name])
+
+
+def rust(folder: Path) -> dict[str, str]:
+    """Variables for a build that calls cargo and go: the toolchain that is here, not the older one that Flux asks for."""
+    variables = {"PATH": f"{Path(go()).parent}{os.pathsep}{os.environ['PATH']}"}
+    if rustup := shutil.which("rustup"):
+        active = subprocess.run([rustup, "show", "active-toolchain"], cwd=folder, capture_output=True, text=True, check=False)
+        variables["RUSTUP_TOOLCHAIN"] = active.stdout.partition(" ")[0].strip() or "stable"
+    return variables
+
+
+def no_rust() -> str | None:
+    """Why no module can be built that needs Flux."""
+    missing = [name for name in ("cargo", "cc", PKG_CONFIG) if shutil.which(name) is None]
+    return f"no {', '.join(missing)} here" if missing else None
 
 
 def watch(process: subprocess.Popen[bytes], folder: Path, files: list[str], report: Report) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,7 @@ def test_every_module_of_ours_names_its_programs() -> None:
     programs = {name: set(module.packages()) for name, module in binaries.modules().items()}
     assert programs["etcd"] == {"etcd"}
     assert programs["kubernetes"] == {"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"}
+    assert programs["influxdb"] == {"influxd", binaries.PKG_CONFIG}
     assert all(programs.values())
 
 
@@ -98,3 +100,18 @@ def test_without_go_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     with pytest.raises(binaries.NoGo, match=r"Go 1\.26 or later"):
         binaries.go()
+
+
+def test_what_flux_needs_to_be_built_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    assert binaries.no_rust() == "no cargo, cc, pkg-config here"
+
+
+def test_flux_is_built_by_the_rust_that_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its own folder asks rustup for an older one, which would be downloaded."""
+    require("Go", GO)
+    rustup = tmp_path / "rustup"
+    rustup.write_text("#!/bin/sh\necho 'stable-here (default)'\n")
+    rustup.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert binaries.rust(tmp_path)["RUSTUP_TOOLCHAIN"] == "stable-here"
