@@ -48,7 +48,7 @@ test-slow-path: .venv/.dev ## the tests of single posts once more with FAST_PATH
 	@FAST_PATH=off $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' $(SINGLES:%=tests/integration/test_%.py) $(ARGS)
 
 # One process, for they share one broker, one PostgreSQL and one AWS.
-test-stores: .venv/.dev ## run queues and stores on real servers: RabbitMQ, and AWS by moto
+test-stores: .venv/.dev ## run queues and stores on real servers: RabbitMQ, AWS by moto, those of TOOLS=stores-built
 	$(call install_for,stores)
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/stores $(ARGS)
 
@@ -117,11 +117,11 @@ soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos for one): minutes to ho
 	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
-	@$(COMPILE) --extra embedded --extra docs --extra redis --extra queue --extra aws --extra dynamodb --extra sqs --extra operator --group dev -o requirements/dev.txt
+	@$(COMPILE) --extra embedded --extra docs --extra redis --extra queue --extra aws --extra dynamodb --extra sqs --extra influxdb --extra operator --group dev -o requirements/dev.txt
 	@$(COMPILE) --extra embedded --extra docs --extra redis --group build -c requirements/dev.txt -o requirements/run.txt
 	@$(COMPILE) --extra aws --group build -c requirements/dev.txt -o requirements/aws.txt
 	@$(COMPILE) --extra fast --group build -c requirements/dev.txt -o requirements/fast.txt
-	@$(COMPILE) --extra aws --extra dynamodb --extra sqs --extra embedded --extra fast --extra docs --extra redis --extra queue --extra operator -c requirements/dev.txt -o requirements/image.txt
+	@$(COMPILE) --extra aws --extra dynamodb --extra sqs --extra influxdb --extra embedded --extra fast --extra docs --extra redis --extra queue --extra operator -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
 	@echo 'zizmor>=1.32' | $(RESOLVE) - -o tools/zizmor.txt

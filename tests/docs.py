@@ -21,6 +21,7 @@ from tests.conftest import ROOT
 from sluice import settings
 from sluice.stores import MEANING
 from sluice.stores.dynamodb.store import DynamodbStore
+from sluice.stores.influxdb.store import InfluxdbStore
 from sluice.stores.postgresql.store import PostgresqlStore
 
 README = ROOT / "README.md"
@@ -36,7 +37,8 @@ def settings_table() -> str:
 
 def capabilities_table() -> str:
     """What each store declares, in the order of sluice.stores.MEANING."""
-    declared = {"PostgreSQL": PostgresqlStore.capabilities, "DynamoDB": DynamodbStore.capabilities}
+    stores: dict[str, Any] = {"PostgreSQL": PostgresqlStore, "DynamoDB": DynamodbStore, "InfluxDB": InfluxdbStore}
+    declared = {name: store.capabilities for name, store in stores.items()}
     head = f"| `reason` | what | {' | '.join(declared)} |\n|---|---|{'---|' * len(declared)}"
     rows = (
         f"| `{name}` | {what} | {' | '.join('yes' if name in able else '' for able in declared.values())} |"

@@ -29,10 +29,12 @@ MIN_DISK = 1 << 30
 MAX_SKEW_SECONDS = 5.0
 MIN_SERVER = 140_000
 FIXES = {
-    "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST / AWS_REGION; is a firewall or NetworkPolicy between?",
+    "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST / AWS_REGION / INFLUXDB_URL;"
+    " is a firewall or NetworkPolicy between?",
     "schema_behind": "run `sluice migrate` as the schema's owner",
     "database_missing": "create it (`createdb`), or correct the name in DATABASE_URL / DB_NAME",
-    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE); `sluice migrate` makes sluice_app",
+    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN);"
+    " for PostgreSQL `sluice migrate` makes sluice_app",
     "tls_refused": "set DATABASE_CA_FILE to the CA of the server's certificate, and DB_HOST to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
     "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",

@@ -179,6 +179,18 @@ def table_name(text: str) -> str:
     return text
 
 
+def token(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?", text):
+        raise ValueError("must be 1 to 1024 characters of ASCII, no control character and no space at its ends")
+    return text
+
+
+def influxdb_name(text: str) -> str:
+    if not re.fullmatch(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}", text):
+        raise ValueError("must be 1 to 255 characters without line ends or other control characters")
+    return text
+
+
 def region(text: str) -> str:
     if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", text):
         raise ValueError("must be a region of AWS, such as eu-central-1")
@@ -324,7 +336,7 @@ class Settings:
         secret=True,
     )
     storage_type: str = setting(
-        "STORAGE_TYPE", one_of("postgresql", "dynamodb"), "postgresql", "the store ([docs/stores.md](docs/stores.md))"
+        "STORAGE_TYPE", one_of("postgresql", "dynamodb", "influxdb"), "postgresql", "the store ([docs/stores.md](docs/stores.md))"
     )
     aws_region: str = setting("AWS_REGION", region, "us-west-2", "with `STORAGE_TYPE=dynamodb`")
     dynamodb_endpoint: str | None = setting(
@@ -336,6 +348,12 @@ class Settings:
         8,
         "`sluice migrate` spreads the indexes over so many partitions, each good for 1,000 events/s; it may grow",
     )
+    influxdb_url: str | None = setting("INFLUXDB_URL", http_url, None, "with `STORAGE_TYPE=influxdb`: 2.x, or 1.x from 1.8 on")
+    influxdb_token: str | None = setting(
+        "INFLUXDB_TOKEN", token, None, "reads and writes the bucket; on 1.x `user:password`", secret=True
+    )
+    influxdb_org: str | None = setting("INFLUXDB_ORG", influxdb_name, None, "the organization; on 1.x any word")
+    influxdb_bucket: str | None = setting("INFLUXDB_BUCKET", influxdb_name, None, "the bucket; on 1.x `database/policy`")
     retention_days: int | None = setting(
         "RETENTION_DAYS", whole(1, 36_500), None, "older events are removed, and refused as `too_old`", shown="keep for ever"
     )
@@ -460,10 +478,7 @@ def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
         yield f"MAX_EVENT_BYTES must be at most {MAX_SQS_EVENT}: a message of SQS holds 1 MiB"
     if settings.queue_url and settings.embedded:
         yield "QUEUE_URL needs a database that `sluice worker` reaches too; set DATABASE_URL"
-    if settings.storage_type == "dynamodb":
-        yield from of_dynamodb(settings)
-    elif settings.table_name is not None and not SOURCE_NAME.fullmatch(settings.table_name):
-        yield "TABLE_NAME must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit"
+    yield from of_store(settings)
     if settings.database_url and settings.db_host:
         yield "DATABASE_URL and DB_HOST both name a server; keep one"
     if settings.database_iam_auth and (settings.db_password or settings.database_password_file):
@@ -486,22 +501,39 @@ def missing_extras(settings: Settings) -> Iterator[str]:
         (sqs, "QUEUE_URL=sqs://", "sqs", "boto3"),
         (settings.redis_url, "REDIS_URL", "redis", "redis"),
         (settings.storage_type == "dynamodb", "STORAGE_TYPE=dynamodb", "dynamodb", "boto3"),
+        (settings.storage_type == "influxdb", "STORAGE_TYPE=influxdb", "influxdb", "influxdb_client"),
     )
     for used, name, extra, module in needed:
         if used and importlib.util.find_spec(module) is None:
             yield f"{name} needs the extra `{extra}`; pip install 'sluice[{extra}]'"
 
 
-def of_dynamodb(settings: Settings) -> Iterator[str]:
-    """What does not go together with STORAGE_TYPE=dynamodb."""
-    if settings.database_url or settings.db_host:
-        yield "STORAGE_TYPE=dynamodb uses no PostgreSQL; remove DATABASE_URL and DB_*, or set STORAGE_TYPE to postgresql"
-    if settings.api_endpoint or settings.sources_file:
+def of_store(settings: Settings) -> Iterator[str]:
+    """What does not go together with this STORAGE_TYPE."""
+    kind = settings.storage_type
+    if kind != "postgresql" and (settings.database_url or settings.db_host):
+        yield f"STORAGE_TYPE={kind} uses no PostgreSQL; remove DATABASE_URL and DB_*, or set STORAGE_TYPE to postgresql"
+    if kind != "postgresql" and (settings.api_endpoint or settings.sources_file):
         yield "API_ENDPOINT and SOURCES_FILE need STORAGE_TYPE=postgresql, where pull sources keep their records"
+    if kind == "dynamodb":
+        yield from of_dynamodb(settings)
+    elif settings.table_name is not None and not SOURCE_NAME.fullmatch(settings.table_name):
+        yield "TABLE_NAME must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit"
+    if kind == "influxdb":
+        yield from of_influxdb(settings)
+
+
+def of_dynamodb(settings: Settings) -> Iterator[str]:
     if len(settings.dynamodb_table) < MIN_TABLE_NAME:
         yield f"TABLE_NAME must have at least {MIN_TABLE_NAME} characters, as DynamoDB's tables do"
     if settings.max_event_bytes > MAX_ITEM_EVENT:
         yield f"MAX_EVENT_BYTES must be at most {MAX_ITEM_EVENT}: an item of DynamoDB holds 400 KB"
+
+
+def of_influxdb(settings: Settings) -> Iterator[str]:
+    missing = [name for name in ("URL", "TOKEN", "ORG", "BUCKET") if getattr(settings, f"influxdb_{name.lower()}") is None]
+    if missing:
+        yield f"STORAGE_TYPE=influxdb needs {', '.join(f'INFLUXDB_{name}' for name in missing)}"
 
 
 def is_loopback(host: str) -> bool:

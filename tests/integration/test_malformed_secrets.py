@@ -76,6 +76,19 @@ PASSWORDS = [
 ]
 
 
+TOKENS = [
+    f"{SECRET}\n{SECRET}",
+    f"{SECRET}\u00fc",
+    f"{SECRET}\0",
+    f"{SECRET}\x7f",
+    f"{SECRET}\udcff",
+    SECRET * 200,
+    # Well-formed: nobody listens.
+    f"{SECRET}",
+    f"me:{SECRET} ${{x}} \"'\\",
+]
+
+
 @pytest.fixture(autouse=True)
 def put_back(logging_put_back: None) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
@@ -130,3 +143,13 @@ def test_an_odd_password_is_in_no_text(password: str, name: str, tmp_path: Path,
     given = {"DB_HOST": "127.0.0.1", "DB_PORT": "1", "API_KEYS": "a-plain-key-for-tests", name: str(tmp_path / "password")}
     for command in ("migrate", "doctor"):
         said_by(command, tmp_path, capfd, **given)
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=range(len(TOKENS)))
+def test_a_token_of_influxdb_is_in_no_text(token: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "token").write_bytes(token.encode(errors="surrogateescape"))
+    place = {"STORAGE_TYPE": "influxdb", "INFLUXDB_URL": "http://127.0.0.1:1", "INFLUXDB_ORG": "o", "INFLUXDB_BUCKET": "b"}
+    for command in ("migrate", "doctor"):
+        given = {**place, "INFLUXDB_TOKEN_FILE": str(tmp_path / "token")}
+        said = said_by(command, tmp_path, capfd, API_KEYS="a-plain-key-for-tests", **given)
+        assert "INFLUXDB_TOKEN" in said or "database_unreachable" in said

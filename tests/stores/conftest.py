@@ -21,10 +21,12 @@ from tests.integration.conftest import (  # noqa: F401 - fixtures
 )
 from tests.stores import queues, subjects
 from tests.stores.aws import ENVIRONMENT, Aws
+from tests.stores.influxdb import Influxdb
 from tests.stores.rabbitmq import Broker
 from tests.stores.subjects import Subject
+from tools import Missing
 
-STORES = ("postgresql", "dynamodb")
+STORES = ("postgresql", "dynamodb", "influxdb")
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +54,22 @@ def aws() -> Iterator[Aws]:
         yield aws
 
 
+@pytest.fixture(scope="session")
+def influx() -> Iterator[Influxdb]:
+    """Skips where it is not built, also under CI=true: that takes minutes, and `make soak` does it."""
+    try:
+        server = Influxdb()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    with server:
+        yield server
+
+
 def opened(name: str, request: pytest.FixtureRequest) -> AbstractContextManager[Subject]:
     if name == "dynamodb":
         return subjects.dynamodb(request.getfixturevalue("aws"))
+    if name == "influxdb":
+        return subjects.influxdb(request.getfixturevalue("influx"))
     return subjects.postgresql(request.getfixturevalue("server"), request.getfixturevalue("template"))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,12 +15,15 @@ from tests.integration import postgres
 from tests.integration.conftest import ready
 from tests.integration.sample import NOW, poisoned, row
 from tests.stores.aws import REGION, Aws
+from tests.stores.influxdb import ORG, TOKEN, Influxdb
 
 from sluice.events import Record
 from sluice.settings import Settings
 from sluice.stores import Store
 from sluice.stores.dynamodb import migrate
 from sluice.stores.dynamodb.store import DynamodbStore
+from sluice.stores.influxdb import migrate as influxdb_migrate
+from sluice.stores.influxdb.store import InfluxdbStore
 from sluice.stores.postgresql.store import PostgresqlStore
 
 
@@ -78,3 +82,34 @@ def too_large(event_id: str) -> Record:
     """An item of DynamoDB holds 400 KB."""
     good = row(event_id)
     return msgspec.structs.replace(good, event=msgspec.structs.replace(good.event, properties={"text": "x" * 420_000}))
+
+
+def of_influxdb(server: Influxdb, **more: Any) -> Settings:
+    """Settings of a bucket of its own, in a database without anything."""
+    place = {"influxdb_url": server.url, "influxdb_token": TOKEN, "influxdb_org": ORG, "influxdb_bucket": server.database()}
+    return Settings(storage_type="influxdb", **{**place, **more})
+
+
+@contextmanager
+def influxdb(server: Influxdb, clock: Callable[[], datetime] = lambda: NOW, **more: Any) -> Iterator[Subject]:
+    settings = of_influxdb(server, **more)
+    influxdb_migrate.migrate(settings)
+    bucket = str(settings.influxdb_bucket)
+
+    def ids() -> list[str]:
+        return sorted(json.loads(row["sluice_event"])["log"]["event_id"] for row in server.rows(bucket, "sluice_event"))
+
+    with ExitStack() as stack:
+
+        def open_store() -> Store:
+            store = InfluxdbStore(settings, 20.0, clock)
+            stack.callback(store.close)
+            return store
+
+        yield Subject(open_store(), open_store, ids, too_early)
+        server.say(f"DROP DATABASE {bucket.partition('/')[0]}")
+
+
+def too_early(event_id: str) -> Record:
+    """InfluxDB's time begins in 1677."""
+    return row(event_id, timestamp=datetime(1600, 1, 1, tzinfo=UTC))

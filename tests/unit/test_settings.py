@@ -209,6 +209,41 @@ def test_dynamodb_needs_no_database_and_no_embedded_one() -> None:
     assert (found.embedded, found.dynamodb_table, read(**DYNAMODB).dynamodb_table) == (False, "Events.prod", "ingested_data")
 
 
+INFLUXDB = {
+    "STORAGE_TYPE": "influxdb",
+    "INFLUXDB_URL": "http://influx:8086",
+    "INFLUXDB_TOKEN": "me:secret word",
+    "INFLUXDB_ORG": "acme",
+    "INFLUXDB_BUCKET": "logs/autogen",
+}
+
+
+def test_influxdb_needs_no_database_and_all_its_variables() -> None:
+    assert (read(**INFLUXDB).embedded, read(**INFLUXDB, QUEUE_URL="amqp://broker/").influxdb_org) == (False, "acme")
+    (told,) = problems(STORAGE_TYPE="influxdb", INFLUXDB_URL="http://influx")
+    assert told == "STORAGE_TYPE=influxdb needs INFLUXDB_TOKEN, INFLUXDB_ORG, INFLUXDB_BUCKET"
+    (told,) = problems(**INFLUXDB, DB_HOST="db")
+    assert "STORAGE_TYPE=influxdb uses no PostgreSQL" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("INFLUXDB_URL", "influx:8086"),
+        ("INFLUXDB_URL", "http://me:canary@influx"),
+        ("INFLUXDB_TOKEN", "canary\n"),
+        ("INFLUXDB_TOKEN", "canar\u00fc"),
+        ("INFLUXDB_TOKEN", "canary\x00"),
+        ("INFLUXDB_ORG", "a\nb"),
+        ("INFLUXDB_BUCKET", "canary" * 50),
+    ],
+)
+def test_what_influxdb_cannot_use_is_refused_and_not_repeated(name: str, text: str) -> None:
+    (problem,) = problems(**{**INFLUXDB, name: text})
+    assert problem.startswith(f"{name} must be")
+    assert "canar" not in problem
+
+
 def test_every_problem_is_told_at_once() -> None:
     found = problems(PORT="x", WORKERS="0", LOG_LEVEL="loud", RETENTON_DAYS="3", API_KEYS="a", API_KEYS_FILE="/b")
     assert [problem.split()[0] for problem in found] == ["RETENTON_DAYS", "PORT", "API_KEYS", "WORKERS", "LOG_LEVEL"]

@@ -5,6 +5,7 @@ A store gets neutral records (sluice.events) and returns outcomes; nothing of HT
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -174,6 +175,10 @@ def open(settings: Settings, pool_size: int | None = None, deadline: float = 5.0
         from sluice.stores.dynamodb.store import DynamodbStore  # noqa: PLC0415 - extra `dynamodb`
 
         return DynamodbStore(settings, deadline)
+    if settings.storage_type == "influxdb":
+        from sluice.stores.influxdb.store import InfluxdbStore  # noqa: PLC0415 - extra `influxdb`
+
+        return InfluxdbStore(settings, deadline)
     from sluice.stores.postgresql import login  # noqa: PLC0415 - a driver is loaded only when it is used
     from sluice.stores.postgresql.store import PostgresqlStore  # noqa: PLC0415
 
@@ -228,9 +233,10 @@ def follow(store: Store) -> Follower:
 
 def migrate(settings: Settings) -> list[str]:
     """Make what a store other than PostgreSQL needs before it serves; what was done. Raises StoreUnavailable, SettingsError."""
-    from sluice.stores.dynamodb import migrate as dynamodb  # noqa: PLC0415 - extra `dynamodb`
-
-    return dynamodb.migrate(settings)
+    # An extra has the name of its store.
+    of_store = importlib.import_module(f"sluice.stores.{settings.storage_type}.migrate")
+    done: list[str] = of_store.migrate(settings)
+    return done
 
 
 class Capable(Protocol):

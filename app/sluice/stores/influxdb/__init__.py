@@ -1,0 +1,1 @@
+"""The InfluxDB store (STORAGE_TYPE=influxdb, extra `influxdb`): one point an event, in a series of its own."""

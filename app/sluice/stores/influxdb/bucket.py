@@ -1,0 +1,184 @@
+"""One bucket by influxdb-client: the only module of this store that speaks the driver, and where its errors become ours."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import influxdb_client
+import structlog
+import urllib3
+from influxdb_client.rest import ApiException
+
+from sluice import errors
+from sluice.settings import Settings
+from sluice.stores.repeats import Repeats
+
+log = structlog.get_logger()
+repeats = Repeats()
+CONNECT_SECONDS = 1.0
+# Of one request; a server takes 25 MB unless it is told otherwise.
+MAX_LINES_BYTES = 8 << 20
+DIALECT = {"header": True, "annotations": [], "delimiter": ",", "dateTimeFormat": "RFC3339"}
+REASONS = {401: "login_refused", 403: "login_refused", 404: "schema_behind", 429: "database_busy", 503: "database_busy"}
+# What a server says that has no such bucket; one that was not told to hold so many series (docs/stores.md), or that has no room.
+NO_BUCKET = ("database not found", "no database", "could not find bucket", "retention policy not found")
+FULL = ("limit exceeded", "no space left")
+csv.field_size_limit(2**31 - 1)
+
+
+@contextlib.contextmanager
+def ours() -> Iterator[None]:
+    """Driver errors become StoreUnavailable. Nothing of their text goes further, for it repeats what was sent."""
+    try:
+        yield
+    except ApiException as error:
+        raise unavailable(f"HTTP {error.status}", reason_of(error)) from error
+    except urllib3.exceptions.HTTPError as error:
+        late = isinstance(error, urllib3.exceptions.ReadTimeoutError)
+        raise unavailable(type(error).__name__, "query_timeout" if late else "database_unreachable") from error
+
+
+def unavailable(cause: str, reason: str) -> errors.StoreUnavailable:
+    if repeats.news(cause):
+        # Before the migration a bucket that is not there is no fault.
+        write = log.info if reason == "schema_behind" else log.error
+        write("store.error", cause=cause, reason=reason)
+    return errors.StoreUnavailable(reason)
+
+
+def reason_of(error: ApiException) -> str:
+    if not error.status:  # the client makes only TLS errors its own
+        return "tls_refused"
+    text = text_of(error)
+    if any(words in text for words in FULL):
+        return "database_full"
+    if any(words in text for words in NO_BUCKET):
+        return "schema_behind"
+    return REASONS.get(error.status, "database_error")
+
+
+def text_of(error: ApiException) -> str:
+    body = error.body
+    return body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
+
+
+class Deadline:
+    """How long a call may still take; every request gets what is left."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        return self._end - time.monotonic()
+
+    def timeout(self) -> tuple[float, float]:
+        """For connecting and reading, in milliseconds; raises StoreUnavailable when nothing is left."""
+        left = self.left
+        if left <= 0:
+            raise errors.StoreUnavailable("query_timeout")
+        return min(CONNECT_SECONDS, left) * 1_000, left * 1_000
+
+
+class Bucket:
+    """Thread-safe. Every method may raise StoreUnavailable."""
+
+    def __init__(self, settings: Settings, connections: int) -> None:
+        self.name, self._org = str(settings.influxdb_bucket), str(settings.influxdb_org)
+        authority = settings.database_ca_file
+        self._client = influxdb_client.InfluxDBClient(
+            settings.influxdb_url,
+            settings.influxdb_token,
+            org=self._org,
+            connection_pool_maxsize=connections,
+            ssl_ca_cert=None if authority is None else str(authority),
+        )
+        self._writes = influxdb_client.WriteService(self._client.api_client)
+        self._queries = influxdb_client.QueryService(self._client.api_client)
+        self._buckets = influxdb_client.BucketsService(self._client.api_client)
+
+    def close(self) -> None:
+        # The client's own close leaves connections open.
+        self._client.api_client.rest_client.pool_manager.clear()
+
+    def write(self, lines: Sequence[str], deadline: Deadline) -> None:
+        """Write points in one request; raises RecordsRefused when the server would not have some of them. The others may be
+        written then."""
+        with ours():
+            try:
+                self._writes.post_write(
+                    org=self._org,
+                    bucket=self.name,
+                    body="\n".join(lines).encode(),
+                    precision="ns",
+                    content_type="text/plain; charset=utf-8",
+                    _request_timeout=deadline.timeout(),
+                )
+            except ApiException as error:
+                if error.status in (400, 413, 422) and reason_of(error) == "database_error":
+                    raise errors.RecordsRefused(f"HTTP {error.status}") from error
+                raise
+
+    def query(self, flux: str, given: Mapping[str, str | int], deadline: Deadline) -> list[str]:
+        """The column `_value` of what `flux` gives. `given` are its variables, which travel beside it as a syntax tree."""
+        everywhere: Mapping[str, str | int] = {"bucket": self.name, **given}
+        extern = {"type": "File", "imports": [], "body": [assignment(name, value) for name, value in everywhere.items()]}
+        request = {"query": flux, "extern": extern, "dialect": DIALECT, "type": "flux"}
+        with ours():
+            answer = self._queries.post_query(
+                org=self._org, query=request, _preload_content=False, _request_timeout=deadline.timeout()
+            )
+            text = answer.data.decode()
+        found: list[str] = []
+        place: int | None = None
+        for row in csv.reader(io.StringIO(text, newline="")):
+            if not row:
+                place = None  # the next table begins with its header
+            elif "error" in row and "reference" in row:
+                raise unavailable("flux", "database_error")
+            elif place is None:
+                place = row.index("_value")
+            else:
+                found.append(row[place])
+        return found
+
+    def keeps(self, deadline: Deadline) -> int | None:
+        """For how many seconds the bucket keeps points, 0 for ever; None when there is no such bucket."""
+        with ours():
+            try:
+                found = self._buckets.get_buckets(name=self.name, org=self._org, _request_timeout=deadline.timeout()).buckets
+            except ApiException as error:
+                if error.status == 404:
+                    return None
+                raise
+        for bucket in found or ():
+            if bucket.name == self.name:
+                return next((rule.every_seconds or 0 for rule in bucket.retention_rules or ()), 0)
+        return None
+
+    def make(self, keep_seconds: int, deadline: Deadline) -> bool:
+        """Make the bucket; False when this server or this token does not let us."""
+        rules = [influxdb_client.BucketRetentionRules(type="expire", every_seconds=keep_seconds)] if keep_seconds else []
+        with ours():
+            try:
+                orgs = influxdb_client.OrganizationsService(self._client.api_client)
+                org = orgs.get_orgs(org=self._org, _request_timeout=deadline.timeout()).orgs[0].id
+                request = influxdb_client.PostBucketRequest(org_id=org, name=self.name, retention_rules=rules)
+                self._buckets.post_buckets(request, _request_timeout=deadline.timeout())
+            except (ApiException, IndexError, TypeError) as error:
+                if isinstance(error, ApiException) and error.status in (0, 401):
+                    raise
+                return False
+        return True
+
+
+def assignment(name: str, value: str | int) -> dict[str, Any]:
+    kind = "StringLiteral" if isinstance(value, str) else "IntegerLiteral"
+    literal = {"type": kind, "value": str(value)}
+    variable = {"type": "VariableAssignment", "id": {"type": "Identifier", "name": name}, "init": literal}
+    return {"type": "OptionStatement", "assignment": variable}
