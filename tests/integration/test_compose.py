@@ -44,6 +44,16 @@ def test_every_service_of_ours_gets_settings_that_it_takes(service: str, given: 
     assert Settings.from_env(environment).db_host == "database"
 
 
+@pytest.mark.parametrize("service", ["influxdb-migrate", "influxdb-service"])
+def test_the_service_on_influxdb_has_the_login_that_its_server_is_set_up_with(service: str) -> None:
+    document = compose.read()
+    settings = Settings.from_env(compose.environment(document, service))
+    server = compose.environment(document, "influxdb")
+    found = {name: server[f"DOCKER_INFLUXDB_INIT_{name}"] for name in ("ADMIN_TOKEN", "ORG", "BUCKET")}
+    assert list(found.values()) == [settings.influxdb_token, settings.influxdb_org, settings.influxdb_bucket]
+    assert settings.influxdb_url == "http://influxdb:8086"
+
+
 def test_the_addresses_of_its_first_lines_are_those_of_its_services() -> None:
     text, services = (ROOT / "compose.yaml").read_text(), compose.read()["services"]
     for variable, profile in (("QUEUE_URL", "queue"), ("REDIS_URL", "redis"), ("API_ENDPOINT", "pull")):
