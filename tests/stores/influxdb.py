@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.certificates import Authority
 from tests.integration.waiting import until
 from tools import binaries
 from tools.ports import free_port
@@ -32,6 +35,7 @@ bind-address = "127.0.0.1:{port}"
 auth-enabled = true
 flux-enabled = true
 log-enabled = false
+{https}
 [monitor]
 store-enabled = false
 [logging]
@@ -40,15 +44,29 @@ suppress-logo = true
 """
 
 
+HTTPS = """https-enabled = true
+https-certificate = "{folder}/certificate.pem"
+https-private-key = "{folder}/key.pem"
+"""
+
+
 class Influxdb:
     """A context manager. Raises tools.Missing where it is not built. `url` has no slash at its end; TOKEN may do everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, authority: Authority | None = None) -> None:
+        """With an `authority` it speaks TLS, as localhost."""
         self._program = binaries.path("influxd")
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-influx-", dir="/dev/shm"))
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        config = CONFIG.format(folder=self.folder, port=self.port, rpc=free_port())
+        self.url = f"http://127.0.0.1:{self.port}" if authority is None else f"https://localhost:{self.port}"
+        if authority is not None:
+            for name, text in zip(("certificate", "key"), authority.sign("localhost"), strict=True):
+                (self.folder / f"{name}.pem").touch(0o600)
+                (self.folder / f"{name}.pem").write_text(text)
+        https = HTTPS.format(folder=self.folder) if authority is not None else ""
+        config = CONFIG.format(folder=self.folder, port=self.port, rpc=free_port(), https=https)
+        # The tests' own requests do not judge the certificate.
+        self._http = httpx.Client(verify=False, trust_env=False, timeout=30, headers={"Authorization": f"Token {TOKEN}"})
         (self.folder / "influxdb.conf").write_text(config)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -73,6 +91,15 @@ class Influxdb:
             self._process.kill()
             self._process.wait(10)
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def __enter__(self) -> Influxdb:
         try:
             self.start()
@@ -85,6 +112,7 @@ class Influxdb:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self._http.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def database(self) -> str:
@@ -95,7 +123,7 @@ class Influxdb:
 
     def say(self, statement: str) -> list[dict[str, Any]]:
         """The series that a statement of InfluxQL gives: the other language of 1.x, which our code never speaks."""
-        answer = httpx.post(f"{self.url}/query", params={"q": statement}, headers={"Authorization": f"Token {TOKEN}"}, timeout=30)
+        answer = self._http.post(f"{self.url}/query", params={"q": statement})
         (result,) = answer.raise_for_status().json()["results"]
         assert "error" not in result, result
         series: list[dict[str, Any]] = result.get("series", [])
@@ -110,12 +138,11 @@ class Influxdb:
     def write(self, bucket: str, *lines: str) -> None:
         """As another program does."""
         params = {"bucket": bucket, "org": ORG, "precision": "ns"}
-        headers = {"Authorization": f"Token {TOKEN}"}
-        httpx.post(f"{self.url}/api/v2/write", params=params, headers=headers, content="\n".join(lines)).raise_for_status()
+        self._http.post(f"{self.url}/api/v2/write", params=params, content="\n".join(lines)).raise_for_status()
 
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "InfluxDB ended by itself"
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/health", timeout=5).status_code == 200
+            return self._http.get(f"{self.url}/health").status_code == 200
         return False

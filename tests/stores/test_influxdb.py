@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -11,11 +12,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from tests import compose
+from tests.certificates import Authority
 from tests.conftest import ROOT
 from tests.integration.sample import NOW, row, rows
 from tests.integration.service import KEY, Service, running
@@ -127,6 +130,18 @@ def test_a_login_that_is_refused_is_told_without_the_token(influx: Influxdb, cap
         assert secret not in f"{caught.value!r} {caught.value.__cause__}"
     assert secret not in "".join(capfd.readouterr())
     store.close()
+
+
+@pytest.mark.usefixtures("influx")
+def test_a_certificate_is_verified(tmp_path: Path) -> None:
+    authority = Authority()
+    (tmp_path / "authority.pem").write_text(authority.certificate)
+    with Influxdb(authority) as server:
+        settings = subjects.of_influxdb(server)
+        trusting = dataclasses.replace(settings, database_ca_file=tmp_path / "authority.pem")
+        with pytest.raises(errors.StoreUnavailable, match="tls_refused"):
+            migrate.migrate(settings)
+        assert migrate.migrate(trusting) == ["its description"]
 
 
 # Points
@@ -367,6 +382,15 @@ def test_a_server_that_is_killed_is_unreachable_and_nothing_is_lost(store: Influ
     store.check()
     assert statuses(store.insert([*rows(50), row("x")], LATER)) == ["duplicate"] * 50 + ["created"]
     assert len(everything(store)) == 51
+
+
+def test_a_server_that_hangs_is_given_up_at_the_deadline(settings: Settings, store: InfluxdbStore, influx: Influxdb) -> None:
+    hasty = InfluxdbStore(settings, 0.5)
+    with influx.frozen(), pytest.raises(errors.StoreUnavailable, match="query_timeout"):
+        hasty.insert([row("a")], NOW)
+    assert statuses(hasty.insert([row("a")], NOW)) in (["created"], ["duplicate"])
+    assert everything(store) == ["a"]
+    hasty.close()
 
 
 @pytest.fixture
