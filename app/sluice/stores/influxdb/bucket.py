@@ -21,13 +21,13 @@ from sluice.stores.repeats import Repeats
 log = structlog.get_logger()
 repeats = Repeats()
 CONNECT_SECONDS = 1.0
-# Of one request; a server takes 25 MB unless it is told otherwise.
+# Of one request; a server takes 25 MB by default.
 MAX_LINES_BYTES = 8 << 20
 DIALECT = {"header": True, "annotations": [], "delimiter": ",", "dateTimeFormat": "RFC3339"}
 REASONS = {401: "login_refused", 403: "login_refused", 404: "schema_behind", 429: "database_busy", 503: "database_busy"}
-# What a server says that has no such bucket; one that was not told to hold so many series (docs/stores.md), or that has no room.
+# What a server says that has no such bucket; one that may not hold so many series (docs/stores.md), or that has no room.
 NO_BUCKET = ("database not found", "no database", "could not find bucket", "retention policy not found")
-FULL = ("limit exceeded", "no space left")
+FULL = ("max-values-per-tag limit exceeded", "max-series-per-database limit exceeded", "no space left on device")
 csv.field_size_limit(2**31 - 1)
 
 

@@ -72,14 +72,13 @@ class InfluxdbStore:
         before = self._find(looked, points.FIRST_NS, points.LAST_NS, deadline)
         missing = [each for each in asked.values() if each.key not in before]
         refused = self._add(missing, deadline) if missing else set()
-        of_id = {each.record.event_id: each.key for each in asked.values()}
+        key_of = {each.record.event_id: key for key, each in asked.items()}
         found = []
         for place, record in enumerate(records):
-            key = of_id[record.event_id]
+            key = key_of[record.event_id]
             there = before[key].digest if key in before else points.digest_of(asked[key].record)
-            found.append(
-                outcome_of(record, there, new=key not in before and first[record.event_id] == place, lost=key in refused)
-            )
+            new = key not in before and first[record.event_id] == place
+            found.append(outcome_of(record, there, new=new, lost=key in refused))
         return found
 
     def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
