@@ -78,6 +78,10 @@ VALUES: dict[str, tuple[str, Any]] = {
     "AWS_REGION": ("eu-central-1", "eu-central-1"),
     "DYNAMODB_ENDPOINT": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
     "DYNAMODB_SHARDS": ("16", 16),
+    "INFLUXDB_URL": ("https://influx:8086", "https://influx:8086"),
+    "INFLUXDB_TOKEN": ("user:pass word", "user:pass word"),
+    "INFLUXDB_ORG": ("Acme & Söhne", "Acme & Söhne"),
+    "INFLUXDB_BUCKET": ("logs/autogen", "logs/autogen"),
     "RETENTION_DAYS": ("30", 30),
     "API_ENDPOINT": ("https://x.example/posts", "https://x.example/posts"),
     "INGESTION_INTERVAL": ("1m30s", 90.0),
@@ -318,7 +322,7 @@ SECRET_VALUE = {
 
 
 def test_the_secrets_are_known_as_such() -> None:
-    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "QUEUE_URL", "REDIS_URL", "API_ENDPOINT"}
+    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "QUEUE_URL", "REDIS_URL", "INFLUXDB_TOKEN", "API_ENDPOINT"}
 
 
 @pytest.mark.parametrize("name", SECRETS)
