@@ -32,7 +32,7 @@ locals {
     database = try((var.database_multi_az ? 2 : 1) * (
       local.hours * local.prices.database[var.database_instance_class] + var.database_storage_gib * local.prices.database_gib
     ), null)
-    keys = 5 * local.prices.key_month
+    keys = (5 + (var.queue == null ? 0 : 1) + (var.dynamodb == null ? 0 : 1)) * local.prices.key_month
   }
 
   monthly_estimate = merge(

@@ -57,5 +57,8 @@ resource "terraform_data" "guard" {
     command = self.input.protected ? "echo ${self.input.name} is protected: apply with destroy_protection=false and database_deletion_protection=false first && exit 1" : "exit 0"
   }
 
-  depends_on = [module.cluster, module.database, module.handover, module.identity, module.logs_key, module.network, module.registry, terraform_data.rules]
+  depends_on = [
+    module.cluster, module.database, module.dynamodb, module.handover, module.identity, module.logs_key, module.network, module.queue,
+    module.registry, terraform_data.rules,
+  ]
 }

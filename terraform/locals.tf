@@ -25,7 +25,9 @@ locals {
   private_endpoints = [
     "autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "elasticloadbalancing", "logs", "secretsmanager", "sts",
   ]
-  interface_endpoints = var.interface_endpoints != null ? var.interface_endpoints : toset(var.nat_mode == "none" ? local.private_endpoints : [])
+  interface_endpoints = var.interface_endpoints != null ? var.interface_endpoints : toset(
+    var.nat_mode == "none" ? concat(local.private_endpoints, var.queue == null ? [] : ["sqs"]) : []
+  )
 
   # The cache's first pull of an image needs a route to the internet (ECR user guide, "Considerations for using pull through cache rules").
   # Without one, what the platform runs beside Sluice is copied to repositories of the same names.
@@ -85,6 +87,7 @@ locals {
       image_updater = { namespace = "argocd", name = "argocd-image-updater" }
       external_dns  = { namespace = "external-dns", name = "external-dns" }
     },
+    var.queue == null ? {} : { worker = { namespace = var.namespace, name = "sluice-worker" } },
     # Auto mode brings both along.
     var.compute_mode == "auto" ? {} : {
       load_balancer_controller = { namespace = "kube-system", name = "aws-load-balancer-controller" }

@@ -61,6 +61,7 @@ module "network" {
   availability_zones       = local.availability_zones
   nat_mode                 = var.nat_mode
   interface_endpoints      = local.interface_endpoints
+  dynamodb_endpoint        = var.dynamodb != null
   log_retention_days       = var.log_retention_days
   log_key_arn              = module.logs_key.arn
   permissions_boundary_arn = var.permissions_boundary_arn
@@ -162,6 +163,38 @@ module "identity" {
   permissions_boundary_arn  = var.permissions_boundary_arn
 }
 
+module "queue" {
+  source = "./modules/queue"
+  count  = var.queue == null ? 0 : 1
+
+  name                   = local.name
+  account                = local.account
+  cluster                = module.cluster.identity
+  api_role_name          = module.identity.workload_role_names["service"]
+  worker_service_account = local.service_accounts["worker"]
+  # The worker logs in to the database as the service does.
+  worker_policies          = var.dynamodb == null ? [module.identity.service_policy] : []
+  scaler_service_account   = var.queue.scaler_service_account
+  max_receive_count        = var.queue.max_receive_count
+  key_deletion_window_days = var.key_deletion_window_days
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+module "dynamodb" {
+  source = "./modules/dynamodb"
+  count  = var.dynamodb == null ? 0 : 1
+
+  name    = local.name
+  account = local.account
+  service_role_names = merge(
+    { service = module.identity.workload_role_names["service"] },
+    var.queue == null ? {} : { worker = one(module.queue[*].worker_role_name) },
+  )
+  migrate_role_name        = module.identity.workload_role_names["migrate"]
+  deletion_protection      = var.dynamodb.deletion_protection
+  key_deletion_window_days = var.key_deletion_window_days
+}
+
 module "handover" {
   source = "./modules/handover"
 
@@ -184,7 +217,8 @@ module "handover" {
     public_subnet_ids  = module.network.public_subnet_ids
     private_subnet_ids = module.network.private_subnet_ids
     data_subnet_cidrs  = module.network.data_subnet_cidrs
-    aws_cidr           = var.nat_mode == "none" ? var.vpc_cidr : null
+    # DynamoDB's gateway endpoint leads to DynamoDB's public addresses.
+    aws_cidr = var.nat_mode == "none" && var.dynamodb == null ? var.vpc_cidr : null
   }
   registry = {
     repository_url     = module.registry.repository_urls[var.repositories[0]]
@@ -198,8 +232,12 @@ module "handover" {
     owner_secret_arn = module.database.owner_secret_arn
     max_connections  = local.database_max_connections
   }
+  queue_url        = one(module.queue[*].queue_url)
+  dynamodb         = var.dynamodb == null ? null : { table = one(module.dynamodb[*].table), shards = var.dynamodb.shards }
   service_accounts = local.service_accounts
-  role_arns        = module.identity.workload_role_arns
-  zone_ids         = var.route53_zone_ids
-  gitops           = var.gitops
+  role_arns = merge(
+    module.identity.workload_role_arns, var.queue == null ? {} : { worker = one(module.queue[*].worker_role_arn) },
+  )
+  zone_ids = var.route53_zone_ids
+  gitops   = var.gitops
 }

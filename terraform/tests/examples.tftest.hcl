@@ -46,3 +46,17 @@ run "two_environments_in_one_account" {
     error_message = "dev pulls what prod's registry has."
   }
 }
+
+run "a_table_and_a_queue_instead_of_a_database" {
+  state_key = "dynamodb"
+  module { source = "./examples/dynamodb" }
+
+  variables {
+    cluster_name = "shared"
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).storage.dynamodb.table == "sluice-dev-events" && yamldecode(output.helm_values).broker.url == "sqs://eu-central-1/sluice-dev-"
+    error_message = "The chart gets the table and the queue."
+  }
+}

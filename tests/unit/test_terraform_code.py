@@ -18,7 +18,7 @@ ROOTS = [FOLDER, FOLDER / "bootstrap"]
 ENVIRONMENTS = ("dev", "staging", "prod")
 # The platforms that work on it: CI, and people's machines.
 PLATFORMS = 3
-LEGACY = re.compile(r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|dynamodb_table|ForAllValues")
+LEGACY = re.compile(r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|(?<!aws_)dynamodb_table|ForAllValues")
 # Tried in tests/platform/test_plans.py: no run of `terraform test` can be late, or in another workspace.
 UNTRIED = {"kubernetes_is_supported", "workspace_is_default"}
 
@@ -43,7 +43,7 @@ def test_versions_are_bounded_and_locked_for_every_platform(folder: Path) -> Non
         assert lock.count("h1:") >= PLATFORMS
 
 
-@pytest.mark.parametrize("name", ["complete", "existing-cluster", "private", "single-account"])
+@pytest.mark.parametrize("name", ["complete", "dynamodb", "existing-cluster", "private", "single-account"])
 def test_every_example_is_run_and_calls_the_modules(name: str) -> None:
     runs = (FOLDER / "tests" / "examples.tftest.hcl").read_text(encoding="utf-8")
     assert f'module {{ source = "./examples/{name}" }}' in runs
@@ -100,7 +100,7 @@ def test_nothing_legacy_is_left() -> None:
     for folder in (*ROOTS, *MODULES):
         text = text_of(folder)
         assert not re.search(
-            r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|dynamodb_table|ForAllValues|0\.0\.0\.0/0\"\]", text
+            r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|(?<!aws_)dynamodb_table|ForAllValues|0\.0\.0\.0/0\"\]", text
         )
         assert text.isascii(), "one language"
 

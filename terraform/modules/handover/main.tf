@@ -6,33 +6,54 @@ locals {
 
   # With Pod Identity no ARN enters the chart's values: the association alone binds role and ServiceAccount.
   chart_accounts = {
-    for key in ["service", "migrate"] : key => {
-      name        = var.service_accounts[key].name
-      annotations = local.irsa ? { "eks.amazonaws.com/role-arn" = var.role_arns[key] } : {}
-    }
-  }
-
-  helm_values = {
-    image          = { repository = var.registry.repository_url }
-    serviceAccount = local.chart_accounts
-    database = {
-      host           = var.database.host
-      port           = var.database.port
-      name           = var.database.name
-      user           = "sluice_app"
-      iamAuth        = true
-      region         = var.account.region
-      maxConnections = var.database.max_connections
-      owner          = { secretArn = var.database.owner_secret_arn }
-      caConfigMap    = { name = "rds-ca", key = "ca.crt" }
-    }
-    networkPolicy = merge(
-      { database = { to = [for cidr in var.network.data_subnet_cidrs : { ipBlock = { cidr = cidr } }] } },
-      # In auto mode DNS is no pod but a service of each node: only its address can be named (EKS user guide, "EKS Auto Mode networking").
-      local.auto ? { dns = { to = [{ ipBlock = { cidr = "${cidrhost(var.cluster.service_cidr, 10)}/32" } }] } } : {},
-      var.network.aws_cidr == null ? {} : { aws = { to = [{ ipBlock = { cidr = var.network.aws_cidr } }] } },
+    for key in concat(["service", "migrate"], var.queue_url == null ? [] : ["worker"]) : key => merge(
+      {
+        name        = var.service_accounts[key].name
+        annotations = local.irsa ? { "eks.amazonaws.com/role-arn" = var.role_arns[key] } : {}
+      },
+      # The chart's worker has one of its own only where it is asked to make it.
+      key == "worker" ? { create = true } : {},
     )
   }
+
+  # Where events are stored. With DynamoDB the chart's pods have no use for the database.
+  store_values = merge(
+    var.dynamodb != null ? {} : {
+      database = {
+        host           = var.database.host
+        port           = var.database.port
+        name           = var.database.name
+        user           = "sluice_app"
+        iamAuth        = true
+        region         = var.account.region
+        maxConnections = var.database.max_connections
+        owner          = { secretArn = var.database.owner_secret_arn }
+        caConfigMap    = { name = "rds-ca", key = "ca.crt" }
+      }
+    },
+    var.dynamodb == null ? {} : {
+      storage = {
+        type     = "dynamodb"
+        dynamodb = { region = var.account.region, table = var.dynamodb.table, shards = var.dynamodb.shards }
+      }
+    },
+  )
+
+  helm_values = merge(
+    local.store_values,
+    {
+      image          = { repository = var.registry.repository_url }
+      serviceAccount = local.chart_accounts
+      networkPolicy = merge(
+        var.dynamodb != null ? {} : { database = { to = [for cidr in var.network.data_subnet_cidrs : { ipBlock = { cidr = cidr } }] } },
+        # In auto mode DNS is no pod but a service of each node: only its address can be named (EKS user guide, "EKS Auto Mode networking").
+        local.auto ? { dns = { to = [{ ipBlock = { cidr = "${cidrhost(var.cluster.service_cidr, 10)}/32" } }] } } : {},
+        var.network.aws_cidr == null ? {} : { aws = { to = [{ ipBlock = { cidr = var.network.aws_cidr } }] } },
+      )
+    },
+    # A conditional would make one type of both, and text of `true`.
+    { for key, value in { broker = { url = var.queue_url }, worker = { enabled = true } } : key => value if var.queue_url != null },
+  )
 }
 
 # Values of the controller's own chart: its pods cannot ask the node's metadata for region and VPC (hop limit 1), and its role has no right to

@@ -61,6 +61,18 @@ variable "database" {
   nullable = false
 }
 
+variable "queue_url" {
+  description = "QUEUE_URL of the service and its worker, or null: no queue."
+  type        = string
+  default     = null
+}
+
+variable "dynamodb" {
+  description = "The table that events go to instead of the database, or null."
+  type        = object({ table = string, shards = number })
+  default     = null
+}
+
 variable "service_accounts" {
   description = "Namespace and name of each ServiceAccount that the charts make."
   type        = map(object({ namespace = string, name = string }))

@@ -7,6 +7,17 @@ resource "aws_vpc_endpoint" "s3" {
   tags              = { Name = "${var.name}-s3" }
 }
 
+# Free as well.
+resource "aws_vpc_endpoint" "dynamodb" {
+  count = var.dynamodb_endpoint ? 1 : 0
+
+  vpc_id            = aws_vpc.this.id
+  service_name      = "com.amazonaws.${var.account.region}.dynamodb"
+  vpc_endpoint_type = "Gateway"
+  route_table_ids   = [for table in aws_route_table.private : table.id]
+  tags              = { Name = "${var.name}-dynamodb" }
+}
+
 resource "aws_vpc_endpoint" "interface" {
   for_each = var.interface_endpoints
 

@@ -37,6 +37,13 @@ variable "interface_endpoints" {
   nullable    = false
 }
 
+variable "dynamodb_endpoint" {
+  description = "Reach DynamoDB from the private subnets without a NAT gateway."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "log_retention_days" {
   description = "Days that flow logs are kept."
   type        = number

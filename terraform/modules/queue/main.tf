@@ -1,4 +1,5 @@
-# A queue of SQS between the API and its worker: encrypted by a key of its own, with a queue for dead letters, and who may send and receive.
+# A queue of SQS between the API and its worker, under the names that `QUEUE_URL=sqs://<region>/<name>-` means: encrypted by a key of its own,
+# with a queue for dead letters, and who may send and receive.
 
 module "key" {
   source = "../key"
@@ -10,20 +11,21 @@ module "key" {
 }
 
 resource "aws_sqs_queue" "dead" {
-  name                              = "${var.name}-dead"
+  name                              = "${var.name}-logs-dead"
   kms_master_key_id                 = module.key.arn
   kms_data_key_reuse_period_seconds = 3600
   message_retention_seconds         = 14 * 86400
 }
 
 resource "aws_sqs_queue" "this" {
-  name                              = var.name
+  name                              = "${var.name}-logs"
   kms_master_key_id                 = module.key.arn
   kms_data_key_reuse_period_seconds = 3600
   message_retention_seconds         = 14 * 86400
   visibility_timeout_seconds        = var.visibility_timeout_seconds
   receive_wait_time_seconds         = 20
 
+  # The worker moves dead letters itself, with their reason. SQS moves what kills its worker each time.
   redrive_policy = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn, maxReceiveCount = var.max_receive_count })
 }
 
@@ -78,6 +80,28 @@ resource "aws_iam_role_policy" "send" {
 
 data "aws_iam_policy_document" "worker" {
   source_policy_documents = concat([data.aws_iam_policy_document.receive.json], var.worker_policies)
+}
+
+# KEDA's operator asks how many messages wait.
+data "aws_iam_policy_document" "scale" {
+  statement {
+    sid       = "Count"
+    actions   = ["sqs:GetQueueAttributes"]
+    resources = [aws_sqs_queue.this.arn]
+  }
+}
+
+module "scaler" {
+  source = "../workload_role"
+  count  = var.scaler_service_account == null ? 0 : 1
+
+  name                     = "${var.name}-scaler"
+  account                  = var.account
+  cluster                  = var.cluster
+  namespace                = var.scaler_service_account.namespace
+  service_account          = var.scaler_service_account.name
+  policy                   = data.aws_iam_policy_document.scale.json
+  permissions_boundary_arn = var.permissions_boundary_arn
 }
 
 module "worker" {

@@ -1,3 +1,8 @@
+output "queue_url" {
+  description = "QUEUE_URL of the service and its worker: region and what the queues' names begin with."
+  value       = "sqs://${var.account.region}/${var.name}-"
+}
+
 output "url" {
   description = "URL of the queue."
   value       = aws_sqs_queue.this.url
@@ -16,4 +21,9 @@ output "dead_letter_url" {
 output "worker_role_arn" {
   description = "ARN of the worker's role."
   value       = module.worker.arn
+}
+
+output "worker_role_name" {
+  description = "Name of the worker's role."
+  value       = module.worker.name
 }

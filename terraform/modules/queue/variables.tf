@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the queue, and first part of names."
+  description = "First part of names: the queues are `<name>-logs` and `<name>-logs-dead`."
   type        = string
   nullable    = false
 }
@@ -41,17 +41,23 @@ variable "worker_policies" {
   nullable    = false
 }
 
+variable "scaler_service_account" {
+  description = "ServiceAccount of KEDA's operator, which gets a role that may count messages; null: no such role."
+  type        = object({ namespace = string, name = string })
+  default     = null
+}
+
 variable "visibility_timeout_seconds" {
-  description = "Seconds that a message is hidden from other workers; must exceed the time that a batch takes."
+  description = "Seconds that a message is hidden from others who receive it; Sluice's own worker says 60 with each request and prolongs them."
   type        = number
   default     = 120
   nullable    = false
 }
 
 variable "max_receive_count" {
-  description = "Deliveries before a message goes to the dead letters."
+  description = "Deliveries after which SQS moves a message to the dead letters. Well above 10: a message comes again whenever a worker is stopped."
   type        = number
-  default     = 5
+  default     = 50
   nullable    = false
 }
 

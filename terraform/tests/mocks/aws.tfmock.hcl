@@ -105,3 +105,11 @@ mock_resource "aws_db_instance" {
 mock_resource "aws_backup_vault" {
   defaults = { arn = "arn:aws:backup:eu-central-1:123456789012:backup-vault:mocked" }
 }
+
+mock_resource "aws_dynamodb_table" {
+  defaults = { arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/sluice-dev-events" }
+}
+
+mock_resource "aws_sqs_queue" {
+  defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:mocked" }
+}

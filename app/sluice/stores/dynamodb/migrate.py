@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from typing import Any
@@ -46,7 +47,13 @@ def migrate(settings: Settings) -> list[str]:
 
 
 def make(client: Any, name: str) -> bool:
-    """Make the table on demand capacity; False when there is one."""
+    """Make the table with on-demand capacity; False when there is one.
+
+    It is looked for first: where Terraform made it, the migration has no right to make one.
+    """
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        client.describe_table(TableName=name)
+        return False
     try:
         client.create_table(
             TableName=name,
