@@ -24,6 +24,13 @@ UNREACHABLE = {
         "_guards.tpl: with .Values",
         "_pod.tpl: with (index . 0).Values.topologySpread",
         "_guards.tpl: with .Values.database",
+        "_storage.tpl: with $its.dynamodb",
+        "_storage.tpl: with $its.influxdb",
+        "_storage.tpl: with .Values",
+        "network/_flows.tpl: with $its.networkPolicy",
+        "network/_flows.tpl: with get . $its.storage.type",
+        "worker/_worker.tpl: with .Values.serviceAccount.worker",
+        "worker/deployment.yaml: with .Values.broker",
         "_service.tpl: with .Values.config",
         '_service.tpl: with include "sluice.bodies" . | fromYaml',
         '_service.tpl: with include "sluice.timing" . | fromYaml',
@@ -49,6 +56,10 @@ UNREACHABLE = {
         '_database.tpl: range $field := list "url" "password"',
         "_guards.tpl: range $name, $its := .Values.probes",
         "_guards.tpl: range .numbers",
+        (
+            '_storage.tpl: range $where, $given := dict "database.embedded" .database.embedded "database.url.existingSecret" '
+            '.database.url.existingSecret "database.host" .database.host'
+        ),
         (
             '_guards.tpl: range $where, $its := dict "nodeSelector" . "operator.nodeSelector" .operator "migration.nodeSelector" '
             '.migration "pull.nodeSelector" .pull "worker.nodeSelector" .worker'
@@ -104,6 +115,18 @@ EXTRA: list[tuple[str, Values]] = [
         {"worker": {"keda": {"enabled": False}}, "redis": {"existingSecret": ""}, "extraEnv": [{"name": "TZ", "value": "UTC"}]},
     ),
     (PLAIN, {"broker": {"existingSecret": "broker"}}),
+    ("dynamodb", {"storage": {"type": "mongodb", "mongodb": {"existingSecret": "mongodb"}}, "operator": {"enabled": False}}),
+    (
+        "dynamodb",
+        {
+            "storage": {
+                "type": "influxdb",
+                "influxdb": {"url": "https://influxdb", "org": "acme", "bucket": "events", "existingSecret": "influxdb"},
+            }
+        },
+    ),
+    ("sqs", {"worker": {"enabled": False}, "serviceAccount": {"worker": {"create": False, "name": ""}}}),
+    ("sqs", {"serviceAccount": {"worker": {"create": False, "name": "own"}}}),
     (PLAIN, {"ingress": {"enabled": True, "className": "alb"}}),
     ("rds-iam", {"broker": {"existingSecret": "broker"}, "worker": {"enabled": True}}),
     ("service-nlb", {"service": {"type": "ClusterIP", "externalTrafficPolicy": ""}}),

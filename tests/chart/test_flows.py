@@ -255,6 +255,54 @@ def test_without_a_broker_nobody_reaches_one() -> None:
     assert [allowed.may(pod, RABBITMQ, port) for pod in (service, migration) for port in (AMQP, REDIS)] == [False] * 4
 
 
+# other stores
+
+SQS, DYNAMODB = "sqs", "dynamodb"
+MONGO_POD, INFLUX_POD = Peer("data", {"app": "mongodb"}), Peer("data", {"app": "influxdb"})
+IN_MONGODB = {"storage": {"type": "mongodb", "mongodb": {"existingSecret": "mongodb"}}}
+IN_INFLUXDB = {
+    "storage": {
+        "type": "influxdb",
+        "influxdb": {"url": "http://influxdb.data:8086", "org": "acme", "bucket": "events", "existingSecret": "influxdb"},
+    }
+}
+
+
+def test_with_dynamodb_aws_is_reached_as_far_as_it_is_named_and_no_database() -> None:
+    allowed, service, migration, test = network(base=DYNAMODB)
+    inside = Peer(ip="3.120.8.8")
+    assert [allowed.may(pod, inside, HTTPS) for pod in (service, migration, test)] == [True, True, False]
+    for pod in (service, migration):
+        assert allowed.may(pod, POD_IDENTITY, 80)
+        assert not allowed.may(pod, INTERNET, HTTPS)
+        assert not allowed.may(pod, RDS, POSTGRES)
+
+
+def test_with_sqs_service_and_worker_reach_aws_and_no_broker_of_one_s_own() -> None:
+    objects = render(SQS)
+    found = {title: peer(pod, NAMESPACE) for title, pod in pods(objects).items()}
+    allowed = Network(of_kind(objects, "NetworkPolicy"), NAMESPACES, NAMESPACE)
+    for pod in (found[f"Deployment/{alerts.NAME}"], found[f"Deployment/{alerts.NAME}-worker"]):
+        assert [allowed.may(pod, INTERNET, port) for port in (HTTPS, AMQP, AMQPS, POSTGRES)] == [True, False, False, False]
+
+
+def test_sqs_before_a_database_leads_the_migration_nowhere_new() -> None:
+    allowed, service, migration, _ = network({"broker": {"url": "sqs://eu-central-1/events-"}})
+    assert [allowed.may(pod, INTERNET, HTTPS) for pod in (service, migration)] == [True, False]
+    assert [allowed.may(pod, POSTGRES_POD, POSTGRES) for pod in (service, migration)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "store", "port"), [(IN_MONGODB, MONGO_POD, 27017), (IN_INFLUXDB, INFLUX_POD, 8086)], ids=["mongodb", "influxdb"]
+)
+def test_another_store_is_reached_on_its_own_ports(values: dict[str, Any], store: Peer, port: int) -> None:
+    allowed, service, migration, _ = network(values, DYNAMODB)
+    for pod in (service, migration):
+        assert allowed.may(pod, store, port)
+        assert not allowed.may(pod, store, POSTGRES)
+        assert not allowed.may(pod, POD_IDENTITY, 80)
+
+
 # the operator
 
 

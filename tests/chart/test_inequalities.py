@@ -79,6 +79,8 @@ class Clash:
 
 GATEWAY = {"enabled": True, "parentRefs": [{"name": "public"}]}
 NO_URL: dict[str, Any] = {"existingSecret": ""}
+DYNAMODB: dict[str, Any] = {"storage": {"type": "dynamodb", "dynamodb": {"table": "events", "region": "eu-central-1"}}}
+INFLUXDB = {"url": "https://influxdb", "org": "acme", "bucket": "events", "existingSecret": "influxdb"}
 BY_PASSWORD: dict[str, Any] = {"url": NO_URL, "host": "db", "user": "events"}
 CLASHES = [
     Clash({"image": {"digest": ""}}, "image.digest image.allowTag", {"image": {"allowTag": True}}),
@@ -126,6 +128,62 @@ CLASHES = [
         {"broker": {"existingSecret": ""}},
         "embedded",
     ),
+    Clash(
+        {"broker": {"url": "sqs://eu-central-1/events-"}},
+        "broker.url database.embedded",
+        {"broker": {"url": ""}},
+        "embedded",
+    ),
+    Clash(
+        {"broker": {"existingSecret": "broker", "url": "sqs://eu-central-1/events-"}},
+        "broker.existingSecret broker.url keep one",
+        {"broker": {"existingSecret": ""}},
+    ),
+    Clash(
+        {"broker": {"url": "sqs://eu-central-1/events-"}, "config": {"limits": {"maxEventBytes": 700001}}},
+        "config.limits.maxEventBytes 700001 to at most 700000",
+        {"config": {"limits": {"maxEventBytes": 700000}}},
+    ),
+    Clash(
+        {"serviceAccount": {"worker": {"create": True}}},
+        "serviceAccount.worker worker.enabled",
+        {"serviceAccount": {"worker": {"create": False}}},
+    ),
+    Clash(DYNAMODB, "storage.type dynamodb database.url.existingSecret", {"database": {"url": NO_URL}}),
+    Clash({"database": {"embedded": True}}, "database.embedded dynamodb", {"database": {"embedded": False}}, "dynamodb"),
+    Clash({"database": {"host": "db"}}, "database.host dynamodb", {"database": {"host": ""}}, "dynamodb"),
+    Clash(
+        {"storage": {"dynamodb": {"table": ""}}},
+        "storage.dynamodb.table storage.dynamodb.region",
+        {"storage": {"dynamodb": {"table": "events"}}},
+        "dynamodb",
+    ),
+    Clash(
+        {"config": {"limits": {"maxEventBytes": 393217}}},
+        "config.limits.maxEventBytes 393217 to at most 393216",
+        {"config": {"limits": {"maxEventBytes": 393216}}},
+        "dynamodb",
+    ),
+    Clash({"migration": {"indexes": ["user_id"]}}, "migration.indexes storage.type", {"migration": {"indexes": []}}, "dynamodb"),
+    Clash(
+        {"pull": {"enabled": True, "sources": "sources: []"}},
+        "pull.enabled storage.type dynamodb",
+        {"pull": {"enabled": False}},
+        "dynamodb",
+    ),
+    Clash(
+        {"storage": {"type": "mongodb"}},
+        "storage.mongodb.existingSecret",
+        {"storage": {"mongodb": {"existingSecret": "mongodb"}}},
+        "dynamodb",
+    ),
+    Clash(
+        {"storage": {"type": "influxdb"}},
+        "storage.influxdb.url existingSecret",
+        {"storage": {"influxdb": INFLUXDB}},
+        "dynamodb",
+    ),
+    Clash({"extraEnv": [{"name": "STORAGE_TYPE", "value": "dynamodb"}]}, "extraEnv STORAGE_TYPE", {"extraEnv": []}),
     Clash({"extraEnv": [{"name": "QUEUE_URL", "value": "amqp://x"}]}, "extraEnv QUEUE_URL", {"extraEnv": []}, "queue"),
     Clash({"extraEnv": [{"name": "SOURCES_FILE", "value": "x"}]}, "extraEnv SOURCES_FILE", {"extraEnv": []}, "pull"),
     Clash(

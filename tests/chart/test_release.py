@@ -176,6 +176,43 @@ def test_keda_counts_workers_by_the_queue_with_the_broker_s_own_secret() -> None
     assert login["spec"]["secretTargetRef"] == [{"parameter": "host", "name": "sluice-broker", "key": "QUEUE_URL"}]
 
 
+def test_keda_counts_workers_by_sqs_with_the_identity_of_its_own_operator() -> None:
+    objects = render("sqs")
+    (trigger,) = only(objects, "ScaledObject")["spec"]["triggers"]
+    login = only(objects, "TriggerAuthentication")
+    asked = {"queueURL": f"sluice-prod-{EVENTS}", "awsRegion": "eu-central-1", "queueLength": "200"}
+    assert (trigger["type"], trigger["metadata"]) == ("aws-sqs-queue", asked)
+    assert trigger["authenticationRef"]["name"] == login["metadata"]["name"]
+    assert login["spec"] == {"podIdentity": {"provider": "aws"}}
+
+
+def accounts(values: dict[str, Any]) -> dict[str, str]:
+    """The ServiceAccount of each component's pods, over the set with SQS."""
+    return {component(pod): pod["spec"].get("serviceAccountName", "") for pod in pods(render("sqs", values)).values()}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"create": False, "name": ""}, "blue-sluice"),
+        ({"create": True, "name": ""}, "blue-sluice-worker"),
+        ({"create": False, "name": "made-by-others"}, "made-by-others"),
+    ],
+)
+def test_a_worker_has_an_account_of_its_own_only_where_it_is_asked_for(given: dict[str, Any], name: str) -> None:
+    values = {"serviceAccount": {"worker": given}}
+    assert (accounts(values)["service"], accounts(values)["worker"]) == ("blue-sluice", name)
+    made = {one["metadata"]["name"] for one in of_kind(render("sqs", values), "ServiceAccount")}
+    assert ("blue-sluice-worker" in made) is given["create"]
+
+
+def test_without_postgresql_no_pod_asks_for_a_secret_of_a_database() -> None:
+    for whose, pod in pods(render("sqs")).items():
+        assert not {"database", "broker"} & {volume["name"] for volume in pod["spec"].get("volumes", [])}, whose
+        names = {one["name"] for one in pod["spec"]["containers"][0].get("env", [])}
+        assert not {name for name in names if name.startswith(("DB_", "DATABASE_"))}, whose
+
+
 def test_a_worker_is_probed_on_its_own_port_and_ends_its_batch_before_it_is_killed() -> None:
     worker = next(one for one in of_kind(render("queue"), "Deployment") if component(one) == "worker")
     spec = spec_of(worker)

@@ -4,7 +4,10 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- define "sluice.guard" -}}
 {{- $found := include "sluice.wrongParts" . }}
 {{- if include "sluice.serves" . }}
-{{- $found = print $found (include "sluice.wrongDatabase" .) (include "sluice.wrongTimes" .) }}
+{{- $found = print $found (include "sluice.wrongStorage" .) (include "sluice.wrongTimes" .) }}
+{{- if include "sluice.postgresql" . }}
+{{- $found = print $found (include "sluice.wrongDatabase" .) (include "sluice.wrongConnections" .) }}
+{{- end }}
 {{- $found = print $found (include "sluice.wrongNumbers" .) (include "sluice.wrongMemory" .) (include "sluice.wrongPull" .) (include "sluice.wrongQueue" .) }}
 {{- end }}
 {{- with trim $found }}
@@ -61,7 +64,7 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- end }}
 {{- range .extraEnv }}
 {{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) (include "sluice.pullerEnv" $root | fromYaml) (include "sluice.workerEnv" $root | fromYaml) }}
-{{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|KEYSET_|POD_|QUEUE_URL|RABBITMQ_URL|REDIS_URL)" .name) }}
+{{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|DYNAMODB_|INFLUXDB_|KEYSET_|MONGODB_|POD_|QUEUE_URL|RABBITMQ_URL|REDIS_URL|STORAGE_TYPE)" .name) }}
 - extraEnv sets {{ .name }}, which is the chart's own; use the value that is meant for it
 {{- end }}
 {{- end }}
@@ -220,7 +223,7 @@ numbers:
 {{- end }}
 
 {{/*
-A budget below the fewest pods, and connections for the most: terminating pods hold theirs for a while, so a rollout has twice as many.
+A budget below the fewest pods, and not fewer at most than at least.
 */}}
 {{- define "sluice.wrongNumbers" -}}
 {{- $scale := .Values.autoscaling }}
@@ -233,6 +236,13 @@ A budget below the fewest pods, and connections for the most: terminating pods h
 {{- if and (include "sluice.budgets" .) (ge $away $fewest) }}
 - Increase {{ ternary "autoscaling.minReplicas" "replicaCount" $scale.enabled }} {{ $fewest }} to at least {{ add $away 1 }} (must exceed podDisruptionBudget.maxUnavailable {{ $away }}): a drain could take every pod at once
 {{- end }}
+{{- end }}
+
+{{/*
+Connections for the most pods: terminating pods hold theirs for a while, so a rollout has twice as many.
+*/}}
+{{- define "sluice.wrongConnections" -}}
+{{- $most := include "sluice.most" . | int }}
 {{- $workers := int .Values.config.workers }}
 {{- $pool := include "sluice.poolSize" . | int }}
 {{- $server := int .Values.database.maxConnections }}

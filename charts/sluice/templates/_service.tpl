@@ -10,7 +10,7 @@ ADMIN_PORT: "8081"
 {{- with .Values.config }}
 WORKERS: {{ int .workers | quote }}
 THREADS: {{ int .threads | quote }}
-DB_POOL_SIZE: {{ include "sluice.poolSize" $ | quote }}
+DB_POOL_SIZE: {{ ternary (include "sluice.poolSize" $) "" (eq (include "sluice.postgresql" $) "true") | quote }}
 MAX_REQUESTS: {{ int64 .maxRequests | quote }}
 LOG_LEVEL: {{ .logLevel }}
 RETENTION_DAYS: {{ ternary (int .retentionDays | toString) "" (gt (int .retentionDays) 0) | quote }}
@@ -38,7 +38,7 @@ SECRET_WAIT_SECONDS: {{ int .secretWaitSeconds | quote }}
 REDIS_URL_FILE: {{ ternary "/etc/sluice/redis/url" "" (ne .Values.redis.existingSecret "") }}
 API_KEYS_FILE: {{ ternary "/etc/sluice/keys/API_KEYS" "" (ne .Values.auth.existingSecret "") }}
 KEYSET_FILE: {{ ternary "/etc/sluice/keyset/keyset.json" "" (ne (include "sluice.keysetSecret" .) "") }}
-{{ include "sluice.databaseEnv" (list . "service") | trim }}
+{{ include "sluice.storeEnv" (list . "service") | trim }}
 {{- end }}
 
 {{/*

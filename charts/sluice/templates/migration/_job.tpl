@@ -8,7 +8,7 @@
 {{- define "sluice.migrationEnv" -}}
 LOG_LEVEL: {{ .Values.config.logLevel }}
 SECRET_WAIT_SECONDS: {{ int .Values.migration.secretWaitSeconds | quote }}
-{{ include "sluice.databaseEnv" (list . "migrate") | trim }}
+{{ include "sluice.storeEnv" (list . "migrate") | trim }}
 {{- end }}
 
 {{- define "sluice.migrationSpec" -}}
@@ -54,14 +54,14 @@ template:
         volumeMounts:
           - {name: tmp, mountPath: /tmp}
           {{- include "sluice.more" (list .Values.extraVolumeMounts 10) }}
-          {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
+          {{- with include "sluice.storeSources" (list . "migrate") | trim }}
           - {name: database, mountPath: /etc/sluice/database, readOnly: true}
           {{- end }}
     volumes:
       - name: tmp
         emptyDir: {sizeLimit: 64Mi}
       {{- include "sluice.more" (list .Values.extraVolumes 6) }}
-      {{- with include "sluice.databaseSources" (list . "migrate") | trim }}
+      {{- with include "sluice.storeSources" (list . "migrate") | trim }}
       - name: database
         projected:
           defaultMode: 0440

@@ -64,7 +64,7 @@ What service and workers reach beside the database. Takes a list: root, and whic
 What the puller reaches: what the service does, and the servers of its sources.
 */}}
 {{- define "sluice.egressOfPuller" -}}
-{{- include "sluice.egressOf" (list . "service") }}
+{{- include "sluice.egressOf" (list . "puller") }}
 {{- with .Values.networkPolicy.sources }}
 {{- include "sluice.flow" (concat (list "to" .to) (include "sluice.tcp" .ports | fromYamlArray)) }}
 {{- end }}
@@ -103,23 +103,49 @@ Port numbers as `sluice.flow` takes them.
 {{- end }}
 
 {{/*
-What a component reaches: names, its database and AWS. Takes a list: root, component (service, migrate).
+What a component reaches: names, its store and AWS. Takes a list: root, component (service, worker, puller, migrate).
 */}}
 {{- define "sluice.egressOf" -}}
-{{- $database := (index . 0).Values.database }}
-{{- $login := include "sluice.login" . | fromYaml }}
+{{- $aws := include "sluice.usesAws" . }}
+{{- $store := include "sluice.egressToStore" . }}
 {{- with (index . 0).Values.networkPolicy }}
 {{- include "sluice.egressToNames" . }}
-{{- if not $database.embedded }}
-{{- $port := ternary .database.port $database.port (empty $login.host) }}
-{{- include "sluice.flow" (list "to" .database.to (list "TCP" $port)) }}
-{{- end }}
-{{- if or $login.iamAuth $login.secretArn }}
+{{- $store }}
+{{- if $aws }}
 {{- include "sluice.flow" (list "to" .aws.to (list "TCP" 443)) }}
 {{- include "sluice.egressToPodIdentity" . }}
 {{- end }}
 {{- with .extraEgress }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+"true", or nothing. Takes a list: root, component.
+*/}}
+{{- define "sluice.usesAws" -}}
+{{- $its := (index . 0).Values }}
+{{- $login := include "sluice.login" . | fromYaml }}
+{{- $sqs := and $its.broker.url (has (index . 1) (list "service" "worker")) }}
+{{- if or $sqs (eq $its.storage.type "dynamodb") $login.iamAuth $login.secretArn }}true{{ end }}
+{{- end }}
+
+{{/*
+DynamoDB is AWS. Takes a list: root, component.
+*/}}
+{{- define "sluice.egressToStore" -}}
+{{- $its := (index . 0).Values }}
+{{- $login := include "sluice.login" . | fromYaml }}
+{{- with $its.networkPolicy }}
+{{- if and (eq $its.storage.type "postgresql") (not $its.database.embedded) }}
+{{- $port := ternary .database.port $its.database.port (empty $login.host) }}
+{{- include "sluice.flow" (list "to" .database.to (list "TCP" $port)) }}
+{{- end }}
+{{- if has $its.storage.type (list "mongodb" "influxdb") }}
+{{- with get . $its.storage.type }}
+{{- include "sluice.flow" (concat (list "to" .to) (include "sluice.tcp" .ports | fromYamlArray)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

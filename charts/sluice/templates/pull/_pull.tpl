@@ -21,7 +21,7 @@ MAX_EVENT_BYTES: {{ int64 .Values.config.limits.maxEventBytes | quote }}
 SECRET_WAIT_SECONDS: {{ int .Values.timing.secretWaitSeconds | quote }}
 SOURCES_FILE: /etc/sluice/sources/sources.yaml
 SOURCE_RUNS_DAYS: {{ int .Values.pull.runsDays | quote }}
-{{ include "sluice.databaseEnv" (list . "service") | trim }}
+{{ include "sluice.storeEnv" (list . "service") | trim }}
 {{- end }}
 
 {{- define "sluice.wrongPull" -}}

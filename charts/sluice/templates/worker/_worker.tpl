@@ -9,10 +9,18 @@
 {{ include "sluice.fullname" . }}-worker
 {{- end }}
 
+{{- define "sluice.workerAccount" -}}
+{{- with .Values.serviceAccount.worker }}
+{{- $name := .name | default (ternary (include "sluice.workerName" $) "" .create) }}
+{{- $name | default (include "sluice.account" (list $ "service")) }}
+{{- end }}
+{{- end }}
+
 {{/*
 Of service and workers: where the broker is.
 */}}
 {{- define "sluice.brokerEnv" -}}
+QUEUE_URL: {{ .Values.broker.url | quote }}
 QUEUE_URL_FILE: {{ ternary "/etc/sluice/broker/url" "" (ne .Values.broker.existingSecret "") }}
 {{- end }}
 
@@ -31,7 +39,7 @@ HEARTBEAT_TIMEOUT: {{ int .heartbeatTimeoutSeconds | quote }}
 SECRET_WAIT_SECONDS: {{ int .secretWaitSeconds | quote }}
 {{- end }}
 {{ include "sluice.brokerEnv" . }}
-{{ include "sluice.databaseEnv" (list . "service") | trim }}
+{{ include "sluice.storeEnv" (list . "service") | trim }}
 {{- end }}
 
 {{- define "sluice.mostWorkers" -}}
@@ -42,11 +50,20 @@ SECRET_WAIT_SECONDS: {{ int .secretWaitSeconds | quote }}
 
 {{- define "sluice.wrongQueue" -}}
 {{- with .Values }}
-{{- if and .worker.enabled (not .broker.existingSecret) }}
-- worker.enabled needs broker.existingSecret, the Secret with the broker's URL
+{{- if and .worker.enabled (not (or .broker.existingSecret .broker.url)) }}
+- worker.enabled needs broker.existingSecret, the Secret with the broker's URL, or broker.url for SQS
 {{- end }}
-{{- if and .broker.existingSecret .database.embedded }}
-- broker.existingSecret needs a database that workers reach too, and that of database.embedded is inside the one pod; turn one of them off
+{{- if and .broker.existingSecret .broker.url }}
+- broker.existingSecret and broker.url each name a broker; keep one
+{{- end }}
+{{- if and .broker.url (gt (int64 .config.limits.maxEventBytes) 700000) }}
+- Lower config.limits.maxEventBytes {{ int64 .config.limits.maxEventBytes }} to at most 700000: a message of SQS holds 1 MiB
+{{- end }}
+{{- if and (or .broker.existingSecret .broker.url) .database.embedded }}
+- {{ ternary "broker.url" "broker.existingSecret" (ne .broker.url "") }} needs a database that workers reach too, and that of database.embedded is inside the one pod; turn one of them off
+{{- end }}
+{{- if and (not .worker.enabled) (or .serviceAccount.worker.create .serviceAccount.worker.name) }}
+- serviceAccount.worker is for the pods of worker.enabled; set it, or leave serviceAccount.worker.create off and the name empty
 {{- end }}
 {{- if and .worker.keda.enabled (lt (int .worker.keda.maxReplicas) (int .worker.keda.minReplicas)) }}
 - Increase worker.keda.maxReplicas {{ int .worker.keda.maxReplicas }} to at least {{ int .worker.keda.minReplicas }} (must not be below worker.keda.minReplicas {{ int .worker.keda.minReplicas }})
