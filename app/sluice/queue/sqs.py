@@ -29,7 +29,8 @@ TIMEOUT, ATTEMPTS, LONG_POLL = 3.0, 2, 5
 VISIBLE_AFTER, EXTEND_AFTER = 60, 20.0
 # Entries and bytes of one SendMessageBatch (SQS developer guide, "Message quotas").
 ENTRIES, REQUEST_BYTES = 10, 1 << 20
-# What a message holds before it is compressed and written in base64; the same, were nothing won by it, is still below the limit.
+# What a message of REQUEST_BYTES holds before it is compressed and written in base64; the same, were nothing won by it, is still
+# below the limit. A queue with a lower limit gets as much less.
 MAX_BYTES = 700_000
 # More than one of ours ever has when it is inflated.
 INFLATED = 8 << 20
@@ -59,7 +60,6 @@ class SqsLink:
     """Implements queue.link.Link for `sqs://region/prefix`: the queue `logs.dead` is named `<prefix>logs-dead` there."""
 
     blocked = False
-    max_bytes = MAX_BYTES
 
     def __init__(self, url: str, *queues: str) -> None:
         parts = urlsplit(url)
@@ -73,6 +73,8 @@ class SqsLink:
         with ours():
             self._client = session().client("sqs", region_name=parts.hostname, endpoint_url=endpoint, config=config)
             self._urls = {queue: self._url_of(queue) for queue in queues}
+            limit = min(int(self._attribute(queue, "MaximumMessageSize")) for queue in queues)
+        self.max_bytes = MAX_BYTES * min(limit, REQUEST_BYTES) // REQUEST_BYTES
         self._consumed = ""
         self._tag = 0
         # Tag to queue and receipt handle, in the order of delivery.
@@ -134,9 +136,11 @@ class SqsLink:
     def depth(self, queue: str) -> int:
         """About: SQS counts within a minute."""
         with ours():
-            names = ["ApproximateNumberOfMessages"]
-            found = self._client.get_queue_attributes(QueueUrl=self._urls[queue], AttributeNames=names)
-        return int(found["Attributes"][names[0]])
+            return int(self._attribute(queue, "ApproximateNumberOfMessages"))
+
+    def _attribute(self, queue: str, name: str) -> str:
+        found = self._client.get_queue_attributes(QueueUrl=self._urls[queue], AttributeNames=[name])
+        return str(found["Attributes"][name])
 
     def _url_of(self, queue: str) -> str:
         name = self._prefix + queue.replace(".", "-")

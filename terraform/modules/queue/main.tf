@@ -12,6 +12,7 @@ module "key" {
 
 resource "aws_sqs_queue" "dead" {
   name                              = "${var.name}-logs-dead"
+  max_message_size                  = var.max_message_bytes
   kms_master_key_id                 = module.key.arn
   kms_data_key_reuse_period_seconds = 3600
   message_retention_seconds         = 14 * 86400
@@ -24,6 +25,7 @@ resource "aws_sqs_queue" "this" {
   message_retention_seconds         = 14 * 86400
   visibility_timeout_seconds        = var.visibility_timeout_seconds
   receive_wait_time_seconds         = 20
+  max_message_size                  = var.max_message_bytes
 
   # The worker moves dead letters itself, with their reason. SQS moves what kills its worker each time.
   redrive_policy = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn, maxReceiveCount = var.max_receive_count })

@@ -61,6 +61,13 @@ variable "max_receive_count" {
   nullable    = false
 }
 
+variable "max_message_bytes" {
+  description = "Largest message, which Sluice keeps to. SQS takes 1048576; provider 5.100 stops at 262144, newer ones do not."
+  type        = number
+  default     = 262144
+  nullable    = false
+}
+
 variable "key_deletion_window_days" {
   description = "Deletion window of the queue's key."
   type        = number
