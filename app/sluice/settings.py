@@ -422,7 +422,9 @@ class Settings:
 
     @property
     def source_name(self) -> str:
-        return self.table_name or "placeholder_api"
+        # DynamoDB's table has a name that need not be one of a source.
+        given = self.table_name if self.storage_type != "dynamodb" else None
+        return given or "placeholder_api"
 
     @property
     def loopback(self) -> bool:
@@ -513,8 +515,8 @@ def of_store(settings: Settings) -> Iterator[str]:
     kind = settings.storage_type
     if kind != "postgresql" and (settings.database_url or settings.db_host):
         yield f"STORAGE_TYPE={kind} uses no PostgreSQL; remove DATABASE_URL and DB_*, or set STORAGE_TYPE to postgresql"
-    if kind != "postgresql" and (settings.api_endpoint or settings.sources_file):
-        yield "API_ENDPOINT and SOURCES_FILE need STORAGE_TYPE=postgresql, where pull sources keep their records"
+    if kind not in ("postgresql", "dynamodb") and (settings.api_endpoint or settings.sources_file):
+        yield "API_ENDPOINT and SOURCES_FILE need STORAGE_TYPE=postgresql or dynamodb, where pull sources keep their records"
     if kind == "dynamodb":
         yield from of_dynamodb(settings)
     elif settings.table_name is not None and not SOURCE_NAME.fullmatch(settings.table_name):

@@ -166,8 +166,11 @@ CLASHES = [
     ),
     Clash({"migration": {"indexes": ["user_id"]}}, "migration.indexes storage.type", {"migration": {"indexes": []}}, "dynamodb"),
     Clash(
-        {"pull": {"enabled": True, "sources": "sources: []"}},
-        "pull.enabled storage.type dynamodb",
+        {
+            "pull": {"enabled": True, "sources": "sources: []"},
+            "storage": {"type": "mongodb", "mongodb": {"existingSecret": "mongodb"}},
+        },
+        "pull.enabled storage.type mongodb",
         {"pull": {"enabled": False}},
         "dynamodb",
     ),

@@ -158,7 +158,7 @@ def test_the_service_takes_events_in_gives_them_back_and_says_what_it_cannot(ser
         rest = client.get(f"/api/v1/logs/filter?event_type=error&page_size=40&cursor={page['next_cursor']}").json()["data"]
         assert (len(page["logs"]), len(rest["logs"]), page["total_count_exact"]) == (40, 11, False)
         assert client.get("/api/v1/events/e-1").json()["data"]["id"] == answers[0].json()["data"]["id"]
-        assert client.get("/api/v1/limits").json()["data"]["store"] == ["conflicts", "export", "filters"]
+        assert client.get("/api/v1/limits").json()["data"]["store"] == ["conflicts", "export", "filters", "sources"]
         state = client.get("/api/v1/status").json()["data"]
         assert (state["database"]["status"], state["metrics"]) == ("up", None)
         refused = {

@@ -198,7 +198,6 @@ DYNAMODB = {"STORAGE_TYPE": "dynamodb"}
     ("more", "told"),
     [
         ({"DATABASE_URL": "postgresql://db/x"}, "remove DATABASE_URL"),
-        ({"API_ENDPOINT": "https://x.example/"}, "need STORAGE_TYPE=postgresql"),
         ({"TABLE_NAME": "ab"}, "at least 3 characters"),
         ({"MAX_EVENT_BYTES": "400000"}, "at most 393216"),
     ],

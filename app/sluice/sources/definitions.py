@@ -94,6 +94,12 @@ def load(settings: Settings) -> tuple[Source, ...]:
         f"SOURCES_FILE: {name} is the name of two sources; give one another name (API_ENDPOINT's is TABLE_NAME)"
         for name in sorted({name for name in names if names.count(name) > 1})
     ]
+    if settings.storage_type != "postgresql":
+        problems += [
+            f"SOURCES_FILE: {source.name} has `emit`, which needs STORAGE_TYPE=postgresql: record and event are one commit there"
+            for source in found
+            if source.emit
+        ]
     defaults = [source.name for source in found if source.default]
     if len(defaults) > 1:
         problems.append(f"SOURCES_FILE: {', '.join(defaults)} are all `default`; keep one (where API_ENDPOINT is set, none)")

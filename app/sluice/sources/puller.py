@@ -12,11 +12,12 @@ from prometheus_client import CollectorRegistry
 from sluice import errors
 from sluice.events import Rules
 from sluice.settings import Settings
+from sluice.sources import opening
 from sluice.sources.definitions import Source
 from sluice.sources.metrics import PullMetrics
 from sluice.sources.run import Parts, Pull, now_utc
-from sluice.sources.store import Ending, SourceStore
-from sluice.stores import Store, database
+from sluice.sources.store import Ending
+from sluice.stores import Store
 
 log = structlog.get_logger()
 TICK = 1.0
@@ -32,7 +33,7 @@ POOL_SIZE, DEADLINE = 4, 30.0
 def assemble(settings: Settings, sources: Sequence[Source], store: Store, registry: CollectorRegistry) -> Puller:
     """The puller of a process."""
     parts = Parts(
-        store=SourceStore(database(store), Rules(max_event_bytes=settings.max_event_bytes)),
+        store=opening.keeper(store, Rules(max_event_bytes=settings.max_event_bytes), settings.source_runs_days),
         metrics=PullMetrics(registry, sources, now_utc),
         # A record that is stored can become an event, which has a little more in it.
         rules=Rules(max_event_bytes=settings.max_event_bytes - RESERVE),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -17,10 +17,11 @@ from sluice.http.responses import JSON, Response, encode
 from sluice.http.routes import Example, Schema, envelope, flags, parameter, route, success
 from sluice.http.services import Services
 from sluice.settings import SOURCE_NAME
-from sluice.sources import statements
-from sluice.stores import COUNT_CAP, capped, database
+from sluice.sources import opening
+from sluice.sources.states import RunState, SourceReader, SourceState, Status
+from sluice.stores import COUNT_CAP, capped
 
-Status = Literal["never_run", "running", "success", "failure"]
+T = TypeVar("T")
 RUNS_SHOWN = 20
 NAME = parameter("name", {"type": "string", "maxLength": 63}, "of a source", "path")
 UNKNOWN = {404: "no such source"}
@@ -43,39 +44,6 @@ class PullStatus(msgspec.Struct, omit_defaults=True):
     status: Status
     records_ingested: int
     error_message: str | None = None
-
-
-class SourceState(msgspec.Struct):
-    """`requested_at`: a run was asked for, and has not begun. `reason`: a closed list of words, why the newest run failed."""
-
-    name: str
-    url: str
-    schedule: str
-    is_default: bool
-    status: Status
-    reason: str | None
-    error_message: str | None
-    last_attempt: datetime | None
-    last_successful_run: datetime | None
-    records_ingested: int
-    next_run_at: datetime | None
-    requested_at: datetime | None
-
-
-class RunState(msgspec.Struct):
-    """One run of the history. Records are `created`, `updated` (a new version) or `unchanged`; `invalid` ones are not stored."""
-
-    id: int
-    started_at: datetime
-    ended_at: datetime | None
-    status: Status
-    reason: str | None
-    error_message: str | None
-    pages: int
-    created: int
-    updated: int
-    unchanged: int
-    invalid: int
 
 
 class SourceHistory(msgspec.Struct):
@@ -140,8 +108,7 @@ CURSOR = parameter("cursor", {"type": "string"}, "next_cursor of the page before
 def posts(parts: Services, context: RequestContext) -> Response:
     readers = {"limit": whole(1, MAX_PAGE_SIZE), "offset": whole(0, MAX_OFFSET)}
     given = {"limit": 10, "offset": 0, **filters.values(context.query, readers)}
-    rows = database(parts.store).query(statements.POST_PAGE, [given["limit"], given["offset"]])
-    found = [msgspec.Raw(row[0].encode()) for row in rows]
+    found = reader(parts).posts(given["limit"], given["offset"])
     page = PostPage(cast(list[dict[str, Any]], found), len(found), given["limit"], given["offset"])
     return Response(body=encode(page))
 
@@ -158,10 +125,10 @@ def posts(parts: Services, context: RequestContext) -> Response:
 )
 def post(parts: Services, context: RequestContext, id: str) -> Response:
     flags(context)
-    rows = database(parts.store).query(statements.POST_OF, [id]) if "\0" not in id else []
-    if not rows:
+    found = reader(parts).post(id)
+    if found is None:
         raise errors.NotFound("the default source has no record with this id")
-    return Response(body=rows[0][0].encode())
+    return Response(body=bytes(found))
 
 
 @route(
@@ -174,10 +141,9 @@ def post(parts: Services, context: RequestContext, id: str) -> Response:
 )
 def status(parts: Services, context: RequestContext) -> Response:
     flags(context)
-    rows = database(parts.store).query(statements.STATE_OF_DEFAULT)
-    if not rows:
+    state = reader(parts).default()
+    if state is None:
         return Response(body=encode(PullStatus(None, None, "never_run", 0)))
-    state = SourceState(*rows[0])
     told = PullStatus(state.last_successful_run, state.last_attempt, state.status, state.records_ingested, state.error_message)
     return Response(body=encode(told))
 
@@ -192,8 +158,7 @@ def status(parts: Services, context: RequestContext) -> Response:
 )
 def sources(parts: Services, context: RequestContext) -> Response:
     flags(context)
-    found = [SourceState(*row) for row in database(parts.store).query(statements.ALL_STATES)]
-    return responses.success(found, "pull sources")
+    return responses.success(reader(parts).states(), "pull sources")
 
 
 @route(
@@ -210,19 +175,19 @@ def sources(parts: Services, context: RequestContext) -> Response:
 )
 def records(parts: Services, context: RequestContext, name: str) -> Response:
     given = filters.values(context.query, {"limit": whole(1, MAX_PAGE_SIZE), "cursor": str})
-    limit, query, secret = given.get("limit", 50), database(parts.store).query, parts.store.cursor_secret
-    known(name, query(statements.KNOWN, [name]) if named(name) else [])
+    limit, sources, secret = given.get("limit", 50), reader(parts), parts.store.cursor_secret
+    known(named(name) and sources.known(name))
     scope = cursors.scope_of("sources", name)
     if "cursor" in given:
         cursor = cursors.decode(given["cursor"], secret, scope)
     else:
-        ((counted,),) = query(statements.COUNT_UP_TO, [name, COUNT_CAP + 1])
-        cursor = Cursor("", 0, *capped(counted))
-    rows = query(statements.RECORDS, [name, cursor.id, limit + 1])
+        cursor = Cursor("", 0, *capped(sources.count(name, COUNT_CAP + 1)))
+    rows = sources.records(name, cursor, limit + 1)
     following = None
     if len(rows) > limit:
-        following = cursors.encode(msgspec.structs.replace(cursor, id=rows[limit - 1][0]), secret, scope)
-    found = [msgspec.Raw(row[1].encode()) for row in rows[:limit]]
+        value, id, _ = rows[limit - 1]
+        following = cursors.encode(msgspec.structs.replace(cursor, value=value, id=id), secret, scope)
+    found = [record for _, _, record in rows[:limit]]
     page = RecordPage(cast(list[SourceRecord], found), cursor.total, cursor.exact, following)
     return responses.success(page, "records of the source")
 
@@ -239,13 +204,7 @@ def records(parts: Services, context: RequestContext, name: str) -> Response:
 )
 def source_status(parts: Services, context: RequestContext, name: str) -> Response:
     flags(context)
-    query = database(parts.store).query
-    (row,) = known(name, query(statements.STATE_OF, [name]) if named(name) else [])
-    state = SourceState(*row)
-    runs = [RunState(*each) for each in query(statements.RUNS, [name, RUNS_SHOWN])]
-    if runs and runs[0].status == "running" and state.status != "running":
-        # Its puller died, and nobody wrote that down yet.
-        runs[0].status, runs[0].reason, runs[0].error_message = state.status, state.reason, state.error_message
+    state, runs = known(named(name) and reader(parts).history(name, RUNS_SHOWN))
     return responses.success(SourceHistory(state, runs), "state of the source")
 
 
@@ -261,17 +220,20 @@ def source_status(parts: Services, context: RequestContext, name: str) -> Respon
 )
 def run(parts: Services, context: RequestContext, name: str) -> Response:
     flags(context)
-    found = database(parts.store).run(lambda c: c.execute(statements.REQUEST, [name]).fetchall()) if named(name) else []
-    (row,) = known(name, found)
-    return responses.success(Requested(name, row[0]), "the source will be pulled", 202)
+    asked = known(named(name) and reader(parts).request(name))
+    return responses.success(Requested(name, asked), "the source will be pulled", 202)
+
+
+def reader(parts: Services) -> SourceReader:
+    return opening.reader(parts.store)
 
 
 def named(name: str) -> bool:
     return SOURCE_NAME.fullmatch(name) is not None
 
 
-def known(name: str, rows: list[Any]) -> list[Any]:
-    """`rows`; raises NotFound when there are none."""
-    if not rows:
+def known(found: T | Literal[False] | None) -> T:
+    """`found`; raises NotFound when it is nothing."""
+    if not found:
         raise errors.NotFound("no pull source has this name; /api/v1/sources lists them")
-    return rows
+    return found

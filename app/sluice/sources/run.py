@@ -18,7 +18,7 @@ from sluice.sources.definitions import HEADER_VALUE, Source
 from sluice.sources.failures import Failed
 from sluice.sources.fetch import BACKOFF, Answer, Backoff, Session
 from sluice.sources.metrics import PullMetrics
-from sluice.sources.store import Ending, Page, Run, SourceStore, Totals
+from sluice.sources.store import Ending, Keeper, Page, Run, Totals
 
 log = structlog.get_logger()
 # The longest that a Retry-After puts off the next run.
@@ -35,7 +35,7 @@ def now_utc() -> datetime:
 class Parts:
     """What every run of a puller uses. `rules`: of what a record may be. The last three are others in tests."""
 
-    store: SourceStore
+    store: Keeper
     metrics: PullMetrics
     rules: Rules
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -86,8 +86,30 @@ class Totals(msgspec.Struct, frozen=True):
         return self.created + self.updated + self.unchanged
 
 
+class Keeper(Protocol):
+    """What a puller needs of the store. Every method may raise errors.StoreUnavailable."""
+
+    def register(self, sources: Sequence[Source]) -> None:
+        """Make the sources known. One whose definition is another than before is due at once, and its list read whole."""
+
+    def due(self, names: Sequence[str]) -> list[Due]:
+        """Of each of these sources whether it is to be pulled now, and the one that waits longest first."""
+
+    def take(self, source: Source, *, forced: bool = False) -> Run | None:
+        """The lease of a source that is due (`forced`: or not), as a new run; None while it is another's, or not due."""
+
+    def renew(self, run: Run, seconds: float) -> None:
+        """Keep the lease for what comes next, which takes up to `seconds`; raises Failed when it is lost."""
+
+    def commit(self, source: Source, run: Run, now: datetime, page: Page | None, ending: Ending | None = None) -> Totals:
+        """Store a page, the end of the run, or both; what the run has stored so far. Raises Failed when the lease is lost."""
+
+    def forget(self, source: str, days: int) -> None:
+        """Remove runs that began more than `days` ago, but for the last one."""
+
+
 class SourceStore:
-    """Raises errors.StoreUnavailable."""
+    """Implements Keeper in PostgreSQL."""
 
     def __init__(self, database: Database, rules: Rules) -> None:
         self._database = database

@@ -32,18 +32,29 @@ RETENTION_GRACE = timedelta(hours=1)
 
 # What a store may be able to do beyond storing each event once, and reading one by its id.
 Capability = Literal[
-    "atomic", "conflicts", "database", "export", "figures", "filters", "idempotency_keys", "numbered_pages", "sorting", "tail"
+    "atomic",
+    "conflicts",
+    "database",
+    "export",
+    "figures",
+    "filters",
+    "idempotency_keys",
+    "numbered_pages",
+    "sorting",
+    "sources",
+    "tail",
 ]
 MEANING: dict[Capability, str] = {
     "atomic": "`?atomic=true`: all events of a batch or none",
     "conflicts": "other content under a known `event_id` is found, and 409",
-    "database": "tasks, error groups, pull sources, erasure by user: they keep rows of their own in PostgreSQL",
+    "database": "tasks, error groups, erasure by user: they keep rows of their own in PostgreSQL",
     "export": "`GET /api/v1/export`",
     "figures": "counts and rates: `GET /api/v1/metrics`, `metrics` in `/api/v1/status`",
     "filters": "`GET /api/v1/logs/filter` and `/recent`, every condition, newest or oldest first, by cursor",
     "idempotency_keys": "`Idempotency-Key`",
     "numbered_pages": "`page` above 1",
     "sorting": "`sort_by` of another field than `created_at`",
+    "sources": "pull sources: `sluice pull`, `/posts`, `/status`, `/api/v1/sources`",
     "tail": "`GET /api/v1/logs/tail`, `sluice tail`, live events in the console",
 }
 

@@ -76,8 +76,8 @@ What a store other than PostgreSQL needs, and what does not go with it.
 {{- if and (eq $type "influxdb") (not (and .storage.influxdb.url .storage.influxdb.org .storage.influxdb.bucket .storage.influxdb.existingSecret)) }}
 - storage.type influxdb needs storage.influxdb.url, org, bucket and existingSecret, the Secret with the token
 {{- end }}
-{{- if .pull.enabled }}
-- pull.enabled needs storage.type postgresql, where pull sources keep their records; {{ $type }} has no place for them
+{{- if and .pull.enabled (ne $type "dynamodb") }}
+- pull.enabled needs storage.type postgresql or dynamodb, where pull sources keep their records; {{ $type }} has no place for them
 {{- end }}
 {{- if .migration.indexes }}
 - migration.indexes are indexes of PostgreSQL, and storage.type is {{ $type }}; leave them out

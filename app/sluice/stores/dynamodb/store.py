@@ -53,7 +53,7 @@ class Stored(msgspec.Struct, frozen=True):
 class DynamodbStore:
     """Implements stores.Store."""
 
-    capabilities: frozenset[Capability] = frozenset(("conflicts", "export", "filters"))
+    capabilities: frozenset[Capability] = frozenset(("conflicts", "export", "filters", "sources"))
 
     def __init__(self, settings: Settings, deadline: float, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._table = Table(settings, WRITERS + READERS + settings.threads)
@@ -64,6 +64,11 @@ class DynamodbStore:
         self._readers = ThreadPoolExecutor(READERS, "dynamodb-read")
         # Of the last look: writers may be behind, for what they write is in a shard that every reader looks at.
         self._known: Meta | None = None
+
+    @property
+    def table(self) -> Table:
+        """Where pull sources keep their records too."""
+        return self._table
 
     def check(self) -> None:
         self._meta()

@@ -32,6 +32,8 @@ repeats = Repeats()
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 1.0, 2.0, 3
 # How many keys BatchGetItem takes, and how often what it left undone is asked for again.
 BATCH, ROUNDS, PAUSE = 100, 5, 0.05
+# Items of one transaction.
+WRITES = 100
 CODES = {
     "ProvisionedThroughputExceededException": "database_busy",
     "ThrottlingException": "database_busy",
@@ -84,6 +86,13 @@ def client(settings: Settings, connections: int) -> Any:
     return session().client("dynamodb", region_name=settings.aws_region, endpoint_url=settings.dynamodb_endpoint, config=config)
 
 
+def when(version: int | None) -> dict[str, Any]:
+    """The condition of a put."""
+    if version is None:
+        return {"ConditionExpression": "attribute_not_exists(id)"}
+    return {"ConditionExpression": "version = :version", "ExpressionAttributeValues": {":version": {"N": str(version)}}}
+
+
 class Table:
     """Thread-safe. Every method may raise StoreUnavailable."""
 
@@ -115,6 +124,21 @@ class Table:
                     raise errors.RecordsRefused(code_of(error)) from error
                 raise
         return None
+
+    def replace(self, items: Sequence[Item], known: Sequence[int | None]) -> bool:
+        """Put all of `items` (up to WRITES) or none: each where the item of its id has the `version` in `known`, or is not there.
+
+        False: one has another version, or somebody writes it now.
+        """
+        puts = [
+            {"Put": {"TableName": self.name, "Item": item, **when(version)}} for item, version in zip(items, known, strict=True)
+        ]
+        with ours():
+            try:
+                self._client.transact_write_items(TransactItems=puts)
+            except self._client.exceptions.TransactionCanceledException:
+                return False
+        return True
 
     def get(self, id: str) -> Item | None:
         with ours():
