@@ -25,12 +25,15 @@ ACCOUNTS = {"service": "sluice", "migrate": "sluice-migrate", "operator": "sluic
 
 
 @cache
-def text(environment: str, repository: str = REPOSITORY) -> str:
-    """The hand-over of a cluster in `environment`, as `terraform output -raw argocd_cluster_secret` prints it."""
+def text(environment: str, repository: str = REPOSITORY, *, beyond: bool = False) -> str:
+    """The hand-over of a cluster in `environment`, as `terraform output -raw argocd_cluster_secret` prints it.
+
+    `beyond`: with a queue and a table, as Terraform's variables `queue` and `dynamodb` make them.
+    """
     require("terraform", Part("terraform", "install Terraform >= 1.11", in_ci=False))
     with tempfile.TemporaryDirectory(prefix="sluice-handover-") as folder:
         shutil.copytree(MODULE, folder, dirs_exist_ok=True)
-        Path(folder, "terraform.tfvars.json").write_text(json.dumps(variables(environment, repository)))
+        Path(folder, "terraform.tfvars.json").write_text(json.dumps(variables(environment, repository, beyond=beyond)))
         terraform(folder, "init", "-input=false", "-no-color")
         terraform(folder, "apply", "-auto-approve", "-input=false", "-no-color")
         return terraform(folder, "output", "-raw", "argocd_cluster_secret")
@@ -41,11 +44,15 @@ def terraform(folder: str, *words: str) -> str:
     return subprocess.run(["terraform", *words], cwd=folder, env=environ, check=True, capture_output=True, text=True).stdout
 
 
-def variables(environment: str, repository: str) -> dict[str, Any]:
+def variables(environment: str, repository: str, *, beyond: bool = False) -> dict[str, Any]:
     accounts = {key: {"namespace": "sluice", "name": name} for key, name in ACCOUNTS.items()}
     accounts |= {key: {"namespace": space, "name": name} for key, (space, name) in CONTROLLERS.items()}
+    if beyond:
+        accounts["worker"] = {"namespace": "sluice", "name": "sluice-worker"}
     role = "arn:aws:iam::123456789012:role"
     return {
+        "queue_url": "sqs://eu-central-1/sluice-dev-" if beyond else None,
+        "dynamodb": {"table": "sluice-dev-events", "shards": 8} if beyond else None,
         "account": {"id": "123456789012", "partition": "aws", "region": "eu-central-1"},
         "environment": environment,
         "cluster": {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.chart.manifests import Object, of_kind
-from tests.chart.render import Refused
+from tests.chart.manifests import Object, of_kind, parse, pods
+from tests.chart.render import Refused, merged, template
 from tests.gitops import argocd, handover
 from tests.gitops.argocd import ARGOCD, ENVIRONMENTS
 from tools.release import environment
@@ -169,6 +169,19 @@ def test_every_annotation_that_is_read_is_handed_over_and_every_other_is_documen
     told = set(re.findall(r"`(\w+)`", (ARGOCD / "README.md").read_text()))
     assert annotations - read - told == set()
     assert labels - argocd.read_by_templates("labels") - told - {"argocd.argoproj.io/secret-type"} == set()
+
+
+def test_the_chart_takes_a_queue_and_a_table_as_they_are_handed_over() -> None:
+    told = yaml.safe_load(handover.text("dev", beyond=True))["metadata"]["annotations"]
+    values = yaml.safe_load(told["sluice_helm_values"])
+    image = {"image": {"digest": "sha256:" + "0" * 64}}
+    objects = parse(template(merged(values, image)))
+    found = {pod["spec"]["containers"][0]["name"]: pod["spec"] for pod in pods(objects).values()}
+    assert (found["sluice"]["serviceAccountName"], found["worker"]["serviceAccountName"]) == ("sluice", "sluice-worker")
+    for name in ("sluice", "worker"):
+        given = {one["name"]: one.get("value") for one in found[name]["containers"][0]["env"]}
+        assert (given["STORAGE_TYPE"], given["TABLE_NAME"]) == ("dynamodb", "sluice-dev-events")
+        assert given["QUEUE_URL"] == "sqs://eu-central-1/sluice-dev-"
 
 
 @pytest.mark.parametrize("name", sorted(argocd.read_by_templates("annotations")))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 from tests.conftest import require
-from tests.platform import account
+from tests.platform import account, parliament
 from tests.platform.conftest import TERRAFORM, provider_needed
 from tests.platform.emulator.process import ACCOUNT, REGION, Emulator
 from tests.platform.iam.policy import Document, Request, allowed, statements
@@ -38,6 +38,7 @@ CLUSTER = {
     "workload_identity": "irsa",
     "oidc_provider_arn": PROVIDER,
 }
+KEDA = {"namespace": "keda", "name": "keda-operator"}
 VIA = {"kms:ViaService": f"dynamodb.{REGION}.amazonaws.com"}
 # What a batch asks for is the right to its single calls (Service Authorization Reference of SQS).
 BATCH = re.compile(r"^(ChangeMessageVisibility|DeleteMessage|SendMessage)Batch$")
@@ -68,7 +69,9 @@ def table(aws: Emulator, roles: None, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def queue(aws: Emulator, roles: None, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    return applied(aws, tmp_path_factory, "queue", {"cluster": CLUSTER, "api_role_name": "service"})
+    return applied(
+        aws, tmp_path_factory, "queue", {"cluster": CLUSTER, "api_role_name": "service", "scaler_service_account": KEDA}
+    )
 
 
 @pytest.fixture
@@ -166,6 +169,18 @@ def test_the_table_s_key_is_used_through_dynamodb_only(aws: Emulator, table: Ter
         assert allowed([given], Request("kms:Decrypt", key, context=VIA))
         assert not allowed([given], Request("kms:Decrypt", key))
     assert found["DeletionProtectionEnabled"] is True
+
+
+def test_parliament_finds_nothing(aws: Emulator, table: Terraform, queue: Terraform) -> None:
+    names = {
+        "service": ("dynamodb", "queue"),
+        "migrate": ("dynamodb",),
+        "worker-of-the-table": ("dynamodb",),
+        "events-prod-worker": ("sluice-worker",),
+        "events-prod-scaler": ("keda-operator",),
+    }
+    documents = {f"{role}.{name}": policy(aws, role, name) for role, given in names.items() for name in given}
+    assert parliament.findings(documents) == []
 
 
 @pytest.fixture
