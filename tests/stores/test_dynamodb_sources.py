@@ -111,12 +111,12 @@ def test_a_record_is_stored_once_and_a_changed_one_is_its_next_version(kept: Dyn
 
 
 def test_a_page_of_more_records_than_a_transaction_holds_is_counted_whole(kept: DynamodbSources, upstream: Upstream) -> None:
-    upstream.answers = [up.records(250)]
+    upstream.answers = [up.records(60)]
     assert pull(kept, source_at(upstream.url)).status == "success"
-    assert [id for id, _ in versions(kept)] == [str(number) for number in range(1, 251)]
-    assert kept.count("items", 200) == 200
+    assert [id for id, _ in versions(kept)] == [str(number) for number in range(1, 61)]
+    assert kept.count("items", 50) == 50
     (state,) = kept.states()
-    assert state.records_ingested == 250
+    assert state.records_ingested == 60
 
 
 def test_a_run_that_fails_in_the_middle_keeps_the_pages_before_and_says_so(kept: DynamodbSources, upstream: Upstream) -> None:
@@ -211,24 +211,24 @@ def test_after_a_kill_in_the_middle_of_a_run_the_status_is_true_and_another_pull
     settings: Settings, kept: DynamodbSources, clock: Clock, upstream: Upstream, tmp_path: Any
 ) -> None:
     file = tmp_path / "sources.yaml"
-    paging = "pagination: {type: page, size: 200}"
+    paging = "pagination: {type: page, size: 40}"
     file.write_text(f"sources: [{{name: items, url: '{upstream.url}', interval: 1h, allow_private: true, {paging}}}]\n")
     given = {"API_ENDPOINT": "", "SOURCES_FILE": str(file)}
-    upstream.answers = [up.paged(250, 200), up.hang]
+    upstream.answers = [up.paged(60, 40), up.hang]
     with start(settings, upstream, **given) as killed:
         until(lambda: len(upstream.requests) == 2, 30, "the second page is asked for")
         killed.kill()
     (state,) = kept.states()
-    assert (state.status, state.records_ingested, len(versions(kept))) == ("running", 200, 200)
+    assert (state.status, state.records_ingested, len(versions(kept))) == ("running", 40, 40)
     clock.ahead = timedelta(minutes=2)
     (state,) = kept.states()
     assert (state.status, state.reason) == ("failure", "interrupted")
-    upstream.answers = [up.paged(250, 200)]
-    source = source_at(upstream.url, pagination=Pagination(type="page", parameter="page", size=200))
+    upstream.answers = [up.paged(60, 40)]
+    source = source_at(upstream.url, pagination=Pagination(type="page", parameter="page", size=40))
     assert pull(kept, source).status == "success"
-    assert versions(kept) == [(str(number), 1) for number in range(1, 251)]
+    assert versions(kept) == [(str(number), 1) for number in range(1, 61)]
     (state,) = kept.states()
-    assert (state.status, state.records_ingested) == ("success", 250)
+    assert (state.status, state.records_ingested) == ("success", 60)
 
 
 def test_seed_003_finds_its_posts_and_its_status(settings: Settings, upstream: Upstream) -> None:
