@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from itsdangerous import TimestampSigner
 from tests.integration.checks import Mine, data_of
 from tests.integration.keysets import KeysetFile
 from tests.integration.postgres import Database
 from tests.integration.service import KEY, NO_TLS, Service, running
 from tests.integration.waiting import until
+
+from sluice.console import session as sessions
+from sluice.keyring import Keyring
 
 pytest_plugins = ["tests.integration.services"]
 
@@ -78,8 +85,12 @@ def test_a_wrong_key_a_foreign_form_and_too_many_tries_are_refused(database: Dat
         assert (answer.status_code, "not known here" in answer.text) == (401, True)
         answer = client.post("/console/sign-in", data={"key": KEY}, headers={"Origin": "http://evil.example"})
         assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+        for origin in ("http://[", "null", "", "//"):
+            assert client.post("/console/sign-in", data={"key": KEY}, headers={"Origin": origin}).status_code == 403
         tries = [client.post("/console/sign-in", data={"key": "nobody-has-this-key"}).status_code for _ in range(30)]
         assert (tries[-1], tries.count(401) < 25) == (429, True)
+        # Behind a proxy all people have its address: who has a key gets in whatever others try.
+        assert client.post("/console/sign-in", data={"key": KEY}).status_code == 303
 
 
 def test_a_cookie_that_was_changed_is_none(service: Service, person: httpx.Client) -> None:
@@ -87,6 +98,26 @@ def test_a_cookie_that_was_changed_is_none(service: Service, person: httpx.Clien
     for other in (value[:-3] + "abc", "x", value.replace(".", "", 1)):
         answer = httpx.get(f"{service.url}/console", headers={"Cookie": f"sluice_console={other}"}, trust_env=False)
         assert answer.status_code == 303
+
+
+@pytest.mark.parametrize("others", ['theme={"a": 1}', "no name", 'half="', "path=/", "\xe9=1"])
+def test_cookies_of_other_programs_on_the_host_do_not_end_a_session(service: Service, person: httpx.Client, others: str) -> None:
+    cookie = f"{others}; sluice_console={person.cookies['sluice_console']}".encode("latin-1")
+    assert httpx.get(f"{service.url}/console", headers={b"Cookie": cookie}, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize(("age", "good"), [(-30, True), (0, True), (12 * 3600 - 30, True), (12 * 3600 + 30, False)])
+def test_a_session_lasts_12_hours_also_when_the_pod_that_began_it_has_a_fast_clock(
+    monkeypatch: pytest.MonkeyPatch, age: int, good: bool
+) -> None:
+    parts: Any = SimpleNamespace(
+        store=SimpleNamespace(cursor_secret=b"s"), keyring=Keyring([KEY], None, lambda: datetime.now(UTC))
+    )
+    entry = parts.keyring.verify(KEY)
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(time.time()) - age)
+    value = sessions.serializer(parts).dumps([entry.key_id, entry.version, "token"])
+    context: Any = SimpleNamespace(headers={"HTTP_COOKIE": f"sluice_console={value}"})
+    assert (sessions.current(parts, context) is not None) == good
 
 
 def test_a_form_without_the_session_s_token_changes_nothing(person: httpx.Client, mine: Mine) -> None:
