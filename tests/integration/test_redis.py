@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
+import redis
 from prometheus_client import CollectorRegistry
 from tests.integration.postgres import Database
 from tests.integration.redis_server import RedisServer, running
@@ -23,7 +25,7 @@ from tests.integration.waiting import until
 from sluice.limiter import SharedCounters
 from sluice.metrics import Metrics
 from sluice.redis.cache import RedisCache
-from sluice.redis.connection import Connection
+from sluice.redis.connection import Away, Connection
 from sluice.redis.counters import RedisCounters
 
 pytestmark = pytest.mark.needs("redis-server")
@@ -126,6 +128,52 @@ def test_without_redis_each_pod_has_its_own_limit_and_a_metric_tells(redis_serve
 def asked(server: RedisServer, key: str) -> bool:
     with server.client() as client:
         return bool(client.exists(key))
+
+
+@pytest.mark.parametrize("found", ["5", "-100", "garbage", "1e300", b"\xff", None])
+def test_what_others_leave_in_redis_refuses_nobody_and_breaks_nothing(
+    redis_server: RedisServer, found: str | bytes | None
+) -> None:
+    with redis_server.client() as client:
+        client.flushall()
+        for name in ("sluice:limit:k", "sluice:cache:g"):
+            if found is None:
+                client.lpush(name, "a list")
+            else:
+                client.set(name, found)
+        connection = Connection(redis_server.url)
+        spent = [RedisCounters(connection, SharedCounters(None, 1)).spend("k", 5, 5)[0] for _ in range(2)]
+        assert (spent, 0 < client.pttl("sluice:limit:k") <= 60_000) == ([True, False], True)
+        cache = RedisCache(connection)
+        assert cache.through("g", "n", 5, lambda: b"before") == b"before"
+        RedisCache(Connection(redis_server.url)).forget("g")
+        assert RedisCache(Connection(redis_server.url)).through("g", "n", 5, lambda: b"after") == b"after"
+        client.flushall()
+
+
+def test_a_redis_that_takes_nothing_is_away_until_it_does(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(Away, match="OutOfMemoryError"):
+                Connection(redis_server.url).check()
+        finally:
+            client.config_set("maxmemory", 0)
+        Connection(redis_server.url).check()
+
+
+def test_one_that_is_lost_again_and_again_is_looked_for_less_often(redis_server: RedisServer) -> None:
+    pauses: list[float] = []
+    connection = Connection(redis_server.url, pause=pauses.append)
+
+    def fail(_client: Any) -> None:
+        raise redis.ResponseError("wrong type")
+
+    for number in range(1, 7):
+        with pytest.raises(Away):
+            connection.call("cache", fail)
+        until(lambda number=number: len(pauses) == number and not connection._away, 5, "it is back")  # type: ignore[misc]
+    assert pauses == [1, 2, 4, 8, 16, 30]
 
 
 def test_a_redis_that_hangs_is_waited_for_once(redis_server: RedisServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,10 @@ STEP = 0.02
 
 
 class RedisCache:
-    """As http.services.Cache. Groups have a number that `forget` raises: what was kept under another one is never read again."""
+    """As http.services.Cache. Groups have a number that `forget` changes: what was kept under another one is never read again.
+
+    (A number of chance, set and not counted up: so nothing that stands in its place keeps it.)
+    """
 
     def __init__(self, connection: Connection, sleep: Callable[[float], object] = time.sleep) -> None:
         self._connection = connection
@@ -23,7 +27,7 @@ class RedisCache:
     def through(self, group: str, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
         try:
             number = self._connection.call("cache", lambda client: client.get(numbered(group))) or b"0"
-            key = f"{numbered(group)}:{int(number)}:{name}"
+            key = f"{numbered(group)}:{number.decode('latin-1')}:{name}"
             for _ in range(int(WAIT / STEP)):
                 kept = self._connection.call("cache", lambda client: client.get(key))
                 if kept is not None:
@@ -38,7 +42,7 @@ class RedisCache:
     def forget(self, group: str) -> None:
         """While Redis is away, what it keeps of `group` lives for its seconds."""
         with contextlib.suppress(Away):
-            self._connection.call("cache", lambda client: client.incr(numbered(group)))
+            self._connection.call("cache", lambda client: client.set(numbered(group), secrets.randbits(53)))
 
     def _fill(self, key: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
         try:

@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 # What a request may wait for Redis, once: a call that takes longer makes it away.
 TIMEOUT = 0.05
-# How often a thread looks whether it is back.
-PAUSE = 1.0
+# How often a thread looks whether it is back: at first, and at the most when it is lost again and again within STEADY seconds.
+PAUSE, LONGEST, STEADY = 1.0, 30.0, 60.0
+CHECK = "sluice:check"
 
 
 class Away(errors.SluiceError):
@@ -43,6 +44,7 @@ class Connection:
         self._pause = pause
         self._lock = threading.Lock()
         self._away = False
+        self._wait, self._back = PAUSE, -STEADY
 
     def call(self, use: RedisUse, work: Callable[[Any], T]) -> T:
         """What `work` returns; raises Away, which is counted by `use`."""
@@ -55,9 +57,9 @@ class Connection:
         raise Away
 
     def check(self) -> None:
-        """Raises Away with the reason's type (its text may hold the password)."""
+        """Raises Away with the reason's type (its text may hold the password). A Redis that takes nothing is away."""
         try:
-            self._client.ping()
+            self._client.set(CHECK, b"", px=1_000)
         except redis.RedisError as error:
             raise Away(type(error).__name__) from None
 
@@ -66,16 +68,18 @@ class Connection:
             if self._away:
                 return
             self._away = True
+            self._wait = min(self._wait * 2, LONGEST) if time.monotonic() < self._back + STEADY else PAUSE
         # By type only: texts of the driver may quote what was sent.
         log.warning("redis.away", cause=type(error).__name__, effect="limits are each pod's own, reads are not cached")
         threading.Thread(target=self._look, name="redis", daemon=True).start()
 
     def _look(self) -> None:
         while self._away:
-            self._pause(PAUSE)
+            self._pause(self._wait)
             try:
                 self.check()
             except Away:
                 continue
             log.info("redis.back")
+            self._back = time.monotonic()
             self._away = False

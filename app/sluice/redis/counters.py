@@ -18,15 +18,16 @@ PARTS = 300
 # Names that are remembered at a time; key ids come from the key set, so no client can make more.
 MOST = 4_096
 # One step in Redis: take `cost`, and up to `part` if there is more, or nothing. What is left, and the milliseconds of the window.
+# What has no end is no window of ours: it would refuse for ever.
 TAKE = """
-local spent = tonumber(redis.call('GET', KEYS[1]) or '0')
+local fresh = redis.call('PTTL', KEYS[1]) < 0
+local spent = fresh and 0 or tonumber(redis.call('GET', KEYS[1]))
 local cost, part, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local free = math.max(limit - spent, 0)
 local taken = 0
 if free >= cost then
     taken = math.min(math.max(cost, part), free)
-    redis.call('INCRBY', KEYS[1], taken)
-    if spent == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+    if fresh then redis.call('SET', KEYS[1], taken, 'PX', ARGV[4]) else redis.call('INCRBY', KEYS[1], taken) end
 end
 return {taken, free - taken, redis.call('PTTL', KEYS[1])}
 """
