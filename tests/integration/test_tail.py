@@ -138,6 +138,7 @@ def test_it_goes_on_behind_the_last_event_id_by_any_worker(service: Service, min
         ("?page=2", {}, "unknown_parameter"),
         ("?event_type=x", {}, "invalid_event_type"),
         ("", {"Last-Event-ID": "made-up"}, "invalid_cursor"),
+        (f"?{'&'.join(['id=1'] * 33)}", {}, "validation_error"),
     ],
 )
 def test_what_cannot_be_a_tail_is_refused(client: httpx.Client, query: str, headers: dict[str, str], error: str) -> None:
@@ -209,6 +210,14 @@ def test_a_drain_ends_it_with_a_word_and_nothing_waits_for_it(database: Database
         service.process.send_signal(signal.SIGTERM)
         assert list(tail) == [{"event": "end", "data": {"reason": "draining"}}]
         assert service.process.wait(20) == 0
+
+
+def test_a_client_that_sends_on_and_on_is_hung_up_on(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        client.sendall(f"GET {TAIL} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n".encode())
+        assert client.recv(4_096).startswith(b"HTTP/1.1 200")
+        with pytest.raises(ConnectionError):
+            client.sendall(b"x" * (64 << 20))
 
 
 def test_a_client_that_leaves_frees_its_place(service: Service, mine: Mine) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import pytest
 
+from sluice.filters import Match
 from sluice.keys import KeyEntry
-from sluice.stores import Fresh
+from sluice.stores import Fresh, Poll
 from sluice.tail import stream
+from sluice.tail.hub import LEAST_PAUSE, Hub
 from sluice.tail.stream import Tail
 
 KEY = KeyEntry(digest="sha256:" + "0" * 64, key_id="k", owner="o", scopes=frozenset(("read",)))
@@ -67,3 +72,32 @@ def test_chunks_are_whole_and_the_last_one_ends_the_body(tail: Tail) -> None:
     body = b'abcevent: end\ndata: {"reason":"draining"}\n\n'
     assert drained(tail) == b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     assert not tail.waiting
+
+
+class Slow:
+    """A store, in which it takes `seconds` to find what a tail missed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self._seconds = 0.0, seconds
+        self.asked: list[str] = []
+
+    def poll(self, filters: Sequence[tuple[Match, ...]]) -> Poll:
+        return Poll([], [0] * len(filters))
+
+    def since(self, position: str, _matches: tuple[Match, ...]) -> Poll:
+        self.asked.append(position)
+        self.now += self._seconds
+        return Poll([Fresh("{}", f"behind {position}", (0,))], [1])
+
+
+def test_tails_that_go_on_somewhere_take_turns_with_those_that_are_live() -> None:
+    store = Slow(0.6)
+    hub = Hub(cast(Any, None), lambda: store.now)
+    tails = [Tail(KEY, (), position) for position in ("a", "a", "b", "c")]
+    assert hub._poll(cast(Any, store), tails) == LEAST_PAUSE
+    # What two of them missed is read once, and the last one waits for the next poll.
+    assert (store.asked, [tail.position for tail in tails]) == (["a", "b"], [None, None, None, "c"])
+    hub._poll(cast(Any, store), tails)
+    assert (store.asked, [b"behind" in drained(tail) for tail in tails]) == (["a", "b", "c"], [True] * 4)
+    for each in (hub._selector, hub._woken, hub._waker):
+        each.close()

@@ -25,10 +25,14 @@ log = structlog.get_logger()
 MAX_TAILS, MAX_TAILS_OF_KEY, MAX_FILTERS = 400, 200, 32
 # Seconds from one poll to the next: the longer a poll takes, the fewer there are, so that a busy store keeps its time for events.
 LEAST_PAUSE, MOST_PAUSE, SHARE = 0.5, 3.0, 0.03
+# For so long a poll looks for what tails missed that go on somewhere: meanwhile those that are live get nothing.
+CATCH_UP = 1.0
 RETRY = 1.0
 HEARTBEAT_SECONDS = 15.0
 # A client that takes nothing for so long is gone.
 PATIENCE = 120.0
+# What a client may send after its request, in bytes.
+MAX_RECEIVED = 16 << 10
 TICK = 0.5
 
 
@@ -144,9 +148,7 @@ class Hub:
                     index = filters.index(tail.matches)
                     frames = [frame for frame, matched in lines if index in matched]
                     self._queue(tail, frames, poll.counts[index])
-            for tail in tails:
-                if tail.position is not None:
-                    self._catch_up(follower, tail, tail.position)
+            behind = self._catch_up(follower, tails)
         except errors.StoreError:
             # What they would have brought is brought by the next poll that works.
             return RETRY
@@ -154,18 +156,31 @@ class Hub:
             log.error("tail.failed", cause=type(error).__name__, exc_info=error)
             return RETRY
         self._wake()
-        return max(LEAST_PAUSE, min((self._clock() - began) / SHARE, MOST_PAUSE))
+        return LEAST_PAUSE if behind else max(LEAST_PAUSE, min((self._clock() - began) / SHARE, MOST_PAUSE))
 
-    def _catch_up(self, follower: Follower, tail: Tail, position: str) -> None:
-        try:
-            poll = follower.since(position, tail.matches)
-        except errors.QueryTimeout:
+    def _catch_up(self, follower: Follower, tails: list[Tail]) -> bool:
+        """Send what those missed that go on somewhere; whether some of them wait for the next poll. The same is read once."""
+        missed: dict[tuple[str, tuple[Match, ...]], list[Tail]] = {}
+        for tail in tails:
+            if tail.position is not None:
+                missed.setdefault((tail.position, tail.matches), []).append(tail)
+        give_up = self._clock() + CATCH_UP
+        for left, ((position, matches), several) in zip(reversed(range(len(missed))), missed.items(), strict=True):
+            frames: list[bytes] = []
+            count: int | None = None
+            with contextlib.suppress(errors.QueryTimeout):
+                poll = follower.since(position, matches)
+                frames, count = [line(event) for event in poll.events], poll.counts[0]
             with self._lock:
-                tail.lose(None)
-        else:
-            with self._lock:
-                self._queue(tail, [line(event) for event in poll.events], poll.counts[0])
-        tail.position = None
+                for tail in several:
+                    if count is None:
+                        tail.lose(None)
+                    else:
+                        self._queue(tail, frames, count)
+                    tail.position = None
+            if self._clock() > give_up:
+                return left > 0
+        return False
 
     @staticmethod
     def _queue(tail: Tail, frames: list[bytes], count: int) -> None:
@@ -203,9 +218,11 @@ class Hub:
 
     @staticmethod
     def _is_gone(tail: Tail) -> bool:
-        """Whether the client closed; what it sends instead is of no interest."""
+        """Whether the client closed, or sends on and on: what it sends is of no interest, and to read it is work."""
         try:
-            return tail.socket is not None and not tail.socket.recv(4096)
+            given = tail.socket.recv(4096) if tail.socket is not None else b"."
+            tail.received += len(given)
+            return not given or tail.received > MAX_RECEIVED
         except BlockingIOError:
             return False
         except OSError:
@@ -214,15 +231,17 @@ class Hub:
     def _check(self, tails: list[Tail]) -> None:
         """End the tails whose key is no longer good, or all when the process is to end."""
         draining = self._parts.draining()
+        # Once for all tails of a key: to look it up takes longer the more keys there are.
+        reasons = {} if draining else {each: self._refusal(*each) for each in {named(tail) for tail in tails}}
         for tail in tails:
-            reason = "draining" if draining else self._refusal(tail)
+            reason = "draining" if draining else reasons[named(tail)]
             if reason:
                 with self._lock:
                     tail.end(reason)
 
-    def _refusal(self, tail: Tail) -> str:
+    def _refusal(self, key_id: str, version: int) -> str:
         try:
-            entry = self._parts.keyring.current(tail.entry.key_id, tail.entry.version)
+            entry = self._parts.keyring.current(key_id, version)
         except errors.ApiError as error:
             return error.reason or error.error
         return "" if "read" in entry.scopes else "scope"
@@ -252,3 +271,8 @@ class Hub:
             self._selector.register(client, wanted, tail)
         elif known.events != wanted:
             self._selector.modify(client, wanted, tail)
+
+
+def named(tail: Tail) -> tuple[str, int]:
+    """The version of a key that a tail ends with."""
+    return tail.entry.key_id, tail.entry.version

@@ -22,6 +22,7 @@ from sluice.tail.stream import OPENING, Tail
 EVENT_STREAM = "text/event-stream"
 # A proxy that collects a response before it sends it on would end what is live about it (nginx reads the second one).
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+MAX_MATCHES = 32
 LAST_EVENT_ID = {"type": "string", "maxLength": 2048}
 SHOWN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -53,6 +54,12 @@ def opened(
     client = context.headers.get("gunicorn.socket")
     if client is None:
         raise errors.NotSupported("a tail needs the server of `sluice serve`", error="not_supported")
+    if len(matches) > MAX_MATCHES:
+        raise errors.BadRequest(
+            f"a tail has at most {MAX_MATCHES} conditions, for each new event is asked for all of them",
+            error="validation_error",
+            reason="query",
+        )
     if parts.draining():
         raise errors.ServiceUnavailable("this process is about to end", reason="draining", headers={"Retry-After": "1"})
     hub = parts.single(Hub)

@@ -32,7 +32,8 @@ def notice(kind: str, **data: object) -> bytes:
 class Tail:
     """`position`: behind which event it goes on, until it has caught up. `socket`: None until the response has begun.
 
-    `chunked`: whether the response is (HTTP/1.1). `closing`: it ends when what waits is sent. The hub's lock guards it.
+    `chunked`: whether the response is (HTTP/1.1). `closing`: it ends when what waits is sent.
+    `received`: bytes that its client sent after the request. The hub's lock guards it.
     """
 
     def __init__(self, entry: KeyEntry, matches: tuple[Match, ...], position: str | None) -> None:
@@ -43,6 +44,7 @@ class Tail:
         self.chunked = True
         self.closing = False
         self.active = 0.0
+        self.received = 0
         self._frames: deque[bytes] = deque()
         self._queued = 0
         self._lost = 0
