@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tests.stores.aws import ENVIRONMENT, REGION, Aws
 
 from sluice import errors
 from sluice.events import Event, Rules, prepare
-from sluice.queue import DEAD_LETTERS, EVENTS, messages, sqs
+from sluice.queue import DEAD_LETTERS, EVENTS, messages, sqs, worker
 from sluice.queue.link import Message
 from sluice.queue.sqs import SqsLink
 
@@ -100,6 +101,20 @@ def test_what_is_held_stays_invisible_to_others_for_as_long_as_it_takes(
         assert other.next(0) is not None
 
 
+def test_what_others_publish_is_read_and_fits_among_the_dead_letters_whatever_it_is(link: SqsLink) -> None:
+    noise = random.Random(1)
+    text = "".join(noise.choices(string.ascii_letters + string.digits + "+/", k=1_000_000))
+    attributes = {"b": {"DataType": "Binary", "BinaryValue": b"\0"}, "n": {"DataType": "Number", "StringValue": "1"}}
+    link._client.send_message(QueueUrl=link._urls[EVENTS], MessageBody=text, MessageAttributes=attributes)
+    link.consume(EVENTS, 1)
+    (found,) = received(link)
+    assert (found.body, found.headers) == (text.encode(), {"n": "1"})
+    assert link.publish(DEAD_LETTERS, [worker.dead_letter(found, "undecodable", "\0\ufffe" * 100_000)]) == [None]
+    letter = link.get(DEAD_LETTERS)
+    assert letter is not None
+    assert (letter.body, letter.headers["x-sluice-detail"]) == (found.body, "?" * 1_000)
+
+
 class Refusing:
     """SQS, which takes every other entry of a request."""
 
@@ -144,7 +159,7 @@ def test_from_the_service_to_the_store_and_the_dead_letters(url: str, database: 
     with closing(SqsLink(url, EVENTS)) as link:
         link._client.send_message(QueueUrl=link._urls[EVENTS], MessageBody="poison")
         link._client.send_message(QueueUrl=link._urls[EVENTS], MessageBody='{"level": "info"}')
-    with queues.worker(url, database.url, **ENVIRONMENT) as worker, closing(SqsLink(url, DEAD_LETTERS)) as dead:
+    with queues.worker(url, database.url, **ENVIRONMENT) as running_worker, closing(SqsLink(url, DEAD_LETTERS)) as dead:
         until(lambda: dead.depth(DEAD_LETTERS) == 2, 60, "two dead letters")
         until(lambda: database.count() == 1_001, 30, "the others are stored")
         listed = queues.sluice(url, database.url, "dead-letters", "list")
@@ -152,4 +167,4 @@ def test_from_the_service_to_the_store_and_the_dead_letters(url: str, database: 
         database.execute("DELETE FROM sluice.events WHERE event_id = 'e-0'")
         assert "replayed 2" in queues.sluice(url, database.url, "dead-letters", "replay", "--all")
         until(lambda: database.execute("SELECT 1 FROM sluice.events WHERE event_id = 'e-0'") == [(1,)], 30, "it is stored now")
-        assert worker.metric("sluice_worker_dead_letters_total", reason="conflict") == 1
+        assert running_worker.metric("sluice_worker_dead_letters_total", reason="conflict") == 1

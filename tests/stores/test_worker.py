@@ -7,8 +7,10 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from struct import pack
 from typing import Any, cast
 
+import amqp
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.integration.postgres import Database, LocalServer
@@ -32,6 +34,14 @@ LATER_FORMAT = f"{messages.FAMILY}v9+json"
 def record(event_id: str | None = None, **fields: object) -> Record:
     event = Event(event_type="log", event_name="n", event_id=event_id, **fields)  # type: ignore[arg-type]
     return events.prepare(event, now=ACCEPTED, key_id="k", rules=Rules())
+
+
+def odd(flag: int, table: bytes) -> bytes:
+    """Properties with this table, as no client of ours writes them."""
+    return pack(">HI", flag, len(table)) + table
+
+
+NO_TEXT = pack(">H", 1 << 15) + b"\2\xff\xfe"
 
 
 def publish(url: str, *several: Message) -> None:
@@ -110,6 +120,22 @@ def test_poisoned_messages_do_not_stop_their_neighbours(queue_url: str, database
     assert at_work.metric("sluice_worker_dead_letters_total", reason="undecodable") == 9
 
 
+# A date in milliseconds where AMQP has seconds, one beyond every calendar, and a content type that is no UTF-8.
+@pytest.mark.parametrize(
+    "poison", [odd(1 << 13, b"\1kT" + pack(">Q", 10**13)), odd(1 << 13, b"\1kT" + pack(">Q", 2**63)), NO_TEXT]
+)
+def test_properties_that_the_driver_cannot_read_do_not_stop_the_worker(
+    queue_url: str, database: Database, at_work: Worker, poison: bytes
+) -> None:
+    found = amqp.Message(b'{"a": 1}')
+    found._serialize_properties = lambda: poison
+    with queues.channel(queue_url) as opened:
+        opened.basic_publish(found, routing_key=EVENTS)
+    publish(queue_url, message(record("a")))
+    settled(queue_url, at_work, 2)
+    assert database.execute("SELECT properties FROM sluice.events WHERE event_id <> 'a'") == [({"a": 1},)]
+
+
 def test_a_worker_that_was_away_catches_up_faster_than_events_come(queue_url: str, database: Database) -> None:
     """30 batches waited; while they are stored one more comes for every ten that go."""
     batches = [message(*(record(f"{batch}-{number}") for number in range(500))) for batch in range(33)]
@@ -185,3 +211,15 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(queue_url: str, data
     until(lambda: database.ids() == ["a"], 20, "the replayed event is stored")
     assert database.execute("SELECT source FROM sluice.events") == [("x",)]
     assert reasons(queue_url) == []
+
+
+def test_a_dead_letter_is_listed_whatever_it_holds_and_one_that_is_not_there_is_told(queue_url: str) -> None:
+    headers = {"x-sluice-reason": "conflict", "x-sluice-event-id": "[/red] \x1b[31m"}
+    with contextlib.closing(Link(queue_url, EVENTS, DEAD_LETTERS)) as link:
+        link.publish(DEAD_LETTERS, [Message(b"x", None, headers, "m-1")])
+    listed = queues.sluice(queue_url, queues.NO_DATABASE, "dead-letters", "list")
+    assert r"[/red] \u001b[31m" in listed
+    for command in ("drop", "replay"):
+        with pytest.raises(AssertionError, match="only 0 of these 1 are there"):
+            queues.sluice(queue_url, queues.NO_DATABASE, "dead-letters", command, "m-2")
+    assert queues.depth(queue_url, DEAD_LETTERS) == 1

@@ -10,8 +10,10 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sluice import errors, logs
+from sluice.client.reading import safe
 from sluice.commands import environment
 
 EXAMPLES = """\b
@@ -39,10 +41,18 @@ def list_(limit: int) -> None:
     table = Table("id", "since", "reason", "event_id", "detail")
     with letters.opened(queue_url()) as link:
         for letter in itertools.islice(letters.each(link), limit):
-            since = datetime.fromtimestamp(letter.sent_at or 0, UTC).isoformat()
             headers = (str(letter.headers.get(name, "")) for name in (worker.REASON, worker.EVENT_ID, worker.DETAIL))
-            table.add_row(letter.message_id, since, *headers)
+            # As Text: an id may hold what rich takes for markup.
+            table.add_row(*(Text(safe(cell)) for cell in (letter.message_id or "", since(letter.sent_at), *headers)))
     Console(width=None if Console().is_terminal else 250).print(table)
+
+
+def since(seconds: int | None) -> str:
+    """A time that a message says, which may be any number."""
+    try:
+        return datetime.fromtimestamp(seconds or 0, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
 
 
 @dead_letters.command()
@@ -84,7 +94,10 @@ def moved(move: Callable[[Any, frozenset[str]], int], ids: tuple[str, ...], ever
     if bool(ids) == everything:
         raise click.UsageError("name the ids of dead letters, or --all")
     with letters.opened(queue_url()) as link:
-        return move(link, frozenset(ids))
+        count = move(link, frozenset(ids))
+    if count < len(frozenset(ids)):
+        raise click.ClickException(f"only {count} of these {len(ids)} are there; `sluice dead-letters list` shows what is")
+    return count
 
 
 def queue_url() -> str:

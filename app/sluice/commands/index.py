@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from sluice import errors, logs
 from sluice.commands import environment
@@ -40,7 +41,8 @@ def list_() -> None:
     with owner() as parameters:
         for found in indexes.listed(parameters):
             state = "ready" if found.valid else "not ready: being built, or interrupted (add it again)"
-            table.add_row(found.name or found.relation, state, f"{found.size / (1 << 20):,.0f} MiB")
+            # As Text: the name of a property may hold what rich takes for markup.
+            table.add_row(Text(found.name or found.relation), state, f"{found.size / (1 << 20):,.0f} MiB")
     Console().print(table)
 
 
@@ -68,7 +70,7 @@ def build(parameters: Login, names: tuple[str, ...]) -> None:
             indexes.expression_of(name)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
     console = Console(stderr=True)
     for name in names:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

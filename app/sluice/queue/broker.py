@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import amqp
 import structlog
-from amqp import exceptions
+from amqp import exceptions, serialization, spec
 
 from sluice import errors
 from sluice.queue import messages as contents
@@ -33,6 +33,24 @@ PERSISTENT = 2
 PORTS = {"amqp": 5672, "amqps": 5671}
 # Nobody reads it: what is published there is dropped and confirmed, so that a broker that takes nothing says so.
 NOWHERE = "sluice.nowhere"
+
+read_properties = serialization.decode_properties_basic
+
+
+def properties_of(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
+    """The properties of a message; none when the driver cannot read them (a date beyond its calendar, a name that is no UTF-8).
+
+    It would raise in the midst of a delivery: that message, which comes again and again, would end every worker.
+    """
+    try:
+        found: tuple[dict[str, Any], int] = read_properties(buffer, offset)
+    except Exception as error:
+        log.warning("queue.properties", cause=type(error).__name__, effect="the message is read without its headers")
+        return {}, len(buffer)
+    return found
+
+
+serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = properties_of
 REFUSED = (exceptions.AccessRefused, exceptions.NotAllowed, exceptions.PreconditionFailed, ssl.SSLCertVerificationError)
 
 

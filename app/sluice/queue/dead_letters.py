@@ -15,6 +15,7 @@ def each(link: Link) -> Iterator[Message]:
     for _ in range(link.depth(DEAD_LETTERS)):
         if (message := link.get(DEAD_LETTERS)) is None:
             return
+        link.tick()
         yield message
 
 

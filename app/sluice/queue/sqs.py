@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import time
 import uuid
 import zlib
@@ -39,6 +40,8 @@ HELD = 100
 KEPT = str(14 * 86_400)
 CONTENT_TYPE, ENCODING, DEFLATE, MESSAGE_ID = "content_type", "encoding", "deflate", "message_id"
 REFUSED = frozenset(("AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken"))
+# What SQS refuses, and U+FFFD, which here stands for bytes that are no text.
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffc\U00010000-\U0010ffff]")
 MISSING = frozenset(("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"))
 
 
@@ -120,7 +123,8 @@ class SqsLink:
         return self._ready.pop(0) if self._ready else None
 
     def get(self, queue: str) -> Message | None:
-        return next(iter(self._receive(queue, 1, 0)), None)
+        # (Without a wait only some of its servers are asked.)
+        return next(iter(self._receive(queue, 1, 1)), None)
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         tags = [each for each in self._held if each <= tag] if multiple else [tag]
@@ -165,7 +169,9 @@ class SqsLink:
     def _delivered(self, queue: str, message: Any) -> Message:
         self._tag += 1
         self._held[self._tag] = (queue, message["ReceiptHandle"])
-        headers = {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
+        given = message.get("MessageAttributes", {})
+        # What others publish may have attributes of bytes, which say nothing here.
+        headers = {name: value["StringValue"] for name, value in given.items() if "StringValue" in value}
         content_type, encoding = headers.pop(CONTENT_TYPE, None), headers.pop(ENCODING, None)
         return Message(
             decoded(message["Body"], encoding),
@@ -191,16 +197,25 @@ class SqsLink:
 
 
 def entry_of(message: Message) -> dict[str, Any]:
-    """Compressed and in base64, for SQS takes only characters of XML; what others publish is text as it is."""
-    headers = {**message.headers, ENCODING: DEFLATE, MESSAGE_ID: message.message_id or uuid.uuid4().hex}
+    """Compressed and in base64, for SQS takes only characters of XML; what others publish is text as it is.
+
+    So is what is shorter that way: a dead letter of such a text must fit where it came from.
+    """
+    headers = {**message.headers, MESSAGE_ID: message.message_id or uuid.uuid4().hex}
     if message.content_type is not None:
         headers[CONTENT_TYPE] = message.content_type
+    body = base64.b64encode(zlib.compress(message.body, 1)).decode()
+    plain = message.body.decode("utf-8", "replace")
+    if not plain or len(body) < len(message.body) or NOT_XML.search(plain):
+        headers[ENCODING] = DEFLATE
+    else:
+        body = plain
     return {
         "Id": uuid.uuid4().hex,
-        "MessageBody": base64.b64encode(zlib.compress(message.body, 1)).decode(),
+        "MessageBody": body,
         # An empty value is refused.
         "MessageAttributes": {
-            name: {"DataType": "String", "StringValue": str(value)} for name, value in headers.items() if value
+            name: {"DataType": "String", "StringValue": NOT_XML.sub("?", str(value))} for name, value in headers.items() if value
         },
     }
 
@@ -210,7 +225,9 @@ def requests(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
     request: list[dict[str, Any]] = []
     size = 0
     for entry in entries:
-        own = len(entry["MessageBody"]) + sum(len(n) + len(v["StringValue"]) + 6 for n, v in entry["MessageAttributes"].items())
+        own = len(entry["MessageBody"].encode()) + sum(
+            len(n) + len(v["StringValue"]) + 6 for n, v in entry["MessageAttributes"].items()
+        )
         if request and (len(request) == ENTRIES or size + own > REQUEST_BYTES):
             yield request
             request, size = [], 0

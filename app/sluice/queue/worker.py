@@ -35,9 +35,8 @@ BATCH_BYTES, PREFETCH = 8 << 20, 1_000
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 BEAT_SECONDS, DEPTH_SECONDS, RECONNECT_SECONDS = 5.0, 5.0, 1.0
 REASONS = ("conflict", "invalid", "undecodable", "unknown_format", "unexpected")
-
-
-# Headers of a dead letter.
+# Headers of a dead letter, and the most characters of one: brokers bound them all together.
+MAX_DETAIL = 1_000
 REASON, DETAIL, EVENT_ID, TRACEPARENT = "x-sluice-reason", "x-sluice-detail", "x-sluice-event-id", "x-sluice-traceparent"
 
 
@@ -242,7 +241,7 @@ def of_record(record: Record) -> Message:
 
 
 def dead_letter(message: Message, reason: str, detail: str, record: Record | None = None) -> Message:
-    headers = {REASON: reason, DETAIL: detail}
+    headers = {REASON: reason, DETAIL: detail[:MAX_DETAIL]}
     if record is not None:
         headers |= {EVENT_ID: record.event_id, TRACEPARENT: record.traceparent or ""}
     return Message(message.body, message.content_type, headers)
