@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 from sluice import errors
 from sluice.settings import Settings
-from sluice.sources import definitions
+from sluice.sources import definitions, fetch
 from sluice.sources.definitions import Pagination, Source
 from sluice.sources.failures import REASONS
 from sluice.sources.metrics import PullMetrics
@@ -203,3 +203,8 @@ def test_the_file_of_the_page_on_sources_is_taken(tmp_path: Path) -> None:
     text = docs.section(PAGE, "file").removeprefix("```yaml\n").removesuffix("```")
     orders, prices = load(tmp_path, text)
     assert (orders.emit, orders.pagination.size, prices.cron) == (True, 100, "15 3 * * *")
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, "Thu, 01 Jan 99999 00:00:00 GMT", "soon", "-1"])
+def test_a_retry_after_that_is_no_time_is_none(value: str) -> None:
+    assert fetch.retry_after({"Retry-After": value}) == 0

@@ -269,7 +269,8 @@ def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that the server asks us to wait (RFC 9110 section 10.2.3); 0 when it does not say."""
     try:
         return max(0.0, urllib3.Retry().parse_retry_after(headers.get("Retry-After", "0")))
-    except (exceptions.InvalidHeader, OverflowError):
+    except (exceptions.InvalidHeader, OverflowError, ValueError):
+        # A number or a year beyond what there is.
         return 0.0
 
 
