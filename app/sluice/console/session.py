@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import zlib
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from itsdangerous import BadData, URLSafeTimedSerializer
-from werkzeug.sansio.http import parse_cookie
 
 from sluice import errors
 from sluice.http import auth
@@ -19,6 +19,8 @@ from sluice.http.services import Services
 from sluice.keys import KeyEntry, RateLimit
 
 COOKIE = "sluice_console"
+# Not by http.cookies, which reads none where one of another program of this host has an odd form.
+OURS = re.compile(rf"(?:^|;)[ \t]*{COOKIE}=([\w.-]+)", re.ASCII)
 SECONDS = 12 * 3600
 # Wrong keys of one address in a minute, which is a proxy's where there is one: so no good key is ever kept out by them.
 TRIES = 20
@@ -65,12 +67,11 @@ def cookie(context: RequestContext, value: str, seconds: int) -> str:
 
 def current(parts: Services, context: RequestContext) -> Session | None:
     """The session of the request, whose key is still good; or None."""
-    # Not by http.cookies, which reads none where one of another program of this host has an odd form.
-    found = parse_cookie(context.headers.get("HTTP_COOKIE", "")).get(COOKIE)
+    found = OURS.search(context.headers.get("HTTP_COOKIE", ""))
     if found is None:
         return None
     try:
-        given, at = serializer(parts).loads(found, return_timestamp=True)
+        given, at = serializer(parts).loads(found[1], return_timestamp=True)
         key_id, version, token = msgspec.convert(given, tuple[str, int, str])
         entry = parts.keyring.current(key_id, version)
     except (BadData, msgspec.ValidationError, ValueError, errors.Unauthorized):
