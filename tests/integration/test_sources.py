@@ -251,6 +251,27 @@ def test_numbered_pages_are_all_read(upstream: Upstream, pulls_of: MakePulls, pa
     )
 
 
+@pytest.mark.parametrize("kind", ["page", "offset"])
+def test_a_server_that_gives_less_than_was_asked_for_loses_no_record(upstream: Upstream, pulls_of: MakePulls, kind: Any) -> None:
+    upstream.answers = [up.paged(35, 10)]
+    pulls = pulls_of(pagination=Pagination(type=kind, parameter=kind, size=100, size_parameter="limit"))
+    assert (pulls().status, pulls.ids()) == ("success", HUNDRED[:35])
+
+
+def test_a_404_behind_the_last_page_is_its_end(upstream: Upstream, pulls_of: MakePulls) -> None:
+    upstream.answers = [up.records(2), up.status(404)]
+    pulls = pulls_of(pagination=Pagination(type="page", parameter="page", size=10))
+    assert (pulls().status, pulls.ids()) == ("success", HUNDRED[:2])
+    upstream.answers = [up.status(404)]
+    assert pulls.reason() == "client_error"
+
+
+def test_a_server_that_does_not_know_the_parameter_is_a_failure(upstream: Upstream, pulls_of: MakePulls) -> None:
+    upstream.answers = [up.records(2)]
+    ending = pulls_of(pagination=Pagination(type="page", parameter="p", size=10))()
+    assert (ending.reason, "the server knows no `p`" in str(ending.error_message)) == ("pagination", True)
+
+
 def test_pages_are_followed_by_cursor_by_url_and_by_link(upstream: Upstream, pulls_of: MakePulls) -> None:
     def page(numbers: list[int], following: Any) -> Any:
         return {"data": {"items": [up.record(number) for number in numbers]}, "meta": {"next": following}}
@@ -293,7 +314,7 @@ def test_a_failure_between_pages_keeps_what_was_stored_and_counts_it(upstream: U
 def test_pages_without_end_are_a_failure(upstream: Upstream, pulls_of: MakePulls) -> None:
     upstream.answers = [up.records(1, Link=f"<{upstream.url}>; rel=next")]
     assert pulls_of(pagination=Pagination(type="link")).reason() == "pagination"
-    upstream.answers = [up.records(1)]
+    upstream.answers = [up.paged(100, 1)]
     pages_ = pulls_of(pagination=Pagination(type="page", parameter="page"), max_pages=3)
     assert (pages_.reason(), pages_.status()["pages"]) == ("too_many_pages", 3)
     records = pulls_of(pagination=Pagination(type="page", parameter="page"), max_records=3)

@@ -97,8 +97,10 @@ class Session:
         self._late = threading.Event()
         self.aborted = False
 
-    def get(self, url: str, conditions: Mapping[str, str]) -> Answer:
+    def get(self, url: str, conditions: Mapping[str, str], *, beyond: bool = False) -> Answer:
         """One try at one page, redirects followed; raises Failed. All of it takes no longer than the source's timeout.
+
+        `beyond`: it may lie behind the last page, for which some servers (Django REST framework) answer 404.
 
         (Except for a resolver that hangs: it has time limits of its own.)
         """
@@ -112,7 +114,7 @@ class Session:
                 # The end of a connection may also be that of a body.
                 self._explain_cut()
                 if answer.status not in REDIRECTS or "Location" not in answer.headers:
-                    return checked(answer, conditional=bool(conditions))
+                    return checked(answer, conditional=bool(conditions), beyond=beyond)
                 url = followed(answer.url, answer.headers["Location"])
             raise Failed("redirects", f"the server redirects more than {MAX_REDIRECTS} times")
         except Failed:
@@ -250,10 +252,10 @@ def timed_out(seconds: float) -> Failed:
     return Failed("timeout", f"no complete answer came within {seconds:g} s")
 
 
-def checked(answer: Answer, *, conditional: bool) -> Answer:
-    """A page, or a 304 to a conditional request; raises Failed for any other status."""
+def checked(answer: Answer, *, conditional: bool, beyond: bool) -> Answer:
+    """A page, a 304 to a conditional request, or a 404 `beyond` the last page; raises Failed for any other status."""
     status = answer.status
-    if status == 200 or (status == 304 and conditional):
+    if status == 200 or (status == 304 and conditional) or (status == 404 and beyond):
         return answer
     if status == 429 or (status == 503 and "Retry-After" in answer.headers):
         asked = retry_after(answer.headers)

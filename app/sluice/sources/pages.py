@@ -41,10 +41,13 @@ def first_url(source: Source) -> str:
     return with_parameters(source.url, parameters | size_of(source))
 
 
-def next_url(source: Source, headers: Mapping[str, str], body: bytes, count: int, number: int, seen: int) -> str | None:
+def next_url(
+    source: Source, headers: Mapping[str, str], body: bytes, count: int, number: int, seen: int, most: int
+) -> str | None:
     """The reference of the page after page `number` (from 1) with `count` records; None after the last one.
 
-    `seen`: records of this run so far, those of the page included. Raises Failed.
+    `seen`: records of this run so far, those of the page included. `most`: of the largest page before this one: a server may give
+    less than `size` on every page, so a page ends the list only when it is shorter than one before it, or empty. Raises Failed.
     """
     asked = source.pagination
     match asked.type:
@@ -55,7 +58,7 @@ def next_url(source: Source, headers: Mapping[str, str], body: bytes, count: int
             if not cursor or asked.parameter is None:
                 return cursor or None
             return with_parameters(source.url, {asked.parameter: cursor} | size_of(source))
-        case "page" | "offset" if count >= (asked.size or 1) and asked.parameter:
+        case "page" | "offset" if count >= max(1, min(asked.size or 1, most)) and asked.parameter:
             place = start_of(source) + (number if asked.type == "page" else seen)
             return with_parameters(source.url, {asked.parameter: place} | size_of(source))
     return None

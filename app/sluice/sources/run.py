@@ -55,6 +55,9 @@ class Pull:
         self._give_up = time.monotonic() + source.deadline
         self._totals = Totals()
         self._seen = 0
+        # Of the page before: its records, and how many the largest page so far has.
+        self._before: list[msgspec.Raw] = []
+        self._most = 0
         # The first record that cannot be stored.
         self._problem = ""
         self._session: Session | None = None
@@ -106,12 +109,15 @@ class Pull:
     def _page(self, session: Session, number: int, url: str) -> tuple[str | None, Ending]:
         """Fetch and store one page; the URL of the next one, or None and the end that was stored with this one."""
         source, parts = self._source, self._parts
-        answer, raws = self._fetch(session, url)
+        numbered = source.pagination.type in ("page", "offset")
+        answer, raws = self._fetch(session, url, beyond=numbered and number > 1)
         success = Ending(status="success", next_run=source.next_run(self._run.started), definition=source.digest)
         if answer.status == 304:
             success.not_modified, success.etag, success.last_modified = True, self._run.etag, self._run.last_modified
             self._commit(None, success)
             return None, success
+        if numbered and raws and raws == self._before:
+            raise Failed("pagination", f"it is the same as the page before; the server knows no `{source.pagination.parameter}`")
         self._seen += len(raws)
         if self._seen > source.max_records:
             raise Failed("too_many_records", f"the list has more than {source.max_records} records (`max_records`)")
@@ -122,7 +128,8 @@ class Pull:
             except errors.InvalidEvent as problem:
                 page.invalid += 1
                 self._problem = self._problem or f"the first is number {place} of page {number} ({problem.reason})"
-        following = pages.next_url(source, answer.headers, answer.body, len(raws), number, self._seen)
+        following = pages.next_url(source, answer.headers, answer.body, len(raws), number, self._seen, self._most)
+        self._before, self._most = raws, max(self._most, len(raws))
         if following is None:
             return None, self._last(page, success, answer)
         following = fetch.followed(answer.url, following)
@@ -160,7 +167,7 @@ class Pull:
         parts.metrics.stored(self._source, self._totals, totals)
         self._totals = totals
 
-    def _fetch(self, session: Session, url: str) -> tuple[Answer, list[msgspec.Raw]]:
+    def _fetch(self, session: Session, url: str, *, beyond: bool) -> tuple[Answer, list[msgspec.Raw]]:
         """A page and its records: what is not JSON may be an answer that was cut off, and is asked for again."""
         parts, source, run = self._parts, self._source, self._run
         conditions = run.conditions if source.pagination.type == "none" else {}
@@ -171,8 +178,8 @@ class Pull:
             if time.monotonic() > self._give_up:
                 raise Failed("timeout", f"the run took longer than {source.deadline:g} s (`deadline`)")
             parts.store.renew(run, source.timeout)
-            answer = session.get(url, conditions)
-            return answer, [] if answer.status == 304 else pages.records_of(answer.body, source.list)
+            answer = session.get(url, conditions, beyond=beyond)
+            return answer, [] if answer.status in (304, 404) else pages.records_of(answer.body, source.list)
 
         def pause(seconds: float) -> None:
             parts.store.renew(run, seconds)
