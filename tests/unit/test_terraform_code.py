@@ -176,6 +176,40 @@ def test_the_application_of_a_controller_reads_what_is_handed_over() -> None:
     assert set(re.findall(r"(enable_\w+)", text)) <= known["labels"]["properties"].keys()
 
 
+def test_the_load_balancer_controller_has_every_right_of_its_version_but_those_that_are_left_out() -> None:
+    application = FOLDER.parent / "argocd" / "controllers" / "aws-load-balancer-controller.yaml"
+    (version,) = re.findall(r"targetRevision: (\S+)", application.read_text(encoding="utf-8"))
+    asked = {line for line in rights_of_controller(version) if not line.startswith("#")}
+    text = (FOLDER / "modules" / "identity" / "load_balancer_controller.tf").read_text(encoding="utf-8")
+    named = set(re.findall(r'"((?:acm|ec2|elasticloadbalancing|iam):[A-Z]\w+)"', text))
+    given = named - {"ec2:CreateAction", "iam:AWSServiceName"}
+    assert asked - given == {name for name in asked if name.startswith(UNUSED_BY_CONTROLLER)}
+    assert given <= asked
+
+
+# WAF and Shield are off in the hand-over's values; nobody uses Cognito, certificates of IAM, Outposts, IPAM or reserved capacity.
+UNUSED_BY_CONTROLLER = (
+    "cognito-idp:",
+    "ec2:DescribeCoipPools",
+    "ec2:DescribeIpamPools",
+    "ec2:GetCoipPoolUsage",
+    "elasticloadbalancing:ModifyCapacityReservation",
+    "elasticloadbalancing:ModifyIpPools",
+    "elasticloadbalancing:SetWebAcl",
+    "iam:GetServerCertificate",
+    "iam:ListServerCertificates",
+    "shield:",
+    "waf-regional:",
+    "wafv2:",
+)
+
+
+def rights_of_controller(version: str) -> list[str]:
+    file = FOLDER.parent / "tests" / "platform" / f"load_balancer_controller_{version}.txt"
+    assert file.exists(), f"write what {version} asks for into {file.name}, by its docs/install/iam_policy.json"
+    return file.read_text(encoding="utf-8").splitlines()
+
+
 def test_the_readme_names_the_numbers_of_the_costs() -> None:
     (totals,) = re.findall(r"^\| \*\*together\*\* \|(.*)\|$", docs.section(FOLDER / "docs" / "costs.md", "costs"), re.MULTILINE)
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
