@@ -63,6 +63,7 @@ EDGES = [
     Edge("resources.limits.memory", "232Mi", "231Mi", "config.workers 2 config.limits.maxInflightBytes = 232Mi"),
     Edge("resources.limits.memory", "244M", "243M", "232Mi"),
     Edge("config.limits.maxInflatedBytes", 24 << 20, (24 << 20) + 1, "config.limits.maxInflightBytes 25165824"),
+    Edge("config.limits.maxBodyBytes", 20 << 20, (20 << 20) + 1, "config.limits.maxInflatedBytes 20971520 to at least 20971521"),
     Edge("rollout.minReadySeconds", 21, 20, "healthcheck-interval-seconds 10 healthy-threshold-count 2 = 20", base="ingress-alb"),
 ]
 

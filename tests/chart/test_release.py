@@ -66,6 +66,29 @@ def test_a_version_of_kubernetes_that_is_too_old_is_refused_as_the_readme_says()
     assert template({}, SETS[PLAIN], version=given[1])
 
 
+@pytest.mark.parametrize("release", ["9events", "prod.events"])
+def test_a_release_whose_services_kubernetes_would_refuse_is_refused_with_the_fix(release: str) -> None:
+    """Helm takes such a name, and Argo CD names releases after Applications."""
+    with pytest.raises(Refused, match=f"{release}-sluice.* set fullnameOverride"):
+        template({}, SETS[PLAIN], release=release)
+    assert template({"fullnameOverride": "events"}, SETS[PLAIN], release=release)
+
+
+def test_the_longest_release_name_that_helm_takes_names_objects_that_kubernetes_takes() -> None:
+    objects = parse(template({}, SETS["everything"], release="a" + "b" * 52))
+    assert {len(one["metadata"]["name"]) for one in objects if one["kind"] in ("Service", "Job", "Pod")} <= set(range(64))
+    labels = [text for one in objects for text in one["metadata"].get("labels", {}).values()]
+    assert max(map(len, labels)) <= 63
+
+
+@pytest.mark.parametrize("given", [1, 1.0, "1"])
+def test_an_amount_of_cpu_may_be_a_number_and_is_rendered_as_text(given: float | str) -> None:
+    cpu = {"requests": {"cpu": given}, "limits": {"cpu": given}}
+    objects = render("operator", {"resources": cpu, "migration": {"resources": cpu}, "operator": {"resources": cpu}})
+    containers = [pod["spec"]["containers"][0] for where, pod in pods(objects).items() if not where.startswith("Pod/")]
+    assert [one["resources"][part]["cpu"] for one in containers for part in ("requests", "limits")] == ["1"] * 6
+
+
 @pytest.mark.parametrize("name", ["default", "everything", "embedded", "http-route", "pull"])
 def test_two_releases_in_one_namespace_share_no_object(name: str) -> None:
     """The second takes its keys from the operator of the first."""

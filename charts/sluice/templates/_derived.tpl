@@ -107,6 +107,11 @@ A container's resources. Kubernetes refuses a request of memory above the limit,
 {{- if gt (include "sluice.mebibytes" .requests.memory | int64) (include "sluice.mebibytes" .limits.memory | int64) }}
 {{- $_ := set $its.requests "memory" .limits.memory }}
 {{- end }}
+{{- range $part := list $its.requests $its.limits }}
+{{- if hasKey $part "cpu" }}
+{{- $_ := set $part "cpu" (toString $part.cpu) }}
+{{- end }}
+{{- end }}
 {{- toYaml $its }}
 {{- end }}
 

@@ -24,6 +24,10 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- if not (or .image.digest .image.allowTag) }}
 - image.digest is not set; set it, or image.allowTag=true to take image.tag, which may be another image tomorrow
 {{- end }}
+{{- $name := include "sluice.fullname" $root }}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $name) }}
+- objects would be called {{ $name }}, and Kubernetes takes no Service of that name; set fullnameOverride to small letters, digits and hyphens, a letter first
+{{- end }}
 {{- range $where, $its := dict "nodeSelector" . "operator.nodeSelector" .operator "migration.nodeSelector" .migration "pull.nodeSelector" .pull "worker.nodeSelector" .worker }}
 {{- $arch := get $its.nodeSelector "kubernetes.io/arch" }}
 {{- if and $arch (not (has $arch $root.Values.image.architectures)) }}
@@ -267,6 +271,10 @@ No worker may be killed while it parses (_derived.tpl has what was measured).
 {{- end }}
 {{- if gt $inflated $inflight }}
 - Increase config.limits.maxInflightBytes {{ $inflight }} to at least {{ $inflated }} (must not be below config.limits.maxInflatedBytes {{ $inflated }}): the largest bodies would be answered 503 for ever
+{{- end }}
+{{- $body := int64 $bodies.maxBodyBytes }}
+{{- if gt $body $inflated }}
+- Increase config.limits.maxInflatedBytes {{ $inflated }} to at least {{ $body }} (must not be below config.limits.maxBodyBytes {{ $body }}): larger bodies would be answered 413
 {{- end }}
 {{- $workers := int .Values.config.workers }}
 {{- $held := div (add $inflight 1048575) 1048576 }}

@@ -1,0 +1,64 @@
+"""What somebody types on the first day: values that remove, quotas, other ingress controllers, a render without Helm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from tests import docs
+from tests.chart.manifests import annotation, of_kind, only, parse, pods
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, render, template
+
+README = CHART / "README.md"
+LIMIT = {"resources": {"limits": {"cpu": 1}}}
+
+
+@pytest.mark.parametrize(
+    "values", [{"ingress": {"className": None}}, {"resources": {"limits": None}}, {"pull": {"runsDays": None}}]
+)
+def test_a_value_that_is_missing_is_refused_in_the_words_of_the_readme(values: dict[str, Any]) -> None:
+    """By null, or by --reuse-values of a release before the value was there."""
+    with pytest.raises(Refused, match="missing property"):
+        template(values, SETS[PLAIN])
+    told = README.read_text(encoding="utf-8")
+    assert "`missing property`" in told
+    assert "--reset-then-reuse-values" in told
+
+
+def test_a_render_without_tests_has_no_pod_that_would_run_at_once() -> None:
+    objects = parse(template({}, SETS["ingress-alb"], arguments=("--skip-tests",)))
+    assert [one for one in objects if annotation(one, "helm.sh/hook")] == []
+    assert of_kind(objects, "Pod") == []
+
+
+@pytest.mark.parametrize("name", ["default", "embedded", "everything", "operator", "queue"])
+def test_every_container_may_have_a_limit_of_cpu_as_a_quota_asks(name: str) -> None:
+    parts = ("migration", "operator", "pull", "worker")
+    objects = render(name, {**LIMIT, **dict.fromkeys(parts, LIMIT)})
+    found = [
+        one for pod in pods(objects).values() for one in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+    ]
+    assert [one["name"] for one in found if "cpu" not in one["resources"].get("limits", {})] == []
+
+
+def test_the_readme_s_values_for_nginx_are_taken() -> None:
+    text = docs.section(README, "nginx.yaml").strip("`").removeprefix("yaml")
+    ingress = only(parse(template(yaml.safe_load(text), SETS[PLAIN])), "Ingress")
+    assert annotation(ingress, "nginx.ingress.kubernetes.io/proxy-body-size") == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "url"),
+    [
+        ("ingress", "ingress.tls[0].secretName=events-tls", "https://events.example.org"),
+        ("default", "ingress.enabled=true,ingress.hosts[0]=events.example.org", "http://events.example.org"),
+        ("ingress-alb", "replicaCount=3", "https://events.example.org"),
+    ],
+)
+def test_the_notes_name_the_address_by_whether_there_is_a_certificate(name: str, values: str, url: str) -> None:
+    command = ("install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--values", SETS[name], "--set", values)
+    done = helm(*command)
+    assert done.returncode == 0, done.stderr
+    assert f"URL={url}\n" in done.stdout
+    assert ("in plain text" in done.stdout) is url.startswith("http:")
