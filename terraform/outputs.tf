@@ -20,6 +20,12 @@ output "database" {
   }
 }
 
+output "database_ca_url" {
+  description = "Where AWS publishes the CA of this region's databases, for ConfigMap `rds-ca` (docs/runbooks/first-apply.md)."
+  # GovCloud has a host of its own for both of its regions (RDS user guide, "Certificate bundles by AWS Region").
+  value = "https://truststore.pki.${startswith(var.region, "us-gov-") ? "us-gov-west-1." : ""}rds.amazonaws.com/${var.region}/${var.region}-bundle.pem"
+}
+
 output "nat_addresses" {
   description = "Public addresses that the cluster's traffic leaves by, for allow lists elsewhere."
   value       = module.network.nat_addresses

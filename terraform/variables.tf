@@ -38,6 +38,11 @@ variable "region" {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[1-9]$", var.region))
     error_message = "region must be the name of an AWS region, as eu-central-1."
   }
+
+  validation {
+    condition     = !can(regex("^cn-|-iso[a-z]?-", var.region))
+    error_message = "region must be a commercial one or of GovCloud: in China and in isolated regions services have other principals and endpoints, as ec2.amazonaws.com.cn, and nodes would not start."
+  }
 }
 
 variable "account_id" {

@@ -19,6 +19,11 @@ variable "region" {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[1-9]$", var.region))
     error_message = "region must be the name of an AWS region, as eu-central-1."
   }
+
+  validation {
+    condition     = !can(regex("^cn-|-iso[a-z]?-", var.region))
+    error_message = "region must be a commercial one or of GovCloud, as the environments' must."
+  }
 }
 
 variable "account_id" {

@@ -34,6 +34,11 @@ run "one_apply_makes_everything" {
     condition     = startswith(output.argocd_bootstrap, "aws eks update-kubeconfig --region eu-central-1 --name sluice-dev ")
     error_message = "The command must name region and cluster."
   }
+
+  assert {
+    condition     = output.database_ca_url == "https://truststore.pki.rds.amazonaws.com/eu-central-1/eu-central-1-bundle.pem"
+    error_message = "The address must be of this region."
+  }
 }
 
 run "the_chart_is_told_what_it_needs" {

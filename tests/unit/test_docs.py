@@ -120,6 +120,24 @@ def test_markdown_is_wrapped_at_120() -> None:
     assert {page: lines for page, lines in long.items() if lines} == {}
 
 
+FENCE = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+def bare(line: str) -> str:
+    """What a shell may split and expand: without quoted words and a comment."""
+    return re.sub(r"(^|\s)#.*", "", re.sub(r"""'[^']*'|"(\\.|[^"])*\"""", "Q", line))
+
+
+@pytest.mark.needs("git", "git clone")
+def test_every_command_can_be_pasted_into_zsh_as_well() -> None:
+    """It takes brackets, * and ? for patterns that have to match a file, and splits no variable into words."""
+    pages = {path: path.read_text(encoding="utf-8").replace("\\\n", " ") for path in tracked() if path.suffix == ".md"}
+    blocks = [(path.name, FENCE.findall(text)) for path, text in pages.items()]
+    lines = [(name, line) for name, found in blocks for block in found for line in block.splitlines()]
+    assert len(lines) > 100
+    assert [one for one in lines if re.search(r"\S\[|(?<!\\)[*?]|(^|\s)\$[a-z]", bare(one[1]))] == []
+
+
 @pytest.mark.parametrize("text", ["", "a\nb", r"back\slash \1"])
 def test_what_is_put_between_marks_is_found_there(tmp_path: Path, text: str) -> None:
     page = tmp_path / "page.md"

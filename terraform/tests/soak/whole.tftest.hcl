@@ -85,6 +85,16 @@ run "a_region_of_another_form_is_refused" {
   expect_failures = [var.region]
 }
 
+run "a_region_whose_services_have_other_names_is_refused" {
+  command = plan
+
+  variables {
+    region = "cn-north-1"
+  }
+
+  expect_failures = [var.region]
+}
+
 run "a_zone_is_no_region" {
   command = plan
 
