@@ -102,6 +102,10 @@ def test_nothing_legacy_is_left() -> None:
         assert not re.search(
             r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|(?<!aws_)dynamodb_table|ForAllValues|0\.0\.0\.0/0\"\]", text
         )
+        # What provider 6.0 removed, or warns of, of the resources and data that are used here (its upgrade guide).
+        assert not re.search(
+            r"resolve_conflicts\b|log_group_name|elastic_(gpu|inference)|\bvpc += true|data\.aws_region\.\w+\.(name|id)\b", text
+        )
         assert text.isascii(), "one language"
 
 
