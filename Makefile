@@ -9,7 +9,7 @@ OPERATOR ?= tests/operator
 HANDOVER ?=
 # What the fast path serves are single posts: only these tests can differ without it.
 SINGLES := auth http idempotency ingest limits outages_over_http poison probes seed_clients
-SOAK ?= chaos queue image sandbox cluster operator gitops platform
+SOAK ?= chaos queue stores image sandbox cluster operator gitops platform
 UPGRADE ?=
 TOOLS ?=
 # A node of this machine is not needed where KUBECONFIG names a cluster.
@@ -113,7 +113,8 @@ bench: .venv/.dev ## measure throughput and latency side by side with raw COPY a
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos for one): minutes to hours, resumed where they stopped, written into docs
-	$(if $(filter-out chaos,$(SOAK)),$(call install_for,node images cluster gitops terraform))
+	$(if $(filter-out chaos stores,$(SOAK)),$(call install_for,node images cluster gitops terraform))
+	$(if $(filter stores,$(SOAK)),$(call install_for,stores stores-built))
 	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml

@@ -1,7 +1,8 @@
 """Programs built from the Go modules beside this file, each once per version.
 
-`tools/NAME/go.mod` pins a module and its dependencies; its `tool` directives name the programs. `build` is for tools/install.py;
-`path("etcd")` gives the program's path. The cache folder is named by a digest of go.mod, go.sum, flags and Go's own version.
+`tools/NAME/go.mod` pins a module and its dependencies; its `tool` directives name the programs, of which one may be a main.go of
+ours beside it. `build` is for tools/install.py; `path("etcd")` gives the program's path. The cache folder is named by a digest of
+go.mod, go.sum, our Go files, flags and Go's own version.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Module:
 
     def key(self, go_version: str) -> str:
         digest = hashlib.sha256()
-        for part in (self.text(), (self.folder / "go.sum").read_text(), *self.flags(), go_version):
+        ours = [file.read_text() for file in sorted(self.folder.glob("*.go"))]
+        for part in (self.text(), (self.folder / "go.sum").read_text(), *ours, *self.flags(), go_version):
             digest.update(hashlib.sha256(part.encode()).digest())
         return digest.hexdigest()[:16]
 

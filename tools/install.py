@@ -120,7 +120,7 @@ GROUPS: dict[str, list[Part]] = {
     ],
     "console": [packages("chromium", no_chromium)],
     "stores": [RABBITMQ],
-    BUILT: [go("influxdb", binaries.no_rust)],
+    BUILT: [go("ferretdb"), go("influxdb", binaries.no_rust)],
     "terraform": [go("tflint"), environment("checkov"), environment("parliament")],
 }
 

@@ -138,6 +138,12 @@ def kill_queue(kills: int, write: bool) -> None:
         docs.put(REPORT, "queue", text)
 
 
+@main.command("stores")
+def use_stores() -> None:
+    """What `make test-stores` does, with the servers that take minutes to build."""
+    sys.exit(pytest.main(["-q", "-m", "not slow", str(ROOT / "tests" / "stores")]))
+
+
 @main.command("image")
 def build_twice() -> None:
     """Build the image twice from nothing and compare every byte. About two minutes."""

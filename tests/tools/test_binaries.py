@@ -27,8 +27,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
     return Module(folder)
 
 
-@pytest.mark.parametrize("file", ["go.mod", "go.sum"])
-def test_the_key_changes_with_what_is_pinned(module: Module, file: str) -> None:
+@pytest.mark.parametrize("file", ["go.mod", "go.sum", "main.go"])
+def test_the_key_changes_with_what_is_pinned_and_with_what_is_ours(module: Module, file: str) -> None:
     before = module.key("go1.26.8")
     with (module.folder / file).open("a") as pinned:
         pinned.write("\n")

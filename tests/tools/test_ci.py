@@ -23,6 +23,13 @@ sed -i 1d "$1.fails"
 [ "$names" = none ] || echo "$names" > .pytest_cache/v/cache/lastfailed
 exit 2
 """
+INSTALL = """
+from types import SimpleNamespace as Part
+
+BUILT = "built"
+GROUPS = {BUILT: [Part(name="one", there=lambda: True), Part(name="other", there=lambda: False)]}
+"""
+STORES = ["== make test-stores: one was there: its tests ran", "other is not built: its tests were skipped"]
 SLOW, LATE = "tests/cluster/test_late.py::test_one", "tests/unit/test_x.py::test_two[a b]"
 
 
@@ -34,6 +41,8 @@ def clone(tmp_path: Path) -> Path:
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
     (tmp_path / "make").write_text(MAKE)
     (tmp_path / "make").chmod(0o755)
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/install.py").write_text(INSTALL)
     return tmp_path
 
 
@@ -56,7 +65,7 @@ def test_everything_is_installed_before_the_first_test(clone: Path) -> None:
     before = ["test", "test-slow-path", "test-stores", "test-console"]
     tests = [*before, "test-cluster", "test-operator", "test-gitops", "test-terraform"]
     assert (code, calls) == (0, ["lint", "tools", *tests])
-    assert lines[-1] == "== make test-terraform"
+    assert lines[-4:] == ["== make test-terraform", "", *STORES]
 
 
 def test_an_installation_that_fails_is_the_end(clone: Path) -> None:
@@ -80,7 +89,7 @@ def test_the_last_lines_name_every_test_that_passed_only_the_second_time(clone: 
         "test-cluster ARGS=--last-failed",
     ]
     assert calls[2:9] == again
-    assert lines[-4:] == ["== passed only the second time, which is a defect: see above", LATE, SLOW, LATE]
+    assert lines[-7:] == [*STORES, "", "== passed only the second time, which is a defect: see above", LATE, SLOW, LATE]
 
 
 def test_a_test_that_fails_twice_is_the_end_and_the_late_ones_before_it_are_named(clone: Path) -> None:

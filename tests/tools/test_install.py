@@ -124,6 +124,16 @@ def test_every_module_and_environment_has_its_place() -> None:
     assert {*binaries.modules(), *isolated.PINS, install.CRDS.name} <= names
 
 
+def test_what_takes_minutes_to_build_is_installed_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    for name in GROUPS:
+        monkeypatch.setitem(GROUPS, name, [part(name, log)])
+    assert CliRunner().invoke(install.main, []).exit_code == 0
+    assert log == [name for name in GROUPS if name != install.BUILT]
+    assert CliRunner().invoke(install.main, [install.BUILT]).exit_code == 0
+    assert log[-1] == install.BUILT
+
+
 def test_the_help_names_every_group() -> None:
     told = CliRunner().invoke(install.main, ["--help"]).output
     assert f"({', '.join(GROUPS)})" in " ".join(told.split())
