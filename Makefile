@@ -118,11 +118,11 @@ soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos for one): minutes to ho
 	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
-	@$(COMPILE) --extra embedded --extra docs --extra redis --extra queue --extra aws --extra dynamodb --extra sqs --extra influxdb --extra operator --group dev -o requirements/dev.txt
+	@$(COMPILE) --extra embedded --extra docs --extra redis --extra queue --extra aws --extra dynamodb --extra mongodb --extra sqs --extra influxdb --extra operator --group dev -o requirements/dev.txt
 	@$(COMPILE) --extra embedded --extra docs --extra redis --group build -c requirements/dev.txt -o requirements/run.txt
 	@$(COMPILE) --extra aws --group build -c requirements/dev.txt -o requirements/aws.txt
 	@$(COMPILE) --extra fast --group build -c requirements/dev.txt -o requirements/fast.txt
-	@$(COMPILE) --extra aws --extra dynamodb --extra sqs --extra influxdb --extra embedded --extra fast --extra docs --extra redis --extra queue --extra operator -c requirements/dev.txt -o requirements/image.txt
+	@$(COMPILE) --extra aws --extra dynamodb --extra mongodb --extra sqs --extra influxdb --extra embedded --extra fast --extra docs --extra redis --extra queue --extra operator -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
 	@echo 'zizmor>=1.32' | $(RESOLVE) - -o tools/zizmor.txt

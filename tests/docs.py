@@ -22,6 +22,7 @@ from sluice import settings
 from sluice.stores import MEANING
 from sluice.stores.dynamodb.store import DynamodbStore
 from sluice.stores.influxdb.store import InfluxdbStore
+from sluice.stores.mongodb.store import MongodbStore
 from sluice.stores.postgresql.store import PostgresqlStore
 
 README = ROOT / "README.md"
@@ -37,7 +38,12 @@ def settings_table() -> str:
 
 def capabilities_table() -> str:
     """What each store declares, in the order of sluice.stores.MEANING."""
-    stores: dict[str, Any] = {"PostgreSQL": PostgresqlStore, "DynamoDB": DynamodbStore, "InfluxDB": InfluxdbStore}
+    stores: dict[str, Any] = {
+        "PostgreSQL": PostgresqlStore,
+        "DynamoDB": DynamodbStore,
+        "MongoDB": MongodbStore,
+        "InfluxDB": InfluxdbStore,
+    }
     declared = {name: store.capabilities for name, store in stores.items()}
     head = f"| `reason` | what | {' | '.join(declared)} |\n|---|---|{'---|' * len(declared)}"
     rows = (

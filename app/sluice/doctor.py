@@ -29,13 +29,14 @@ MIN_DISK = 1 << 30
 MAX_SKEW_SECONDS = 5.0
 MIN_SERVER = 140_000
 FIXES = {
-    "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST / AWS_REGION / INFLUXDB_URL;"
+    "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST / AWS_REGION / INFLUXDB_URL / MONGODB_URI;"
     " is a firewall or NetworkPolicy between?",
     "schema_behind": "run `sluice migrate` as the schema's owner",
     "database_missing": "create it (`createdb`), or correct the name in DATABASE_URL / DB_NAME",
-    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN);"
+    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN, MONGODB_URI);"
     " for PostgreSQL `sluice migrate` makes sluice_app",
-    "tls_refused": "set DATABASE_CA_FILE to the CA of the server's certificate, and DB_HOST to a name that stands in it",
+    "tls_refused": "set DATABASE_CA_FILE, or tlsCAFile in MONGODB_URI, to the CA of the server's certificate,"
+    " and the host to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
     "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",
     "behind_pooler": "name the server itself: migrations and indexes need a session of their own, `serve` does not",

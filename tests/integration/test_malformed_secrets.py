@@ -50,6 +50,29 @@ REDIS_URLS = [
     f"https://me:{SECRET}@127.0.0.1:1/0",
     f"{SECRET}",
 ]
+MONGODB_URIS = [
+    f"mongodb://me:{SECRET}%@127.0.0.1:1/x",
+    f"mongodb://me:%{SECRET}@127.0.0.1:1/x",
+    f"mongodb://me:a@{SECRET}@127.0.0.1:1/x",
+    f"mongodb://me:{SECRET}/a@127.0.0.1:1/x",
+    f"mongodb://me:1?{SECRET}",
+    f"mongodb://me:1?{SECRET}=1",
+    f"mongodb://me:{SECRET}",
+    f"mongodb://127.0.0.1:1/x?w={SECRET}",
+    f"mongodb://127.0.0.1:1/x?{SECRET}=1",
+    f"mongodb://127.0.0.1:1/x?{SECRET}",
+    f"mongodb://me:{SECRET}@127.0.0.1:1/x?maxPoolSize={SECRET}",
+    f"mongodb://me:{SECRET}@127.0.0.1:1/x?tls=true&tlsCAFile=/{SECRET}",
+    f"mongodb://me:{SECRET}@127.0.0.1:1/x?authMechanism={SECRET}",
+    f"mongodb://me:{SECRET}@127.0.0.1:1/x?authMechanism=GSSAPI&replicaSet={SECRET}&directConnection=x",
+    f"mongodb://me:{SECRET}@127.0.0.1:99999/x",
+    f"mongodb://me:{SECRET}@[127.0.0.1:1/x",
+    f"mongodb://me:{SECRET}@127.0.0.1:1/x.{SECRET}",
+    f"mongodb+srv://me:{SECRET}@127.0.0.1/x",
+    f"mongodb+srv://me:{SECRET}@a.example.com:1/x",
+    f"https://me:{SECRET}@127.0.0.1:1/x",
+    f"{SECRET}",
+]
 KEYS = [
     f"slk_{SECRET}",
     f"slk_prod_{SECRET}{'0' * 39}",
@@ -128,6 +151,13 @@ def test_a_malformed_url_is_refused_in_one_line(
 def test_a_malformed_url_of_redis_is_refused_in_one_line(url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for command in ("serve", "doctor"):
         assert "REDIS_URL " in said_by(command, tmp_path, capfd, API_KEYS="a-plain-key-for-tests", REDIS_URL=url)
+
+
+@pytest.mark.parametrize("uri", MONGODB_URIS, ids=range(len(MONGODB_URIS)))
+def test_a_malformed_uri_of_mongodb_is_refused_in_one_line(uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    given = {"API_KEYS": "a-plain-key-for-tests", "STORAGE_TYPE": "mongodb", "MONGODB_URI": uri}
+    for command in ("serve", "migrate", "doctor"):
+        assert "MONGODB_URI has " in (said := said_by(command, tmp_path, capfd, **given)) or "MONGODB_URI must " in said, command
 
 
 @pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))

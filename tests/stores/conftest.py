@@ -21,12 +21,13 @@ from tests.integration.conftest import (  # noqa: F401 - fixtures
 )
 from tests.stores import queues, subjects
 from tests.stores.aws import ENVIRONMENT, Aws
+from tests.stores.ferretdb import Ferretdb
 from tests.stores.influxdb import Influxdb
 from tests.stores.rabbitmq import Broker
 from tests.stores.subjects import Subject
 from tools import Missing
 
-STORES = ("postgresql", "dynamodb", "influxdb")
+STORES = ("postgresql", "dynamodb", "mongodb", "influxdb")
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +56,17 @@ def aws() -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="session")
+def mongo() -> Iterator[Ferretdb]:
+    """Skips where it is not built, also under CI=true: that takes minutes, and `make soak` does it."""
+    try:
+        server = Ferretdb()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def influx() -> Iterator[Influxdb]:
     """Skips where it is not built, also under CI=true: that takes minutes, and `make soak` does it."""
     try:
@@ -68,6 +80,8 @@ def influx() -> Iterator[Influxdb]:
 def opened(name: str, request: pytest.FixtureRequest) -> AbstractContextManager[Subject]:
     if name == "dynamodb":
         return subjects.dynamodb(request.getfixturevalue("aws"))
+    if name == "mongodb":
+        return subjects.mongodb(request.getfixturevalue("mongo"))
     if name == "influxdb":
         return subjects.influxdb(request.getfixturevalue("influx"))
     return subjects.postgresql(request.getfixturevalue("server"), request.getfixturevalue("template"))

@@ -15,6 +15,7 @@ from tests.integration import postgres
 from tests.integration.conftest import ready
 from tests.integration.sample import NOW, poisoned, row
 from tests.stores.aws import REGION, Aws
+from tests.stores.ferretdb import Ferretdb
 from tests.stores.influxdb import ORG, TOKEN, Influxdb
 
 from sluice.events import Record
@@ -24,6 +25,8 @@ from sluice.stores.dynamodb import migrate
 from sluice.stores.dynamodb.store import DynamodbStore
 from sluice.stores.influxdb import migrate as influxdb_migrate
 from sluice.stores.influxdb.store import InfluxdbStore
+from sluice.stores.mongodb import migrate as mongodb_migrate
+from sluice.stores.mongodb.store import MongodbStore
 from sluice.stores.postgresql.store import PostgresqlStore
 
 
@@ -78,10 +81,35 @@ def dynamodb(aws: Aws, clock: Callable[[], datetime] = lambda: NOW, **more: Any)
         client.delete_table(TableName=settings.dynamodb_table)
 
 
-def too_large(event_id: str) -> Record:
-    """An item of DynamoDB holds 400 KB."""
+def too_large(event_id: str, size: int = 420_000) -> Record:
+    """An item of DynamoDB holds 400 KB, a document of MongoDB 16 MiB."""
     good = row(event_id)
-    return msgspec.structs.replace(good, event=msgspec.structs.replace(good.event, properties={"text": "x" * 420_000}))
+    return msgspec.structs.replace(good, event=msgspec.structs.replace(good.event, properties={"text": "x" * size}))
+
+
+def of_mongodb(server: Ferretdb, options: str = "", **more: Any) -> Settings:
+    """Settings of a database of its own, which is not there yet."""
+    return Settings(storage_type="mongodb", mongodb_uri=server.uri(options=options), **more)
+
+
+@contextmanager
+def mongodb(server: Ferretdb) -> Iterator[Subject]:
+    settings = of_mongodb(server)
+    mongodb_migrate.migrate(settings)
+    with ExitStack() as stack:
+        client = stack.enter_context(server.client())
+        database = client[str(settings.mongodb_uri).rpartition("/")[2]]
+        stack.callback(client.drop_database, database.name)
+
+        def open_store() -> Store:
+            store = MongodbStore(settings, 20.0, lambda: NOW)
+            stack.callback(store.close)
+            return store
+
+        def ids() -> list[str]:
+            return sorted(str(each["_id"]) for each in database["events"].find({}, {"_id": 1}))
+
+        yield Subject(open_store(), open_store, ids, lambda event_id: too_large(event_id, 17 << 20))
 
 
 def of_influxdb(server: Influxdb, **more: Any) -> Settings:

@@ -210,6 +210,8 @@ def test_a_field_finds_exactly_its_rows(pair: Store, name: str, value: str) -> N
         ({"created_end_time": "2024-06-01T12:00:00Z"}, ["it"]),
         ({"created_start_time": "2024-06-01T12:00:00Z", "created_end_time": "2024-06-01T12:00:00Z"}, ["it"]),
         ({"start_time": "9999-12-31T23:59:59Z"}, []),
+        ({"start_time": "9999-12-31T23:59:59-01:00"}, []),
+        ({"end_time": "9999-12-31T23:59:59-01:00"}, ["it", "other"]),
         ({"end_time": "0001-01-02T00:00:00Z"}, []),
         ({"key_id": "k1", "event_type": "error"}, ["it"]),
         ({"key_id": "k1", "event_type": "log"}, []),

@@ -78,6 +78,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "AWS_REGION": ("eu-central-1", "eu-central-1"),
     "DYNAMODB_ENDPOINT": ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
     "DYNAMODB_SHARDS": ("16", 16),
+    "MONGODB_URI": ("mongodb+srv://me:p%40@db/x?w=majority", "mongodb+srv://me:p%40@db/x?w=majority"),
     "INFLUXDB_URL": ("https://influx:8086", "https://influx:8086"),
     "INFLUXDB_TOKEN": ("user:pass word", "user:pass word"),
     "INFLUXDB_ORG": ("Acme & Söhne", "Acme & Söhne"),
@@ -98,6 +99,11 @@ VALUES: dict[str, tuple[str, Any]] = {
 }
 
 
+# DB_* mean nothing without a host, and a queue needs one.
+WITH_HOST = ("DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD", "QUEUE_URL")
+BESIDE = {**{name: {"DB_HOST": "db"} for name in WITH_HOST}, "MONGODB_URI": {"STORAGE_TYPE": "mongodb"}}
+
+
 def test_the_table_of_this_test_knows_every_variable() -> None:
     assert set(VALUES) == set(settings.known())
 
@@ -106,10 +112,7 @@ def test_the_table_of_this_test_knows_every_variable() -> None:
 def test_a_variable_is_read(name: str) -> None:
     text, value = VALUES[name]
     field = settings.known()[name]
-    # DB_* mean nothing without a host, and a queue needs one.
-    with_host = name == "QUEUE_URL" or (name.startswith("DB_") and name not in ("DB_HOST", "DB_SSL_MODE", "DB_POOL_SIZE"))
-    beside = {"DB_HOST": "db"} if with_host else {}
-    found = Settings.from_env(beside | {name: text})
+    found = Settings.from_env(BESIDE.get(name, {}) | {name: text})
     assert getattr(found, field.name) == value
     assert value != field.default or name == "STORAGE_TYPE"
 
@@ -152,6 +155,23 @@ BAD = {
     "STORAGE_TYPE": ["cassandra"],
     "AWS_REGION": ["Frankfurt", "eu"],
     "DYNAMODB_SHARDS": ["0", "129"],
+    "MONGODB_URI": [
+        "db:27017",
+        "postgresql://db",
+        "mongodb://",
+        "mongodb://a@b@db",
+        "mongodb://db:0",
+        "mongodb://db:27017,other:x",
+        "mongodb://db/a/b",
+        "mongodb://db/a.b",
+        f"mongodb://db/{'n' * 64}",
+        "mongodb://db/?tls",
+        "mongodb://db/?w=1",
+        "mongodb://db/?W=2&journal=true",
+        "mongodb://db/?journal=false",
+        "mongodb://db/?j=false",
+        "mongodb://db?w=0",
+    ],
     "RETENTION_DAYS": ["0", "36501"],
     "API_ENDPOINT": [
         "x.example/posts",
@@ -179,14 +199,13 @@ def test_a_value_out_of_range_is_refused_with_what_would_be_right(name: str, tex
 
 # What no reader of a URL may take in another way than we do. (Where a space means itself, libpq says so.)
 ODD_URL = ["%zz", "%", "%00", "%ff", "%ed%a0%80", "a\x00b", "a\nb", "a\x7fb"]
-SCHEME = {"DATABASE_URL": "postgresql", "REDIS_URL": "redis", "QUEUE_URL": "amqp"}
+SCHEME = {"DATABASE_URL": "postgresql", "MONGODB_URI": "mongodb", "REDIS_URL": "redis", "QUEUE_URL": "amqp"}
 
 
 @pytest.mark.parametrize("odd", ODD_URL)
 @pytest.mark.parametrize("name", SCHEME)
 def test_every_url_with_a_login_is_text_in_utf_8_percent_encoded(name: str, odd: str) -> None:
-    beside = {"DB_HOST": "db"} if name == "QUEUE_URL" else {}
-    (problem,) = problems(**beside, **{name: f"{SCHEME[name]}://me:{odd}@host/"})
+    (problem,) = problems(**BESIDE.get(name, {}), **{name: f"{SCHEME[name]}://me:{odd}@host/"})
     assert problem.startswith(f"{name} has a %")
     assert "as %25" in problem
 
@@ -210,6 +229,37 @@ def test_what_dynamodb_cannot_do_stops_the_start(more: dict[str, str], told: str
 def test_dynamodb_needs_no_database_and_no_embedded_one() -> None:
     found = read(**DYNAMODB, TABLE_NAME="Events.prod", QUEUE_URL="amqp://broker/")
     assert (found.embedded, found.dynamodb_table, read(**DYNAMODB).dynamodb_table) == (False, "Events.prod", "ingested_data")
+
+
+MONGODB = {"STORAGE_TYPE": "mongodb", "MONGODB_URI": "mongodb://db/"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"STORAGE_TYPE": "mongodb"}, "set MONGODB_URI to"),
+        ({"MONGODB_URI": "mongodb://db/"}, "set STORAGE_TYPE to mongodb"),
+        ({**MONGODB, "DATABASE_URL": "postgresql://db/x"}, "remove DATABASE_URL"),
+        ({**MONGODB, "SOURCES_FILE": "/sources"}, "need STORAGE_TYPE=postgresql"),
+        ({**MONGODB, "MAX_EVENT_BYTES": "16000000"}, "at most 15728640"),
+    ],
+)
+def test_what_mongodb_cannot_do_stops_the_start(given: dict[str, str], told: str) -> None:
+    (problem,) = problems(**given)
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://me:p%3Fw@a:27017,[::1]:27018/events?replicaSet=rs0&tls=true&tlsCAFile=/ca.pem",
+        "mongodb://db?w=majority&journal=true&j=true",
+        "mongodb://%2Ftmp%2Fmongodb-27017.sock/",
+    ],
+)
+def test_a_uri_of_mongodb_is_taken_as_it_is(uri: str) -> None:
+    found = read(**MONGODB | {"MONGODB_URI": uri})
+    assert (found.mongodb_uri, found.embedded) == (uri, False)
 
 
 INFLUXDB = {
@@ -317,18 +367,21 @@ SECRET_VALUE = {
     "REDIS_URL": f"redis://:{SECRET}@cache",
     "QUEUE_URL": f"amqp://me:{SECRET}@broker",
     "API_ENDPOINT": f"https://x.example/?key={SECRET}",
+    "MONGODB_URI": f"mongodb://me:{SECRET}@db/x",
 }
 
 
 def test_the_secrets_are_known_as_such() -> None:
-    assert set(SECRETS) == {"DATABASE_URL", "DB_PASSWORD", "API_KEYS", "QUEUE_URL", "REDIS_URL", "INFLUXDB_TOKEN", "API_ENDPOINT"}
+    assert set(SECRETS) == {
+        "DATABASE_URL", "DB_PASSWORD", "API_KEYS", "QUEUE_URL", "REDIS_URL", "MONGODB_URI", "INFLUXDB_TOKEN", "API_ENDPOINT",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_may_be_given_by_a_file(name: str, tmp_path: Path) -> None:
     value = SECRET_VALUE.get(name, SECRET)
     (tmp_path / "secret").write_text(f"{value}\n")
-    host = {"DB_HOST": "db"} if name in ("DB_PASSWORD", "QUEUE_URL") else {}
+    host = BESIDE.get(name, {})
     assert Settings.from_env(host | {f"{name}_FILE": str(tmp_path / "secret")}) == Settings.from_env(host | {name: value})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import click
 import structlog
 
-from sluice import logs
+from sluice import logs, stores
 from sluice.settings import Settings, absent_files, secret_wait
 from sluice.stores.postgresql import login
 
@@ -39,6 +39,8 @@ def settings() -> Settings:
     found = Settings.from_env(variables())
     if found.storage_type == "postgresql":
         login.address(found)
+    else:
+        stores.examine(found)
     return found
 
 

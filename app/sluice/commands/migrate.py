@@ -16,6 +16,7 @@ Examples:
   sluice migrate                                      the embedded server under DATA_DIR
   DATABASE_URL=postgresql://owner@db/sluice sluice migrate --index user_id
   STORAGE_TYPE=dynamodb TABLE_NAME=events sluice migrate   the table and its indexes
+  STORAGE_TYPE=mongodb MONGODB_URI_FILE=/run/uri sluice migrate   the collection and its indexes
   DB_HOST=db DB_NAME=sluice DATABASE_SECRET_ARN=arn:aws:... sluice migrate"""
 )
 @click.option("--index", "indexes", multiple=True, metavar="NAME", help="Then add this index too, as `sluice index add` does.")

@@ -186,6 +186,10 @@ def open(settings: Settings, pool_size: int | None = None, deadline: float = 5.0
         from sluice.stores.dynamodb.store import DynamodbStore  # noqa: PLC0415 - extra `dynamodb`
 
         return DynamodbStore(settings, deadline)
+    if settings.storage_type == "mongodb":
+        from sluice.stores.mongodb.store import MongodbStore  # noqa: PLC0415 - extra `mongodb`
+
+        return MongodbStore(settings, deadline)
     if settings.storage_type == "influxdb":
         from sluice.stores.influxdb.store import InfluxdbStore  # noqa: PLC0415 - extra `influxdb`
 
@@ -240,6 +244,14 @@ def follow(store: Store) -> Follower:
     require(store, "tail")
     follower: Follower = store.follow()  # type: ignore[attr-defined] # of stores with the capability
     return follower
+
+
+def examine(settings: Settings) -> None:
+    """Raise SettingsError for what only the driver of a store other than PostgreSQL can find wrong; nothing is connected to."""
+    if settings.storage_type == "mongodb":
+        from sluice.stores.mongodb import connection  # noqa: PLC0415 - extra `mongodb`
+
+        connection.client(settings).close()
 
 
 def migrate(settings: Settings) -> list[str]:

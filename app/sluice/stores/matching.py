@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from sluice.events import Record, encode_as_sent
+from sluice.events import RULE, Record, encode_as_sent
 from sluice.filters import TIMES, Match
 
 TIME_COLUMNS = frozenset(column for column, _ in TIMES.values())
@@ -21,13 +21,21 @@ decode_json = msgspec.json.decode
 
 
 def stamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, always with microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    """RFC 3339 in UTC, always with microseconds; the last one that there is for a moment of the year 10000 in UTC."""
+    try:
+        return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC).isoformat(timespec="microseconds")
 
 
 def id_of(event_id: str) -> int:
     """The `id` of an event in a store without a sequence: 53 bits (exact in every JSON reader) of the SHA-256 of its event_id."""
     return int.from_bytes(hashlib.sha256(event_id.encode()).digest()[:7], "big") >> 3
+
+
+def digest_of(record: Record) -> bytes:
+    """The digest of a record with its rule's number before it, as a byte."""
+    return bytes((RULE,)) + record.digest
 
 
 def log_of(record: Record, at: datetime, now: datetime) -> dict[str, Any]:

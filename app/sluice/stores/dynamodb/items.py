@@ -6,7 +6,7 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from sluice.events import RULE, Record
+from sluice.events import Record
 from sluice.stores import matching
 from sluice.stores.dynamodb.table import Item
 
@@ -32,18 +32,13 @@ def of_record(record: Record, place: int, shards: int, at: datetime, now: dateti
         "type_shard": {"S": type_shard(record.event.event_type, shard)},
         # The time of acceptance, and what keeps two events apart that were accepted at once.
         "at": {"S": f"{log['created_at']}#{place:05}#{mark[:8].hex()}"},
-        "digest": {"B": digest_of(record)},
+        "digest": {"B": matching.digest_of(record)},
         **({"expires_at": {"N": str(expires_at)}} if expires_at is not None else {}),
     }
 
 
 def type_shard(event_type: str, shard: str) -> str:
     return f"{event_type}#{shard}"
-
-
-def digest_of(record: Record) -> bytes:
-    """One byte with the number of its rule before it."""
-    return bytes((RULE,)) + record.digest
 
 
 def digest_in(item: Item) -> bytes:

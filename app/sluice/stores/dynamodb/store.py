@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from sluice import cursors, errors, outcomes
+from sluice import cursors, errors
 from sluice.cursors import Cursor
 from sluice.events import MAX_AHEAD, Record
 from sluice.filters import Filter
@@ -24,6 +24,7 @@ from sluice.settings import Settings
 from sluice.stores import RETENTION_GRACE, Capability, Claim, Figures, Kept, Page, matching, not_supported
 from sluice.stores.dynamodb import items
 from sluice.stores.dynamodb.table import BATCH, META, Index, Item, Table
+from sluice.stores.stored import Stored, judged
 
 # A put takes some milliseconds and most of them are spent waiting.
 WRITERS, READERS = 32, 8
@@ -41,13 +42,6 @@ class Meta(msgspec.Struct, frozen=True):
     version: int
     shards: int
     secret: bytes
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """What holds an id now: whether this call stored it, and its digest."""
-
-    created: bool
-    digest: bytes
 
 
 class DynamodbStore:
@@ -93,11 +87,7 @@ class DynamodbStore:
         for each in late:
             each.cancel()
         results = [each.result() if each in done else errors.StoreUnavailable("query_timeout") for each in work]
-        problems = [result for result in results if isinstance(result, errors.StoreUnavailable)]
-        if len(problems) == len(results):
-            raise problems[0]
-        of_id = dict(zip(first, results, strict=True))
-        return [outcome_of(each, of_id[each.event_id], first[each.event_id] == n) for n, each in enumerate(records)]
+        return judged(records, first, dict(zip(first, results, strict=True)))
 
     def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
         raise not_supported("atomic")
@@ -223,16 +213,3 @@ def partitions_of(query: Filter, shards: int) -> tuple[Index, list[str]]:
         if match.column == "event_type":
             return "by_type", [items.type_shard(str(match.value), name) for name in names]
     return "by_time", names
-
-
-def outcome_of(record: Record, result: Stored | errors.StoreError, first: bool) -> Outcome:
-    """`first`: of the records with its id, the one that was put."""
-    if isinstance(result, errors.StoreUnavailable):
-        return outcomes.failed(record.event_id, result.reason)
-    if isinstance(result, errors.StoreError):
-        return outcomes.refused_by_store(record.event_id, "")
-    if result.created and first:
-        return outcomes.created(record.event_id, matching.id_of(record.event_id))
-    if result.digest == items.digest_of(record):
-        return outcomes.duplicate(record.event_id, matching.id_of(record.event_id))
-    return outcomes.conflict(record.event_id)

@@ -1,0 +1,205 @@
+"""The MongoDB store: a batch is one insert_many of documents that each stand for themselves, pages go on by position."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from pymongo import monitoring
+
+from sluice import cursors, errors
+from sluice.cursors import Cursor
+from sluice.events import Record
+from sluice.filters import Filter
+from sluice.outcomes import Outcome
+from sluice.settings import Settings
+from sluice.stores import COUNT_CAP, Capability, Claim, Figures, Kept, Page, capped, matching, not_supported
+from sluice.stores.matching import stamp
+from sluice.stores.mongodb import documents, queries
+from sluice.stores.mongodb.connection import CONTENT, DUPLICATE, Connection, reason_of
+from sluice.stores.mongodb.documents import Document
+from sluice.stores.mongodb.migrate import META, VERSION, missing
+from sluice.stores.stored import Result, Stored, judged
+
+EXPORT_ROWS = 1_000
+Row = tuple[Document, dict[str, Any]]
+
+
+class Batch:
+    """The records of one insert. `first`: the place of the first with an id that MongoDB can hold. `found`: what became of it."""
+
+    def __init__(self, records: Sequence[Record], at: datetime, now: datetime) -> None:
+        self.first: dict[str, int] = {}
+        self.found: dict[str, Result] = {}
+        self._records, self._at, self._now = records, at, now
+        self._made: dict[str, bytes] = {}
+        for place, record in enumerate(records):
+            if record.event_id not in self.first:
+                with contextlib.suppress(errors.RecordsRefused):
+                    self._made[record.event_id] = documents.of_record(record, place, at, now)
+                    self.first[record.event_id] = place
+
+    def left(self) -> dict[str, bytes]:
+        """The documents of which nothing is known yet."""
+        return {id: made for id, made in self._made.items() if id not in self.found}
+
+    def as_text(self, ids: Iterable[str]) -> dict[str, bytes]:
+        places = {id: self.first[id] for id in ids}
+        return {
+            id: documents.of_record(self._records[place], place, self._at, self._now, text=True) for id, place in places.items()
+        }
+
+    def digest(self, id: str) -> bytes:
+        return matching.digest_of(self._records[self.first[id]])
+
+
+class MongodbStore:
+    """Implements stores.Store."""
+
+    capabilities: frozenset[Capability] = frozenset(("conflicts", "export", "filters", "numbered_pages", "sorting"))
+
+    def __init__(
+        self,
+        settings: Settings,
+        deadline: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        listeners: Sequence[monitoring.CommandListener] = (),
+    ) -> None:
+        self._connection = Connection(settings, deadline, listeners)
+        self._events = self._connection.events
+        self._clock = clock
+        self._cursor_secret: bytes | None = None
+
+    def check(self) -> None:
+        if self._connection.run(lambda: self._described()["version"]) < VERSION:
+            raise errors.StoreUnavailable("schema_behind")
+        if self._connection.run(lambda: missing(self._events)):
+            raise errors.StoreUnavailable("schema_behind")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        """Each document for itself: no commit holds them together, so single ones can be `failed`."""
+        batch = Batch(records, at, self._clock())
+
+        def work() -> None:
+            refused = self._put(batch, batch.left())
+            # Once more without subdocuments: servers differ in what these may hold.
+            for id in self._put(batch, batch.as_text(refused)):
+                batch.found[id] = errors.RecordsRefused()
+
+        self._connection.run(work)
+        return judged(records, batch.first, batch.found)
+
+    def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        raise not_supported("atomic")
+
+    def insert_once(
+        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
+    ) -> Kept:
+        raise not_supported("idempotency_keys")
+
+    def get(self, event_id: str) -> msgspec.Raw | None:
+        document = self._connection.query(lambda: self._events.find_one(event_id))
+        return None if document is None else msgspec.Raw(matching.encoded(documents.log_of(document)))
+
+    def page(self, query: Filter) -> Page:
+        scope = cursors.scope_of(query.matches, query.sort_by, query.descending)
+        cursor = cursors.decode(query.cursor, self.cursor_secret, scope) if query.cursor else None
+        after = msgspec.json.decode(cursor.value) if cursor else None
+        skipped = 0 if cursor else query.offset
+        rows = self._connection.query(lambda: self._rows(query, after, skipped, query.page_size + 1))
+        kept = rows[: query.page_size]
+        if cursor:
+            total, exact = cursor.total, cursor.exact
+        elif not query.counted:
+            total, exact = 0, False
+        else:
+            total, exact = self._total(query, len(rows))
+        following = None
+        if len(rows) > query.page_size:
+            last = kept[-1][0]
+            place = documents.encode((last.get(queries.key_of(query.sort_by)), last["at"])).decode()
+            following = cursors.encode(Cursor(place, 0, total, exact), self.cursor_secret, scope)
+        return Page([msgspec.Raw(matching.encoded(log)) for _, log in kept], total, exact, following)
+
+    def export(self, query: Filter) -> Iterator[bytes]:
+        # Short queries, each from where the last one ended: a slow reader holds no cursor of the server open.
+        step = msgspec.structs.replace(query, sort_by="created_at", descending=False)
+        after: tuple[Any, str] | None = None
+        while True:
+            found = self._connection.query(lambda after=after: list(self._found(step, after).limit(EXPORT_ROWS)))  # type: ignore[misc]
+            logs = map(documents.log_of, found)
+            if lines := b"".join(matching.encoded(log) + b"\n" for log in logs if matching.holds(log, query.matches)):
+                yield lines
+            if len(found) < EXPORT_ROWS:
+                return
+            after = (None, found[-1]["at"])
+
+    def figures(self, now: datetime) -> Figures:
+        raise not_supported("figures")
+
+    def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
+        """Without a lock: two pods that find the same events remove each of them once."""
+        old = {"timestamp": {"$lt": stamp(before)}}
+
+        def work() -> int:
+            ids = [each["_id"] for each in self._events.find(old, {"_id": 1}).sort("timestamp").limit(limit)]
+            return self._events.delete_many({"_id": {"$in": ids}, **old}).deleted_count if ids else 0
+
+        return self._connection.run(work), 0
+
+    @property
+    def cursor_secret(self) -> bytes:
+        if self._cursor_secret is None:
+            self._cursor_secret = bytes(self._connection.query(self._described)["secret"])
+        return self._cursor_secret
+
+    def _described(self) -> Document:
+        found = self._connection.meta.find_one(META)
+        if found is None:
+            raise errors.StoreUnavailable("schema_behind")
+        return found
+
+    def _put(self, batch: Batch, made: dict[str, bytes]) -> list[str]:
+        """Store what is new, and tell `batch` what is known then; the ids of those whose content was refused."""
+        if not made:
+            return []
+        ids = list(made)
+        codes = {ids[place]: code for place, code in self._connection.put(list(made.values())).items()}
+        batch.found.update({id: Stored(True, batch.digest(id)) for id in ids if id not in codes})
+        taken = [id for id, code in codes.items() if code == DUPLICATE]
+        # Read as it is on most members: of what may still be rolled back nobody is told that it is a duplicate.
+        held = self._events.find({"_id": {"$in": taken}}, {"digest": 1}) if taken else ()
+        there = {each["_id"]: bytes(each["digest"]) for each in held}
+        for id, code in codes.items():
+            if id in there:
+                batch.found[id] = Stored(False, there[id])
+            elif code not in CONTENT:
+                batch.found[id] = errors.StoreUnavailable("database_busy" if code == DUPLICATE else reason_of(code))
+        return [id for id, code in codes.items() if code in CONTENT]
+
+    def _found(self, query: Filter, after: tuple[Any, str] | None) -> Any:
+        return self._events.find(queries.conditions(query, after)).sort(queries.order(query))
+
+    def _rows(self, query: Filter, after: tuple[Any, str] | None, skipped: int, size: int) -> list[Row]:
+        """Up to `size` documents that fulfil `query`, and their logs."""
+        found = self._found(query, after)
+        if not queries.wide(query.matches):
+            return [(each, documents.log_of(each)) for each in found.skip(skipped).limit(size)]
+        with found.batch_size(size):
+            rows = ((each, documents.log_of(each)) for each in found)
+            return list(itertools.islice((row for row in rows if matching.holds(row[1], query.matches)), skipped, skipped + size))
+
+    def _total(self, query: Filter, rows: int) -> tuple[int, bool]:
+        """`rows`: how many were found for this page and the next."""
+        if queries.wide(query.matches):
+            # Counting would read everything: it is exact where this page is the last, and "at least" elsewhere.
+            return min(query.offset + rows, COUNT_CAP), rows <= query.page_size and (rows > 0 or query.page == 1)
+        conditions = queries.conditions(query)
+        return capped(self._connection.query(lambda: self._events.count_documents(conditions, limit=COUNT_CAP + 1)))
