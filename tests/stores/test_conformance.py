@@ -284,6 +284,36 @@ def test_a_cursor_works_in_another_process_and_for_its_own_question_only(subject
             subject.store.page(foreign)
 
 
+# Texts in the order of their bytes, in which null and the empty text are the same.
+USERS = [None, "", "A", "a", "a b", "ab", "z", "\u00e9", "\u2603", "\U0001f600"]
+
+
+def test_a_sorted_walk_meets_every_row_once_in_order(subject: Subject) -> None:
+    """Of stores that declare it: the others are held to the refusal below."""
+    if "sorting" not in subject.store.capabilities:
+        return
+    for number, user in enumerate([*USERS, *reversed(USERS)]):
+        some = row(f"e{number}", user_id=user, event_type=("log", "error")[number % 2], timestamp=NOW - MINUTE * (number % 7))
+        subject.store.insert([some], NOW + MINUTE * (number % 3))
+    for sort_by in filters.SORTS:
+        rising = walk(subject.store, Filter(sort_by=sort_by, descending=False, page_size=7))
+        assert sorted(rising) == subject.ids(), sort_by
+        assert walk(subject.store, Filter(sort_by=sort_by, page_size=3))[::-1] == rising, sort_by
+    users = [log(subject.store, id)["user_id"] or "" for id in walk(subject.store, Filter(sort_by="user_id", page_size=3))]
+    assert users == sorted(users, key=lambda user: user.encode(), reverse=True)
+
+
+def test_a_numbered_page_is_that_part_of_the_whole(subject: Subject) -> None:
+    if "numbered_pages" not in subject.store.capabilities:
+        return
+    subject.store.insert([each for n in range(5) for each in rows(4, f"{n}-", properties={"n": n % 2})], NOW)
+    for query in (Filter(page_size=6), msgspec.structs.replace(parsed(**{"properties.n": "0"}), page_size=5)):
+        whole = walk(subject.store, query)
+        pages = [subject.store.page(msgspec.structs.replace(query, page=number)) for number in (1, 2, 3, 4, 9)]
+        assert [event_id for page in pages for event_id in ids(page)] == whole
+        assert pages[2].next_cursor is None or len(whole) == 20
+
+
 def exported(store: Store, query: Filter) -> list[dict[str, Any]]:
     text = b"".join(store.export(query))
     assert text == b"" or text.endswith(b"\n")

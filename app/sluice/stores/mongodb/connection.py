@@ -6,6 +6,7 @@ sluice   one document that describes them: the version of the schema, and what c
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,9 +34,9 @@ repeats = Repeats()
 
 DATABASE = "sluice"
 # A request learns within a quarter of a second that the database is away: after one slice, when no server answers the driver.
-SLICE = 0.1
+SLICE, PAUSE = 0.1, 0.01
 # Seconds: between two looks at a server, and until one that drops packets is given up.
-LOOK, CONNECT = 1.0, 3.0
+LOOK, CONNECT = 0.5, 3.0
 DEFAULTS = {"appname": "sluice", "connecttimeoutms": CONNECT * 1000, "heartbeatfrequencyms": LOOK * 1000}
 # On disk on most members before the answer, whatever the URI and the server's own default say.
 DURABLE = WriteConcern("majority", j=True)
@@ -66,19 +67,21 @@ class Interrupted(errors.StoreUnavailable):
 
 
 class Pulse(monitoring.ServerHeartbeatListener):
-    """The servers that did not answer the driver when it looked last, and why."""
+    """The servers that did not answer the driver when it looked last, and why one did not."""
 
     def __init__(self) -> None:
-        self.silent: dict[Any, str] = {}
+        self.silent: set[Any] = set()
+        self.reason = "database_unreachable"
 
     def started(self, event: monitoring.ServerHeartbeatStartedEvent) -> None:
         pass
 
     def succeeded(self, event: monitoring.ServerHeartbeatSucceededEvent) -> None:
-        self.silent.pop(event.connection_id, None)
+        self.silent.discard(event.connection_id)
 
     def failed(self, event: monitoring.ServerHeartbeatFailedEvent) -> None:
-        self.silent[event.connection_id] = lost_by(event.reply)
+        self.reason = lost_by(event.reply)
+        self.silent.add(event.connection_id)
 
 
 class Connection:
@@ -102,12 +105,12 @@ class Connection:
         give_up = time.monotonic() + self.deadline
         while True:
             try:
+                self._await_server(give_up)
                 with pymongo.timeout(max(give_up - time.monotonic(), 0.001)):
                     return work()
             except driver.PyMongoError as error:
                 problem = ours(error)
-                # Away is only said by the driver's own look at a server: of a lost connection the server knows nothing.
-                if not isinstance(problem, Interrupted) or time.monotonic() > give_up or self._away():
+                if not isinstance(problem, Interrupted) or time.monotonic() > give_up:
                     raise problem from error
 
     def query(self, work: Callable[[], T]) -> T:
@@ -129,8 +132,21 @@ class Connection:
             return {each["index"]: each["code"] for each in error.details["writeErrors"]}
         return {}
 
-    def _away(self) -> bool:
-        return bool(self._pulse.silent) and not self._client.topology_description.has_writable_server()
+    def _await_server(self, give_up: float) -> None:
+        """Return when a server that takes writes is known. Without one, and while one does not answer, the database is away."""
+        if self._known():
+            return
+        with contextlib.suppress(driver.ServerSelectionTimeoutError):
+            _ = self._client.is_primary  # Begins to look, and waits for nothing.
+        hope = time.monotonic() + SLICE
+        while not self._known():
+            # Away is only said by the driver's own look at a server: of a connection that was lost the server may know nothing.
+            if time.monotonic() > (hope if self._pulse.silent else give_up):
+                raise unavailable("ServerSelectionTimeoutError", 0, self._pulse.reason)
+            time.sleep(PAUSE)
+
+    def _known(self) -> bool:
+        return bool(self._client.topology_description.has_writable_server())
 
 
 def client(settings: Settings, listeners: Sequence[Any] = ()) -> MongoClient[Document]:
@@ -141,7 +157,9 @@ def client(settings: Settings, listeners: Sequence[Any] = ()) -> MongoClient[Doc
     for name, _ in options:
         defaults.pop(name.lower(), None)
     try:
-        return made(uri, event_listeners=list(listeners), serverselectiontimeoutms=SLICE * 1000, **defaults)
+        # Who waits for a server, and what is repeated, is said by `run`.
+        bounds = {"serverselectiontimeoutms": 0, "retryreads": False}
+        return made(uri, event_listeners=list(listeners), **defaults, **bounds)
     except NOT_TAKEN:
         # Not its text, which quotes the URI.
         raise errors.SettingsError([f"MONGODB_URI has {culprit(options)}; see MongoDB's connection string options"]) from None

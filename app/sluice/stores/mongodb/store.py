@@ -48,10 +48,13 @@ class Batch:
         return {id: made for id, made in self._made.items() if id not in self.found}
 
     def as_text(self, ids: Iterable[str]) -> dict[str, bytes]:
-        places = {id: self.first[id] for id in ids}
-        return {
-            id: documents.of_record(self._records[place], place, self._at, self._now, text=True) for id, place in places.items()
-        }
+        """The documents of `ids` without subdocuments, of those that MongoDB can hold so."""
+        made: dict[str, bytes] = {}
+        for id in ids:
+            place = self.first[id]
+            with contextlib.suppress(errors.RecordsRefused):
+                made[id] = documents.of_record(self._records[place], place, self._at, self._now, text=True)
+        return made
 
     def digest(self, id: str) -> bytes:
         return matching.digest_of(self._records[self.first[id]])
@@ -73,25 +76,32 @@ class MongodbStore:
         self._events = self._connection.events
         self._clock = clock
         self._cursor_secret: bytes | None = None
+        self._checked = False
 
     def check(self) -> None:
         if self._connection.run(lambda: self._described()["version"]) < VERSION:
             raise errors.StoreUnavailable("schema_behind")
         if self._connection.run(lambda: missing(self._events)):
             raise errors.StoreUnavailable("schema_behind")
+        self._checked = True
 
     def close(self) -> None:
         self._connection.close()
 
     def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
         """Each document for itself: no commit holds them together, so single ones can be `failed`."""
+        if not records:
+            return []
+        if not self._checked:
+            # MongoDB would make a collection that is not there, without its indexes.
+            self.check()
         batch = Batch(records, at, self._clock())
 
         def work() -> None:
             refused = self._put(batch, batch.left())
             # Once more without subdocuments: servers differ in what these may hold.
-            for id in self._put(batch, batch.as_text(refused)):
-                batch.found[id] = errors.RecordsRefused()
+            self._put(batch, batch.as_text(refused))
+            batch.found.update({id: errors.RecordsRefused() for id in refused if id not in batch.found})
 
         self._connection.run(work)
         return judged(records, batch.first, batch.found)
