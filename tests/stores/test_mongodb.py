@@ -282,6 +282,20 @@ class Events:
         return self._acts.pop(0)(self._real, documents) if self._acts else self._real.insert_many(documents, **more)
 
 
+def breaks_an_index(real: Any, documents: list[Any]) -> None:
+    real.insert_many(documents[1:]) if documents[1:] else None
+    problem = {"index": 0, "code": 11_000, "errmsg": "E11000 ...", "keyPattern": {"user_id": 1}}
+    raise driver.BulkWriteError({"writeErrors": [problem], "writeConcernErrors": []})
+
+
+def test_an_event_that_breaks_an_index_of_somebody_else_is_refused_alone(store: MongodbStore) -> None:
+    """For ever: a queue would not go on behind it."""
+    store._connection.events = Events(store._connection.events, *[breaks_an_index] * 2)  # type: ignore[assignment]
+    found = store.insert(rows(3), NOW)
+    assert statuses(found) == ["invalid", "created", "created"]
+    assert found[0].reason == "refused_by_store"
+
+
 def lost_after_half(real: Any, documents: list[Any]) -> None:
     real.insert_many(documents[: len(documents) // 2])
     raise driver.AutoReconnect("connection closed")

@@ -42,10 +42,10 @@ DEFAULTS = {"appname": "sluice", "connecttimeoutms": CONNECT * 1000, "heartbeatf
 DURABLE = WriteConcern("majority", j=True)
 # What pymongo says of a URI.
 NOT_TAKEN = (driver.PyMongoError, ValueError, TypeError, OSError, Warning)
-DUPLICATE = 11000
+DUPLICATE, NOT_VALID = 11000, 121
 # What the server says of a document's content: BadValue, InvalidBSON, DollarPrefixedFieldName, InvalidDBRef, DottedFieldName,
 # DocumentValidationFailure, BSONObjectTooLarge, KeyTooLong.
-CONTENT = frozenset((2, 22, 52, 55, 57, 121, 10334, 17280))
+CONTENT = frozenset((2, 22, 52, 55, 57, NOT_VALID, 10334, 17280))
 CODES = {
     13: "login_refused",  # Unauthorized
     18: "login_refused",  # AuthenticationFailed
@@ -129,7 +129,7 @@ class Connection:
         except driver.BulkWriteError as error:
             if unconfirmed := error.details["writeConcernErrors"]:
                 raise unavailable("WriteConcernError", unconfirmed[0]["code"]) from error
-            return {each["index"]: each["code"] for each in error.details["writeErrors"]}
+            return {each["index"]: code_of(each) for each in error.details["writeErrors"]}
         return {}
 
     def _await_server(self, give_up: float) -> None:
@@ -203,6 +203,12 @@ def unavailable(cause: str, code: int, otherwise: str = "database_error") -> err
         write = log.info if reason == "schema_behind" else log.error
         write("store.error", cause=cause, code=code, reason=reason)
     return errors.StoreUnavailable(reason)
+
+
+def code_of(problem: Document) -> int:
+    """Of one document: what breaks another unique index than that of `_id` is refused like what breaks a validator."""
+    another = problem["code"] == DUPLICATE and problem.get("keyPattern", {"_id": 1}) != {"_id": 1}
+    return NOT_VALID if another else int(problem["code"])
 
 
 def reason_of(code: int, otherwise: str = "database_error") -> str:
