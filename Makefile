@@ -113,8 +113,8 @@ bench: .venv/.dev ## measure throughput and latency side by side with raw COPY a
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 soak: .venv/.dev .venv/.go ## the long forms (SOAK=chaos for one): minutes to hours, resumed where they stopped, written into docs
-	$(if $(filter-out chaos stores,$(SOAK)),$(call install_for,node images cluster gitops terraform))
-	$(if $(filter stores,$(SOAK)),$(call install_for,stores stores-built))
+	$(if $(filter-out chaos queue stores,$(SOAK)),$(call install_for,node images cluster gitops terraform))
+	$(if $(filter queue stores,$(SOAK)),$(call install_for,stores $(if $(filter stores,$(SOAK)),stores-built)))
 	@set -e; for part in $(SOAK); do $(BIN)/python -m tests.soak $$part $(ARGS); done
 
 lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml

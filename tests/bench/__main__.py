@@ -21,6 +21,7 @@ from tests.bench import load, rows, servers
 from tests.bench.lines import Line, absolute, absolute_tail, ratio_line, record, show
 from tests.bench.load import Rate
 from tests.bench.queue import queue
+from tests.bench.stores import stores
 
 from sluice.stores.postgresql import indexes
 from sluice.stores.postgresql.embedded import Owned
@@ -36,7 +37,7 @@ source, sequence_number, priority, key_id, fingerprint, content, created_at, pro
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["batch", "stream", "single", "mixed", "errors", "page", "index", "memory", "tails", "queue"]),
+    type=click.Choice(["batch", "stream", "single", "mixed", "errors", "page", "index", "memory", "tails", "queue", "stores"]),
 )
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/performance.md.")
 def main(rounds: int, quick: bool, only: tuple[str, ...], write: bool) -> None:
@@ -277,6 +278,7 @@ PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
     "memory": memory,
     "tails": tails,
     "queue": queue,
+    "stores": stores,
 }
 
 
