@@ -23,7 +23,7 @@ from tests.integration.walks import ids, parsed
 from tests.stores import queues, subjects
 from tests.stores.ferretdb import Ferretdb
 
-from sluice import errors
+from sluice import errors, stores
 from sluice.events import Integral, Record
 from sluice.filters import Filter
 from sluice.queue import DEAD_LETTERS, EVENTS, messages
@@ -99,6 +99,20 @@ def test_the_collection_of_another_program_is_left_alone(settings: Settings, cli
     client[name_of(settings)].create_collection("events", capped=True, size=1 << 20)
     with pytest.raises(errors.SettingsError, match="is capped"):
         migrate.migrate(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("maxPoolSize=x&tls=true", "has a wrong value for maxPoolSize"),
+        ("tls=true&tlsCAFile=/nowhere/ca.pem", "has a wrong value for tlsCAFile"),
+        ("replicaset=a&speed=high", "has an option that is not known"),
+        ("tls=true&ssl=false", "options that do not go together"),
+    ],
+)
+def test_an_option_that_pymongo_does_not_take_is_named_where_it_is_one(options: str, told: str) -> None:
+    with pytest.raises(errors.SettingsError, match=told):
+        stores.examine(Settings(storage_type="mongodb", mongodb_uri=f"mongodb://db/?{options}"))
 
 
 # Commands

@@ -5,6 +5,7 @@ A log is the dict that becomes the JSON object of responses; its times are texts
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ TIME_COLUMNS = frozenset(column for column, _ in TIMES.values())
 decode_json = msgspec.json.decode
 
 
+@functools.lru_cache(64)  # All events of a batch have two of their three times in common.
 def stamp(moment: datetime) -> str:
     """RFC 3339 in UTC, always with microseconds; the last one that there is for a moment of the year 10000 in UTC."""
     try:

@@ -11,7 +11,9 @@ or a dollar in front.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +21,9 @@ import bson
 import msgspec
 from bson.codec_options import CodecOptions, TypeRegistry
 from bson.errors import BSONError
-from bson.raw_bson import RawBSONDocument
 
 from sluice import errors
-from sluice.events import Integral, Record
+from sluice.events import Event, Integral, Record
 from sluice.stores import matching
 
 Document = dict[str, Any]
@@ -32,7 +33,6 @@ FIELDS = (
     "id", "timestamp", "event_type", "event_name", "properties", "user_id", "session_id", "app_version", "device_info", "source",
     "sequence_number", "priority", "key_id", "fingerprint", "created_at", "processed_at",
 )  # fmt: skip
-NOT_HELD = (BSONError, OverflowError, UnicodeEncodeError)
 # bson's own integers are unknown to msgspec.
 encode = msgspec.json.Encoder(enc_hook=int).encode
 
@@ -52,31 +52,30 @@ def of_record(record: Record, place: int, at: datetime, now: datetime, *, text: 
 
     `place`: in its batch, whose order a page keeps. `text`: `properties` and `device_info` as JSON text in any case.
     """
-    event = record.event
-    try:
-        log = matching.log_of(record, at, now)
-        fields = {name: log[name] for name in FIELDS if log[name] is not None}
-        if not text:
-            fields["properties"] = embedded(event.properties or {}, log["properties"])
-            fields["device_info"] = embedded(event.device_info or {}, log["device_info"])
-        position = f"{log['created_at']}#{place:05}#{hashlib.sha256(record.event_id.encode()).hexdigest()[:16]}"
-        made = bson.encode({"_id": record.event_id, **fields, "at": position, "digest": matching.digest_of(record)})
-    except NOT_HELD as error:
-        raise errors.RecordsRefused(type(error).__name__) from error
-    if len(made) <= MAX_BYTES:
-        return made
-    if text:
-        raise errors.RecordsRefused("DocumentTooLarge")
-    # A list of small numbers takes six times as much in BSON as in JSON.
-    return of_record(record, place, at, now, text=True)
+    log = matching.log_of(record, at, now)
+    document = {
+        "_id": record.event_id,
+        **{name: log[name] for name in FIELDS if log[name] is not None},
+        "at": f"{log['created_at']}#{place:05}#{hashlib.sha256(record.event_id.encode()).hexdigest()[:16]}",
+        "digest": matching.digest_of(record),
+    }
+    for embedded in [{}] if text else embeddings(record.event):
+        with contextlib.suppress(BSONError, OverflowError, UnicodeEncodeError):
+            # Of names with a dot or a dollar not every server makes the same.
+            made = bson.encode({**document, **embedded}, check_keys=True, codec_options=CODEC)
+            # A list of small numbers takes six times as much in BSON as in JSON.
+            if len(made) <= MAX_BYTES:
+                return made
+    raise errors.RecordsRefused
 
 
-def embedded(value: Document, text: str) -> RawBSONDocument | str:
-    """`value` as a document; `text` when that would not come back as it is, or not be taken by every server."""
-    try:
-        return RawBSONDocument(bson.encode(value, check_keys=True, codec_options=CODEC))
-    except NOT_HELD:
-        return text
+def embeddings(event: Event) -> Iterator[Document]:
+    """What may stand in the place of JSON text, the best first."""
+    properties, device_info = {"properties": event.properties or {}}, {"device_info": event.device_info or {}}
+    yield {**properties, **device_info}
+    yield properties
+    yield device_info
+    yield {}
 
 
 def log_of(document: Document) -> dict[str, Any]:
