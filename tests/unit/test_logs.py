@@ -66,6 +66,7 @@ def test_a_field_that_is_named_like_a_secret_is_dropped_at_any_depth(lines: io.S
     [
         (f"key {KEY} is odd", "key slk_[redacted] is odd"),
         ("to postgresql://app:hunter2@db:5432/x failed", "to postgresql://[redacted]@db:5432/x failed"),
+        ("to mongodb+srv://app:hunter2@db/x failed", "to mongodb+srv://[redacted]@db/x failed"),
         ("postgres://app:hun@ter2@db/x", "postgres://[redacted]@db/x"),
         ("host=db password=hunter2 user=app", "host=db password=[redacted] user=app"),
         ("password='hunter 2' user=app", "password=[redacted] user=app"),
