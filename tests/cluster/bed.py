@@ -85,6 +85,14 @@ def a_database(cluster: Cluster) -> Iterator[PostgreSQL]:
         yield PostgreSQL(space, image.name)
 
 
+def broker_image(cluster: Cluster) -> str:
+    """RabbitMQ's, on the nodes; its name. Raises Missing."""
+    can_build()
+    image = builder.rabbitmq()
+    cluster.load(image.archive)
+    return image.name
+
+
 @contextlib.contextmanager
 def an_ingress_controller(cluster: Cluster) -> Iterator[Traefik]:
     """Raises Missing."""

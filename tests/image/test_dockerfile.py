@@ -16,7 +16,7 @@ from tools.images import BuildFailed, Image, builder
 
 import sluice
 
-DOCKERFILES = (folders.ROOT / "Dockerfile", builder.POSTGRES / "Dockerfile")
+DOCKERFILES = (folders.ROOT / "Dockerfile", *sorted(builder.HERE.glob("*/Dockerfile")))
 PINNED = "${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}}"
 NOWHERE = f"sha256:{'0' * 64}"
 

@@ -18,7 +18,7 @@ from tools.images.archive import Image
 from tools.images.debian import Base, base, ensure_imported
 
 NAME = "localhost/sluice:test"
-POSTGRES = Path(__file__).parent / "postgres"
+HERE = Path(__file__).parent
 # Built images that stay in the cache, 0.2 GB each.
 KEEP = 10
 
@@ -58,7 +58,12 @@ def build(
 
 def postgres() -> Image:
     """The database of tests/cluster."""
-    return build(context=POSTGRES, name="localhost/sluice-postgres:17")
+    return build(context=HERE / "postgres", name="localhost/sluice-postgres:17")
+
+
+def rabbitmq() -> Image:
+    """The broker of tests/cluster."""
+    return build(context=HERE / "rabbitmq", name="localhost/sluice-rabbitmq:4")
 
 
 def make(folder: Path, name: str, stand_in: Base, options: list[str]) -> None:
