@@ -26,6 +26,7 @@ from sluice.filters import Filter
 from sluice.stores import Claim
 from sluice.stores.postgresql import connections, statements
 from sluice.stores.postgresql.store import PostgresqlStore
+from sluice.stores.volume import span
 
 # Generous beside the promised 0.25 s: the machine of the tests has other work too.
 QUICK = 1.0
@@ -95,7 +96,7 @@ def test_64_callers_of_a_stopped_server_are_all_told_at_once(private_server: Loc
     assert max(seconds for _, seconds in answers) < 2 * QUICK
 
 
-@pytest.mark.parametrize("call", ["check", "get", "page", "export", "figures", "purge", "insert_all", "insert_once"])
+@pytest.mark.parametrize("call", ["check", "get", "page", "export", "figures", "volume", "purge", "insert_all", "insert_once"])
 def test_every_method_tells_that_the_server_is_away(open_store: OpenStore, call: str) -> None:
     port = free_port()
     store = open_store(lambda: {"host": "127.0.0.1", "port": port, "connect_timeout": 2})
@@ -106,6 +107,7 @@ def test_every_method_tells_that_the_server_is_away(open_store: OpenStore, call:
         "page": lambda: store.page(Filter()),
         "export": lambda: next(store.export(Filter())),
         "figures": lambda: store.figures(NOW),
+        "volume": lambda: store.volume(span(NOW, NOW), "status"),
         "purge": lambda: store.purge(NOW, NOW, 1),
         "insert_all": lambda: store.insert_all(rows(1), NOW),
         "insert_once": lambda: store.insert_once(claim, rows(1), [None], NOW, atomic=False),

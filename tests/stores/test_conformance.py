@@ -17,11 +17,12 @@ from tests.integration.sample import NOW, row, rows
 from tests.integration.walks import ids, ingest, parsed, walk
 from tests.stores.subjects import Subject
 
-from sluice import errors, filters
+from sluice import errors, filters, stores
 from sluice.events import Integral
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.stores import Store
+from sluice.stores.volume import span
 
 OTHER_CONTENT: dict[str, Any] = {"user_id": "somebody else"}
 MINUTE = timedelta(minutes=1)
@@ -350,6 +351,7 @@ def test_what_a_store_does_not_declare_is_refused_by_name(subject: Subject) -> N
     missing: dict[str, Callable[[], object]] = {
         "atomic": lambda: store.insert_all(records, NOW),
         "figures": lambda: store.figures(NOW),
+        "volume": lambda: stores.volume(store, span(NOW, NOW), "event_type"),
     }
     for name in missing.keys() - store.capabilities:
         assert refused(missing[name]) == name

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from sluice import errors, logs, origins, stores
-from sluice.http import docs, ingest, openapi, probes, problems, read  # noqa: F401 - each declares its routes
+from sluice.http import docs, ingest, openapi, probes, problems, read, volume  # noqa: F401 - each declares its routes
 from sluice.http.context import CONTEXT, METHODS, Middleware, RequestContext
 from sluice.http.responses import Response
 from sluice.http.routes import OPERATIONS, PAGES, Operation, Page

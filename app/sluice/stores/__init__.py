@@ -17,6 +17,7 @@ from sluice.events import Record
 from sluice.filters import Filter, Match
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
+from sluice.stores.volume import Span, Split, Volume
 
 if TYPE_CHECKING:
     from sluice.stores.postgresql.database import Database
@@ -43,6 +44,7 @@ Capability = Literal[
     "sorting",
     "sources",
     "tail",
+    "volume",
 ]
 MEANING: dict[Capability, str] = {
     "atomic": "`?atomic=true`: all events of a batch or none",
@@ -56,6 +58,7 @@ MEANING: dict[Capability, str] = {
     "sorting": "`sort_by` of another field than `created_at`",
     "sources": "pull sources: `sluice pull`, `/posts`, `/status`, `/api/v1/sources`",
     "tail": "`GET /api/v1/logs/tail`, `sluice tail`, live events in the console",
+    "volume": "`GET /api/v1/volume`, the chart of the console's overview",
 }
 
 
@@ -252,6 +255,13 @@ def examine(settings: Settings) -> None:
         from sluice.stores.mongodb import connection  # noqa: PLC0415 - extra `mongodb`
 
         connection.client(settings).close()
+
+
+def volume(store: Store, over: Span, by: Split) -> Volume:
+    """Events over time; raises NotSupported (501) when the store cannot count them. Capability `volume`."""
+    require(store, "volume")
+    found: Volume = store.volume(over, by)  # type: ignore[attr-defined] # of stores with the capability
+    return found
 
 
 def migrate(settings: Settings) -> list[str]:

@@ -18,11 +18,12 @@ from sluice.events import Event, Record, Rules
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.stores import CLAIM_AGE, COUNT_CAP, Capability, Claim, Figures, Kept, MinuteCount, Page, TypeCount, capped
-from sluice.stores.postgresql import arrays, follow, statements
+from sluice.stores.postgresql import arrays, follow, statements, volume
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.login import Login
+from sluice.stores.volume import Span, Split, Volume
 
 # As COUNT_CAP, for figures.
 FIGURES_CAP = 100_000
@@ -108,6 +109,9 @@ class PostgresqlStore:
 
     def follow(self) -> follow.EventFollower:
         return follow.EventFollower(self._query, self.cursor_secret)
+
+    def volume(self, over: Span, by: Split) -> Volume:
+        return volume.read(self._query, over, by)
 
     def figures(self, now: datetime) -> Figures:
         ((counted,),) = self._query(statements.ESTIMATE)

@@ -1,0 +1,109 @@
+"""Events over time, out of a real PostgreSQL: exact while they are few, about right and bounded when they are many."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.integration.checks import Mine, data_of, problem_of
+from tests.integration.postgres import Database
+
+from sluice.stores.postgresql import volume
+from sluice.stores.postgresql.store import PostgresqlStore
+from sluice.stores.volume import span
+
+pytest_plugins = ["tests.integration.services"]
+
+VOLUME = "/api/v1/volume"
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FILL = """
+INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, source, priority, key_id,
+    content, created_at)
+SELECT n::text, n, %(noon)s, (array['log', 'log', 'log', 'error', 'record'])[1 + n %% 5], 'n',
+    jsonb_build_object('level', (array['info', 'WARN', 'fatal'])[1 + n %% 3]), '{}', nullif('s-' || n %% 10, 's-0'), 'normal',
+    'k', '', %(noon)s + n * interval '1 millisecond'
+FROM generate_series(0, %(count)s - 1) AS n
+"""
+
+
+def fill(database: Database, count: int) -> None:
+    database.execute(FILL, {"noon": NOON, "count": count})
+
+
+def test_few_events_are_counted_each(database: Database, store: PostgresqlStore) -> None:
+    fill(database, 3_000)
+    found = store.volume(span(NOON, NOON + timedelta(seconds=3)), "event_type")
+    assert [(each.name, each.counts) for each in found.series] == [
+        ("log", [600] * 3), ("error", [200] * 3), ("record", [200] * 3)
+    ]  # fmt: skip
+    assert (found.total, found.errors, found.exact, found.looked_at, found.other) == (3_000, 600, True, 1.0, [0] * 3)
+
+
+def test_a_bar_begins_with_its_first_moment_and_ends_before_its_last(database: Database, store: PostgresqlStore) -> None:
+    fill(database, 1_001)
+    found = store.volume(span(NOON, NOON + timedelta(seconds=2)), "event_type")
+    assert [sum(counts) for counts in zip(*(each.counts for each in found.series), strict=True)] == [1_000, 1]
+
+
+def test_a_status_is_the_type_of_an_error_and_the_level_of_a_log(database: Database, store: PostgresqlStore) -> None:
+    fill(database, 30)
+    found = store.volume(span(NOON, NOON + timedelta(seconds=1)), "status")
+    # Of 18 logs a third each are of level info, WARN and fatal; 6 events are errors, 6 records.
+    assert [(each.name, sum(each.counts)) for each in found.series] == [("error", 12), ("warning", 6), ("ok", 12)]
+
+
+def test_events_without_a_source_are_a_series_of_their_own(database: Database, store: PostgresqlStore) -> None:
+    fill(database, 100)
+    found = store.volume(span(NOON, NOON + timedelta(seconds=1)), "source")
+    assert [each.name for each in found.series] == ["", "s-1", "s-2", "s-3", "s-4", "s-5"]
+    assert (found.other, found.total) == ([40], 100)
+
+
+def test_many_events_are_sampled_and_the_answer_says_so(
+    database: Database, store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume, "READ", 2_000)
+    fill(database, 40_000)
+    found = store.volume(span(NOON, NOON + timedelta(seconds=40)), "event_type")
+    assert not found.exact
+    assert found.total == pytest.approx(40_000, rel=0.05)
+    assert found.looked_at == pytest.approx(0.05, rel=0.2)
+    assert found.errors == pytest.approx(8_000, rel=0.15)
+    assert found.series[0].counts == pytest.approx([600] * 40, rel=0.5)
+
+
+def test_a_burst_that_no_sample_foresees_is_cut_and_the_answer_says_so(
+    database: Database, store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume, "READ", 1_000)
+    fill(database, 5_000)
+    # Five seconds of a day: what is counted of them is at most READ for each window.
+    found = store.volume(span(NOON - timedelta(hours=12), NOON + timedelta(hours=12)), "event_type")
+    assert (found.exact, 0 < found.total <= 5_000) == (False, True)
+
+
+def test_volume_is_of_the_hour_before_the_end_and_counts_what_came(client: httpx.Client, mine: Mine) -> None:
+    for name in "ab":
+        data_of(client.post("/api/v1/ingest", json=mine.event(name, source=mine.id("s"))), 201)
+    found: dict[str, Any] = data_of(client.get(VOLUME, params={"by": "status"}))
+    assert (found["seconds"], found["by"], found["exact"]) == (60, "status", True)
+    length = datetime.fromisoformat(found["end"]) - datetime.fromisoformat(found["start"])
+    assert timedelta(hours=1) <= length <= timedelta(minutes=61)
+    assert found["total"] == sum(sum(each["counts"]) for each in found["series"]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ({"by": "user_id"}, "validation_error"),
+        ({"created_start_time": "yesterday"}, "invalid_created_start_time"),
+        ({"created_start_time": "9999-12-31T23:59:59Z"}, "validation_error"),
+        ({"created_start_time": "2026-01-02T00:00:00Z", "created_end_time": "2026-01-01T00:00:00Z"}, "validation_error"),
+        ({"x": "1"}, "unknown_parameter"),
+    ],
+)
+def test_what_is_no_span_is_refused_by_name(client: httpx.Client, query: dict[str, str], error: str) -> None:
+    problem = problem_of(client.get(VOLUME, params=query), 400, error, "query")
+    assert [each["parameter"] for each in problem["errors"]] == [next(iter(query))]
