@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from tests.integration.checks import Mine, data_of
 from tests.integration.keysets import KeysetFile
 from tests.integration.postgres import Database
 from tests.integration.service import KEY, NO_TLS, Service, running
+from tests.integration.test_volume import FILL
 from tests.integration.waiting import until
 
 from sluice.console import session as sessions
@@ -192,6 +194,46 @@ def test_a_search_is_the_api_s_and_its_link_reproduces_it(person: httpx.Client, 
         assert (mine.id("b") in text, f"/events/{mine.id('a')}" in text) == (True, False)
     wrong = person.get("/console/events", params={"where": "nonsense=1"})
     assert (wrong.status_code, "nonsense" in wrong.text) == (400, True)
+
+
+def linked(page: httpx.Response, text: str) -> str:
+    """Where the link with this text leads."""
+    found = re.search(rf'href="([^"]+)"[^>]*>{re.escape(text)}<', page.text)
+    assert found is not None, f"no link {text!r} in {page.url}"
+    return html.unescape(found[1])
+
+
+def test_the_chart_splits_zooms_in_and_ends_at_the_events(person: httpx.Client, mine: Mine) -> None:
+    for name, level in (("a", "info"), ("b", "fatal")):
+        event = mine.event(name, event_type="log", source=mine.id("s"), properties={"level": level})
+        data_of(person.post("/api/v1/ingest", json=event, headers={"X-API-Key": KEY}), 201)
+    bar = datetime.fromisoformat(mine.row("a")["created_at"]).strftime("%Y-%m-%d %H:%M")
+    page = person.get("/console?range=1h&by=source")
+    assert mine.id("s") in person.get(linked(page, mine.id("s"))).text
+    assert ">warning<" in person.get(linked(page, "status")).text or ">error<" in person.get(linked(page, "status")).text
+    minute = person.get(linked(page, bar))
+    assert mine.id("s") in minute.text
+    assert person.get(str(minute.url)).text.count("<tr>") == minute.text.count("<tr>") > 1
+    second = person.get(linked(minute, datetime.fromisoformat(mine.row("a")["created_at"]).strftime("%Y-%m-%d %H:%M:%S")))
+    assert (second.url.path, f"/events/{mine.id('a')}" in second.text) == ("/console/events", True)
+    earlier = person.get(linked(minute, "Earlier"))
+    assert mine.id("s") not in earlier.text
+    for move in ("Later", "Zoom out", "Events of this time"):
+        assert person.get(linked(earlier, move)).status_code == 200, move
+
+
+def test_a_time_that_is_none_is_said_to_be(person: httpx.Client) -> None:
+    for query in ("range=9d", "start=yesterday", "start=2026-01-02T00:00:00Z&end=2026-01-01T00:00:00Z", "by=key", "x=1"):
+        answer = person.get(f"/console?{query}")
+        assert (answer.status_code, 'role="alert"' in answer.text, "Unresolved errors" in answer.text) == (400, True, True), query
+
+
+def test_a_chart_of_many_events_says_what_is_estimated(database: Database) -> None:
+    database.execute(FILL, {"noon": datetime.now(UTC) - timedelta(minutes=30), "count": 25_000})
+    with running(database.url) as service, browser(service) as client:
+        page = client.get("/console?range=24h").text
+        assert ("<dd>25,000</dd>" in page, "estimated from a sample" in page, ">about 15" in page) == (True, True, True)
+        assert "about" not in client.get("/console?start=2020-01-01T00:00:00Z&end=2020-01-02T00:00:00Z").text.lower()[3_000:]
 
 
 def test_the_console_can_be_switched_off(database: Database) -> None:

@@ -38,7 +38,7 @@ def test_few_events_are_counted_each(database: Database, store: PostgresqlStore)
     assert [(each.name, each.counts) for each in found.series] == [
         ("log", [600] * 3), ("error", [200] * 3), ("record", [200] * 3)
     ]  # fmt: skip
-    assert (found.total, found.errors, found.exact, found.looked_at, found.other) == (3_000, 600, True, 1.0, [0] * 3)
+    assert (found.total, found.errors, found.accuracy, found.other) == (3_000, 600, "exact", [0] * 3)
 
 
 def test_a_bar_begins_with_its_first_moment_and_ends_before_its_last(database: Database, store: PostgresqlStore) -> None:
@@ -61,34 +61,45 @@ def test_events_without_a_source_are_a_series_of_their_own(database: Database, s
     assert (found.other, found.total) == ([40], 100)
 
 
-def test_many_events_are_sampled_and_the_answer_says_so(
-    database: Database, store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(volume, "READ", 2_000)
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundredth of what the service counts as many."""
+    for name in ("READ", "SAMPLED", "COUNTED", "MOST"):
+        monkeypatch.setattr(volume, name, getattr(volume, name) // 100)
+
+
+@pytest.mark.usefixtures("few")
+def test_more_events_are_counted_and_a_sample_says_of_what_kind_they_are(database: Database, store: PostgresqlStore) -> None:
+    fill(database, 1_500)
+    found = store.volume(span(NOON, NOON + timedelta(seconds=2)), "event_type")
+    assert (found.accuracy, found.total) == ("shares", 1_500)
+    assert [sum(counts) for counts in zip(*(each.counts for each in found.series), strict=True)] == [1_000, 500]
+    assert found.series[0].counts == pytest.approx([600, 300], rel=0.4)
+
+
+@pytest.mark.usefixtures("few")
+def test_many_events_are_estimated_and_the_answer_says_so(database: Database, store: PostgresqlStore) -> None:
     fill(database, 40_000)
     found = store.volume(span(NOON, NOON + timedelta(seconds=40)), "event_type")
-    assert not found.exact
-    assert found.total == pytest.approx(40_000, rel=0.05)
-    assert found.looked_at == pytest.approx(0.05, rel=0.2)
-    assert found.errors == pytest.approx(8_000, rel=0.15)
-    assert found.series[0].counts == pytest.approx([600] * 40, rel=0.5)
+    assert found.accuracy == "about"
+    assert found.total == pytest.approx(40_000, rel=0.1)
+    assert found.series[0].counts == pytest.approx([600] * 40, rel=0.6)
 
 
-def test_a_burst_that_no_sample_foresees_is_cut_and_the_answer_says_so(
-    database: Database, store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("few")
+def test_a_burst_that_no_look_finds_is_counted_only_so_far_and_the_answer_says_so(
+    database: Database, store: PostgresqlStore
 ) -> None:
-    monkeypatch.setattr(volume, "READ", 1_000)
-    fill(database, 5_000)
-    # Five seconds of a day: what is counted of them is at most READ for each window.
-    found = store.volume(span(NOON - timedelta(hours=12), NOON + timedelta(hours=12)), "event_type")
-    assert (found.exact, 0 < found.total <= 5_000) == (False, True)
+    fill(database, 4_000)
+    found = store.volume(span(NOON - timedelta(days=29), NOON + timedelta(days=1)), "status")
+    assert (found.accuracy, found.total) == ("at_least", volume.MOST)
 
 
 def test_volume_is_of_the_hour_before_the_end_and_counts_what_came(client: httpx.Client, mine: Mine) -> None:
     for name in "ab":
         data_of(client.post("/api/v1/ingest", json=mine.event(name, source=mine.id("s"))), 201)
     found: dict[str, Any] = data_of(client.get(VOLUME, params={"by": "status"}))
-    assert (found["seconds"], found["by"], found["exact"]) == (60, "status", True)
+    assert (found["seconds"], found["by"], found["accuracy"]) == (60, "status", "exact")
     length = datetime.fromisoformat(found["end"]) - datetime.fromisoformat(found["start"])
     assert timedelta(hours=1) <= length <= timedelta(minutes=61)
     assert found["total"] == sum(sum(each["counts"]) for each in found["series"]) >= 2

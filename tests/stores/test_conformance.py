@@ -351,7 +351,7 @@ def test_what_a_store_does_not_declare_is_refused_by_name(subject: Subject) -> N
     missing: dict[str, Callable[[], object]] = {
         "atomic": lambda: store.insert_all(records, NOW),
         "figures": lambda: store.figures(NOW),
-        "volume": lambda: stores.volume(store, span(NOW, NOW), "event_type"),
+        "volume": lambda: stores.volume_of(store, span(NOW, NOW), "event_type"),
     }
     for name in missing.keys() - store.capabilities:
         assert refused(missing[name]) == name

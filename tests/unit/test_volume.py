@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.stores.volume import MOST_BARS, WINDOWS, span, summed
+from sluice.stores.volume import MOST_BARS, divided, span, summed
 
 NOW = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
 
@@ -29,21 +29,26 @@ def test_a_span_has_round_bars_that_hold_all_of_it(length: timedelta, seconds: i
     assert found.bars <= MOST_BARS + 1
 
 
-def test_a_sample_looks_into_each_bar_and_never_beside_it() -> None:
+def test_a_sample_looks_into_each_part_of_each_bar_and_never_beside_it() -> None:
     found = span(NOW - timedelta(hours=1), NOW)
-    windows = found.windows(0.1)
-    assert len(windows) == WINDOWS * found.bars
-    for window in windows:
-        start = found.start + timedelta(seconds=60 * window.bar)
-        assert start <= window.start < window.end <= start + timedelta(seconds=60)
-        assert window.end - window.start == timedelta(seconds=60 / WINDOWS * 0.1)
-    assert windows == found.windows(0.1)
+    parts, windows = found.parts(4), found.sample(4, 0.1)
+    assert len(windows) == len(parts) == 4 * found.bars
+    assert (parts[-1].start, parts[0].end) == (found.start, found.end)
+    for part, window in zip(parts, windows, strict=True):
+        assert part.start <= window.start < window.end <= part.end
+        assert (window.bar, window.end - window.start) == (part.bar, timedelta(seconds=1.5))
+    assert windows == found.sample(4, 0.1)
 
 
-def test_rare_names_are_one_series_and_a_sample_is_scaled() -> None:
+def test_rare_names_are_one_series_and_a_sample_is_scaled_to_the_sums() -> None:
     found = span(NOW - timedelta(seconds=2), NOW)
-    counts = {(0, f"n{n}"): 10 - n for n in range(8)} | {(1, "n0"): 1}
-    volume = summed(found, "source", counts, 5, share=0.1)
-    assert [(each.name, each.counts) for each in volume.series[:2]] == [("n0", [100, 10]), ("n1", [90, 0])]
-    assert (len(volume.series), volume.other, volume.total, volume.errors) == (6, [70, 0], 530, 50)
-    assert (volume.exact, volume.looked_at) == (False, 0.1)
+    seen = {(0, f"n{n}"): 10 - n for n in range(8)} | {(1, "n0"): 3}
+    volume = summed(found, "source", "shares", [520, 1], seen, {0: 26})
+    assert [(each.name, each.counts) for each in volume.series[:2]] == [("n0", [100, 3]), ("n1", [90, 0])]
+    assert (len(volume.series), volume.other, volume.total, volume.errors) == (6, [70, 0], 523, 260)
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    for whole in range(100):
+        assert sum(divided(whole, [1, 1, 1, 4, 0])) == whole
+    assert divided(5, [0, 0]) == [0, 0]

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from sluice import __version__, errors, filters
+from sluice.console import overview, show, site  # noqa: F401 - each declares its pages
 from sluice.console import session as sessions
-from sluice.console import show, site
 from sluice.console.session import Session
 from sluice.console.site import done, html, see, shown
 from sluice.http.context import RequestContext
@@ -70,21 +70,6 @@ def sign_in(parts: Services, context: RequestContext) -> Response:
 @done("/console/sign-out")
 def sign_out(_parts: Services, context: RequestContext, _session: Session, _form: site.Form) -> Response:
     return see(site.SIGN_IN, **{"Set-Cookie": sessions.cookie(context, "", 0)})
-
-
-@shown("/console")
-def overview(parts: Services, _context: RequestContext, session: Session) -> Response:
-    figures = groups = None
-    if session.may("read"):
-        figures = site.ask(parts, session, "/api/v1/metrics")
-        groups = site.ask(parts, session, "/api/v1/errors", {"status": "unresolved", "page_size": "5"})
-        counts = show.minutes(figures["logs_per_minute"], datetime.now(UTC))
-        figures["bars"] = show.bars(counts)
-        figures["most"] = max(count for _, count in counts)
-        types = figures["top_event_types"]
-        most = max((each["count"] for each in types), default=1)
-        figures["types"] = [{**each, "width": round(each["count"] / most * 100, 1)} for each in types]
-    return html("overview.html", session=session, here="overview", figures=figures, groups=groups)
 
 
 @shown("/console/events")

@@ -56,14 +56,6 @@ def bars(counts: Sequence[tuple[str, int]], width: int = WIDTH, height: int = HE
     ]
 
 
-def minutes(found: Iterable[dict[str, Any]], now: datetime) -> list[tuple[str, int]]:
-    """The last 60 minutes, those without events too."""
-    counts = {each["minute"][:16]: each["count"] for each in found}
-    last = now.astimezone(UTC).replace(second=0, microsecond=0)
-    times = [(last - timedelta(minutes=back)).isoformat()[:16] for back in range(59, -1, -1)]
-    return [(f"{time[11:]}: {counts.get(time, 0):,}", counts.get(time, 0)) for time in times]
-
-
 def hours(found: Iterable[dict[str, Any]], now: datetime) -> list[tuple[str, int]]:
     """The last 24 hours of an error group."""
     counts = {each["hour"][:13]: each["count"] for each in found}

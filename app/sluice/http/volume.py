@@ -48,10 +48,9 @@ TIME = {"type": "string", "format": "date-time"}
                 end=NOON + timedelta(minutes=1),
                 seconds=60,
                 by="status",
+                accuracy="exact",
                 total=1,
                 errors=1,
-                exact=True,
-                looked_at=1.0,
                 series=[Series("error", [0] * 60 + [1])],
                 other=[0] * 61,
             ),
@@ -68,5 +67,5 @@ def volume(parts: Services, context: RequestContext) -> Response:
         raise filters.refusal([BadParameter(START, f"must be before {END}, and in the past")])
     by, over = given.get("by", SPLITS[0]), span(start, end)
     name = f"volume {by} {over.start.timestamp():.0f} {over.seconds} {over.bars}"
-    text = parts.cache.through("events", name, CACHE_SECONDS, lambda: responses.encode(stores.volume(parts.store, over, by)))
+    text = parts.cache.through("events", name, CACHE_SECONDS, lambda: responses.encode(stores.volume_of(parts.store, over, by)))
     return responses.success(msgspec.Raw(text), "events over time")

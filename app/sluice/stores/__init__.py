@@ -257,7 +257,7 @@ def examine(settings: Settings) -> None:
         connection.client(settings).close()
 
 
-def volume(store: Store, over: Span, by: Split) -> Volume:
+def volume_of(store: Store, over: Span, by: Split) -> Volume:
     """Events over time; raises NotSupported (501) when the store cannot count them. Capability `volume`."""
     require(store, "volume")
     found: Volume = store.volume(over, by)  # type: ignore[attr-defined] # of stores with the capability

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, get_args
 
@@ -12,6 +12,7 @@ import msgspec
 
 Split = Literal["event_type", "status", "source"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+Accuracy = Literal["exact", "shares", "about", "at_least"]
 # Of `status`: what an event says of itself.
 STATUSES = ("error", "warning", "ok")
 MOST_BARS = 60
@@ -20,8 +21,6 @@ STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_80
 WEEK = 7 * 86_400
 # Names that have a series of their own; the rest is one.
 NAMED = 6
-# Windows of a bar that is sampled: more of them are nearer to the truth where events come in batches.
-WINDOWS = 4
 
 
 class Window(NamedTuple):
@@ -43,16 +42,20 @@ class Span(msgspec.Struct, frozen=True):
     def end(self) -> datetime:
         return self.start + timedelta(seconds=self.seconds * self.bars)
 
-    def windows(self, share: float) -> list[Window]:
-        """The bars, or `share` (below 1) of the time of each in WINDOWS windows, the same ones each time."""
-        step = timedelta(seconds=self.seconds)
-        bars = ((bar, self.start + bar * step) for bar in range(self.bars))
-        if share >= 1:
-            return [Window(bar, at, at + step) for bar, at in bars]
+    def parts(self, number: int) -> list[Window]:
+        """Each bar in `number` parts, the newest first."""
+        part = timedelta(seconds=self.seconds) / number
+        ends = ((bar, self.start + timedelta(seconds=self.seconds * bar)) for bar in reversed(range(self.bars)))
+        return [Window(bar, at + n * part, at + (n + 1) * part) for bar, at in ends for n in reversed(range(number))]
+
+    def sample(self, number: int, share: float) -> list[Window]:
+        """A window in each part, `share` of it long, and somewhere in it: the same places each time."""
         chance = random.Random(self.start.timestamp())  # noqa: S311 - no secret: where to look
-        part, length = step / WINDOWS, step / WINDOWS * share
-        starts = ((bar, at + part * (n + chance.random() * (1 - share))) for bar, at in bars for n in range(WINDOWS))
-        return [Window(bar, at, at + length) for bar, at in starts]
+        return [
+            Window(bar, at, at + (end - start) * share)
+            for bar, start, end in self.parts(number)
+            for at in [start + (end - start) * chance.random() * (1 - share)]
+        ]
 
 
 def span(start: datetime, end: datetime) -> Span:
@@ -75,50 +78,70 @@ class Volume(msgspec.Struct, frozen=True):
     """Events by the time of their receipt: of each bar of `seconds` from `start` on how many there were, by `by`.
 
     `series`: the most frequent names, the most frequent first; `other`: all others together. Without a source it is "".
-    `errors`: events of type error. `looked_at`: the share of the time in which events were counted; below 1 every number is about
-    what it says. `exact`: whether all were counted.
+    `errors`: events of type error. `accuracy`: `exact`; `shares`: the sums of the bars are exact, and a sample says how they are
+    split; `about`: the sums are estimated too; `at_least`: there were so many at once that the oldest were not counted.
     """
 
     start: datetime
     end: datetime
     seconds: int
     by: Split
+    accuracy: Accuracy
     total: int
     errors: int
-    exact: bool
-    looked_at: float
     series: list[Series]
     other: list[int]
 
 
 def summed(
-    span: Span, by: Split, counts: Mapping[tuple[int, str], int], errors: int, *, share: float = 1.0, exact: bool = True
+    span: Span,
+    by: Split,
+    accuracy: Accuracy,
+    sums: Sequence[int],
+    seen: Mapping[tuple[int, str], int],
+    failed: Mapping[int, int],
 ) -> Volume:
-    """`counts`: by bar and name, of `share` of the time."""
+    """`sums`: how many events each bar has. `seen`: those that were read, by bar and name; `failed`: the errors among them."""
     totals: Counter[str] = Counter()
-    for (_, name), count in counts.items():
+    looked: Counter[int] = Counter()
+    for (bar, name), count in seen.items():
         totals[name] += count
-    names = STATUSES if by == "status" else [name for name, _ in sorted(totals.items(), key=lambda each: (-each[1], each[0]))]
+        looked[bar] += count
+    names = STATUSES if by == "status" else sorted(totals, key=lambda name: (-totals[name], name))
     named = [name for name in names[:NAMED] if totals[name]]
-
-    def column(wanted: Set[str]) -> list[int]:
-        found = [0] * span.bars
-        for (bar, name), count in counts.items():
-            if name in wanted:
-                found[bar] += count
-        return [round(count / share) for count in found]
-
-    series = [Series(name, column({name})) for name in named]
-    other = column(totals.keys() - set(named))
+    sums = [max(each, looked[bar]) for bar, each in enumerate(sums)]
+    columns = [column(span.bars, seen, {name}) for name in named]
+    columns.append(column(span.bars, seen, totals.keys() - set(named)))
+    rows = [divided(sums[bar], parts) for bar, parts in enumerate(zip(*columns, strict=True))]
+    *counts, other = ([row[place] for row in rows] for place in range(len(columns)))
     return Volume(
         start=span.start,
         end=span.end,
         seconds=span.seconds,
         by=by,
-        total=sum(other) + sum(sum(each.counts) for each in series),
-        errors=round(errors / share),
-        exact=exact and share >= 1,
-        looked_at=round(share, 6),
-        series=series,
+        accuracy=accuracy,
+        total=sum(sums),
+        errors=round(sum(count * sums[bar] / looked[bar] for bar, count in failed.items())),
+        series=[Series(name, each) for name, each in zip(named, counts, strict=True)],
         other=other,
     )
+
+
+def column(bars: int, seen: Mapping[tuple[int, str], int], names: Set[str]) -> list[int]:
+    found = [0] * bars
+    for (bar, name), count in seen.items():
+        if name in names:
+            found[bar] += count
+    return found
+
+
+def divided(whole: int, parts: Sequence[int]) -> list[int]:
+    """`whole` in the proportions of `parts`, as whole numbers that add up to it; nothing is said of what nothing was seen of."""
+    looked, before, taken = sum(parts), 0, 0
+    found = []
+    for part in parts:
+        before += part
+        upto = round(whole * before / looked) if looked else 0
+        found.append(upto - taken)
+        taken = upto
+    return found

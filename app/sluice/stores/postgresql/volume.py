@@ -1,4 +1,7 @@
-"""Events over time in PostgreSQL: counted where they are few, else sampled, so that it costs the same however many they are."""
+"""Events over time in PostgreSQL: counted where they are few, else sampled, so that it costs the same however many there are.
+
+How many there are is counted in the index on `created_at`; of what kind they are is read in some rows of each part of the time.
+"""
 
 from __future__ import annotations
 
@@ -8,62 +11,82 @@ from typing import Any
 
 from psycopg import sql
 
-from sluice.stores.volume import Span, Split, Volume, Window, summed
+from sluice.stores.volume import Accuracy, Span, Split, Volume, Window, summed
 
-# Rows that one volume reads, and entries of the index that a look at how many there are should find.
-READ, ENOUGH = 30_000, 500
-# Shares of the time that are looked at for that, one after the other.
-LOOKS = (1 / 4096, 1 / 512, 1 / 64, 1 / 8)
+# Events whose rows are read: all of them where there are no more, else a sample.
+READ, SAMPLED = 20_000, 10_000
+# Events that are counted in a sample of the time, and at most in any part of it.
+COUNTED, MOST = 100_000, 300_000
+# Shares of the time that are looked at, one after the other, until there are ENOUGH to tell how many there are in all of it.
+LOOKS, ENOUGH = (1 / 4096, 1 / 512, 1 / 64, 1 / 8), 500
+# Parts of a span that are looked at, counted in, and read from.
+LOOKED_AT, COUNTED_IN, READ_FROM = 500, 2_000, 500
 Query = Callable[[Any, Any], list[Any]]
 
 # A level is looked for in logs only: their properties are small.
 STATUS = """CASE WHEN event_type = 'error' THEN 'error' WHEN event_type <> 'log' THEN 'ok' ELSE
-    CASE lower(properties ->> 'level') WHEN 'error' THEN 'error' WHEN 'err' THEN 'error' WHEN 'critical' THEN 'error'
-    WHEN 'fatal' THEN 'error' WHEN 'alert' THEN 'error' WHEN 'emergency' THEN 'error' WHEN 'panic' THEN 'error'
-    WHEN 'warn' THEN 'warning' WHEN 'warning' THEN 'warning' ELSE 'ok' END END"""
+    CASE WHEN lower(properties ->> 'level') IN ('error', 'err', 'critical', 'fatal', 'alert', 'emergency', 'panic') THEN 'error'
+    WHEN lower(properties ->> 'level') IN ('warn', 'warning') THEN 'warning' ELSE 'ok' END END"""
 NAMES: dict[Split, str] = {"event_type": "event_type", "status": STATUS, "source": "coalesce(source, '')"}
-# LIMIT: an index walk for each window, and no more rows than were thought of.
-WITHIN = """
-FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS w (a, b, place)
-CROSS JOIN LATERAL (
-    SELECT {columns} FROM sluice.events WHERE created_at >= w.a AND created_at < w.b LIMIT %(most)s
-) AS e
-"""
-LOOK = sql.SQL("SELECT count(*) " + WITHIN.format(columns="1"))
-GROUPS = "SELECT w.place, e.name, count(*), count(*) FILTER (WHERE e.failed) {within} GROUP BY 1, 2"
-COUNTED = {
-    by: sql.SQL(GROUPS.format(within=WITHIN.format(columns=f"{name} AS name, event_type = 'error' AS failed")))
+# ORDER BY and LIMIT: an index walk for each window.
+FOUND = "SELECT {columns} FROM sluice.events WHERE created_at >= w.a AND created_at < w.b ORDER BY created_at LIMIT %(each)s"
+OF_EACH = "unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS w (a, b, place) CROSS JOIN LATERAL"
+COUNTS = "SELECT w.place, e.number FROM {windows} (SELECT count(*) AS number FROM ({found}) AS found) AS e"
+GROUPS = "SELECT w.place, e.name, count(*), count(*) FILTER (WHERE e.failed) FROM {windows} ({found}) AS e GROUP BY 1, 2"
+COUNT = sql.SQL(COUNTS.format(windows=OF_EACH, found=FOUND.format(columns="1")))
+NAMED = {
+    by: sql.SQL(GROUPS.format(windows=OF_EACH, found=FOUND.format(columns=f"{name} AS name, event_type = 'error' AS failed")))
     for by, name in NAMES.items()
 }
 
 
 def read(query: Query, span: Span, by: Split) -> Volume:
     """The volume of a span; raises StoreUnavailable and QueryTimeout."""
-    share = share_of(query, span)
-    windows = span.windows(share)
-    counts: Counter[tuple[int, str]] = Counter()
-    seen: Counter[int] = Counter()
-    errors = 0
-    for place, name, count, failed in query(COUNTED[by], values(windows, READ)):
-        window = windows[place - 1]
-        counts[window.bar, name] += count
-        seen[place] += count
-        errors += failed
-    return summed(span, by, counts, errors, share=share, exact=all(count < READ for count in seen.values()))
+    share = 1.0
+    if counted(query, [Window(0, span.start, span.end)], READ + 1) > [READ]:
+        share = share_of(query, span)
+    windows = span.parts(1) if share == 1 else span.sample(each_bar(span, COUNTED_IN), share)
+    counts = counted(query, windows, MOST)
+    sums = [0] * span.bars
+    for window, count in zip(windows, counts, strict=True):
+        sums[window.bar] += round(count / share)
+    accuracy: Accuracy = "exact"
+    if max(counts) == MOST:
+        accuracy = "at_least"
+    elif share < 1:
+        accuracy = "about"
+    elif sum(sums) > READ:
+        accuracy = "shares"
+    parts = span.parts(1 if accuracy == "exact" else each_bar(span, READ_FROM))
+    most = READ if accuracy == "exact" else max(1, SAMPLED // len(parts))
+    seen: Counter[tuple[int, str]] = Counter()
+    failed: Counter[int] = Counter()
+    for place, name, count, errors in query(NAMED[by], {**bounds(parts), "each": most}):
+        bar = parts[place - 1].bar
+        seen[bar, name] += count
+        failed[bar] += errors
+    return summed(span, by, accuracy, sums, seen, failed)
 
 
 def share_of(query: Query, span: Span) -> float:
-    """The share of the time in which there are about READ rows; 1 when there are no more in all of it."""
-    whole = [Window(0, span.start, span.end)]
-    if query(LOOK, values(whole, READ + 1))[0][0] <= READ:
-        return 1.0
+    """The share of the time in which there are about COUNTED events; 1 when there are not twice as many in all of it."""
     for look in LOOKS:
-        found = query(LOOK, values(span.windows(look), READ))[0][0]
+        found = sum(counted(query, span.sample(each_bar(span, LOOKED_AT), look), MOST))
         if found >= ENOUGH:
             break
-    share = READ * look / max(found, 1)
+    share = COUNTED * look / max(found, 1)
     return share if share < 1 / 2 else 1.0
 
 
-def values(windows: Sequence[Window], most: int) -> dict[str, Any]:
-    return {"starts": [each.start for each in windows], "ends": [each.end for each in windows], "most": most}
+def counted(query: Query, windows: Sequence[Window], most: int) -> list[int]:
+    """How many events each window has, up to `most`."""
+    found = dict(query(COUNT, {**bounds(windows), "each": most}))
+    return [found[place] for place in range(1, len(windows) + 1)]
+
+
+def each_bar(span: Span, windows: int) -> int:
+    return max(1, windows // span.bars)
+
+
+def bounds(windows: Sequence[Window]) -> dict[str, Any]:
+    return {"starts": [each.start for each in windows], "ends": [each.end for each in windows]}
