@@ -157,6 +157,10 @@ class Keyring:
     def loaded_at(self) -> datetime | None:
         return self._set.loaded_at
 
+    def known(self) -> list[keys.KeyEntry]:
+        """Every key version that is known, by its name; refused ones too."""
+        return sorted((slot.entry for slot in self._set.slots.values()), key=lambda entry: (entry.key_id, entry.version))
+
     def last_used(self) -> dict[str, str]:
         """When each `keyId/version` of the set was last accepted by this worker, RFC 3339 to the second."""
         return dated((slot.entry, slot.use.at) for slot in self._set.slots.values())

@@ -23,8 +23,10 @@ from tests.integration.service import KEY, NO_TLS, Service, running
 from tests.integration.test_volume import FILL
 from tests.integration.waiting import until
 
+from sluice.console import keys
 from sluice.console import session as sessions
 from sluice.keyring import Keyring
+from sluice.keys import RateLimit, digest
 
 pytest_plugins = ["tests.integration.services"]
 
@@ -36,7 +38,7 @@ TRACE = f"""Traceback (most recent call last):
     raise ValueError("{SCRIPT}")
 ValueError: {SCRIPT}
 """
-PAGES = ("", "/events", "/tail", "/errors", "/tasks", "/sources", "/about")
+PAGES = ("", "/events", "/tail", "/errors", "/tasks", "/sources", "/keys", "/about")
 
 
 @contextlib.contextmanager
@@ -144,7 +146,7 @@ def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database
         with browser(service, writer) as client:
             assert "no scope" in client.get("/console").text
             assert client.get("/console/events").status_code == 403
-            assert client.get("/console/tail").status_code == 403
+            assert [client.get(f"/console/{page}").status_code for page in ("tail", "keys")] == [403, 403]
         with browser(service, reader) as client:
             page = client.get("/console")
             assert ("/console/errors" in page.text, "/console/tasks" in page.text) == (True, False)
@@ -154,6 +156,52 @@ def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database
             keyset.change(reader, state="revoked")
             keyset.publish()
             until(lambda: client.get("/console").status_code == 303, 5, "the session is over")
+
+
+def test_an_admin_sees_every_key_its_limits_and_its_use_and_never_the_key(database: Database, tmp_path: Path) -> None:
+    keyset = KeysetFile(tmp_path / "keyset.json")
+    limit = RateLimit(requests_per_minute=77, events_per_minute=0)
+    boss = keyset.add("boss", scopes=("admin",), rate_limit=limit)
+    gone = keyset.add("gone", state="revoked")
+    keyset.change(boss, owner=SCRIPT)
+    ended = keyset.add("ended", not_after=datetime(2026, 1, 31, 12, tzinfo=UTC))
+    keyset.publish()
+    with running(database.url, API_KEYS=KEY, KEYSET_FILE=str(keyset.path), RATE_LIMIT_REQUESTS_PER_MINUTE="88") as service:
+        for key, status in ((boss, 200), (gone, 401)):
+            with service.client(key) as client:
+                assert client.get("/api/v1/whoami").status_code == status
+        with browser(service, boss) as client:
+            until(lambda: used_and_refused(service), 10, "the use is known")
+            page = client.get("/console/keys").text
+            rows = {row.split(",")[0]: row for row in re.findall(r"<tr><td>(.*)</td></tr>", page)}
+            assert (page.count("<script"), "<img" in page, " style=" in page) == (1, False, False)
+            assert [name for name in rows if not name.startswith("env-")] == ["boss", "ended", "gone"]
+            assert [word in rows["boss"] for word in ("&lt;script&gt;", "admin", "active", "77", "no limit", ">always<")] == [
+                True
+            ] * 6
+            assert ("revoked" in rows["gone"], "expired" in rows["ended"], "2026-01-31 12:00:00" in rows["ended"]) == (True,) * 3
+            assert (rows["ended"].count("never"), rows["gone"].count("never"), rows["boss"].count("never")) == (2, 1, 1)
+            assert "88" in next(row for name, row in rows.items() if name.startswith("env-"))
+            assert [secret in page for key in (boss, gone, ended, KEY) for secret in (key, digest(key)[7:])] == [False] * 8
+            found = client.get("/console/keys", params={"q": "GON"}).text
+            assert (">gone," in found, ">boss," in found) == (True, False)
+            assert "No key is like that" in client.get("/console/keys", params={"q": SCRIPT}).text
+        with browser(service) as client:
+            assert client.get("/console/dead-letters").status_code == 404
+
+
+def used_and_refused(service: Service) -> bool:
+    state = service.admin("/keyset")[1]
+    return "boss/1" in state["lastUsed"] and "gone/1" in state["lastRefused"]
+
+
+def test_of_many_keys_the_first_are_listed(database: Database, tmp_path: Path) -> None:
+    keyset = KeysetFile(tmp_path / "keyset.json")
+    boss, *_ = [keyset.add(f"key-{n:04}", scopes=("admin",)) for n in range(keys.LISTED + 1)]
+    keyset.publish()
+    with running(database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service, browser(service, boss) as client:
+        page = client.get("/console/keys").text
+        assert (f"The first {keys.LISTED} of {keys.LISTED + 1}." in page, page.count("<tr><td>")) == (True, keys.LISTED)
 
 
 def test_text_of_others_stays_text_on_every_page(person: httpx.Client, mine: Mine) -> None:
@@ -192,6 +240,10 @@ def test_a_search_is_the_api_s_and_its_link_reproduces_it(person: httpx.Client, 
     assert link is not None
     for text in (page.text, person.get(link[1].replace("&amp;", "&")).text):
         assert (mine.id("b") in text, f"/events/{mine.id('a')}" in text) == (True, False)
+    curl = re.search(r'"\$SLUICE_URL(/[^"]+)"</pre>', html.unescape(page.text))
+    assert curl is not None
+    (log,) = data_of(person.get(curl[1], headers={"X-API-Key": KEY}))["logs"]
+    assert log["event_id"] == mine.id("b")
     wrong = person.get("/console/events", params={"where": "nonsense=1"})
     assert (wrong.status_code, "nonsense" in wrong.text) == (400, True)
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from sluice.keyring import Keyring
 from sluice.server import worker_state
-from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport
+from sluice.server.worker_state import Heartbeat, KeyUse, SharedState, WorkerReport
 
 NOBODY = 2**22 + 1  # above the highest pid that Linux gives
 
@@ -86,7 +86,15 @@ def test_a_dead_worker_leaves_its_uses_behind_and_nothing_else(run_dir: Path) ->
     reports = parents.reports()
     assert [found.pid for found in reports] == [os.getpid()]
     assert parents.last_used(reports) == {"a/1": "2026-01-02T00:00:00Z", "b/1": "2026-01-03T00:00:00Z"}
-    assert [path.name for path in (run_dir / "workers").iterdir()] == [f"{os.getpid()}.json"]
+    assert sorted(path.name for path in (run_dir / "workers").iterdir()) == [f"{os.getpid()}.json", "gone"]
+    assert mine.key_use().last_used == parents.last_used(reports)
+
+
+def test_any_process_reads_the_use_of_keys_and_removes_nothing(run_dir: Path) -> None:
+    mine, other = SharedState(run_dir), SharedState(run_dir)
+    assert mine.key_use() == KeyUse()
+    mine.report(report(NOBODY, 0.0, {"a/1": "2026-01-02T00:00:00Z"}))
+    assert other.key_use() == other.key_use() == KeyUse({"a/1": "2026-01-02T00:00:00Z"})
 
 
 def test_a_process_exists_until_it_was_fetched() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from sluice import __version__, errors, filters
-from sluice.console import overview, show, site  # noqa: F401 - each declares its pages
+from sluice.console import keys, overview, show, site  # noqa: F401 - each declares its pages
 from sluice.console import session as sessions
 from sluice.console.session import Session
 from sluice.console.site import done, html, see, shown
@@ -123,8 +123,7 @@ def event(parts: Services, _context: RequestContext, session: Session, event_id:
 
 @shown("/console/tail")
 def tail(_parts: Services, context: RequestContext, session: Session) -> Response:
-    if not session.may("read"):
-        raise errors.Forbidden("this key lacks the scope read", reason="scope")
+    session.must("read")
     given = asked(context)
     return html("tail.html", session=session, here="tail", where=written(given), types=filters.CHOICES["event_type"])
 

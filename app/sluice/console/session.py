@@ -29,13 +29,19 @@ PLACES = 256
 
 
 class Session(msgspec.Struct, frozen=True):
-    """`token`: what each form of this session carries, so that no other site can send one."""
+    """`token`: what each form of this session carries, so that no other site can send one. `queue`: whether there is one."""
 
     entry: KeyEntry
     token: str
+    queue: bool
 
     def may(self, scope: str) -> bool:
         return scope in self.entry.scopes
+
+    def must(self, scope: str) -> None:
+        """Raise Forbidden without it."""
+        if not self.may(scope):
+            raise errors.Forbidden(f"this key lacks the scope {scope}", reason="scope")
 
 
 def serializer(parts: Services) -> URLSafeTimedSerializer:
@@ -80,7 +86,7 @@ def current(parts: Services, context: RequestContext) -> Session | None:
     if datetime.now(UTC) - at > timedelta(seconds=SECONDS):
         return None
     context.entry, context.key_id = entry, entry.key_id
-    return Session(entry, token)
+    return Session(entry, token, parts.settings.queue_url is not None)
 
 
 def must_be_own(context: RequestContext) -> None:

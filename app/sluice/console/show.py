@@ -40,6 +40,10 @@ def when(text: str | None) -> str:
     return f"{text[:10]} {text[11:19]}" if text else "never"
 
 
+def at(moment: datetime) -> str:
+    return when(moment.astimezone(UTC).isoformat())
+
+
 def bars(counts: Sequence[tuple[str, int]], width: int = WIDTH, height: int = HEIGHT) -> list[Bar]:
     """A bar for each (label, count), as high as its share of the greatest."""
     most = max((count for _, count in counts), default=0) or 1

@@ -44,7 +44,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(pretty=show.pretty, when=show.when, query=urlencode)
+    found.filters.update(at=show.at, pretty=show.pretty, when=show.when, query=urlencode)
     return found
 
 
@@ -63,8 +63,8 @@ def ask(
 ) -> Any:
     """`data` of what the API answers to the key of this session; raises what the API's view raises."""
     operation = next(each for each in OPERATIONS if (each.method, each.path) == (method, path))
-    if operation.access not in ("any", "open") and not session.may(str(operation.access)):
-        raise errors.Forbidden(f"this key lacks the scope {operation.access}", reason="scope")
+    if operation.access not in ("any", "open"):
+        session.must(str(operation.access))
     context = RequestContext(method, path, {}, InputBody(io.BytesIO()), urlencode(query or {}))
     context.entry, context.key_id = session.entry, session.entry.key_id
     response = operation.view(parts, context, **place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -39,6 +39,26 @@ class ReadyState(Protocol):
     @property
     def writes(self) -> WriteState: ...
 
+    def key_use(self) -> KeyUse: ...
+
+
+class KeyUse(Protocol):
+    """When each key version was last accepted, and refused: RFC 3339 by `keyId/version`."""
+
+    @property
+    def last_used(self) -> Mapping[str, str]: ...
+
+    @property
+    def last_refused(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class OwnUse:
+    """That of this process alone."""
+
+    last_used: Mapping[str, str]
+    last_refused: Mapping[str, str]
+
 
 # With REDIS_URL: an answer that reads many rows may be so old.
 CACHE_SECONDS = 5.0
@@ -69,7 +89,7 @@ class NoCache:
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """`stream_memory`: the part of `memory` that streams may use. `draining`: whether a stream is to end with its chunk.
-    `ready`: whether traffic may come, and why not. `writes`: whether the store takes any.
+    `ready`: whether traffic may come, and why not. `writes`: whether the store takes any. `key_use`: of all workers of the pod.
     """
 
     settings: Settings
@@ -85,6 +105,7 @@ class Services:
     writes: WriteState
     draining: Callable[[], bool]
     ready: Callable[[], tuple[bool, str]]
+    key_use: Callable[[], KeyUse]
     started: datetime = field(default_factory=utc_now)
     _made: dict[Any, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -137,5 +158,6 @@ def assemble(
         metrics=metrics,
         writes=writes,
         draining=lambda: stopping() or (shared is not None and shared.draining),
+        key_use=shared.key_use if shared is not None else lambda: OwnUse(keyring.last_used(), keyring.last_refused()),
         ready=lambda: (shared.ready, shared.reason) if shared is not None else (True, "ready"),
     )

@@ -4,11 +4,13 @@ The parent makes the folder (mode 0700) and hands its path down as SLUICE_RUN_DI
 
     state            mapped into every process: draining, why the service is not ready, and why the store takes no writes
     workers/PID.json the newest WorkerReport of that worker
+    workers/gone     the KeyUse of workers that are no more
     metrics/         PROMETHEUS_MULTIPROC_DIR (sluice.metrics)
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import threading
@@ -68,6 +70,13 @@ class WorkerReport(msgspec.Struct, frozen=True):
     last_refused: dict[str, str] = {}
 
 
+class KeyUse(msgspec.Struct, frozen=True):
+    """When each key version was last accepted, and refused: RFC 3339 by `keyId/version`."""
+
+    last_used: dict[str, str] = {}
+    last_refused: dict[str, str] = {}
+
+
 class SharedState:
     """`path`: the run dir; what is missing in it is made. `exists`: whether there is a process with that pid."""
 
@@ -107,13 +116,25 @@ class SharedState:
         self._state[REASON] = REASONS.index(reason)
 
     def report(self, report: WorkerReport) -> None:
-        """Replace this worker's report in one step: a reader sees the old one or the new one."""
-        new = self._reports / f"{report.pid}.new"
-        new.write_bytes(msgspec.json.encode(report))
-        new.replace(self._reports / f"{report.pid}.json")
+        """Replace this worker's report."""
+        self._replace(f"{report.pid}.json", report)
+
+    def _replace(self, name: str, content: msgspec.Struct) -> None:
+        """In one step: a reader sees the old file or the new one."""
+        new = (self._reports / name).with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(content))
+        new.replace(self._reports / name)
+
+    def key_use(self) -> KeyUse:
+        """Of all workers of this pod, now and before: for any process."""
+        found = []
+        for path in (self._reports / "gone", *self._reports.glob("*.json")):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(msgspec.json.decode(path.read_bytes(), type=KeyUse))
+        return KeyUse(newest(use.last_used for use in found), newest(use.last_refused for use in found))
 
     def reports(self) -> list[WorkerReport]:
-        """The newest report of each worker that is there, hung ones included: they may answer again."""
+        """The newest report of each worker that is there, hung ones included: they may answer again. Only the parent asks."""
         living = []
         with self._lock:
             for path in sorted(self._reports.glob("*.json")):
@@ -123,6 +144,8 @@ class SharedState:
                     continue
                 self._used = newest([self._used, report.last_used])
                 self._refused = newest([self._refused, report.last_refused])
+                # Before the report goes, so that a reader finds one or the other.
+                self._replace("gone", KeyUse(self._used, self._refused))
                 for left in (path, path.with_suffix(".new")):
                     left.unlink(missing_ok=True)
         return living
