@@ -53,7 +53,7 @@ test-stores: .venv/.dev ## run queues and stores on real servers: RabbitMQ, AWS 
 	@$(BIN)/python -m pytest -q -m 'not slow' tests/stores $(ARGS)
 
 test-console: .venv/.dev ## use the console in a real browser (Debian's Chromium)
-	$(call install_for,console)
+	$(call install_for,console stores)
 	@$(BIN)/python -m pytest -q tests/console $(ARGS)
 
 screenshots: .venv/.dev ## make the pictures of docs/console.md anew

@@ -6,6 +6,7 @@ for everything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 from tests.integration.conftest import database, pristine, server, template  # noqa: F401 - fixtures
 from tests.integration.service import KEY, Service
+from tests.stores.conftest import broker, queue_url  # noqa: F401 - fixtures
 from tools import Missing
 
 pytest_plugins = ["tests.integration.services"]
@@ -34,6 +36,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, service: Service) -> Iterator[Page]:
+    with signed_in(browser, service) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def signed_in(browser: Browser, service: Service) -> Iterator[Page]:
+    """A page with a key for everything; at its end nothing may have gone wrong in it."""
     context = browser.new_context(base_url=service.url)
     page = context.new_page()
     page.set_default_timeout(15_000)

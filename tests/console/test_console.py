@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+from tests.console.conftest import signed_in
 from tests.integration.checks import Mine, data_of
-from tests.integration.service import Service
+from tests.integration.postgres import Database
+from tests.integration.service import Service, running
 from tests.integration.test_console import PAGES, SCRIPT, TRACE
+from tests.stores import queues
+from tests.stores.test_dead_letters import bury, dead
+
+from sluice.queue import DEAD_LETTERS
 
 FIRST_PAGE = 60 << 10
 
@@ -44,7 +50,7 @@ def test_an_event_comes_live_into_the_page(page: Page, service: Service, mine: M
 
 def test_an_error_is_searched_opened_and_resolved(page: Page, service: Service, mine: Mine) -> None:
     send(service, failure(mine, source=mine.id("s")))
-    page.get_by_role("link", name="Events").click()
+    page.get_by_role("link", name="Events", exact=True).click()
     page.get_by_label("source").fill(mine.id("s"))
     page.get_by_role("button", name="Search").click()
     page.get_by_role("link", name=mine.id("failed")).click()
@@ -68,6 +74,50 @@ def test_a_task_is_completed(page: Page, service: Service, mine: Mine) -> None:
         assert client.get(f"/tasks/{task['id']}").json()["status"] == "completed"
 
 
+def test_the_chart_is_zoomed_by_click_and_by_keyboard(page: Page, service: Service, mine: Mine) -> None:
+    send(service, *(mine.event(f"e{n}", source=mine.id("s")) for n in range(20)))
+    page.goto("/console?range=6h&by=source")
+    bar = page.locator("svg.chart a").filter(has_text=mine.id("s"))
+    bar.click()
+    page.wait_for_url("**/console?start=*by=source")
+    link = page.locator(f'details a[href="{bar.get_attribute("href")}"]')
+    page.get_by_text("As a table").focus()
+    page.keyboard.press("Enter")
+    expect(link).to_be_visible()
+    zoomed = page.url
+    link.press("Enter")
+    page.wait_for_url(lambda url: url != zoomed)
+    page.get_by_role("link", name="Events of this time").click()
+    expect(page.get_by_text("20 events, newest first")).to_be_visible()
+
+
+def test_a_dead_letter_is_replayed_and_another_dropped(browser: Browser, queue_url: str, database: Database) -> None:
+    first, second = bury(queue_url, dead("a"), dead(SCRIPT))
+    with running(database.url, QUEUE_URL=queue_url) as service, signed_in(browser, service) as page:
+        page.set_viewport_size({"width": 360, "height": 740})
+        page.get_by_role("link", name="Dead letters").click()
+        accessible(page)
+        page.get_by_role("checkbox", name=f"Choose {second}").check()
+        page.get_by_role("button", name="Drop the chosen").click()
+        accessible(page)
+        page.get_by_role("button", name="Drop for good").click()
+        expect(page.get_by_role("status")).to_have_text("dropped: 1")
+        page.get_by_role("link", name=first).click()
+        accessible(page)
+        page.get_by_role("button", name="Replay").click()
+        expect(page.get_by_role("status")).to_have_text("replayed: 1")
+        accessible(page)
+    assert (queues.depth(queue_url, DEAD_LETTERS), queues.depth(queue_url)) == (0, 1)
+
+
+def accessible(page: Page) -> None:
+    """Axe finds nothing, and a phone need not scroll sideways."""
+    # Axe is a script of its own, which the page's policy would refuse as one.
+    found = Axe().run(page)
+    assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360, page.url
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation_and_no_page_is_wider_than_a_phone(page: Page, service: Service, mine: Mine, scheme: Any) -> None:
     send(service, failure(mine, "b", user_id=SCRIPT, source=SCRIPT), mine.event("c"))
@@ -76,12 +126,9 @@ def test_axe_finds_no_violation_and_no_page_is_wider_than_a_phone(page: Page, se
         fingerprint = data_of(client.get(f"/api/v1/events/{mine.id('b')}"))["fingerprint"]
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 360, "height": 740})
-    for path in (*PAGES, f"/events/{mine.id('b')}", f"/errors/{fingerprint}"):
+    for path in (*PAGES, "?range=7d&by=status", "/keys?q=none", f"/events/{mine.id('b')}", f"/errors/{fingerprint}"):
         page.goto(f"/console{path}")
-        # Axe is a script of its own, which the page's policy would refuse as one.
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        accessible(page)
 
 
 def test_a_page_is_used_by_keyboard(page: Page) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -36,23 +34,14 @@ def dead_letters() -> None:
 def list_(limit: int) -> None:
     """Show the oldest: id, when it was moved there, reason and event."""
     from sluice.queue import dead_letters as letters  # noqa: PLC0415 - extra `queue`
-    from sluice.queue import worker  # noqa: PLC0415
 
     table = Table("id", "since", "reason", "event_id", "detail")
     with letters.opened(queue_url()) as link:
-        for letter in itertools.islice(letters.each(link), limit):
-            headers = (str(letter.headers.get(name, "")) for name in (worker.REASON, worker.EVENT_ID, worker.DETAIL))
+        for letter in letters.each(link, limit):
+            found = letters.described(letter)
             # As Text: an id may hold what rich takes for markup.
-            table.add_row(*(Text(safe(cell)) for cell in (letter.message_id or "", since(letter.sent_at), *headers)))
+            table.add_row(*(Text(safe(cell)) for cell in (found.id, found.since, found.reason, found.event_id, found.detail)))
     Console(width=None if Console().is_terminal else 250).print(table)
-
-
-def since(seconds: int | None) -> str:
-    """A time that a message says, which may be any number."""
-    try:
-        return datetime.fromtimestamp(seconds or 0, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return str(seconds)
 
 
 @dead_letters.command()

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from sluice import __version__, errors, filters
-from sluice.console import keys, overview, show, site  # noqa: F401 - each declares its pages
+from sluice.console import keys, letters, overview, show, site  # noqa: F401 - each declares its pages
 from sluice.console import session as sessions
 from sluice.console.session import Session
 from sluice.console.site import done, html, see, shown
