@@ -151,3 +151,36 @@ def test_the_readme_shows_how_to_start_on_kind_and_behind_an_alb() -> None:
 
 def test_the_values_of_the_sets_are_named_where_the_readme_links_to_them() -> None:
     assert set(re.findall(r"\(ci/([\w-]+)\.yaml\)", README)) <= SETS.keys()
+
+
+OUTSIDE = {"ingress": {"enabled": True}}, {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}}
+BALANCED = {"service": {"type": "LoadBalancer"}}
+
+
+@pytest.mark.parametrize("values", OUTSIDE, ids=["ingress", "route"])
+def test_no_path_leads_to_the_console_unless_asked(values: dict[str, Any]) -> None:
+    assert "/console" not in routed(render(PLAIN, values))
+    assert "/console" in routed(render(PLAIN, {**values, "console": {"outside": True}}))
+    assert "/console" not in routed(render(PLAIN, {**values, "console": {"outside": True, "enabled": False}}))
+
+
+def routed(objects: list[Object]) -> set[str]:
+    """What Ingress or HTTPRoute let in."""
+    rules = [rule for kind in ("Ingress", "HTTPRoute") for one in of_kind(objects, kind) for rule in one["spec"]["rules"]]
+    paths = {path["path"] for rule in rules if "http" in rule for path in rule["http"]["paths"]}
+    return paths | {match["path"]["value"] for rule in rules for match in rule.get("matches", ())}
+
+
+@pytest.mark.parametrize(
+    ("values", "console"),
+    [
+        ({}, "on"),
+        ({"console": {"enabled": False}}, "off"),
+        (BALANCED, "off"),
+        ({**BALANCED, "console": {"outside": True}}, "on"),
+        ({**BALANCED, "console": {"outside": True, "enabled": False}}, "off"),
+    ],
+)
+def test_a_service_that_leads_outside_has_no_console_unless_asked(values: dict[str, Any], console: str) -> None:
+    (container,) = only(render(PLAIN, values), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "CONSOLE", "value": console} in container["env"]

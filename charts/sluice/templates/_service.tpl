@@ -21,6 +21,7 @@ RATE_LIMIT_EVENTS_PER_MINUTE: {{ int64 .limits.eventsPerMinute | quote }}
 MAX_BATCH_SIZE: {{ int64 .limits.maxBatchSize | quote }}
 MAX_EVENT_BYTES: {{ int64 .limits.maxEventBytes | quote }}
 {{- end }}
+CONSOLE: {{ include "sluice.console" . | default "off" | quote }}
 {{- with include "sluice.bodies" . | fromYaml }}
 MAX_BODY_BYTES: {{ int64 .maxBodyBytes | quote }}
 MAX_INFLATED_BYTES: {{ int64 .maxInflatedBytes | quote }}
@@ -69,4 +70,14 @@ What the outside world may reach: the API, never the admin port nor what it serv
 - {path: /posts, prefix: true}
 - {path: /status, prefix: false}
 - {path: /, prefix: false}
+{{- if and .Values.console.outside (include "sluice.console" .) }}
+- {path: /console, prefix: true}
+{{- end }}
+{{- end }}
+
+{{/*
+"on" where the console is served. A Service that leads outside has no paths, so there it has to be asked for.
+*/}}
+{{- define "sluice.console" -}}
+{{- if and .Values.console.enabled (or .Values.console.outside (eq .Values.service.type "ClusterIP")) }}on{{ end }}
 {{- end }}
