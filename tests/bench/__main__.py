@@ -18,6 +18,7 @@ import psycopg
 from rich.console import Console
 from rich.progress import Progress
 from tests.bench import load, rows, servers
+from tests.bench.console import console
 from tests.bench.lines import Line, absolute, absolute_tail, ratio_line, record, show
 from tests.bench.load import Rate
 from tests.bench.queue import queue
@@ -37,7 +38,9 @@ source, sequence_number, priority, key_id, fingerprint, content, created_at, pro
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["batch", "stream", "single", "mixed", "errors", "page", "index", "memory", "tails", "queue", "stores"]),
+    type=click.Choice(
+        ["batch", "stream", "single", "mixed", "errors", "page", "index", "memory", "tails", "queue", "stores", "console"]
+    ),
 )
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/performance.md.")
 def main(rounds: int, quick: bool, only: tuple[str, ...], write: bool) -> None:
@@ -279,6 +282,7 @@ PARTS: dict[str, Callable[[Owned, int, float], Iterator[Line]]] = {
     "tails": tails,
     "queue": queue,
     "stores": stores,
+    "console": console,
 }
 
 

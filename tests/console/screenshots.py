@@ -17,6 +17,8 @@ from tests.conftest import ROOT
 from tests.integration.service import KEY, Service, running
 
 IMAGES = ROOT / "docs/images"
+# As if they had come over the last hour, most of them in its middle.
+SPREAD = "UPDATE sluice.events SET created_at = now() - interval '30 minutes' * (random() + random())"
 SIZE: ViewportSize = {"width": 1100, "height": 750}
 
 
@@ -26,6 +28,7 @@ def service() -> Iterator[Service]:
         ours = {"SLUICE_URL": found.url, "SLUICE_API_KEY": KEY, "PYTHONPATH": str(ROOT / "app")}
         command = [sys.executable, "-m", "sluice", "generate", "--count", "2000", "--seed", "7"]
         subprocess.run(command, env={**os.environ, **ours}, check=True, capture_output=True)
+        servers.execute(server, SPREAD)
         yield found
 
 

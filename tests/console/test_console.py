@@ -39,6 +39,7 @@ def test_an_event_comes_live_into_the_page(page: Page, service: Service, mine: M
     send(service, mine.event("other"), mine.event("a", source=mine.id("s"), event_name=SCRIPT, properties={"x": SCRIPT}))
     row = page.locator("#lines tr")
     expect(row).to_have_count(1)
+    assert mine.id("s") in page.url
     expect(row).to_contain_text(SCRIPT)
     page.get_by_role("button", name="Pause").click()
     send(service, mine.event("b", source=mine.id("s"), event_name="while paused"))

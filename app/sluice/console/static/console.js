@@ -58,7 +58,12 @@
   document.getElementById("tail-form").addEventListener("submit", (event) => event.preventDefault());
   where.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => { last = ""; if (!paused) open(); }, 400);
+    timer = setTimeout(() => {
+      last = "";
+      // The address of the page is that of what it shows.
+      history.replaceState(null, "", "/console/tail?" + new URLSearchParams({ where: where.value }));
+      if (!paused) open();
+    }, 400);
   });
   open();
 })();
