@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.integration.sample import NOW, row, rows
 from tests.integration.service import Service, running
+from tests.integration.test_console import browser
 from tests.stores import subjects
 from tests.stores.aws import ENVIRONMENT, Aws
 
@@ -165,9 +166,16 @@ def test_the_service_takes_events_in_gives_them_back_and_says_what_it_cannot(ser
             "atomic": client.post("/api/v1/batch-ingest?atomic=true", json=[event]),
             "idempotency_keys": client.post("/api/v1/ingest", json=event, headers={"Idempotency-Key": "k"}),
             "figures": client.get("/api/v1/metrics"),
+            "volume": client.get("/api/v1/volume"),
             "sorting": client.get("/api/v1/logs/filter?sort_by=user_id"),
             "numbered_pages": client.get("/api/v1/logs/filter?page=2"),
             "database": client.get("/api/v1/errors"),
         }
         found = {name: (answer.status_code, answer.json()["error"], answer.json()["reason"]) for name, answer in refused.items()}
         assert found == {name: (501, "not_supported_by_store", name) for name in refused}
+
+
+def test_the_console_s_first_page_says_what_this_store_cannot(service: Service) -> None:
+    with browser(service) as client:
+        page = client.get("/console")
+        assert (page.status_code, "does not count events over time" in page.text) == (200, True)
