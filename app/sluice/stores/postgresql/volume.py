@@ -14,13 +14,13 @@ from psycopg import sql
 from sluice.stores.volume import Accuracy, Span, Split, Volume, Window, summed
 
 # Events whose rows are read: all of them where there are no more, else a sample.
-READ, SAMPLED = 20_000, 10_000
+READ, SAMPLED = 20_000, 5_000
 # Events that are counted in a sample of the time, and at most in any part of it.
 COUNTED, MOST = 100_000, 300_000
 # Shares of the time that are looked at, one after the other, until there are ENOUGH to tell how many there are in all of it.
 LOOKS, ENOUGH = (1 / 4096, 1 / 512, 1 / 64, 1 / 8), 500
 # Parts of a span that are looked at, counted in, and read from.
-LOOKED_AT, COUNTED_IN, READ_FROM = 500, 2_000, 500
+LOOKED_AT, COUNTED_IN, READ_FROM = 250, 1_000, 250
 Query = Callable[[Any, Any], list[Any]]
 
 # A level is looked for in logs only: their properties are small.
@@ -42,30 +42,31 @@ NAMED = {
 
 def read(query: Query, span: Span, by: Split) -> Volume:
     """The volume of a span; raises StoreUnavailable and QueryTimeout."""
-    share = 1.0
-    if counted(query, [Window(0, span.start, span.end)], READ + 1) > [READ]:
-        share = share_of(query, span)
+    (there,) = counted(query, [Window(0, span.start, span.end)], 2 * COUNTED + 1)
+    if there <= READ:
+        seen, failed = named(query, span.parts(1), READ, by)
+        return summed(span, by, "exact", [0] * span.bars, seen, failed)
+    share = share_of(query, span) if there > 2 * COUNTED else 1.0
     windows = span.parts(1) if share == 1 else span.sample(each_bar(span, COUNTED_IN), share)
     counts = counted(query, windows, MOST)
     sums = [0] * span.bars
     for window, count in zip(windows, counts, strict=True):
         sums[window.bar] += round(count / share)
-    accuracy: Accuracy = "exact"
-    if max(counts) == MOST:
-        accuracy = "at_least"
-    elif share < 1:
-        accuracy = "about"
-    elif sum(sums) > READ:
-        accuracy = "shares"
-    parts = span.parts(1 if accuracy == "exact" else each_bar(span, READ_FROM))
-    most = READ if accuracy == "exact" else max(1, SAMPLED // len(parts))
+    accuracy: Accuracy = "at_least" if max(counts) == MOST else "about" if share < 1 else "shares"
+    parts = span.parts(each_bar(span, READ_FROM))
+    seen, failed = named(query, parts, max(1, SAMPLED // len(parts)), by)
+    return summed(span, by, accuracy, sums, seen, failed)
+
+
+def named(query: Query, windows: Sequence[Window], each: int, by: Split) -> tuple[Counter[tuple[int, str]], Counter[int]]:
+    """How many of the first events of each window have a name, by bar and name; and the errors among them, by bar."""
     seen: Counter[tuple[int, str]] = Counter()
     failed: Counter[int] = Counter()
-    for place, name, count, errors in query(NAMED[by], {**bounds(parts), "each": most}):
-        bar = parts[place - 1].bar
+    for place, name, count, errors in query(NAMED[by], {**bounds(windows), "each": each}):
+        bar = windows[place - 1].bar
         seen[bar, name] += count
         failed[bar] += errors
-    return summed(span, by, accuracy, sums, seen, failed)
+    return seen, failed
 
 
 def share_of(query: Query, span: Span) -> float:
