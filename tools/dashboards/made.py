@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -33,7 +34,10 @@ def tables() -> str:
 
 
 def table(dashboard: Dashboard) -> Iterator[str]:
-    yield f"\n### {dashboard.title}\n\n{dashboard.about} File `{dashboard.file}`, address `/d/{dashboard.uid}`.\n"
+    about = textwrap.fill(
+        f"{dashboard.about} File `{dashboard.file}`, address `/d/{dashboard.uid}`.", 120, break_on_hyphens=False
+    )
+    yield f"\n### {dashboard.title}\n\n{about}\n"
     yield "| panel | what it shows | of |\n|---|---|---|"
     for panel in dashboard.build().panels or ():
         if isinstance(panel, Panel):

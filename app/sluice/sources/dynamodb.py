@@ -181,7 +181,7 @@ class DynamodbSources:
         return sum(1 for _ in itertools.islice(self._keys(f"records:{name}", FIRST, size=1_000), most))
 
     def records(self, name: str, after: Cursor, limit: int) -> list[tuple[str, int, msgspec.Raw]]:
-        # "!" comes before everything that a position goes on with, so nothing is told twice.
+        # "!" comes before everything that a position goes on with, so nothing is reported twice.
         low = f"{after.value}!" if after.value else FIRST
         keys = itertools.islice(self._keys(f"records:{name}", low, size=limit), limit)
         return [(item["at"]["S"], 0, recorded(item)) for item in self._items([id for _, id in keys])]

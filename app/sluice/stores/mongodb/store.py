@@ -184,7 +184,7 @@ class MongodbStore:
         codes = {ids[place]: code for place, code in self._connection.put(list(made.values())).items()}
         batch.found.update({id: Stored(True, batch.digest(id)) for id in ids if id not in codes})
         taken = [id for id, code in codes.items() if code == DUPLICATE]
-        # Read as it is on most members: of what may still be rolled back nobody is told that it is a duplicate.
+        # Read as it is on most members: what may still be rolled back is no duplicate yet.
         held = self._events.find({"_id": {"$in": taken}}, {"digest": 1}) if taken else ()
         there = {each["_id"]: bytes(each["digest"]) for each in held}
         for id, code in codes.items():
