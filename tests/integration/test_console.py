@@ -115,7 +115,9 @@ def test_a_session_lasts_12_hours_also_when_the_pod_that_began_it_has_a_fast_clo
     monkeypatch: pytest.MonkeyPatch, age: int, good: bool
 ) -> None:
     parts: Any = SimpleNamespace(
-        store=SimpleNamespace(cursor_secret=b"s"), keyring=Keyring([KEY], None, lambda: datetime.now(UTC))
+        store=SimpleNamespace(cursor_secret=b"s"),
+        keyring=Keyring([KEY], None, lambda: datetime.now(UTC)),
+        settings=SimpleNamespace(queue_url=None),
     )
     entry = parts.keyring.verify(KEY)
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(time.time()) - age)
