@@ -11,17 +11,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
-from sluice import cursors, errors
-from sluice.cursors import Cursor
+from sluice import errors
 from sluice.events import MAX_AHEAD, Record
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
-from sluice.stores import RETENTION_GRACE, Capability, Claim, Figures, Kept, Page, matching, not_supported
+from sluice.stores import RETENTION_GRACE, Capability, Claim, Figures, Kept, Page, matching, not_supported, walked
 from sluice.stores.dynamodb import items
 from sluice.stores.dynamodb.table import BATCH, META, Index, Item, Table
 from sluice.stores.stored import Stored, judged
@@ -30,7 +28,6 @@ from sluice.stores.stored import Stored, judged
 WRITERS, READERS = 32, 8
 # Items that one page looks at; what is beyond is behind its cursor.
 LOOKED_AT = 5_000
-EXPORT_ROWS = 1_000
 # Before and after every position.
 FIRST, LAST = "0", "A"
 VERSION = 1
@@ -102,33 +99,12 @@ class DynamodbStore:
         return None if item is None or items.expired(item, self._clock()) else msgspec.Raw(matching.encoded(items.log_of(item)))
 
     def page(self, query: Filter) -> Page:
-        scope = cursors.scope_of(query.matches, query.sort_by, query.descending)
         meta = self._meta()
-        cursor = cursors.decode(query.cursor, meta.secret, scope) if query.cursor else None
-        rows: list[tuple[str, dict[str, Any]]] = []
-        following = None
-        for number, (at, item) in enumerate(self._walk(query, meta.shards, cursor.value if cursor else None), 1):
-            log = items.log_of(item)
-            if not items.expired(item, self._clock()) and matching.holds(log, query.matches):
-                rows.append((at, log))
-            if len(rows) > query.page_size:
-                following = rows[query.page_size - 1][0]
-                break
-            if number == LOOKED_AT:
-                following = at
-                break
-        kept = rows[: query.page_size]
-        # Counting would read everything: it is exact where this page is all there is, and "at least" elsewhere.
-        total, exact = (cursor.total, cursor.exact) if cursor else (len(rows), following is None)
-        after = cursors.encode(Cursor(following, 0, total, exact), meta.secret, scope) if following is not None else None
-        return Page([msgspec.Raw(matching.encoded(log)) for _, log in kept], total, exact, after)
+        return walked.page_of(query, meta.secret, lambda after: self._shown(query, meta.shards, after), LOOKED_AT.__eq__)
 
     def export(self, query: Filter) -> Iterator[bytes]:
-        walk = self._walk(msgspec.structs.replace(query, descending=False), self._meta().shards, None, EXPORT_ROWS)
-        while chunk := list(itertools.islice(walk, EXPORT_ROWS)):
-            logs = (items.log_of(item) for _, item in chunk if not items.expired(item, self._clock()))
-            if lines := b"".join(matching.encoded(log) + b"\n" for log in logs if matching.holds(log, query.matches)):
-                yield lines
+        step = msgspec.structs.replace(query, descending=False)
+        yield from walked.lines_of(self._shown(step, self._meta().shards, None, walked.EXPORT_ROWS))
 
     def figures(self, now: datetime) -> Figures:
         raise not_supported("figures")
@@ -165,6 +141,13 @@ class DynamodbStore:
                 stop.set()
             return error
         return Stored(before is None, items.digest_in(before or item))
+
+    def _shown(self, query: Filter, shards: int, after: str | None, ahead: int | None = None) -> walked.Walk:
+        """What fulfils `query` and has not expired."""
+        for at, item in self._walk(query, shards, after, ahead):
+            log = items.log_of(item)
+            there = not items.expired(item, self._clock()) and matching.holds(log, query.matches)
+            yield at, msgspec.Raw(matching.encoded(log)) if there else None
 
     def _walk(self, query: Filter, shards: int, after: str | None, ahead: int | None = None) -> Iterator[tuple[str, Item]]:
         """Positions and items that may fulfil `query`, in order, from behind `after`. They still have to be looked at."""

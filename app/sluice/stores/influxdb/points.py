@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from sluice.events import RULE, Record
+from sluice.events import Record
 from sluice.filters import DOCUMENTS
 from sluice.stores import matching
 
@@ -36,7 +36,7 @@ UUID7 = 7
 class Stored(msgspec.Struct, frozen=True):
     """The field EVENT: the log as it is shown, by which call it was taken in, and what makes it a duplicate."""
 
-    digest: str
+    digest: bytes
     entry: str
     log: msgspec.Raw
 
@@ -113,11 +113,6 @@ def time_in(event_id: str) -> int | None:
     return (found.int >> 80) * 10**6 if found.version == UUID7 else None
 
 
-def digest_of(record: Record) -> str:
-    """With the number of its rule before it."""
-    return f"{RULE}:{record.digest.hex()}"
-
-
 def batches(several: Iterable[New], process: str, numbers: Iterator[int]) -> Iterator[Batch]:
     """What names these events, one point for each time of acceptance; sets their `entry`, which sorts as those times do.
 
@@ -147,7 +142,7 @@ def batch_line(batch: Batch) -> str:
 def event_line(event: New, now: datetime) -> str:
     record = event.record
     log = matching.encoded(matching.log_of(record, event.created_at, now))
-    stored = Stored(digest_of(record), event.entry, msgspec.Raw(log))
+    stored = Stored(matching.digest_of(record), event.entry, msgspec.Raw(log))
     properties = record.event.properties or {}
     tags = {"event_key": event.key, "event_type": record.event.event_type, "service": record.event.source}
     fields = {EVENT: msgspec.json.encode(stored).decode()}

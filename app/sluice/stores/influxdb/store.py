@@ -9,16 +9,17 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from sluice import cursors, errors, outcomes
-from sluice.cursors import Cursor
+from sluice import errors
 from sluice.events import Record
 from sluice.filters import Filter, Match
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
-from sluice.stores import RETENTION_GRACE, Capability, Claim, Figures, Kept, Page, matching, not_supported
+from sluice.stores import RETENTION_GRACE, Capability, Claim, Figures, Kept, Page, matching, not_supported, walked
 from sluice.stores.influxdb import points
 from sluice.stores.influxdb.bucket import MAX_LINES_BYTES, Bucket, Deadline
 from sluice.stores.influxdb.points import Batch, New, Stored
+from sluice.stores.stored import Result, judged
+from sluice.stores.stored import Stored as Held
 
 VERSION = 1
 # No retention of a bucket reaches what lies in the future.
@@ -27,7 +28,6 @@ META_NS = points.nanoseconds(datetime(2200, 1, 1, tzinfo=UTC))
 ASKED = 100
 # Events that one page looks at, in at most this part of the deadline; what is beyond is behind its cursor.
 LOOKED_AT, LOOKING = 2_000, 0.5
-EXPORT_ROWS = 1_000
 # Of the times of acceptance that one query reads: grows as long as it finds little.
 FIRST_SPAN_NS, SPAN_GROWTH = 10**9, 8
 RANGE = (
@@ -72,14 +72,11 @@ class InfluxdbStore:
         before = self._find(looked, points.FIRST_NS, points.LAST_NS, deadline)
         missing = [each for each in asked.values() if each.key not in before]
         refused = self._add(missing, deadline) if missing else set()
-        key_of = {each.record.event_id: key for key, each in asked.items()}
-        found = []
-        for place, record in enumerate(records):
-            key = key_of[record.event_id]
-            there = before[key].digest if key in before else points.digest_of(asked[key].record)
-            new = key not in before and first[record.event_id] == place
-            found.append(outcome_of(record, there, new=new, lost=key in refused))
-        return found
+        of_id: dict[str, Result] = {}
+        for key, each in asked.items():
+            there = before[key].digest if key in before else matching.digest_of(each.record)
+            of_id[each.record.event_id] = errors.RecordsRefused() if key in refused else Held(key not in before, there)
+        return judged(records, first, of_id)
 
     def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
         raise not_supported("atomic")
@@ -95,32 +92,16 @@ class InfluxdbStore:
         return found.log if found is not None else None
 
     def page(self, query: Filter) -> Page:
-        scope = cursors.scope_of(query.matches, query.sort_by, query.descending)
-        secret = self.cursor_secret
-        cursor = cursors.decode(query.cursor, secret, scope) if query.cursor else None
-        rows: list[tuple[str, msgspec.Raw]] = []
-        following = None
-        walk, until = self._walk(query, cursor.value if cursor else None, query.page_size + 1), Deadline(self._seconds * LOOKING)
-        for number, (place, stored) in enumerate(walk, 1):
-            if matches(stored, query.matches):
-                rows.append((place, stored.log))
-            if len(rows) > query.page_size:
-                following = rows[query.page_size - 1][0]
-                break
-            if number == LOOKED_AT or until.left <= 0:
-                following = place
-                break
-        kept = rows[: query.page_size]
-        # Counting would read everything: it is exact where this page is all there is, and "at least" elsewhere.
-        total, exact = (cursor.total, cursor.exact) if cursor else (len(rows), following is None)
-        after = cursors.encode(Cursor(following, 0, total, exact), secret, scope) if following is not None else None
-        return Page([log for _, log in kept], total, exact, after)
+        until = Deadline(self._seconds * LOOKING)
+        return walked.page_of(
+            query,
+            self.cursor_secret,
+            lambda after: self._shown(query, after, query.page_size + 1),
+            lambda number: number == LOOKED_AT or until.left <= 0,
+        )
 
     def export(self, query: Filter) -> Iterator[bytes]:
-        walk = self._walk(msgspec.structs.replace(query, descending=False), None, EXPORT_ROWS)
-        while chunk := list(itertools.islice(walk, EXPORT_ROWS)):
-            if lines := b"".join(bytes(stored.log) + b"\n" for _, stored in chunk if matches(stored, query.matches)):
-                yield lines
+        return walked.lines_of(self._shown(msgspec.structs.replace(query, descending=False), None, walked.EXPORT_ROWS))
 
     def figures(self, now: datetime) -> Figures:
         raise not_supported("figures")
@@ -180,6 +161,11 @@ class InfluxdbStore:
             half = len(left) // 2
             return self._write(left[:half], deadline) | self._write(left[half:], deadline)
         return set()
+
+    def _shown(self, query: Filter, after: str | None, ahead: int) -> walked.Walk:
+        """What fulfils `query`."""
+        for place, stored in self._walk(query, after, ahead):
+            yield place, stored.log if matches(stored, query.matches) else None
 
     def _walk(self, query: Filter, after: str | None, ahead: int) -> Iterator[tuple[str, Stored]]:
         """Places and events that may fulfil `query`, in order, from behind the place `after`. They still have to be looked at."""
@@ -281,14 +267,3 @@ def in_pieces(lines: list[tuple[New, str]]) -> Iterator[list[tuple[New, str]]]:
             piece, size = [], len(each[1].encode())
         piece.append(each)
     yield piece
-
-
-def outcome_of(record: Record, digest: str, *, new: bool, lost: bool) -> Outcome:
-    """`digest`: of what is stored under its id; `new`: by this record; `lost`: InfluxDB refused it."""
-    if lost:
-        return outcomes.refused_by_store(record.event_id, "")
-    if new:
-        return outcomes.created(record.event_id, matching.id_of(record.event_id))
-    if digest == points.digest_of(record):
-        return outcomes.duplicate(record.event_id, matching.id_of(record.event_id))
-    return outcomes.conflict(record.event_id)
