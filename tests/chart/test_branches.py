@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.chart import coverage
 from tests.chart.coverage import Render
-from tests.chart.render import PLAIN, SETS, copied, template
+from tests.chart.render import PLAIN, RELEASE, SETS, copied, template
 from tests.chart.test_inequalities import CLASHES, EDGES
 
 # Some 350 renders.
@@ -83,6 +83,8 @@ UNREACHABLE = {
         ('operator/deployment.yaml: range $name, $field := dict "POD_NAMESPACE" "metadata.namespace" "POD_NAME" "metadata.name"'),
         'operator/rights.yaml: range include "sluice.watched" . | fromYamlArray',
         "serviceaccount.yaml: range $component, $account := $accounts",
+        "_derived.tpl: range $part := list $its.requests $its.limits",
+        'monitoring/dashboard.yaml: range $name := list "server" "analytics" "errors"',
     ],
 }
 # Values for branches that are no use to show in ci/.
@@ -116,6 +118,9 @@ EXTRA: list[tuple[str, Values]] = [
     ),
     (PLAIN, {"broker": {"existingSecret": "broker"}}),
     ("dynamodb", {"storage": {"type": "mongodb", "mongodb": {"existingSecret": "mongodb"}}, "operator": {"enabled": False}}),
+    ("dynamodb", {"storage": {"type": "mongodb", "mongodb": {"existingSecret": "mongodb"}}}),
+    ("queue", {"monitoring": {"dashboard": {"enabled": True}}}),
+    ("pull", {"monitoring": {"dashboard": {"enabled": True}}}),
     (
         "dynamodb",
         {
@@ -141,11 +146,11 @@ EXTRA: list[tuple[str, Values]] = [
 def renders() -> list[Render]:
     shown: list[tuple[str, Values]] = [(name, {}) for name in SETS]
     refused = [(edge.base, edge.values(edge.bad)) for edge in EDGES] + [(clash.base, clash.values) for clash in CLASHES]
-    return [partial(rendered, *one) for one in [*shown, *refused, *EXTRA]]
+    return [*(partial(rendered, *one) for one in [*shown, *refused, *EXTRA]), partial(rendered, PLAIN, {}, release="9events")]
 
 
-def rendered(base: str, values: Values, chart: Path) -> str:
-    return template(values, SETS[base], chart=chart)
+def rendered(base: str, values: Values, chart: Path, release: str = RELEASE) -> str:
+    return template(values, SETS[base], chart=chart, release=release)
 
 
 def test_every_branch_is_rendered_both_ways(tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ def test_the_chart_is_zoomed_by_click_and_by_keyboard(page: Page, service: Servi
     zoomed = page.url
     link.press("Enter")
     page.wait_for_url(lambda url: url != zoomed)
-    page.get_by_role("link", name="Events of this time").click()
+    # Of a minute that has just begun the bars are seconds, and lead there at once.
+    if "/console/events" not in page.url:
+        page.get_by_role("link", name="Events of this time").click()
     expect(page.get_by_role("cell", name=mine.id("s"))).to_have_count(20)
 
 
