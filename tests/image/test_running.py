@@ -13,7 +13,8 @@ import pytest
 from tests.image.conftest import Database
 from tests.image.container import Container, running
 from tests.integration.waiting import until
-from tools.images import Image
+from tools.folders import ROOT
+from tools.images import Image, rootfs
 
 KEY = "a-plain-key-of-the-tests-0123456789"
 DRAIN = 1
@@ -119,6 +120,14 @@ def test_the_health_check_follows_readiness(image: Image, trial: Container) -> N
 
 def test_gunicorn_reads_http_by_its_parser_in_c(trial: Container) -> None:
     assert trial.run("python", "-c", "import gunicorn_h1c").returncode == 0
+
+
+def test_the_services_of_aws_that_it_calls_are_described_in_it(trial: Container) -> None:
+    made = trial.run("python", "-c", f"import boto3; [boto3.client(name, region_name='eu-central-1') for name in {rootfs.AWS}]")
+    assert made.returncode == 0, made
+    called = re.findall(r'client\("([a-z-]+)"', "".join(path.read_text() for path in (ROOT / "app").rglob("*.py")))
+    assert set(called) <= set(rootfs.AWS)
+    assert len(set(called)) >= 4
 
 
 def test_it_migrates_and_serves_a_server_whose_name_it_verifies(image: Image, root: Path, database: Database) -> None:

@@ -73,6 +73,8 @@ LEFT_OUT = (
     "/opt/sluice/bin/[!p]*",
     "/opt/sluice/bin/pygmentize",
 )
+# Of AWS's services botocore describes some 440, in 28 MB: those that Sluice calls, and those that give credentials.
+AWS = ("dynamodb", "rds", "secretsmanager", "signin", "sqs", "sso", "sso-oidc", "sts")
 FILES = {
     "etc/passwd": f"root:x:0:0::/:/usr/sbin/nologin\nsluice:x:{USER}:{USER}::/{DATA_DIR}:/usr/sbin/nologin\n",
     "etc/group": f"root:x:0:\nsluice:x:{USER}:\n",
@@ -104,8 +106,18 @@ def files_of(package: str) -> list[Path]:
     return [path for path in map(Path, listed) if path.is_symlink() or path.exists()]
 
 
+def is_other_service(path: Path) -> bool:
+    """Whether it belongs to botocore's description of a service that is not in AWS."""
+    _, found, name = str(path).partition("/botocore/data/")
+    service = name.partition("/")[0]
+    # Files beside the folders are of all services.
+    return bool(found) and not service.endswith(".json") and service not in AWS
+
+
 def take(path: Path, root: Path) -> None:
     """Copy one file, link or (without what is in it) folder to the same place under `root`, unless it is left out."""
+    if is_other_service(path):
+        return
     # With the slash a folder that loses all its content is left out, too.
     if any(fnmatch(f"{path}/" if pattern.endswith("/*") else str(path), pattern) for pattern in LEFT_OUT):
         return
