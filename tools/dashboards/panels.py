@@ -24,7 +24,7 @@ from grafana_foundation_sdk.models.common import (
 )
 from grafana_foundation_sdk.models.piechart import PieChartLegendValues, PieChartType
 
-from tools.dashboards.queries import POSTGRESQL, PROMETHEUS, Query, Sql
+from tools.dashboards.queries import POSTGRESQL, PROMETHEUS, Prometheus, Query, Sql, mean, quantile, quantiles, rate, total
 
 # Of a variable that takes several values: all of them.
 ALL = models.VariableOption(selected=True, text=["All"], value=["$__all"])
@@ -65,6 +65,21 @@ def stacked(title: str, about: str, unit: str, *queries: Query) -> timeseries.Pa
     """Lines whose sum means something."""
     stacking = common.StackingConfig().mode(StackingMode.NORMAL).group("A")
     return lines(title, about, unit, *queries).fill_opacity(40).stacking(stacking)
+
+
+def commits(prefix: str, measured: str, shared: str) -> list[Panel]:
+    """Of what service and worker both measure, under `prefix`. `measured`, `shared`: what the first two panels say."""
+    return [
+        lines("Time of a commit", measured, "s", *quantiles(f"{prefix}_commit_seconds")),
+        lines("Commits a second", shared, "ops", Prometheus(total(rate(f"{prefix}_commit_seconds_count"), "pod"), "{{pod}}")),
+        lines(
+            "Events in a commit",
+            "The more, the less a commit costs each of them.",
+            "none",
+            Prometheus(mean(f"{prefix}_batch_events"), "mean"),
+            Prometheus(quantile(0.95, f"{prefix}_batch_events"), "p95"),
+        ),
+    ]
 
 
 def rows(title: str, about: str, *queries: Query) -> table.Panel:

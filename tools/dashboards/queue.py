@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sluice.queue import DEAD_LETTERS, EVENTS
-from tools.dashboards.panels import Dashboard, lines, prometheus_variables, row, stacked, value
-from tools.dashboards.queries import Prometheus, increase, mean, of, quantile, quantiles, rate, total
+from tools.dashboards.panels import Dashboard, commits, lines, prometheus_variables, row, stacked, value
+from tools.dashboards.queries import Prometheus, increase, of, rate, total
 
 # Every worker asks the broker, so that all tell the same.
 DEPTH = "max by (queue) (" + of("sluice_queue_depth") + ")"
@@ -63,22 +63,7 @@ EVENT_LINES = [
     ),
 ]
 
-COMMITS = [
-    lines("Time of a commit", "As the workers measure it, network included.", "s", *quantiles("sluice_worker_commit_seconds")),
-    lines(
-        "Commits a second",
-        "Messages that are ready share a commit.",
-        "ops",
-        Prometheus(total(rate("sluice_worker_commit_seconds_count"), "pod"), "{{pod}}"),
-    ),
-    lines(
-        "Events in a commit",
-        "The more, the less a commit costs each of them.",
-        "none",
-        Prometheus(mean("sluice_worker_batch_events"), "mean"),
-        Prometheus(quantile(0.95, "sluice_worker_batch_events"), "p95"),
-    ),
-]
+COMMITS = commits("sluice_worker", "As the workers measure it, network included.", "Messages that are ready share a commit.")
 
 QUEUE = Dashboard(
     file="queue.json",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tools.dashboards.panels import Dashboard, bars, lines, prometheus_variables, row, rows, stacked, value
-from tools.dashboards.queries import Prometheus, increase, mean, of, quantile, quantiles, rate, total
+from tools.dashboards.panels import Dashboard, bars, commits, lines, prometheus_variables, row, rows, stacked, value
+from tools.dashboards.queries import Prometheus, increase, of, quantile, quantiles, rate, total
 
 REQUESTS = "flask_http_request_duration_seconds"
 # Of the API: probes and paths that are no routes do not count.
@@ -137,22 +137,7 @@ LATENCIES = [
     ),
 ]
 
-DATABASE = [
-    lines("Time of a commit", "As the pods measure it, network included.", "s", *quantiles("sluice_commit_seconds")),
-    lines(
-        "Commits a second",
-        "Single posts that come together share a commit.",
-        "ops",
-        Prometheus(total(rate("sluice_commit_seconds_count"), "pod"), "{{pod}}"),
-    ),
-    lines(
-        "Events in a commit",
-        "The more, the less a commit costs each of them.",
-        "none",
-        Prometheus(mean("sluice_batch_events"), "mean"),
-        Prometheus(quantile(0.95, "sluice_batch_events"), "p95"),
-    ),
-]
+DATABASE = commits("sluice", "As the pods measure it, network included.", "Single posts that come together share a commit.")
 
 KEYS = [
     lines(
