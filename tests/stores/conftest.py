@@ -24,7 +24,7 @@ from tests.stores.aws import ENVIRONMENT, Aws
 from tests.stores.ferretdb import Ferretdb
 from tests.stores.influxdb import Influxdb
 from tests.stores.rabbitmq import Broker
-from tests.stores.subjects import Subject
+from tests.stores.subjects import Clock, Subject
 from tools import Missing
 
 STORES = ("postgresql", "dynamodb", "mongodb", "influxdb")
@@ -98,3 +98,8 @@ def empty(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """As `subject`, once for all tests of a module."""
     with opened(request.param, request) as subject:
         yield subject
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from tests.stores.ferretdb import Ferretdb
 from tests.stores.influxdb import ORG, TOKEN, Influxdb
 
 from sluice.events import Record
+from sluice.outcomes import Outcome
 from sluice.settings import Settings
 from sluice.stores import Store
 from sluice.stores.dynamodb import migrate
@@ -28,6 +29,20 @@ from sluice.stores.influxdb.store import InfluxdbStore
 from sluice.stores.mongodb import migrate as mongodb_migrate
 from sluice.stores.mongodb.store import MongodbStore
 from sluice.stores.postgresql.store import PostgresqlStore
+
+
+class Clock:
+    """Stands at `now`."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def statuses(found: Sequence[Outcome]) -> list[str]:
+    return [outcome.status for outcome in found]
 
 
 @dataclass(frozen=True)

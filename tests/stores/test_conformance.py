@@ -6,7 +6,7 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from tests.integration.sample import NOW, row, rows
 from tests.integration.walks import ids, ingest, parsed, walk
-from tests.stores.subjects import Subject
+from tests.stores.subjects import Subject, statuses
 
 from sluice import errors, filters, stores
 from sluice.events import Integral
@@ -26,10 +26,6 @@ from sluice.stores.volume import span
 
 OTHER_CONTENT: dict[str, Any] = {"user_id": "somebody else"}
 MINUTE = timedelta(minutes=1)
-
-
-def statuses(found: Sequence[Outcome]) -> list[str]:
-    return [outcome.status for outcome in found]
 
 
 def log(store: Store, event_id: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tests.integration.service import Service, running
 from tests.integration.test_console import browser
 from tests.stores import subjects
 from tests.stores.aws import ENVIRONMENT, Aws
+from tests.stores.subjects import Clock, statuses
 
 from sluice import errors
 from sluice.filters import Filter
@@ -20,22 +21,9 @@ from sluice.stores.dynamodb import migrate
 from sluice.stores.dynamodb.store import DynamodbStore
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> Any:
-        return self.now
-
-
 @pytest.fixture
 def settings(aws: Aws) -> Settings:
     return subjects.of_dynamodb(aws, retention_days=30)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -44,10 +32,6 @@ def store(settings: Settings, clock: Clock) -> Iterator[DynamodbStore]:
     store = DynamodbStore(settings, 20.0, clock)
     yield store
     store.close()
-
-
-def statuses(found: Any) -> list[str]:
-    return [outcome.status for outcome in found]
 
 
 def test_migrate_makes_what_is_missing_and_nothing_twice(settings: Settings, aws: Aws) -> None:

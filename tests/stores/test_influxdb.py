@@ -25,6 +25,7 @@ from tests.integration.service import KEY, Service, running
 from tests.integration.walks import ids, parsed
 from tests.stores import subjects
 from tests.stores.influxdb import TOKEN, Influxdb
+from tests.stores.subjects import Clock, statuses
 
 from sluice import errors, parsing  # noqa: F401 - registers the formats
 from sluice.events import Record
@@ -37,22 +38,9 @@ from sluice.stores.influxdb.store import InfluxdbStore
 LATER = NOW + timedelta(minutes=5)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> Any:
-        return self.now
-
-
 @pytest.fixture
 def settings(influx: Influxdb) -> Settings:
     return subjects.of_influxdb(influx, retention_days=30)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -65,10 +53,6 @@ def store(settings: Settings, clock: Clock) -> Iterator[InfluxdbStore]:
 
 def bucket(settings: Settings) -> str:
     return str(settings.influxdb_bucket)
-
-
-def statuses(found: Any) -> list[str]:
-    return [outcome.status for outcome in found]
 
 
 def log(store: InfluxdbStore, event_id: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.integration.waiting import until
 from tests.integration.walks import ids, parsed
 from tests.stores import queues, subjects
 from tests.stores.ferretdb import Ferretdb
+from tests.stores.subjects import statuses
 
 from sluice import errors, stores
 from sluice.events import Integral, Record
@@ -60,10 +61,6 @@ def client(mongo: Ferretdb) -> Iterator[MongoClient[dict[str, Any]]]:
 
 def name_of(settings: Settings) -> str:
     return str(settings.mongodb_uri).rpartition("/")[2]
-
-
-def statuses(found: Any) -> list[str]:
-    return [outcome.status for outcome in found]
 
 
 def properties_of(store: MongodbStore, event_id: str) -> Any:
