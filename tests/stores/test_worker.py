@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from struct import pack
 from typing import Any, cast
@@ -162,16 +163,52 @@ def test_a_batch_that_a_store_takes_in_part_is_tried_again_and_makes_no_dead_let
             good = [outcomes.duplicate(each.event_id, 1) for each in records]
             return [*good[:-1], last] if self.calls < 3 else good
 
-    class Waiting:
-        def tick(self) -> None:
-            pass
-
     store, registry = Store(), CollectorRegistry()
     never: Any = lambda: None  # noqa: E731
     judged = queue_worker.Worker(cast(Any, store), never, Rules(), queue_worker.WorkerMetrics(registry), threading.Event())
-    assert judged._stored(cast(Any, Waiting()), [(message(record("a")), [record("a"), record("b")])]) == []
+    assert judged._stored([(message(record("a")), [record("a"), record("b")])]) == []
     assert store.calls == 3
     assert registry.get_sample_value("sluice_worker_events_total", {"status": "duplicate"}) == 2
+
+
+def test_the_next_batch_is_read_while_one_is_committed_and_each_is_acknowledged_after_its_commit() -> None:
+    stop, read_on, seen = threading.Event(), threading.Event(), list[object]()
+    batches = iter([message(record("a")), None, message(record("b")), None])
+
+    class Store:
+        def check(self) -> None:
+            pass
+
+        def insert(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+            assert read_on.wait(30)
+            seen.append(records[0].event_id)
+            return [outcomes.duplicate(each.event_id, 1) for each in records]
+
+    class OneLink:
+        tag = 0
+
+        def consume(self, queue: str, prefetch: int) -> None:
+            pass
+
+        def next(self, seconds: float) -> Message | None:
+            if (found := next(batches, None)) is None:
+                if read_on.is_set():
+                    stop.set()
+                return None
+            if self.tag:
+                read_on.set()
+            self.tag += 1
+            return replace(found, tag=self.tag)
+
+        def ack(self, tag: int, *, multiple: bool) -> None:
+            seen.append(tag)
+
+        def close(self) -> None:
+            pass
+
+    metrics = queue_worker.WorkerMetrics(CollectorRegistry())
+    queue_worker.Worker(cast(Any, Store()), cast(Any, OneLink), Rules(), metrics, stop).run()
+    assert seen in (["a", 1, "b", 2], ["a", "b", 1, 2])
 
 
 def test_a_store_that_is_away_makes_no_dead_letters(queue_url: str, private_server: LocalServer) -> None:
@@ -180,6 +217,7 @@ def test_a_store_that_is_away_makes_no_dead_letters(queue_url: str, private_serv
         private_server.kill()
         publish(queue_url, *[message(record(f"e-{number}")) for number in range(50)])
         until(lambda: not running.ready(), 20, "the worker waits for the store")
+        until(lambda: running.metric("sluice_queue_oldest_seconds") > 2, 20, "what is in hand grows old")
         private_server.start()
         settled(queue_url, running, 50)
         assert len(set(database.ids())) == database.count() == 50

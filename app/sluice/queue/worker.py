@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter as Counted
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -30,8 +31,9 @@ from sluice.stores import Store
 log = structlog.get_logger()
 T = TypeVar("T")
 BATCH, BATCH_SECONDS = 1_000, 0.2
-# What one batch may hold of messages' bytes, and how many messages the broker sends ahead. What is not read yet waits in sockets.
-BATCH_BYTES, PREFETCH = 8 << 20, 1_000
+# What one batch may hold of messages' bytes, and how many messages the broker sends ahead: for the batch that is committed and
+# the one behind it. What is not read yet waits in sockets.
+BATCH_BYTES, PREFETCH = 8 << 20, 2 * BATCH
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 BEAT_SECONDS, DEPTH_SECONDS, RECONNECT_SECONDS = 5.0, 5.0, 1.0
 REASONS = ("conflict", "invalid", "undecodable", "unknown_format", "unexpected")
@@ -74,8 +76,10 @@ class Batch:
         self.messages: list[tuple[Message, list[Record]]] = []
         self.undecodable: list[tuple[Message, Undecodable]] = []
         self.events = self.bytes = self.last = 0
+        self.sent_at: int | None = None
 
     def add(self, message: Message, decode: Callable[[Message], list[Record]]) -> None:
+        self.sent_at = self.sent_at if self.last else message.sent_at
         self.last = message.tag
         self.bytes += len(message.body)
         try:
@@ -109,6 +113,9 @@ class Worker:
         self._stop = stop
         self.state = "starting"
         self.beat = time.monotonic()
+        # When the oldest message in hand was sent: its age grows while the store is away.
+        self._oldest: int | None = None
+        metrics.oldest.set_function(lambda: 0.0 if (sent_at := self._oldest) is None else max(0.0, time.time() - sent_at))
 
     def run(self) -> None:
         while not self._stop.is_set():
@@ -116,6 +123,7 @@ class Worker:
                 with contextlib.closing(self._connect()) as link:
                     self._consume(link)
             except errors.QueueUnavailable as error:
+                self._oldest = None
                 self._report(error)
                 self.beat = time.monotonic()
                 self._stop.wait(RECONNECT_SECONDS)
@@ -123,29 +131,46 @@ class Worker:
                 return
 
     def _consume(self, link: Link) -> None:
-        """Batch after batch; raises QueueUnavailable, and Stopped."""
-        self._patiently(link, self._store.check)
-        link.consume(EVENTS, PREFETCH)
-        log.info("worker.consuming")
-        while not self._stop.is_set():
-            self.state, self.beat = "ready", time.monotonic()
-            if (first := link.next(BATCH_SECONDS)) is None:
-                self._metrics.oldest.set(0)
-                continue
-            batch = Batch()
-            give_up = time.monotonic() + BATCH_SECONDS
-            message: Message | None = first
-            while message is not None:
-                self._metrics.redelivered.inc(message.redelivered)
-                batch.add(message, self._records)
-                message = None if batch.full else link.next(max(0.0, give_up - time.monotonic()))
-            if first.sent_at is not None:
-                self._metrics.oldest.set(max(0.0, time.time() - first.sent_at))
-            dead = [dead_letter(message, error.reason, str(error)) for message, error in batch.undecodable]
-            dead += self._stored(link, batch.messages)
-            if dead:
-                self._bury(dead)
-            link.ack(batch.last, multiple=True)
+        """Read and decode a batch while the one before it is committed; raises QueueUnavailable, and Stopped."""
+        with ThreadPoolExecutor(1, "commit") as commits:
+            self._finished(link, commits.submit(self._patiently, self._store.check))
+            link.consume(EVENTS, PREFETCH)
+            log.info("worker.consuming")
+            self.state = "ready"
+            before: tuple[Batch, Future[list[Message]]] | None = None
+            while before or not self._stop.is_set():
+                self.beat = time.monotonic()
+                batch = Batch() if self._stop.is_set() else self._read(link)
+                if before:
+                    self._settle(link, *before)
+                before = (batch, commits.submit(self._stored, batch.messages)) if batch.last else None
+                self._oldest = batch.sent_at
+
+    def _read(self, link: Link) -> Batch:
+        """What comes until the batch is full, or until BATCH_SECONDS after its first message; empty when none comes."""
+        batch = Batch()
+        give_up = time.monotonic() + BATCH_SECONDS
+        while not batch.full and (message := link.next(max(0.0, give_up - time.monotonic()))) is not None:
+            if not batch.last:
+                give_up = time.monotonic() + BATCH_SECONDS
+            self._metrics.redelivered.inc(message.redelivered)
+            batch.add(message, self._records)
+        return batch
+
+    def _settle(self, link: Link, batch: Batch, commit: Future[list[Message]]) -> None:
+        """Acknowledge what is committed, its dead letters first."""
+        refused = self._finished(link, commit)
+        dead = [dead_letter(message, error.reason, str(error)) for message, error in batch.undecodable] + refused
+        if dead:
+            self._bury(dead)
+        link.ack(batch.last, multiple=True)
+        self.state = "ready"
+
+    def _finished(self, link: Link, work: Future[T]) -> T:
+        """What `work` returns or raises; the link belongs to this thread and is kept meanwhile."""
+        while not wait([work], BEAT_SECONDS).done:
+            link.tick()
+        return work.result()
 
     def _records(self, message: Message) -> list[Record]:
         try:
@@ -156,7 +181,7 @@ class Worker:
             log.exception("worker.unexpected")
             raise Undecodable("unexpected", type(error).__name__) from error
 
-    def _stored(self, link: Link, waiting: Sequence[tuple[Message, list[Record]]]) -> list[Message]:
+    def _stored(self, waiting: Sequence[tuple[Message, list[Record]]]) -> list[Message]:
         """Commit; the dead letters that have to be made. What goes wrong in a way nobody knows is found by halves."""
         records = [record for _, several in waiting for record in several]
         if not records:
@@ -164,13 +189,13 @@ class Worker:
         self._metrics.batch_events.observe(len(records))
         try:
             with self._metrics.commit_seconds.time():
-                found = self._patiently(link, lambda: self._insert(records))
-        except (errors.QueueUnavailable, Stopped):
+                found = self._patiently(lambda: self._insert(records))
+        except Stopped:
             raise
         except Exception as error:
             if len(waiting) > 1:
                 middle = len(waiting) // 2
-                return [*self._stored(link, waiting[:middle]), *self._stored(link, waiting[middle:])]
+                return [*self._stored(waiting[:middle]), *self._stored(waiting[middle:])]
             log.exception("worker.unexpected")
             return [dead_letter(waiting[0][0], "unexpected", type(error).__name__)]
         for status, number in outcomes.count(found).items():
@@ -189,14 +214,13 @@ class Worker:
             raise errors.StoreUnavailable(failed.reason or "database_error")
         return found
 
-    def _patiently(self, link: Link, work: Callable[[], T]) -> T:
+    def _patiently(self, work: Callable[[], T]) -> T:
         """What `work` returns, tried until the store is there."""
 
         def sleep(seconds: float) -> None:
             give_up = time.monotonic() + seconds
             while (left := give_up - time.monotonic()) > 0:
                 self.beat = time.monotonic()
-                link.tick()
                 if self._stop.wait(min(left, BEAT_SECONDS)):
                     raise Stopped
 
