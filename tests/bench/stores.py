@@ -13,6 +13,8 @@ from typing import Any
 import click
 import msgspec
 import pytest
+from influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
 from pymongo import MongoClient, WriteConcern
 from tests.bench import rows
 from tests.bench.lines import Line, ratio_line
@@ -20,6 +22,7 @@ from tests.bench.load import Rate
 from tests.stores import subjects
 from tests.stores.aws import ENVIRONMENT, Aws
 from tests.stores.ferretdb import Ferretdb
+from tests.stores.influxdb import ORG, TOKEN, Influxdb
 from tools import Missing
 
 from sluice import events
@@ -28,6 +31,9 @@ from sluice.stores import Store, matching
 from sluice.stores.dynamodb import items
 from sluice.stores.dynamodb import migrate as dynamodb_migrate
 from sluice.stores.dynamodb.store import DynamodbStore
+from sluice.stores.influxdb import migrate as influxdb_migrate
+from sluice.stores.influxdb import points
+from sluice.stores.influxdb.store import ASKED, InfluxdbStore, any_of
 from sluice.stores.mongodb import migrate as mongodb_migrate
 from sluice.stores.mongodb.store import MongodbStore
 from sluice.stores.postgresql.embedded import Owned
@@ -98,8 +104,41 @@ def dynamodb() -> Iterator[Pair]:
             yield Pair(store, own, "put_item, one after the other", size=100, batches=3)
 
 
+@contextmanager
+def influxdb() -> Iterator[Pair]:
+    """A point that is there is overwritten: to store once, a plain loop has to ask for the ids, too."""
+    with Influxdb() as server:
+        ours, theirs = subjects.of_influxdb(server), subjects.of_influxdb(server)
+        for each in (ours, theirs):
+            influxdb_migrate.migrate(each)
+        bucket = str(theirs.influxdb_bucket)
+        with InfluxDBClient(server.url, TOKEN, org=ORG) as client, closing(InfluxdbStore(ours, 60.0)) as store:
+            queries, writes = client.query_api(), client.write_api(write_options=SYNCHRONOUS)
+
+            def own(batch: Sequence[Record]) -> Call:
+                now = datetime.now(UTC)
+                made = [points.new(each, now) for each in batch]
+                lines = [points.event_line(each, now) for each in made]
+                asked = [f'r.event_key == "{each.key}"' for each in made]
+                conditions = [any_of(asked[first : first + ASKED]) for first in range(0, len(asked), ASKED)]
+                texts = [
+                    f'from(bucket: "{bucket}") |> range(start: 1970-01-01T00:00:00Z, stop: 2200-01-01T00:00:00Z)'
+                    f" |> filter(fn: (r) => {condition})"
+                    for condition in conditions
+                ]
+
+                def loop() -> None:
+                    if any(queries.query(text) for text in texts):
+                        raise RuntimeError("an event was there")
+                    writes.write(bucket, record=lines)
+
+                return loop
+
+            yield Pair(store, own, "a query for each 100 ids, then one write")
+
+
 # Name -> the store on a server of its own; raises tools.Missing when there is none here.
-STORES: dict[str, Callable[[], AbstractContextManager[Pair]]] = {"MongoDB": mongodb, "DynamoDB": dynamodb}
+STORES: dict[str, Callable[[], AbstractContextManager[Pair]]] = {"MongoDB": mongodb, "DynamoDB": dynamodb, "InfluxDB": influxdb}
 
 
 def records(size: int) -> list[Record]:
