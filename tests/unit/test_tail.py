@@ -45,6 +45,21 @@ def test_what_does_not_fit_is_counted_in_its_place(tail: Tail) -> None:
     assert drained(tail) == b"y"
 
 
+def test_lines_are_joined_in_their_order_up_to_a_size_and_a_block_that_does_not_fit_counts_all_of_its(tail: Tail) -> None:
+    frames = [b"%05d" % number * 200 for number in range(300)]
+    blocks = stream.blocks_of(frames)
+    assert b"".join(block for block, _ in blocks) == b"".join(frames)
+    assert sum(lines for _, lines in blocks) == 300
+    assert max(len(block) for block, _ in blocks) <= stream.MAX_BLOCK < 2 * min(len(block) for block, _ in blocks[:-1])
+    assert stream.blocks_of([]) == []
+    assert stream.blocks_of([b"x" * stream.MAX_QUEUED, b"y"]) == [(b"x" * stream.MAX_QUEUED, 1), (b"y", 1)]
+    for block in blocks:
+        tail.put(*block)
+    sent, _, lost = drained(tail).partition(b"event: lost")
+    assert sent == b"".join(frames)[: len(sent)]
+    assert lost == b'\ndata: {"lost":%d}\n\n' % (300 - len(sent) // 1_000)
+
+
 def test_lines_that_were_lost_before_are_told_first(tail: Tail) -> None:
     tail.lose(2)
     tail.put(b"y")

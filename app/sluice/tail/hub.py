@@ -17,7 +17,7 @@ from sluice.filters import Match
 from sluice.http.services import Services
 from sluice.keys import KeyEntry
 from sluice.stores import Follower
-from sluice.tail.stream import HEARTBEAT, Tail, line
+from sluice.tail.stream import HEARTBEAT, Block, Tail, blocks_of, line
 
 log = structlog.get_logger()
 
@@ -143,11 +143,13 @@ class Hub:
             finally:
                 self._polling = False
             lines = [(line(event), event.matched) for event in poll.events]
+            blocks = {
+                matches: (blocks_of([frame for frame, matched in lines if index in matched]), poll.counts[index])
+                for index, matches in enumerate(filters)
+            }
             with self._lock:
                 for tail in live:
-                    index = filters.index(tail.matches)
-                    frames = [frame for frame, matched in lines if index in matched]
-                    self._queue(tail, frames, poll.counts[index])
+                    self._queue(tail, *blocks[tail.matches])
             behind = self._catch_up(follower, tails)
         except errors.StoreError:
             # What they would have brought is brought by the next poll that works.
@@ -166,48 +168,53 @@ class Hub:
                 missed.setdefault((tail.position, tail.matches), []).append(tail)
         give_up = self._clock() + CATCH_UP
         for left, ((position, matches), several) in zip(reversed(range(len(missed))), missed.items(), strict=True):
-            frames: list[bytes] = []
+            blocks: list[Block] = []
             count: int | None = None
             with contextlib.suppress(errors.QueryTimeout):
                 poll = follower.since(position, matches)
-                frames, count = [line(event) for event in poll.events], poll.counts[0]
+                blocks, count = blocks_of([line(event) for event in poll.events]), poll.counts[0]
             with self._lock:
                 for tail in several:
                     if count is None:
                         tail.lose(None)
                     else:
-                        self._queue(tail, frames, count)
+                        self._queue(tail, blocks, count)
                     tail.position = None
             if self._clock() > give_up:
                 return left > 0
         return False
 
     @staticmethod
-    def _queue(tail: Tail, frames: list[bytes], count: int) -> None:
-        """`count`: how many there were; the newest of them are in `frames`."""
+    def _queue(tail: Tail, blocks: list[Block], count: int) -> None:
+        """`count`: how many lines there were; the newest of them are in `blocks`."""
         if not tail.closing:
-            tail.lose(count - len(frames))
-            for frame in frames:
-                tail.put(frame)
+            tail.lose(count - sum(lines for _, lines in blocks))
+            for block in blocks:
+                tail.put(*block)
 
     def _write_all(self) -> None:
         checked = 0.0
         while True:
             with self._lock:
                 idle = not self._tails
+            woken, writable = False, list[Tail]()
             for key, mask in self._selector.select(None if idle else TICK):
                 if key.data is None:
+                    woken = True
                     with contextlib.suppress(BlockingIOError):
                         self._woken.recv(4096)
                 elif mask & selectors.EVENT_READ and self._is_gone(key.data):
                     self.close(key.data)
+                elif mask & selectors.EVENT_WRITE:
+                    writable.append(key.data)
             now = self._clock()
+            due = now - checked >= 2 * TICK
             with self._lock:
                 tails = [tail for tail in self._tails if tail.socket is not None]
-            if now - checked >= 2 * TICK:
+            if due:
                 checked = now
                 self._check(tails)
-            for tail in tails:
+            for tail in tails if woken or due else writable:
                 try:
                     self._write(tail, now)
                 except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -11,9 +12,13 @@ from sluice.filters import Match
 from sluice.keys import KeyEntry
 from sluice.stores import Fresh
 
+# Lines and their number.
+Block = tuple[bytes, int]
 # Bytes of lines that wait for one client, and of those on their way to it.
 MAX_QUEUED = 128 << 10
 MAX_SENT = 64 << 10
+# Of lines that all tails of a filter share.
+MAX_BLOCK = 16 << 10
 # The browser waits so long, in milliseconds, before it opens a tail that ended again.
 OPENING = b"retry: 2000\n\n"
 HEARTBEAT = b":\n\n"
@@ -23,6 +28,20 @@ LAST_CHUNK = b"0\r\n\r\n"
 def line(event: Fresh) -> bytes:
     """The frame of an event: JSON text has no line ends."""
     return f"id: {event.position}\ndata: {event.log}\n\n".encode()
+
+
+def blocks_of(frames: Iterable[bytes]) -> list[Block]:
+    """Lines one after the other, joined once for all tails that get them."""
+    blocks: list[Block] = []
+    joined: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if joined and size + len(frame) > MAX_BLOCK:
+            blocks.append((b"".join(joined), len(joined)))
+            joined, size = [], 0
+        joined.append(frame)
+        size += len(frame)
+    return [*blocks, (b"".join(joined), len(joined))] if joined else blocks
 
 
 def notice(kind: str, **data: object) -> bytes:
@@ -55,10 +74,10 @@ class Tail:
         """Whether there is something to send."""
         return bool(self._out or self._frames or self._lost)
 
-    def put(self, frame: bytes) -> None:
-        """Queue a line; one that does not fit is counted, and the client is sent the number in its place."""
+    def put(self, frame: bytes, lines: int = 1) -> None:
+        """Queue a block of `lines`; one that does not fit is counted, and the client is sent their number in its place."""
         if self._frames and self._queued + len(frame) > MAX_QUEUED:
-            self._lost += 1
+            self._lost += lines
             return
         self._tell_lost()
         self._append(frame)
