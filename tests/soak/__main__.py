@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
-import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tests import docs
@@ -138,29 +138,34 @@ def kill_queue(kills: int, write: bool) -> None:
         docs.put(REPORT, "queue", text)
 
 
+def run_tests(*arguments: str, **environment: str) -> None:
+    """In a process of its own: pytest rewrites what it imports, and this one has imported much of it."""
+    command = [sys.executable, "-m", "pytest", *arguments]
+    sys.exit(subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=False).returncode)
+
+
 @main.command("stores")
 def use_stores() -> None:
     """What `make test-stores` does, with the servers that take minutes to build."""
-    sys.exit(pytest.main(["-q", "-m", "not slow", str(ROOT / "tests" / "stores")]))
+    run_tests("-q", "-m", "not slow", "tests/stores")
 
 
 @main.command("image")
 def build_twice() -> None:
     """Build the image twice from nothing and compare every byte. About two minutes."""
-    sys.exit(pytest.main(["-q", "-m", "slow", str(ROOT / "tests" / "image")]))
+    run_tests("-q", "-m", "slow", "tests/image")
 
 
 @main.command("sandbox")
 def break_node() -> None:
     """What takes minutes on the tests' own Kubernetes node: an ALB that learns late of pods, and kills of the node's parts."""
-    sys.exit(pytest.main(["-q", "-m", "slow", str(ROOT / "tests" / "cluster")]))
+    run_tests("-q", "-m", "slow", "tests/cluster")
 
 
 @main.command("gitops")
 def watch_argo() -> None:
     """The whole story of tests/gitops/node, with ten minutes in which Argo CD has nothing to write. About twenty minutes."""
-    os.environ["SOAK_QUIET_SECONDS"] = "600"
-    sys.exit(pytest.main(["-v", str(ROOT / "tests" / "gitops" / "node")]))
+    run_tests("-v", "tests/gitops/node", SOAK_QUIET_SECONDS="600")
 
 
 main.add_command(cluster.main)
