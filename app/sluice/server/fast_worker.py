@@ -7,7 +7,6 @@ stays registered with the poller while its request is committed, and has one suc
 
 from __future__ import annotations
 
-import errno
 import functools
 import selectors
 import socket
@@ -58,6 +57,7 @@ class FastConnection(Connection):
 class FastWorker(SluiceWorker):
     """`fast_path` is set when the application is loaded; without it this is a SluiceWorker."""
 
+    connection = FastConnection
     fast_path: FastPath | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -69,15 +69,7 @@ class FastWorker(SluiceWorker):
         fast_path.deliver = functools.partial(self.method_queue.defer, self._finish, fast_path)
         self.fast_path = fast_path
 
-    def accept(self, listener: socket.socket) -> None:
-        try:
-            sock, address = listener.accept()
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
-                raise
-            return
-        self.nr_conns += 1
-        conn = FastConnection(self.cfg, sock, address, listener.getsockname())
+    def on_accepted(self, conn: FastConnection) -> None:
         conn.set_timeout()
         self.pending_conns.append(conn)
         self._poll(conn)

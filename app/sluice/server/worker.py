@@ -80,6 +80,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
 class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
     """`shared` and `header_timeout` (seconds) are set after the fork, by gunicorn_conf.post_fork."""
 
+    connection: type[Connection] = Connection
     shared: SharedState | None = None
     header_timeout: float = 10.0
     alive: bool
@@ -130,7 +131,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
-        """As gunicorn's, but a connection gets a thread only when it says something: there each may wait 5 s in one."""
+        """As gunicorn's, but what comes next is up to `on_accepted`."""
         try:
             sock, address = listener.accept()
         except OSError as error:
@@ -138,14 +139,17 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
                 raise
             return
         self.nr_conns += 1
-        conn = Connection(self.cfg, sock, address, listener.getsockname())
-        conn.data_ready = wait(sock, 0)
+        self.on_accepted(self.connection(self.cfg, sock, address, listener.getsockname()))
+
+    def on_accepted(self, conn: Connection) -> None:
+        """A connection gets a thread only when it says something: in gunicorn each may wait 5 s in one."""
+        conn.data_ready = wait(conn.sock, 0)
         if conn.data_ready:
             self.enqueue_req(conn)
             return
         conn.set_timeout()
         self.pending_conns.append(conn)
-        self.poller.register(sock, selectors.EVENT_READ, functools.partial(self.on_pending_socket_readable, conn))
+        self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self.on_pending_socket_readable, conn))
 
     def handle(self, conn: Connection) -> object:
         # What gunicorn logs before our application sees the request would carry the ids of this thread's last one.
