@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import conninfo
 
-from sluice import errors, settings
+from sluice import errors, settings, values
 from sluice.settings import Settings
 
 SECRET = "canary-7f3a2c"
@@ -545,7 +545,7 @@ LOOPBACK = {"127.0.0.1": True, "127.9.9.9": True, "::1": True, "localhost": True
     ("host", "loopback"), [*LOOPBACK.items(), ("10.0.0.1", False), ("db.example", False), ("localhost.evil", False)]
 )
 def test_loopback_is_only_what_this_machine_alone_can_reach(host: str, loopback: bool) -> None:
-    assert settings.is_loopback(host) is loopback
+    assert values.is_loopback(host) is loopback
 
 
 def test_no_worker_is_asked_to_hold_a_body_that_it_would_never_let_in() -> None:

@@ -21,7 +21,7 @@ import tenacity
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError, SSLError
 
-from sluice import errors, settings
+from sluice import errors, values
 
 T = TypeVar("T")
 
@@ -147,7 +147,7 @@ def find_key(text: str | None, file: Path | None, data_dir: Path, url: str) -> K
     if file is not None:
         return Key(read_key(file), "SLUICE_API_KEY_FILE")
     first_run = data_dir / FIRST_RUN_KEY
-    if settings.is_loopback(urlsplit(url).hostname or "") and first_run.is_file():
+    if values.is_loopback(urlsplit(url).hostname or "") and first_run.is_file():
         return Key(read_key(first_run), str(first_run))
     return None
 

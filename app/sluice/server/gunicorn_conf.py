@@ -22,7 +22,8 @@ from sluice.http import plain_request
 from sluice.server.fast_worker import FastWorker
 from sluice.server.worker import SluiceWorker
 from sluice.server.worker_state import SharedState
-from sluice.settings import Settings, host_part
+from sluice.settings import Settings
+from sluice.values import host_part
 
 settings = Settings.from_env(os.environ)  # noqa: TID251 - a process starts here
 

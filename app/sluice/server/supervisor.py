@@ -33,9 +33,10 @@ from sluice.http import plain_request
 from sluice.server.admin import Admin, serve
 from sluice.server.metrics_archive import Archive
 from sluice.server.worker_state import Reason, SharedState, WorkerReport, known, live
-from sluice.settings import Settings, host_part
+from sluice.settings import Settings
 from sluice.stores.postgresql import embedded, programs
 from sluice.stores.postgresql.login import Login, of_owner
+from sluice.values import host_part
 
 log = structlog.get_logger()
 

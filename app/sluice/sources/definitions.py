@@ -15,7 +15,8 @@ from cronsim import CronSim, CronSimError
 
 from sluice import errors
 from sluice.env import one_of, whole
-from sluice.settings import Settings, duration, http_url, path, source_name
+from sluice.settings import Settings
+from sluice.values import duration, http_url, path, source_name
 
 MAX_SOURCES = 100
 # RFC 9110 section 5.6.2.

@@ -21,7 +21,7 @@ from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import parse_url
 
-from sluice import __version__, errors, settings
+from sluice import __version__, errors, values
 from sluice.parsing import decompression
 from sluice.sources import addresses
 from sluice.sources.definitions import HEADER_VALUE, Source
@@ -293,7 +293,7 @@ def failure(error: exceptions.HTTPError) -> Failed:
 def followed(base: str, reference: str) -> str:
     """The absolute URL of a reference in an answer; raises Failed for what no pull follows."""
     try:
-        return settings.http_url(urljoin(base, reference))
+        return values.http_url(urljoin(base, reference))
     except ValueError:
         raise Failed("redirects", "the server leads to what is no plain http(s) URL") from None
 

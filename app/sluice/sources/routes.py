@@ -16,10 +16,10 @@ from sluice.http.context import RequestContext
 from sluice.http.responses import JSON, Response, encode
 from sluice.http.routes import Example, Schema, envelope, flags, parameter, route, success
 from sluice.http.services import Services
-from sluice.settings import SOURCE_NAME
 from sluice.sources import opening
 from sluice.sources.states import RunState, SourceReader, SourceState, Status
 from sluice.stores import COUNT_CAP, capped
+from sluice.values import SOURCE_NAME
 
 T = TypeVar("T")
 RUNS_SHOWN = 20

@@ -17,7 +17,8 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sluice import errors
-from sluice.settings import Settings, is_loopback
+from sluice.settings import Settings
+from sluice.values import is_loopback
 
 log = structlog.get_logger()
 
