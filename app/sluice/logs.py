@@ -47,8 +47,8 @@ QUIET = {
 }
 SECRETS = (
     (re.compile(r"slk_\w+"), "slk_[redacted]"),
-    # Greedy: a password may hold an @ of its own.
-    (re.compile(r"((?:postgres(?:ql)?|amqps?|mongodb(?:\+srv)?)://)\S*@"), r"\1[redacted]@"),
+    # User and password of any URL. Greedy: a password may hold an @ of its own. Of bounded length, so that no text takes long.
+    (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)\S{0,1000}@"), r"\1[redacted]@"),
     (re.compile(r"(?i)(\bpassword=)('[^']*'|\S+)"), r"\1[redacted]"),
     (re.compile(r"(?i)(\bbearer\s+)\S+"), r"\1[redacted]"),
 )
