@@ -65,7 +65,11 @@ class Publisher:
         try:
             if self._link is None:
                 link = self._connect()
-                link.probe()
+                try:
+                    link.probe()
+                except BaseException:
+                    link.close()
+                    raise
                 with self._lock:
                     self._link, self.max_bytes = link, link.max_bytes
                 log.info("queue.connected")
