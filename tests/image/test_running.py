@@ -33,6 +33,11 @@ import os
 lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(os.getuid(), os.getgid(), int(lines["CapEff"], 16), int(lines["CapBnd"], 16), int(lines["NoNewPrivs"]))
 """
+OPERATE = """
+import runpy, sys
+sys.path.insert(0, "/tmp")
+runpy.run_module("tests.image.operating", run_name="__main__")
+"""
 WRITABLE = """
 import os
 print(*(folder for folder, _, _ in os.walk("/") if not folder.startswith("/proc") and os.access(folder, os.W_OK)))
@@ -65,8 +70,9 @@ def beside(database: Database, image: Image, root: Path, *arguments: str, **more
 
 @pytest.fixture
 def trial(image: Image, root: Path, data_dir: Path) -> Iterator[Container]:
-    """With the embedded PostgreSQL."""
-    with running(image, root, environ=SERVE, volumes={"/var/lib/sluice": data_dir}) as container:
+    """With the embedded PostgreSQL, and what the tests run inside."""
+    volumes = {"/var/lib/sluice": data_dir, "/tmp/tests": ROOT / "tests"}
+    with running(image, root, environ=SERVE, volumes=volumes) as container:
         container.says(READY)
         yield container
 
@@ -128,6 +134,10 @@ def test_the_services_of_aws_that_it_calls_are_described_in_it(trial: Container)
     called = re.findall(r'client\("([a-z-]+)"', "".join(path.read_text() for path in (ROOT / "app").rglob("*.py")))
     assert set(called) <= set(rootfs.AWS)
     assert len(set(called)) >= 4
+
+
+def test_the_operator_makes_a_key_with_what_is_left_of_the_kubernetes_client(trial: Container) -> None:
+    assert trial.run("python", "-c", OPERATE).stdout.split() == ["main-published", "main-seal", "orders-v1"]
 
 
 def test_it_migrates_and_serves_a_server_whose_name_it_verifies(image: Image, root: Path, database: Database) -> None:

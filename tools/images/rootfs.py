@@ -75,6 +75,15 @@ LEFT_OUT = (
 )
 # Of AWS's services botocore describes some 440, in 28 MB: those that Sluice calls, and those that give credentials.
 AWS = ("dynamodb", "rds", "secretsmanager", "signin", "sqs", "sso", "sso-oidc", "sts")
+# Folders of which only these names are taken. The Kubernetes client loads a model or an API when one is asked for, and the
+# operator asks for none: 124 MB.
+TAKEN = {
+    "/botocore/data/": ("*.json", *AWS),
+    "/kubernetes/client/api/": ("__init__.py",),
+    "/kubernetes/client/models/": ("__init__.py",),
+    "/kubernetes/aio/client/api/": ("__init__.py",),
+    "/kubernetes/aio/client/models/": ("__init__.py",),
+}
 FILES = {
     "etc/passwd": f"root:x:0:0::/:/usr/sbin/nologin\nsluice:x:{USER}:{USER}::/{DATA_DIR}:/usr/sbin/nologin\n",
     "etc/group": f"root:x:0:\nsluice:x:{USER}:\n",
@@ -106,17 +115,15 @@ def files_of(package: str) -> list[Path]:
     return [path for path in map(Path, listed) if path.is_symlink() or path.exists()]
 
 
-def is_other_service(path: Path) -> bool:
-    """Whether it belongs to botocore's description of a service that is not in AWS."""
-    _, found, name = str(path).partition("/botocore/data/")
-    service = name.partition("/")[0]
-    # Files beside the folders are of all services.
-    return bool(found) and not service.endswith(".json") and service not in AWS
+def is_unused(path: Path) -> bool:
+    """Whether it is in one of the folders TAKEN, and not what is taken of it."""
+    parts = ((str(path).partition(folder)[2].partition("/")[0], names) for folder, names in TAKEN.items())
+    return any(part and not any(fnmatch(part, name) for name in names) for part, names in parts)
 
 
 def take(path: Path, root: Path) -> None:
     """Copy one file, link or (without what is in it) folder to the same place under `root`, unless it is left out."""
-    if is_other_service(path):
+    if is_unused(path):
         return
     # With the slash a folder that loses all its content is left out, too.
     if any(fnmatch(f"{path}/" if pattern.endswith("/*") else str(path), pattern) for pattern in LEFT_OUT):
