@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import ssl
 import threading
@@ -25,7 +26,7 @@ from tests.integration.waiting import until
 from sluice import errors, events
 from sluice.sources import addresses, pages
 from sluice.sources.definitions import Pagination
-from sluice.sources.fetch import BACKOFF
+from sluice.sources.fetch import BACKOFF, Session
 from sluice.sources.metrics import PullMetrics
 from sluice.sources.puller import Puller
 from sluice.sources.run import now_utc
@@ -297,6 +298,17 @@ def test_pages_are_followed_by_cursor_by_url_and_by_link(upstream: Upstream, pul
 def replace_source(pulls: Pulls, **fields: Any) -> Pulls:
     pulls.source = replace(pulls.source, **{"list": ()} | fields)
     return pulls
+
+
+def test_a_server_that_ends_each_connection_takes_no_more_files_with_each_page(upstream: Upstream) -> None:
+    upstream.answers = [up.records(1, Connection="close")]
+    session = Session(source_at(upstream.url), {})
+    opened = []
+    for _ in range(20):
+        assert session.get(upstream.url, {}).status == 200
+        opened.append(len(os.listdir("/dev/fd")))
+    session.close()
+    assert opened[-1] - opened[0] < 10
 
 
 def test_a_failure_between_pages_keeps_what_was_stored_and_counts_it(upstream: Upstream, pulls_of: MakePulls) -> None:

@@ -58,18 +58,11 @@ class PlainConnection(HTTPConnection):
         self._dial = dial
 
     def _new_conn(self) -> socket.socket:
-        return self._dial(self._dns_host, int(self.port or 80), float(cast(float, self.timeout)))
+        return self._dial(self._dns_host, self.port, float(cast(float, self.timeout)))
 
 
-class TlsConnection(HTTPSConnection):
+class TlsConnection(PlainConnection, HTTPSConnection):
     """The same; the certificate is checked against the name, whatever address was chosen."""
-
-    def __init__(self, *args: Any, dial: Dial, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._dial = dial
-
-    def _new_conn(self) -> socket.socket:
-        return self._dial(self._dns_host, int(self.port or 443), float(cast(float, self.timeout)))
 
 
 class PlainPool(urllib3.HTTPConnectionPool):
@@ -91,7 +84,8 @@ class Session:
         self._headers = headers
         self._resolve = resolve
         self._pools: dict[tuple[str, str, int], urllib3.HTTPConnectionPool] = {}
-        self._sockets: list[socket.socket] = []
+        # A duplicate of each connection's socket: there is one connection for each host and port, a later one in its place.
+        self._sockets: dict[tuple[str, int], socket.socket] = {}
         self._lock = threading.Lock()
         # Of the request that is under way: set when its time is up.
         self._late = threading.Event()
@@ -135,7 +129,7 @@ class Session:
         for pool in self._pools.values():
             pool.close()
         with self._lock:
-            for duplicate in self._sockets:
+            for duplicate in self._sockets.values():
                 duplicate.close()
             self._sockets.clear()
 
@@ -189,13 +183,15 @@ class Session:
             raise Failed("address_refused", detail) from None
         for address in found:
             with contextlib.suppress(OSError):
-                return self._watched(socket.create_connection((address, port), timeout))
+                return self._watched((host, port), socket.create_connection((address, port), timeout))
         raise Failed("unreachable", "no connection to the host can be made")
 
-    def _watched(self, made: socket.socket) -> socket.socket:
+    def _watched(self, place: tuple[str, int], made: socket.socket) -> socket.socket:
         """`made`, with a duplicate by which another thread can shut it down: below TLS, which is not made for that."""
         with self._lock:
-            self._sockets.append(socket.socket(fileno=os.dup(made.fileno())))
+            if before := self._sockets.pop(place, None):
+                before.close()
+            self._sockets[place] = socket.socket(fileno=os.dup(made.fileno()))
         if self.aborted or self._late.is_set():
             self._shut()
         return made
@@ -207,7 +203,7 @@ class Session:
 
     def _shut(self) -> None:
         with self._lock:
-            for duplicate in self._sockets:
+            for duplicate in self._sockets.values():
                 with contextlib.suppress(OSError):
                     duplicate.shutdown(socket.SHUT_RDWR)
 
