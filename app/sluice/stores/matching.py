@@ -15,9 +15,8 @@ from typing import Any
 import msgspec
 
 from sluice.events import RULE, Record, encode_as_sent
-from sluice.filters import TIMES, Match
+from sluice.filters import Match
 
-TIME_COLUMNS = frozenset(column for column, _ in TIMES.values())
 decode_json = msgspec.json.decode
 
 

@@ -1,15 +1,31 @@
-"""Outcomes of stores that take each event for itself: what holds an id now, compared with a record."""
+"""What stores that take each event for itself have in common: what they cannot do, and outcomes by what holds an id now."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 
 from sluice import errors, outcomes
 from sluice.events import Record
 from sluice.outcomes import Outcome
-from sluice.stores import matching
+from sluice.stores import Claim, Figures, Kept, matching, not_supported
+
+
+class EachForItself:
+    """The calls of a Store that need a commit over several events, or a count of all."""
+
+    def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
+        raise not_supported("atomic")
+
+    def insert_once(
+        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
+    ) -> Kept:
+        raise not_supported("idempotency_keys")
+
+    def figures(self, now: datetime) -> Figures:
+        raise not_supported("figures")
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -19,10 +19,10 @@ from sluice.events import MAX_AHEAD, Record
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
-from sluice.stores import RETENTION_GRACE, Capability, Claim, Figures, Kept, Page, matching, not_supported, walked
+from sluice.stores import RETENTION_GRACE, Capability, Page, matching, walked
 from sluice.stores.dynamodb import items
 from sluice.stores.dynamodb.table import BATCH, META, Index, Item, Table
-from sluice.stores.stored import Stored, judged
+from sluice.stores.stored import EachForItself, Stored, judged
 
 # A put takes some milliseconds and most of them are spent waiting.
 WRITERS, READERS = 32, 8
@@ -41,7 +41,7 @@ class Meta(msgspec.Struct, frozen=True):
     secret: bytes
 
 
-class DynamodbStore:
+class DynamodbStore(EachForItself):
     """Implements stores.Store."""
 
     capabilities: frozenset[Capability] = frozenset(("conflicts", "export", "filters", "sources"))
@@ -86,14 +86,6 @@ class DynamodbStore:
         results = [each.result() if each in done else errors.StoreUnavailable("query_timeout") for each in work]
         return judged(records, first, dict(zip(first, results, strict=True)))
 
-    def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        raise not_supported("atomic")
-
-    def insert_once(
-        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
-    ) -> Kept:
-        raise not_supported("idempotency_keys")
-
     def get(self, event_id: str) -> msgspec.Raw | None:
         item = self._table.get(items.PREFIX + event_id)
         return None if item is None or items.expired(item, self._clock()) else msgspec.Raw(matching.encoded(items.log_of(item)))
@@ -105,9 +97,6 @@ class DynamodbStore:
     def export(self, query: Filter) -> Iterator[bytes]:
         step = msgspec.structs.replace(query, descending=False)
         yield from walked.lines_of(self._shown(step, self._meta().shards, None, walked.EXPORT_ROWS))
-
-    def figures(self, now: datetime) -> Figures:
-        raise not_supported("figures")
 
     def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
         """DynamoDB removes what expired by itself, within some days; until then no read shows it."""

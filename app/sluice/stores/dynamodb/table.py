@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import structlog
 from botocore import exceptions
 from botocore.config import Config
 
@@ -22,7 +21,6 @@ from sluice.aws import NO_LOGIN, code_of, session
 from sluice.settings import Settings
 from sluice.stores.repeats import Repeats
 
-log = structlog.get_logger()
 Item = dict[str, Any]
 Index = Literal["by_time", "by_type"]
 PARTITION: dict[Index, str] = {"by_time": "shard", "by_type": "type_shard"}
@@ -55,17 +53,9 @@ def ours() -> Iterator[None]:
         yield
     except exceptions.ClientError as error:
         code = code_of(error)
-        raise unavailable(code, CODES.get(code, "database_error")) from error
+        raise repeats.unavailable(code, CODES.get(code, "database_error")) from error
     except exceptions.BotoCoreError as error:
-        raise unavailable(type(error).__name__, reason_of(error)) from error
-
-
-def unavailable(cause: str, reason: str) -> errors.StoreUnavailable:
-    if repeats.news(cause):
-        # Before the migration a table that is not there is no fault.
-        write = log.info if reason == "schema_behind" else log.error
-        write("store.error", cause=cause, reason=reason)
-    return errors.StoreUnavailable(reason)
+        raise repeats.unavailable(type(error).__name__, reason_of(error)) from error
 
 
 def reason_of(error: exceptions.BotoCoreError) -> str:

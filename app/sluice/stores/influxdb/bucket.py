@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import influxdb_client
-import structlog
 import urllib3
 from influxdb_client.rest import ApiException
 
@@ -18,7 +17,6 @@ from sluice import errors
 from sluice.settings import Settings
 from sluice.stores.repeats import Repeats
 
-log = structlog.get_logger()
 repeats = Repeats()
 CONNECT_SECONDS = 1.0
 # Of one request; a server takes 25 MB by default.
@@ -37,18 +35,10 @@ def ours() -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise unavailable(f"HTTP {error.status}", reason_of(error)) from error
+        raise repeats.unavailable(f"HTTP {error.status}", reason_of(error)) from error
     except urllib3.exceptions.HTTPError as error:
         late = isinstance(error, urllib3.exceptions.ReadTimeoutError)
-        raise unavailable(type(error).__name__, "query_timeout" if late else "database_unreachable") from error
-
-
-def unavailable(cause: str, reason: str) -> errors.StoreUnavailable:
-    if repeats.news(cause):
-        # Before the migration a bucket that is not there is no fault.
-        write = log.info if reason == "schema_behind" else log.error
-        write("store.error", cause=cause, reason=reason)
-    return errors.StoreUnavailable(reason)
+        raise repeats.unavailable(type(error).__name__, "query_timeout" if late else "database_unreachable") from error
 
 
 def reason_of(error: ApiException) -> str:
@@ -140,7 +130,7 @@ class Bucket:
             if not row:
                 place = None  # the next table begins with its header
             elif row[-2:] == ["error", "reference"]:  # it broke off
-                raise unavailable("flux", "database_error")
+                raise repeats.unavailable("flux", "database_error")
             elif place is None:
                 place = row.index("_value")
             else:

@@ -14,11 +14,11 @@ from sluice.events import Record
 from sluice.filters import Filter, Match
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
-from sluice.stores import RETENTION_GRACE, Capability, Claim, Figures, Kept, Page, matching, not_supported, walked
+from sluice.stores import RETENTION_GRACE, Capability, Page, matching, walked
 from sluice.stores.influxdb import points
 from sluice.stores.influxdb.bucket import MAX_LINES_BYTES, Bucket, Deadline
 from sluice.stores.influxdb.points import Batch, New, Stored
-from sluice.stores.stored import Result, judged
+from sluice.stores.stored import EachForItself, Result, judged
 from sluice.stores.stored import Stored as Held
 
 VERSION = 1
@@ -43,7 +43,7 @@ class Meta(msgspec.Struct, frozen=True):
     secret: bytes
 
 
-class InfluxdbStore:
+class InfluxdbStore(EachForItself):
     """Implements stores.Store."""
 
     capabilities: frozenset[Capability] = frozenset(("export", "filters"))
@@ -78,14 +78,6 @@ class InfluxdbStore:
             of_id[each.record.event_id] = errors.RecordsRefused() if key in refused else Held(key not in before, there)
         return judged(records, first, of_id)
 
-    def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        raise not_supported("atomic")
-
-    def insert_once(
-        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
-    ) -> Kept:
-        raise not_supported("idempotency_keys")
-
     def get(self, event_id: str) -> msgspec.Raw | None:
         key = points.key_of(event_id)
         found = self._find([key], points.FIRST_NS, points.LAST_NS, Deadline(self._seconds)).get(key)
@@ -102,9 +94,6 @@ class InfluxdbStore:
 
     def export(self, query: Filter) -> Iterator[bytes]:
         return walked.lines_of(self._shown(msgspec.structs.replace(query, descending=False), None, walked.EXPORT_ROWS))
-
-    def figures(self, now: datetime) -> Figures:
-        raise not_supported("figures")
 
     def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
         """The bucket removes what is older than its own retention; until then no read shows it."""

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pymongo
-import structlog
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, monitoring
 from pymongo import errors as driver
@@ -28,7 +27,6 @@ from sluice.settings import Settings
 from sluice.stores.mongodb.documents import Document
 from sluice.stores.repeats import Repeats
 
-log = structlog.get_logger()
 T = TypeVar("T")
 repeats = Repeats()
 
@@ -197,12 +195,7 @@ def ours(error: driver.PyMongoError) -> errors.StoreUnavailable:
 
 
 def unavailable(cause: str, code: int, otherwise: str = "database_error") -> errors.StoreUnavailable:
-    reason = reason_of(code, otherwise)
-    if repeats.news(f"{cause} {code}"):
-        # Before the migration a collection that is not there is no fault.
-        write = log.info if reason == "schema_behind" else log.error
-        write("store.error", cause=cause, code=code, reason=reason)
-    return errors.StoreUnavailable(reason)
+    return repeats.unavailable(cause, reason_of(code, otherwise), code=code)
 
 
 def code_of(problem: Document) -> int:

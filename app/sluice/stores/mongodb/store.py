@@ -17,13 +17,13 @@ from sluice.events import Record
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
-from sluice.stores import COUNT_CAP, Capability, Claim, Figures, Kept, Page, capped, matching, not_supported
+from sluice.stores import COUNT_CAP, Capability, Page, capped, matching
 from sluice.stores.matching import stamp
 from sluice.stores.mongodb import documents, queries
 from sluice.stores.mongodb.connection import CONTENT, DUPLICATE, Connection, reason_of
 from sluice.stores.mongodb.documents import Document
 from sluice.stores.mongodb.migrate import META, VERSION, missing
-from sluice.stores.stored import Result, Stored, judged
+from sluice.stores.stored import EachForItself, Result, Stored, judged
 
 EXPORT_ROWS = 1_000
 Row = tuple[Document, dict[str, Any]]
@@ -60,7 +60,7 @@ class Batch:
         return matching.digest_of(self._records[self.first[id]])
 
 
-class MongodbStore:
+class MongodbStore(EachForItself):
     """Implements stores.Store."""
 
     capabilities: frozenset[Capability] = frozenset(("conflicts", "export", "filters", "numbered_pages", "sorting"))
@@ -106,14 +106,6 @@ class MongodbStore:
         self._connection.run(work)
         return judged(records, batch.first, batch.found)
 
-    def insert_all(self, records: Sequence[Record], at: datetime) -> list[Outcome]:
-        raise not_supported("atomic")
-
-    def insert_once(
-        self, claim: Claim, records: Sequence[Record], found: Sequence[Outcome | None], at: datetime, *, atomic: bool
-    ) -> Kept:
-        raise not_supported("idempotency_keys")
-
     def get(self, event_id: str) -> msgspec.Raw | None:
         document = self._connection.query(lambda: self._events.find_one(event_id))
         return None if document is None else msgspec.Raw(matching.encoded(documents.log_of(document)))
@@ -150,9 +142,6 @@ class MongodbStore:
             if len(found) < EXPORT_ROWS:
                 return
             after = (None, found[-1]["at"])
-
-    def figures(self, now: datetime) -> Figures:
-        raise not_supported("figures")
 
     def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
         """Without a lock: two pods that find the same events remove each of them once."""

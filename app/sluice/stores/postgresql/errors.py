@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 
 import psycopg
-import structlog
 from psycopg import errors as pg
 
 from sluice import errors
 from sluice.stores.repeats import Repeats
-
-log = structlog.get_logger()
 
 # PostgreSQL's appendix A, by class or code.
 SCHEMA = (
@@ -52,12 +49,7 @@ def ours(error: psycopg.Error) -> errors.StoreError:
     """Our error for the driver's."""
     if isinstance(error, LATER) or is_lost(error):
         return Interrupted(reason_of(error))
-    reason = reason_of(error)
-    if repeats.news(type(error).__name__):
-        # Before the migration a schema that is behind is no fault.
-        write = log.info if reason == "schema_behind" else log.error
-        write("store.error", cause=type(error).__name__, sqlstate=error.sqlstate, reason=reason)
-    return errors.StoreUnavailable(reason)
+    return repeats.unavailable(type(error).__name__, reason_of(error), sqlstate=error.sqlstate)
 
 
 def is_lost(error: psycopg.Error) -> bool:
