@@ -9,12 +9,13 @@ from typing import Any, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from sluice import outcomes
 from sluice.errors import InvalidReason
 from sluice.events import EventType
 
 Format = Literal["event", "batch", "ndjson", "error_report", "log"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-STATUSES = ("received", "created", "duplicate", "conflict", "invalid", "failed", "queued")
+STATUSES = ("received", *outcomes.STATUSES)
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 INVALID_REASONS = (*get_args(InvalidReason), "empty_body")
 AUTH_RESULTS = ("ok", "missing", "malformed", "unknown", "expired", "revoked", "suspended", "not_yet_valid", "forbidden")
@@ -29,25 +30,25 @@ REFUSALS = (
     "malformed",
     "framing",
 )
-FAST_PATH_RESULTS = (
-    "served",
-    "closing",
-    "connection",
-    "content_encoding",
-    "content_length",
-    "content_type",
-    "expect",
-    "host",
-    "idempotency_key",
-    "incomplete",
+# Why the fast path leaves a request to Flask.
+SlowReason = Literal[
+    "other_request",
     "long_head",
     "malformed",
-    "origin",
-    "other_request",
-    "repeated_header",
-    "transfer_encoding",
     "unknown_header",
-)
+    "repeated_header",
+    "host",
+    "connection",
+    "content_length",
+    "content_type",
+    "content_encoding",
+    "transfer_encoding",
+    "expect",
+    "idempotency_key",
+    "origin",
+    "incomplete",
+    "closing",
+]
 TASK_ACTIONS = ("created", "completed", "changed", "deleted")
 # What goes on without Redis when it is away.
 RedisUse = Literal["limits", "cache"]
@@ -96,7 +97,7 @@ class Metrics:
                 ("result",),
                 registry=registry,
             ),
-            FAST_PATH_RESULTS,
+            ("served", *get_args(SlowReason)),
         )
         self.erased = Counter("sluice_erased_events", "Events that went by an erasure", registry=registry)
 

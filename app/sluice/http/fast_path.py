@@ -23,12 +23,12 @@ from sluice.events import Record
 from sluice.http import auth, problems, responses
 from sluice.http.bodies import InputBody
 from sluice.http.context import RequestContext
-from sluice.http.plain_request import PATH, Plain, Reason
+from sluice.http.plain_request import PATH, Plain
 from sluice.http.responses import Response
 from sluice.http.services import Services
 from sluice.ingest.batch_thread import BatchThread
 from sluice.keyring import LastKey
-from sluice.metrics import RequestMetrics
+from sluice.metrics import RequestMetrics, SlowReason
 from sluice.parsing import batches
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class FastPath:
         )
         return head.encode("latin-1") + body
 
-    def left(self, reason: Reason) -> None:
+    def left(self, reason: SlowReason) -> None:
         """Count a request that is left to Flask."""
         self._parts.metrics.fast_path(reason)
 

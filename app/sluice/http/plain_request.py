@@ -8,34 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
+
+from sluice.metrics import SlowReason
 
 try:
     from gunicorn_h1c import _parser_fast as h1c
 except ImportError:  # it has no wheel: without a compiler there is no fast path
     h1c = None
-
-Reason = Literal[
-    "other_request",
-    "long_head",
-    "malformed",
-    "unknown_header",
-    "repeated_header",
-    "host",
-    "connection",
-    "content_length",
-    "content_type",
-    "content_encoding",
-    "transfer_encoding",
-    "expect",
-    "idempotency_key",
-    "origin",
-    "incomplete",
-    "closing",
-]
-REASONS: tuple[Reason, ...] = get_args(Reason)
 
 REQUEST_LINE = b"POST /api/v1/ingest HTTP/1."
 PATH = b"/api/v1/ingest"
@@ -75,7 +57,7 @@ IGNORED = frozenset(
     elastic-apm-traceparent newrelic x-ot-span-context
     """.split()
 )
-SLOW: dict[bytes, Reason] = {
+SLOW: dict[bytes, SlowReason] = {
     b"content-encoding": "content_encoding",
     b"expect": "expect",
     b"idempotency-key": "idempotency_key",
@@ -108,7 +90,7 @@ class Plain(msgspec.Struct, gc=False):
     size: int
 
 
-def parse(data: bytes, max_body: int = MAX_BODY) -> Plain | Reason | None:
+def parse(data: bytes, max_body: int = MAX_BODY) -> Plain | SlowReason | None:
     """The request that `data` begins with, why it is not plain, or None: more has to come before that can be said."""
     if not data.startswith(REQUEST_LINE):
         return None if REQUEST_LINE.startswith(data) else "other_request"
@@ -136,7 +118,7 @@ def parse(data: bytes, max_body: int = MAX_BODY) -> Plain | Reason | None:
     return None if len(data) < size else Plain(headers, data[end:size], keep_alive, size)
 
 
-def headers_of(given: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | Reason:
+def headers_of(given: Iterable[tuple[bytes, bytes]]) -> dict[str, str] | SlowReason:
     """The headers that are used by their names in WSGI, or the first reason why they are not plain."""
     headers: dict[str, str] = {}
     for name, value in given:

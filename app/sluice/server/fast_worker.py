@@ -22,7 +22,7 @@ from sluice.http import plain_request
 from sluice.http.fast_path import ROUTE, Exchange, FastPath
 from sluice.http.services import Services
 from sluice.keyring import LastKey
-from sluice.metrics import RequestMetrics
+from sluice.metrics import RequestMetrics, SlowReason
 from sluice.server.worker import Connection, Process, SluiceWorker
 
 # How long the poller waits for the rest of a request before a thread does, in seconds.
@@ -213,7 +213,7 @@ class FastWorker(SluiceWorker):
             self.linger(conn)
         return not close
 
-    def _to_thread(self, conn: FastConnection, reason: plain_request.Reason) -> None:
+    def _to_thread(self, conn: FastConnection, reason: SlowReason) -> None:
         if self.fast_path is not None:
             self.fast_path.left(reason)
         self._take(conn)
