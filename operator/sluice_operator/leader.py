@@ -7,6 +7,7 @@ when no renewal was answered in time. The process that loses it ends. Two that t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -14,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from msgspec import Struct
 
 from sluice_operator import api_types
 from sluice_operator.api_types import LEASES, Raw
@@ -22,7 +22,8 @@ from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Co
 
 log = structlog.get_logger()
 
-DURATION_SECONDS, DEADLINE_SECONDS, PERIOD_SECONDS = 15, 10, 2
+# What others wait for, what a renewal may take, and between renewals: of the leader, and of who claims a namespace.
+DURATION_SECONDS, DEADLINE_SECONDS, PERIOD_SECONDS, CLAIM_PERIOD_SECONDS = 15, 10, 2, 4
 # Whatever a Lease asks for that somebody else wrote: nobody is waited for longer.
 LONGEST_SECONDS = 60.0
 LARGEST = 2**31 - 1
@@ -32,15 +33,9 @@ class Lost(Exception):
     """Somebody else leads now, or might."""
 
 
-class Term(Struct, frozen=True):
-    """Seconds: what others wait for, what a renewal may take, and between renewals. None: those of the leader."""
-
-    duration: float = DURATION_SECONDS
-    deadline: float = DEADLINE_SECONDS
-    period: float | None = None
-
-
 class Lease:
+    """`raised`: errors of a call that are not worth waiting for."""
+
     def __init__(
         self,
         api: Api,
@@ -48,9 +43,11 @@ class Lease:
         name: str,
         holder: str,
         monotonic: Callable[[], float] = time.monotonic,
-        term: Term | None = None,
+        period: float = PERIOD_SECONDS,
+        raised: tuple[type[ApiError], ...] = (),
     ) -> None:
-        self._term = term or Term()
+        self._period = period
+        self._raised = raised
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -64,7 +61,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether nobody else can have it yet."""
-        return self._monotonic() - self._renewed < self._term.deadline
+        return self._monotonic() - self._renewed < DEADLINE_SECONDS
 
     @property
     def age(self) -> float:
@@ -72,34 +69,29 @@ class Lease:
         return self._monotonic() - self._renewed
 
     async def acquire(self, taken: Callable[[str], None] = lambda _: None) -> None:
-        """Wait until it is ours. `taken` is called with who has it. An API server that does not answer is waited for.
-
-        Raises Forbidden and Refused for a claim, which is not worth waiting for.
-        """
+        """Wait until it is ours. `taken` is called with who has it. An API server that does not answer is waited for."""
         while not await self._try(self._take):
             if self._holder_seen not in ("", self._holder):
                 taken(self._holder_seen)
-            await asyncio.sleep(self._period() * random.uniform(0.8, 1.2))  # noqa: S311 - so that two do not keep step
+            await asyncio.sleep(self._period * random.uniform(0.8, 1.2))  # noqa: S311 - so that two do not keep step
         log.info("leading", lease=self._name, namespace=self._namespace, holder=self._holder)
 
     async def keep(self) -> None:
         """Renew it until it is lost: raises Lost."""
         while True:
-            await asyncio.sleep(self._period())
+            await asyncio.sleep(self._period)
             await self._try(self._renew)
             if not self.held:
-                raise Lost(f"no renewal of Lease {self._name} for {self._term.deadline} s")
-
-    def _period(self) -> float:
-        return self._term.period or PERIOD_SECONDS
+                raise Lost(f"no renewal of Lease {self._name} for {DEADLINE_SECONDS} s")
 
     async def release(self) -> None:
         """Let the next one have it at once. What fails here only makes it wait."""
         if not self.held:
             return
-        for _ in range(2):
-            if await self._try(self._give_up):
-                return
+        with contextlib.suppress(*self._raised):
+            for _ in range(2):
+                if await self._try(self._give_up):
+                    return
 
     async def _try(self, attempt: Callable[[], Any]) -> bool:
         try:
@@ -107,9 +99,9 @@ class Lease:
         except Conflict:
             self._version = ""
             return False
+        except self._raised:
+            raise
         except (ApiError, TimeoutError) as error:
-            if self._term.period is not None and isinstance(error, PASSED_OVER):
-                raise
             log.warning("lease not reached", told=str(error) or type(error).__name__)
             return False
 
@@ -172,19 +164,16 @@ class Lease:
 
     async def _write(self, spec: Raw) -> None:
         patch = {"metadata": {"resourceVersion": self._version}, "spec": spec}
-        written = await asyncio.wait_for(self._api.merge(LEASES, self._namespace, self._name, patch), self._term.deadline / 2)
+        written = await asyncio.wait_for(self._api.merge(LEASES, self._namespace, self._name, patch), DEADLINE_SECONDS / 2)
         self._version = written["metadata"]["resourceVersion"]
 
     def _spec(self) -> Raw:
-        return {"holderIdentity": self._holder, "leaseDurationSeconds": int(self._term.duration), "renewTime": now()}
+        return {"holderIdentity": self._holder, "leaseDurationSeconds": DURATION_SECONDS, "renewTime": now()}
 
 
 def now() -> str:
     """MicroTime. For people: nobody compares it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-TERM = Term(duration=15, deadline=10, period=4)
 
 
 class Claims:
@@ -193,7 +182,10 @@ class Claims:
     def __init__(self, api: Api, namespaces: Iterable[str], release: str, gained: Callable[[str], None]) -> None:
         self._api = api
         self._gained = gained
-        self._leases = {space: Lease(api, space, api_types.CLAIM_LEASE, release, term=TERM) for space in namespaces}
+        self._leases = {
+            space: Lease(api, space, api_types.CLAIM_LEASE, release, period=CLAIM_PERIOD_SECONDS, raised=PASSED_OVER)
+            for space in namespaces
+        }
         # Where the API server refuses the Lease itself: that right is missing is no reason to let keys go unrevoked.
         self._refused: set[str] = set()
 
@@ -222,7 +214,7 @@ class Claims:
                 if space not in self._refused:
                     self._refused.add(space)
                     self._gained(space)
-                await asyncio.sleep(TERM.duration / 3)
+                await asyncio.sleep(DURATION_SECONDS / 3)
 
     def _tell(self, space: str, holder: str) -> None:
         told = f"the release {holder} has it; take it out of WATCH_NAMESPACES of one of the two"

@@ -11,14 +11,15 @@ from sluice_operator import api_types
 from sluice_operator import leader as module
 from sluice_operator.api_types import LEASES
 from sluice_operator.client import Api
-from sluice_operator.leader import Claims, Term
+from sluice_operator.leader import Claims
 
 SPACE = "space"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TERM", Term(duration=1, deadline=0.5, period=0.02))
+    for name, seconds in (("DURATION", 1), ("DEADLINE", 0.5), ("CLAIM_PERIOD", 0.02)):
+        monkeypatch.setattr(module, f"{name}_SECONDS", seconds)
 
 
 def test_of_two_releases_one_has_the_namespace_and_the_other_says_so() -> None:
@@ -63,6 +64,20 @@ def test_a_release_that_ends_leaves_its_namespaces_to_who_waits() -> None:
         await first.release()
         assert server.objects[LEASES.path(SPACE, api_types.CLAIM_LEASE)]["spec"]["holderIdentity"] == ""
         assert not first.holds(SPACE)
+
+    run(work)
+
+
+@pytest.mark.parametrize("status", [403, 422])
+def test_a_claim_whose_release_is_refused_keeps_no_process_from_its_end(status: int) -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        claims = Claims(api, [SPACE], "a/one", lambda _: None)
+        task = asyncio.create_task(claims.keep())
+        await until(lambda: claims.holds(SPACE))
+        task.cancel()
+        server.faults["PATCH", "leases"] = status
+        await claims.release()
+        assert not claims.holds(SPACE)
 
     run(work)
 
