@@ -121,14 +121,9 @@ async def connection(settings: Settings) -> tuple[str, ssl.SSLContext, dict[str,
 class Api:
     """`login` is called for the first call, and again whenever the API server says 401. `refusals` hears of every answer."""
 
-    def __init__(
-        self,
-        login: Callable[[], Awaitable[Configuration]],
-        refusals: Refusals | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, login: Callable[[], Awaitable[Configuration]], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._login = login
-        self.refusals = refusals or Refusals()
+        self.refusals = Refusals()
         self._monotonic = monotonic
         self._client: ApiClient | None = None
         self._dated: tuple[datetime, float] | None = None

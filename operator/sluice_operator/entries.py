@@ -65,7 +65,7 @@ def entry(key: ApiKey, spec: KeySetSpec, version: Version, ends_at: datetime | N
         return None
     scopes = key.spec.scopes & spec.allowed_scopes
     return keys.KeyEntry(
-        digest=version.digest or "",
+        digest=version.digest,
         key_id=key.name,
         version=version.number,
         owner=key.spec.owner,
@@ -94,45 +94,33 @@ def left(seen: World) -> Iterator[keys.KeyEntry]:
         yield replace(entry, state="suspended") if aside.suspended else entry
 
 
-def ended(seen: World, clock: Clock) -> Iterator[keys.KeyEntry]:
-    """The tombstones of those that cannot be planned and are revoked."""
-    for entry in left(seen):
-        if seen.aside[entry.key_id].revoked:
-            yield replace(entry, state="revoked", rate_limit=None, not_before=None, not_after=clock.latest)
-
-
 def tombstones(seen: World, ledgers: Iterable[Ledger], clock: Clock) -> Iterator[keys.KeyEntry]:
     """The entries of revoked keys, the latest first, each for TOMBSTONE, also when its ApiKey is gone."""
     known = world.entries(seen) or seen.remembered
-    old = [since(entry, clock) for entry in known if entry.state == "revoked"]
+    old = [replace(entry, not_after=entry.not_after or clock.latest) for entry in known if entry.state == "revoked"]
     fresh = [each for ledger in ledgers if ledger.key.spec.revoked for each in revoked(seen, ledger, clock)]
-    fresh += ended(seen, clock)
+    fresh += [ended(entry, clock) for entry in left(seen) if seen.aside[entry.key_id].revoked]
     dated = ((entry.not_after, entry) for entry in (*old, *fresh) if entry.not_after is not None)
     young = [(date, entry) for date, entry in dated if clock.earliest < date + TOMBSTONE]
     young.sort(key=lambda each: each[0], reverse=True)
     return (entry for _, entry in young[:MAX_TOMBSTONES])
 
 
-def since(entry: keys.KeyEntry, clock: Clock) -> keys.KeyEntry:
-    """A tombstone with the date that it counts from."""
-    return entry if entry.not_after is not None else replace(entry, not_after=clock.latest)
-
-
 def revoked(seen: World, ledger: Ledger, clock: Clock) -> Iterator[keys.KeyEntry]:
     """A tombstone for each version of a key that is revoked now."""
     published = {(entry.key_id, entry.version) for entry in world.entries(seen) if entry.state == "revoked"}
+    key = ledger.key
     for version in ledger.versions:
-        if version.digest is not None and (ledger.key.name, version.number) not in published:
-            key = ledger.key
-            yield keys.KeyEntry(
-                digest=version.digest,
-                key_id=key.name,
-                version=version.number,
-                owner=key.spec.owner,
-                scopes=key.spec.scopes,
-                state="revoked",
-                not_after=clock.latest,
+        if version.digest and (key.name, version.number) not in published:
+            found = keys.KeyEntry(
+                digest=version.digest, key_id=key.name, version=version.number, owner=key.spec.owner, scopes=key.spec.scopes
             )
+            yield ended(found, clock)
+
+
+def ended(entry: keys.KeyEntry, clock: Clock) -> keys.KeyEntry:
+    """Its tombstone, from now on."""
+    return replace(entry, state="revoked", rate_limit=None, not_before=None, not_after=clock.latest)
 
 
 def room(entries: Iterable[keys.KeyEntry]) -> int:
@@ -184,7 +172,7 @@ def selected(key: ApiKey, spec: KeySetSpec) -> bool:
 
 def digests_of(seen: World, ledgers: Iterable[Ledger]) -> dict[str, str]:
     """Whose each digest is that may be accepted or was revoked: nobody else may bring it. Revoked ones are nobody's ("")."""
-    owners = {version.digest: ledger.key.name for ledger in ledgers for version in ledger.live if version.digest is not None}
+    owners = {version.digest: ledger.key.name for ledger in ledgers for version in ledger.live}
     return owners | {entry.digest: "" for entry in world.entries(seen) if entry.state == "revoked"}
 
 
@@ -193,6 +181,6 @@ def expired(key: ApiKey, clock: Clock) -> bool:
     return key.spec.expires_at is not None and clock.earliest >= key.spec.expires_at
 
 
-def valid_now(entry: keys.KeyEntry | None, clock: Clock) -> bool:
+def valid_now(entry: keys.KeyEntry, clock: Clock) -> bool:
     """Whether a Pod should accept this entry, whichever clock is right: only then can `whoami` prove anything."""
-    return entry is not None and not any(keys.refusal(entry, moment) for moment in (clock.earliest, clock.latest))
+    return not any(keys.refusal(entry, moment) for moment in (clock.earliest, clock.latest))

@@ -20,8 +20,9 @@ from sluice_operator import api_types, probes, telemetry, world
 from sluice_operator.api_types import DEPLOYMENTS, EVENTS, OF_KIND, PODS, SECRETS, ApiKey, KeySet, Raw
 from sluice_operator.cache import Cache, DeploymentFacts, plaintext
 from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused
+from sluice_operator.memory import Memory
 from sluice_operator.observe import SEAL_BYTES, Observer
-from sluice_operator.pods import Asker, Memory
+from sluice_operator.pods import Asker
 from sluice_operator.queue import Errands, Key
 from sluice_operator.world import Action, Marks, Obstacle, Pod, Published, Secret
 
@@ -283,17 +284,15 @@ class Enforcer:
         self._api = api
         self._cache = cache
         self._allowed = allowed
-        # The Deployments, by uid and generation, that somebody else had a field of.
-        self._contested: set[tuple[str, int]] = set()
 
     async def wire(self, key: Key, keyset: KeySet, memory: Memory) -> float | None:
         """Notes in `memory.enforcement` why it could not be done. None: nothing is new. Raises ApiError."""
         deployment, before = self._cache.deployment(key.namespace, keyset.spec.target.name), memory.enforcement
         asked = keyset.spec.probes.mode == "Enforce" and deployment is not None
-        memory.enforcement = await self._obstacle(key, keyset, deployment) if asked and deployment is not None else None
+        memory.enforcement = await self._obstacle(key, keyset, deployment, memory) if asked and deployment is not None else None
         return 0.0 if memory.enforcement != before else None
 
-    async def _obstacle(self, key: Key, keyset: KeySet, deployment: DeploymentFacts) -> Obstacle | None:
+    async def _obstacle(self, key: Key, keyset: KeySet, deployment: DeploymentFacts, memory: Memory) -> Obstacle | None:
         """Wires the Deployment; else why not."""
         patch = probes.patch(keyset, deployment.raw)
         if patch is None:
@@ -306,11 +305,11 @@ class Enforcer:
             return Obstacle("NotOptedIn")
         if others := probes.other_handlers(keyset, deployment.raw):
             return Obstacle("ProbeHandlers", others)
-        return await self._apply(key, deployment, patch)
+        return await self._apply(key, deployment, patch, memory)
 
-    async def _apply(self, key: Key, deployment: DeploymentFacts, patch: probes.Body) -> Obstacle | None:
+    async def _apply(self, key: Key, deployment: DeploymentFacts, patch: probes.Body, memory: Memory) -> Obstacle | None:
         seen = (deployment.metadata.uid, deployment.metadata.generation)
-        if seen in self._contested:
+        if seen == memory.contested:
             return Obstacle("FieldConflict")
         try:
             raw = await self._api.apply(DEPLOYMENTS, key.namespace, deployment.metadata.name, patch)
@@ -319,7 +318,7 @@ class Enforcer:
         except Refused:
             return Obstacle("EnforceRefused")
         except Conflict as error:
-            self._contested.add(seen)
+            memory.contested = seen
             log.warning("field conflict", namespace=key.namespace, deployment=deployment.metadata.name, told=error.told)
             return Obstacle("FieldConflict")
         self._cache.put(DEPLOYMENTS, raw, ours=True)

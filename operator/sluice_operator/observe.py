@@ -14,10 +14,11 @@ from sluice_operator import api_types, probes, world
 from sluice_operator.api_types import BUDGETS, PODS, REPLICA_SETS, SECRETS, ApiKey, KeySet, Raw
 from sluice_operator.cache import Cache, DeploymentFacts, Unreadable, decoded, secret
 from sluice_operator.client import PASSED_OVER, Api, ApiError, NotFound
-from sluice_operator.pods import Asker, Memory
+from sluice_operator.memory import Memory
+from sluice_operator.pods import Asker
 from sluice_operator.probes import Finding
 from sluice_operator.queue import Errands, Key
-from sluice_operator.world import Aside, Pod, Published, Secret, Target, World
+from sluice_operator.world import Aside, Pod, Published, Secret, World
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ MISSED = ("NoDisruptionBudget", "BudgetAllowsNone")
 
 
 class Audit:
-    def __init__(self, api: Api, asker: Asker, monotonic: Callable[[], float]) -> None:
+    def __init__(self, api: Api, asker: Asker, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._api = api
         self._asker = asker
         self._monotonic = monotonic
@@ -95,23 +96,22 @@ SEAL_BYTES = 32
 class Unseen:
     """Secrets that were read by name because no watch shows them."""
 
-    def __init__(self, api: Api, monotonic: Callable[[], float]) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._monotonic = monotonic
         self._read: dict[tuple[str, str], tuple[float, Secret | Published | None]] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def get(self, namespace: str, name: str) -> Secret | Published | None:
         """What is called so; None: nothing. Raises ApiError."""
         at, found = self._read.get((namespace, name), (float("-inf"), None))
-        if self._monotonic() - at < (ABSENT_SECONDS if found is None else PRESENT_SECONDS):
+        if time.monotonic() - at < (ABSENT_SECONDS if found is None else PRESENT_SECONDS):
             return found
         async with self._room:
             try:
                 found = secret(await self._api.get(SECRETS, namespace, name))
             except NotFound:
                 found = None
-        self._read[namespace, name] = (self._monotonic(), found)
+        self._read[namespace, name] = (time.monotonic(), found)
         return found
 
     def forget(self, namespace: str, name: str | None = None) -> None:
@@ -172,16 +172,15 @@ class Owners:
 class Observer:
     """Looks at one KeySet at a time, with what `memories` holds of it."""
 
-    def __init__(self, api: Api, cache: Cache, asker: Asker, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, api: Api, cache: Cache, asker: Asker) -> None:
         self._api = api
         self._cache = cache
         self._asker = asker
         self._refusals = api.refusals
-        self._monotonic = monotonic
-        self.unseen = Unseen(api, monotonic)
+        self.unseen = Unseen(api)
         self.owners = Owners(api)
         self.seals = Seals(api)
-        self.audit = Audit(api, asker, monotonic)
+        self.audit = Audit(api, asker)
         self.memories: dict[Key, Memory] = {}
 
     def memory(self, key: Key) -> Memory:
@@ -215,7 +214,7 @@ class Observer:
 
     async def _with_target(self, key: Key, keyset: KeySet, seen: World, secrets: dict[str, Secret]) -> World:
         memory, target = self.memory(key), keyset.spec.target
-        memory.turn(seen.published, self._monotonic())
+        memory.turn(seen.published, time.monotonic())
         deployment = self._cache.deployment(key.namespace, target.name)
         try:
             pods, pods_known = await self.pods(key, keyset), True
@@ -230,7 +229,7 @@ class Observer:
             seen,
             secrets=secrets,
             known=dict(memory.known),
-            target=Target(deployment.replicas) if deployment is not None else None,
+            replicas=deployment.replicas if deployment is not None else None,
             pods=tuple(known(pod, memory) for pod in pods),
             pods_known=pods_known,
             settled=self._settled(key, pods, memory, deployment),
@@ -256,7 +255,7 @@ class Observer:
 
     async def ask(self, key: Key, keyset: KeySet, pods: Iterable[Pod], seconds: float) -> float | None:
         """Ask those of `pods` for `/keyset` that were not asked for so many seconds. None: nothing is new."""
-        memory, now = self.memory(key), self._monotonic()
+        memory, now = self.memory(key), time.monotonic()
         asked = [pod for pod in pods if pod.answers and memory.age(pod.uid, now) >= seconds]
         answers = await asyncio.gather(*(self._asker.keyset(pod.ip or "", keyset.spec.target) for pod in asked))
         before = [memory.heard.get(pod.uid) for pod in asked]
@@ -315,7 +314,7 @@ class Observer:
             pods = self.seen_pods(key, keyset)
         except KeyError:
             pods = []  # a ReplicaSet is not known
-        memory, now = self.memory(key), self._monotonic()
+        memory, now = self.memory(key), time.monotonic()
         seconds = FRESH_SECONDS if moving(self._labelled(key).values()) else USUAL_SECONDS
         if any(pod.answers and memory.age(pod.uid, now) >= seconds for pod in pods):
             errands.start(key, "ask", lambda: self.ask(key, keyset, pods, seconds))

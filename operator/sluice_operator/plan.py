@@ -67,7 +67,9 @@ def plan(seen: World, clock: Clock) -> Plan:
         return whole(seen, keyset, clock)
     except Exception as error:
         if fault(seen, (), clock) is not None:
-            return Plan(publication(seen, keyset, clock), None, faults={"": error})
+            # The key set alone: what revokes goes out although the rest of the plan cannot be made.
+            wanted = entries.wanted(seen, keyset.spec, read_all(seen), clock)
+            return Plan(tuple(publishing(seen, keyset, wanted, clock)), None, faults={"": error})
         culprits = faulty(seen, ordered(seen.keys), clock)
         aside = {key.name: world.set_aside(key, "NotPlanned") for key in seen.keys if key.name in culprits}
         others = tuple(key for key in seen.keys if key.name not in culprits)
@@ -81,21 +83,17 @@ def whole(seen: World, keyset: KeySet, clock: Clock) -> Plan:
     room = entries.room(wanted)
     scenes = scenes_of(seen, keyset, ledgers, clock, wanted)
     publish = tuple(publishing(seen, keyset, wanted, clock))
+    news = (aside for aside in seen.aside.values() if aside.reason not in world.NO_NEWS)
     actions = [
         *publish,
         *(() if publish else delivery(seen)),
         *(action for scene in scenes for action in told(scene.ledger.key.name, changes(scene))),
         *staging(keyset, scenes, room),
         *(action for scene in scenes for action in told_of(scene.ledger.key, status.of_key(scene))),
-        *(action for name, aside in seen.aside.items() for action in told_of_aside(name, aside, clock)),
+        *(action for each in news for action in told_of(each, status.of_aside(each, clock))),
         *set_status(api_types.KEY_SET, keyset.name, keyset.status, status.of_keyset(keyset, seen, clock, not publish, room)),
     ]
     return Plan(tuple(actions), next_deadline(seen, scenes, clock), foreign(seen, ledgers))
-
-
-def publication(seen: World, keyset: KeySet, clock: Clock) -> tuple[Action, ...]:
-    """The key set alone: what revokes goes out although the rest of the plan cannot be made."""
-    return tuple(publishing(seen, keyset, entries.wanted(seen, keyset.spec, read_all(seen), clock), clock))
 
 
 def fault(seen: World, found: Sequence[ApiKey], clock: Clock) -> Exception | None:
@@ -225,16 +223,11 @@ def urgency(scene: Scene) -> tuple[int, str]:
     """What goes first; among equals a fixed order that is nobody's merit."""
     reason = schedule.reason(scene.ledger, scene.clock)
     active = scene.ledger.active
-    return schedule.URGENCY[reason] if reason else len(schedule.URGENCY), (active.digest or "") if active else ""
+    return schedule.URGENCY[reason] if reason else len(schedule.URGENCY), active.digest if active else ""
 
 
-def told_of(key: ApiKey, wanted: dict[str, Any]) -> Iterator[Action]:
-    return set_status(api_types.API_KEY, key.name, key.status, wanted)
-
-
-def told_of_aside(name: str, aside: Aside, clock: Clock) -> Iterator[Action]:
-    if aside.reason not in world.NO_NEWS:
-        yield from set_status(api_types.API_KEY, name, aside.status, status.of_aside(aside, clock))
+def told_of(key: ApiKey | Aside, wanted: dict[str, Any]) -> Iterator[Action]:
+    return set_status(api_types.API_KEY, key.metadata.name, key.status, wanted)
 
 
 def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetime | None:

@@ -6,20 +6,17 @@ A Pod that does not answer in time, or not what it should, has not answered. A f
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 
 import aiohttp
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import replace
 
-from sluice import keys
 from sluice_operator import cache
 from sluice_operator.api_types import TargetReference
-from sluice_operator.world import Obstacle, Published, Report
+from sluice_operator.world import Report
 
 TIMEOUT = aiohttp.ClientTimeout(total=2, connect=1)
 AT_ONCE = 40
@@ -115,124 +112,3 @@ async def read_all(content: aiohttp.StreamReader) -> bytes | None:
         if size > MAX_BYTES:
             return None
     return b"".join(pieces)
-
-
-# More revisions than a Pod can be behind, and few enough to cost nothing.
-REVISIONS = 32
-# A Secret that is in the way is looked at so soon, then each time after twice as long.
-FIRST_LOOK_SECONDS = 2.0
-
-
-class Memory:
-    """Of one KeySet. Pods by their uid.
-
-    known: the entries that each revision which was published accepts, by digest
-    tombstones: of the last one
-    turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
-    heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
-    answered: the same of the last time that all its workers had one revision
-    proved: digests of staged keys that each Pod accepted
-    last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
-    ready, tried, seen_ready: Pods that Kubernetes ever called Ready, whose readiness the operator asked, and saw itself
-    published_at: when a key set was written last, by the monotonic clock
-    converging: the revision that was written last, until every Pod has it
-    staged: when each version Secret was made that came into the key set since then
-    revoking: revisions that were written to revoke something and that not every Pod has yet
-    foreign, foreign_since: the Secrets of others that keys wait for, and since when these, by the monotonic clock
-    enforcement: why the target could not be wired
-    """
-
-    def __init__(self) -> None:
-        self.known: OrderedDict[str, dict[str, keys.KeyEntry]] = OrderedDict()
-        self.tombstones: tuple[keys.KeyEntry, ...] = ()
-        self.edition: str | None = None
-        self.turns: deque[tuple[float, str | None]] = deque(maxlen=REVISIONS)
-        self.heard: dict[str, tuple[float, Heard | None]] = {}
-        self.answered: dict[str, tuple[float, Heard]] = {}
-        self.proved: dict[str, set[str]] = {}
-        self.ready: set[str] = set()
-        self.seen_ready: set[str] = set()
-        self.tried: set[str] = set()
-        self.last_used: dict[str, datetime] = {}
-        self.last_refused: dict[str, datetime] = {}
-        self.published_at = float("-inf")
-        self.converging: str | None = None
-        self.staged: dict[str, datetime] = {}
-        self.revoking: set[str] = set()
-        self.foreign: frozenset[str] = frozenset()
-        self.foreign_since = 0.0
-        self.enforcement: Obstacle | None = None
-
-    def know(self, document: keys.KeySetDocument) -> None:
-        self.tombstones = tuple(entry for entry in document.entries if entry.state == "revoked")
-        if document.revision in self.known:
-            return
-        # Revisions differ in few entries: those that are the same are one object.
-        latest = next(reversed(self.known.values()), {})
-        accepted = (entry for entry in document.entries if entry.state == "active")
-        self.known[document.revision] = {
-            entry.digest: before if (before := latest.get(entry.digest)) == entry else entry for entry in accepted
-        }
-        if len(self.known) > REVISIONS:
-            self.known.popitem(last=False)
-
-    def hear(self, uid: str, heard: Heard | None, now: float) -> None:
-        self.heard[uid] = (now, heard)
-        if heard is not None:
-            if heard.report.revision is not None:
-                self.answered[uid] = (now, heard)
-            keep_latest(self.last_used, heard.last_used)
-            keep_latest(self.last_refused, heard.last_refused)
-
-    def turn(self, published: Published | None, now: float) -> None:
-        """Note what is published now: what Pods said before may be true no more."""
-        edition = published.edition if published is not None else None
-        if edition == self.edition and self.turns:
-            return
-        document = published.document if published is not None and published.authentic else None
-        self.edition = edition
-        self.turns.append((now, document.revision if document is not None else None))
-
-    def report(self, uid: str) -> Report | None:
-        """The last answer, with what was published since it was asked for; None also when too much was."""
-        return self._since(*self.heard.get(uid, (0.0, None)))
-
-    def last(self, uid: str) -> Report | None:
-        """The same of the last time that all its workers had one revision."""
-        return self._since(*self.answered.get(uid, (0.0, None)))
-
-    def _since(self, asked: float, heard: Heard | None) -> Report | None:
-        if heard is None or (len(self.turns) == REVISIONS and asked < self.turns[0][0]):
-            return None
-        return replace(heard.report, later=frozenset(revision for since, revision in self.turns if since > asked))
-
-    def age(self, uid: str, now: float) -> float:
-        """Seconds since the Pod was asked."""
-        return now - self.heard[uid][0] if uid in self.heard else float("inf")
-
-    def prove(self, uid: str, digest: str) -> None:
-        self.proved.setdefault(uid, set()).add(digest)
-
-    def wait_for(self, foreign: frozenset[str], now: float) -> float | None:
-        """In how many seconds to look whether one of `foreign` is gone: the longer they are there, the later; None: none is."""
-        if foreign != self.foreign:
-            self.foreign, self.foreign_since = foreign, now
-        return max(FIRST_LOOK_SECONDS, now - self.foreign_since) if foreign else None
-
-    def keep(self, pods: Iterable[str], published: Set[str]) -> None:
-        """Forget other Pods, and all of other versions than `published` (`keyId/version`)."""
-        live = set(pods)
-        self.heard = {uid: value for uid, value in self.heard.items() if uid in live}
-        self.answered = {uid: value for uid, value in self.answered.items() if uid in live}
-        self.proved = {uid: value for uid, value in self.proved.items() if uid in live}
-        self.ready &= live
-        self.seen_ready &= live
-        self.tried &= live
-        self.last_used = {name: date for name, date in self.last_used.items() if name in published}
-        self.last_refused = {name: date for name, date in self.last_refused.items() if name in published}
-
-
-def keep_latest(dates: dict[str, datetime], heard: Mapping[str, datetime]) -> None:
-    for name, date in heard.items():
-        if name not in dates or date > dates[name]:
-            dates[name] = date

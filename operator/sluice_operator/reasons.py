@@ -211,11 +211,6 @@ def set_status(kind: str, name: str, old: dict[str, Any], new: dict[str, Any]) -
         return
     yield SetStatus(kind, name, new)
     new_ones = changed(old.get("conditions"), new["conditions"])
-    messages = {each["reason"]: each["message"] for each in new_ones if is_told(each)}
+    messages = {each["reason"]: each["message"] for each in new_ones if each["reason"] in TOLD.get(each["type"], WARNINGS)}
     for reason, message in messages.items():
         yield EmitEvent(kind, name, "Warning" if reason in WARNINGS else "Normal", reason, message)
-
-
-def is_told(condition: dict[str, Any]) -> bool:
-    """Whether somebody should hear that a condition took on this reason."""
-    return condition["reason"] in TOLD.get(condition["type"], WARNINGS)

@@ -20,9 +20,9 @@ from sluice_operator.api_types import KEY_SETS, PODS, Clock, KeySet
 from sluice_operator.cache import Cache
 from sluice_operator.client import PASSED_OVER, Api, ApiError, Conflict, Unavailable
 from sluice_operator.execute import Doer, Enforcer
+from sluice_operator.memory import Memory
 from sluice_operator.observe import Observer
 from sluice_operator.plan import plan
-from sluice_operator.pods import Memory
 from sluice_operator.queue import Errands, Key, Queue
 from sluice_operator.world import (
     Action,
@@ -82,7 +82,6 @@ class Engine:
         enforcer: Enforcer,
         errands: Errands,
         may_write: Callable[[Key], bool],
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
         self._cache = cache
@@ -92,8 +91,6 @@ class Engine:
         self._enforcer = enforcer
         self._errands = errands
         self._may_write = may_write
-        self._monotonic = monotonic
-        self._last: dict[Key, tuple[Action, ...]] = {}
 
     async def work(self) -> None:
         """For ever, one KeySet at a time."""
@@ -141,12 +138,13 @@ class Engine:
             raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
         wanted = [each for each in chains(found.actions) if world.settled or not isinstance(each[0], REMARKS)]
         outcome = await self._do(key, self._now(key, wanted))
+        stuck = self._stuck(self._observer.memory(key), outcome.done)
         if world.keyset is None:
             self._observer.memories.pop(key, None)
         else:
             self._observer.inquire(key, world.keyset, self._errands)
             self._enforce(key, world.keyset)
-        if self._stuck(key, outcome.done):
+        if stuck:
             self._queue.failed(key)
             return "stuck"
         if outcome.refused or not world.pods_known or any(each.reason == "NotRead" for each in world.aside.values()):
@@ -168,12 +166,12 @@ class Engine:
         """
         first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
         outcomes = [await self._chain(key, chain) for chain in whole[:first]]
-        room, end = asyncio.Semaphore(AT_ONCE), self._monotonic() + LONGEST_SECONDS
+        room, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + LONGEST_SECONDS
         unanswered: list[ApiError] = []
 
         async def one(chain: Sequence[Action]) -> Outcome:
             async with room:
-                if len(unanswered) >= UNANSWERED or (self._monotonic() > end and self._queue.is_due(key)):
+                if len(unanswered) >= UNANSWERED or (time.monotonic() > end and self._queue.is_due(key)):
                     return Outcome()
                 try:
                     return await self._chain(key, chain)
@@ -205,7 +203,7 @@ class Engine:
         others = [chain for chain in whole if not isinstance(chain[0], PublishKeySet)]
         if len(others) == len(whole):
             return whole
-        memory, now = self._observer.memory(key), self._monotonic()
+        memory, now = self._observer.memory(key), time.monotonic()
         left = memory.published_at + PUBLISH_SECONDS - now
         if left <= 0:
             memory.published_at = now
@@ -213,17 +211,17 @@ class Engine:
         self._queue.add(key, left)
         return others
 
-    def _stuck(self, key: Key, actions: tuple[Action, ...]) -> bool:
+    def _stuck(self, memory: Memory, actions: tuple[Action, ...]) -> bool:
         """Whether the same was done the last time, so that it had no effect."""
         writes = tuple(each for each in actions if not isinstance(each, QUESTIONS + REMARKS + (PublishKeySet,)))
-        again = bool(writes) and self._last.get(key) == writes
-        self._last[key] = writes
+        again = bool(writes) and memory.writes == writes
+        memory.writes = writes
         return again
 
     def _delay(self, key: Key, found: Plan, clock: Clock) -> float | None:
         """In how many seconds time alone, or what nobody tells of, may change the plan; None: never."""
         deadline = found.delay(clock)
-        foreign = self._observer.memory(key).wait_for(found.foreign, self._monotonic())
+        foreign = self._observer.memory(key).wait_for(found.foreign, time.monotonic())
         delays = (deadline.total_seconds() if deadline is not None else None, foreign)
         return min((each for each in delays if each is not None), default=None)
 

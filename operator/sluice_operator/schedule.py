@@ -87,7 +87,7 @@ def due(key: ApiKey, active: Version) -> datetime | None:
     period = key.spec.rotation.period
     if period is None or active.secret is None or key.spec.delivery.mode == "DropAfter":
         return None  # who copied a key by hand does not notice a new one: theirs would end
-    return active.secret.metadata.creation_timestamp + period * (1 - SPREAD * share(active.digest or ""))
+    return active.secret.metadata.creation_timestamp + period * (1 - SPREAD * share(active.digest))
 
 
 def share(seed: str) -> float:
@@ -243,12 +243,12 @@ def dates(world: World) -> list[datetime]:
 
 def nobody(world: World) -> str | None:
     """Why there is nobody to wait for, and yet no reason to go on; None: there is a Pod, or none is wanted."""
-    if world.target is None:
+    if world.replicas is None:
         return "TargetNotFound"
     if not world.pods_known:
         return "PodsUnknown"
     answering = any(pod.report is not None and not pod.finished for pod in world.pods)
-    return None if answering or world.target.replicas == 0 else "NoPods"
+    return None if answering or world.replicas == 0 else "NoPods"
 
 
 def unproved(pods: Iterable[Pod], digest: str) -> tuple[str, ...]:

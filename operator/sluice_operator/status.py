@@ -43,15 +43,25 @@ def of_key(scene: Scene) -> dict[str, Any]:
         "previousVersion": old.number if old else None,
         "previousEndsAt": shown(old.ends_at) if old else None,
     }
-    return written(key, fields, of_conditions(scene), scene.clock)
+    found = [
+        ready(scene),
+        accepted(scene),
+        published(scene),
+        rotating(scene),
+        previous_in_use(scene),
+        refused(scene),
+        expiring(scene),
+        degraded(scene),
+    ]
+    return written(key, fields, found, scene.clock)
 
 
-def written(key: ApiKey, fields: dict[str, Any], found: list[Condition], clock: Clock) -> dict[str, Any]:
-    generation = key.metadata.generation
+def written(about: ApiKey | KeySet, fields: dict[str, Any], found: list[Condition], clock: Clock) -> dict[str, Any]:
+    generation = about.metadata.generation
     return {
         "observedGeneration": generation,
         **{name: value for name, value in fields.items() if value is not None},
-        "conditions": reasons.merge(key.status.get("conditions"), found, generation, clock.here),
+        "conditions": reasons.merge(about.status.get("conditions"), found, generation, clock.here),
     }
 
 
@@ -94,19 +104,6 @@ def upcoming(scene: Scene) -> list[tuple[datetime, str]]:
         if not steps.is_dropped(scene, active):
             found += [(steps.drop_date(scene, active), "Drop")]
     return [(date, what) for date, what in found if date is not None]
-
-
-def of_conditions(scene: Scene) -> list[Condition]:
-    return [
-        ready(scene),
-        accepted(scene),
-        published(scene),
-        rotating(scene),
-        previous_in_use(scene),
-        refused(scene),
-        expiring(scene),
-        degraded(scene),
-    ]
 
 
 def condition(kind: str, status: Any, reason: str, *about: str) -> Condition:
@@ -153,7 +150,7 @@ def unreached(scene: Scene) -> str | None:
     """What is still to come until a key that is revoked, expired or suspended is refused by every Pod."""
     if resting(scene) == "Expired":
         return None  # Pods hold to the date by themselves
-    if not steps.is_known(scene) or any(entry.state == "active" for entry in scene.entries.values()):
+    if not scene.world.authentic or any(entry.state == "active" for entry in scene.entries.values()):
         return "Publishing"
     return "Converging" if waited_for(scene) else None
 
@@ -172,29 +169,29 @@ def unready(scene: Scene) -> str | None:
 
 def underway(scene: Scene) -> str | None:
     """What an active version waits for, until every Pod holds it to what its spec says now."""
-    digest = scene.ledger.active.digest if scene.ledger.active is not None else None
-    if scene.entries.get(digest or "") != scene.wanted.get(digest or ""):
+    digest = scene.ledger.active.digest if scene.ledger.active is not None else ""
+    if scene.entries.get(digest) != scene.wanted.get(digest):
         return "Publishing"
     return "Converging" if catching_up(scene) else None
 
 
 def catching_up(scene: Scene) -> tuple[str, ...]:
     """The Pods that may still have the active version as it was before its spec changed."""
-    digest = (scene.ledger.active.digest if scene.ledger.active is not None else None) or ""
+    digest = scene.ledger.active.digest if scene.ledger.active is not None else ""
     return schedule.behind(scene.world, scene.stale, lambda accepted: accepted.get(digest) == scene.wanted.get(digest))
 
 
 def waited_for(scene: Scene) -> tuple[str, ...]:
     """The Pods that have still to accept the staged version, or to refuse a key that is not wanted any more."""
     if scene.unwanted:
-        digests = scene.revoked | {version.digest for version in scene.ledger.versions if version.digest is not None}
+        digests = scene.revoked | {version.digest for version in scene.ledger.versions if version.digest}
         return tuple(
             sorted(pod.name for pod in schedule.lagging(scene.world, scene.clock, schedule.refuses(scene.world, digests)))
         )
     staged = scene.ledger.staged
     if staged is None or not scene.accepts(staged):
         return ()
-    late = schedule.lagging(scene.world, scene.clock, schedule.has_digest(scene.world, staged.digest or ""))
+    late = schedule.lagging(scene.world, scene.clock, schedule.has_digest(scene.world, staged.digest))
     return tuple(sorted(pod.name for pod in late)) or tuple(sorted(steps.unproved(scene, staged)))
 
 
@@ -274,7 +271,7 @@ def of_keyset(keyset: KeySet, seen: World, clock: Clock, current: bool, room: in
     late = schedule.lagging(seen, clock, schedule.has_revision(seen))
     pods = [pod for pod in seen.pods if not pod.finished]
     # Ready is Converged: the set is written, and everyone who should have it has it.
-    done, there = converged(seen, late, current), seen.target is not None
+    done, there = converged(seen, late, current), seen.replicas is not None
     found = [
         condition("Ready", "True", "Published") if done.status == "True" else replace(done, type="Ready"),
         done,
@@ -287,18 +284,13 @@ def of_keyset(keyset: KeySet, seen: World, clock: Clock, current: bool, room: in
         "entries": len(document.entries) if document else 0,
         "revision": document.revision if document else None,
         "shortRevision": document.revision[:8] if document else None,
-        "publishedAt": api_types.stamp(document.generated_at) if document else None,
+        "publishedAt": shown(document.generated_at) if document else None,
         "pods": len(pods),
         "podsAcknowledged": len(pods) - len(late),
         "acknowledged": f"{len(pods) - len(late)}/{len(pods)}",
         "laggingPods": sorted(pod.name for pod in late)[:10],
     }
-    generation = keyset.metadata.generation
-    return {
-        "observedGeneration": generation,
-        **{name: value for name, value in fields.items() if value is not None},
-        "conditions": reasons.merge(keyset.status.get("conditions"), found, generation, clock.here),
-    }
+    return written(keyset, fields, found, clock)
 
 
 def blind(keyset: KeySet, refused: Sequence[str], clock: Clock) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from sluice import keys
 from sluice_operator import api_types, schedule
@@ -23,7 +23,7 @@ def staged_marks(key: ApiKey, digest: str | None) -> Marks:
 
 def record_marks(key: ApiKey, version: Version, activated_at: datetime | None, ends_at: datetime | None) -> Marks:
     """Of the Secret of a version that exists: all that is known of it. What was forgotten is taken from the ApiKey as it is."""
-    notes = {api_types.DIGEST: version.digest or "", api_types.MADE_FOR: version.made_for or schedule.fingerprint(key)}
+    notes = {api_types.DIGEST: version.digest, api_types.MADE_FOR: version.made_for or schedule.fingerprint(key)}
     if activated_at is not None:
         notes[api_types.ACTIVATED_AT] = api_types.stamp(activated_at)
     if ends_at is not None:
@@ -84,11 +84,11 @@ class Scene(Struct, frozen=True, kw_only=True):
     clock: Clock
     keyset: KeySet
     ledger: Ledger
-    refusal: Refusal | None = None
+    refusal: Refusal | None
     entries: dict[str, keys.KeyEntry]
-    wanted: dict[str, keys.KeyEntry] = field(default_factory=dict)
-    revoked: frozenset[str] = frozenset()
-    stale: Mapping[str, Set[str]] = field(default_factory=dict)
+    wanted: dict[str, keys.KeyEntry]
+    revoked: frozenset[str]
+    stale: Mapping[str, Set[str]]
 
     @property
     def dead(self) -> bool:
@@ -97,7 +97,7 @@ class Scene(Struct, frozen=True, kw_only=True):
 
     def accepts(self, version: Version) -> bool:
         """Whether the key set, as we wrote it, accepts `version` (its dates apart)."""
-        entry = self.entries.get(version.digest or "")
+        entry = self.entries.get(version.digest)
         return entry is not None and entry.state == "active"
 
     @property
@@ -133,7 +133,7 @@ def repair_version(scene: Scene, version: Version) -> Iterator[SecretAction]:
             secret=api_types.version_secret(ledger.key.name, version.number),
             marks=wanted,
             event="VersionRestored",
-            data=Copy(source, version.digest or "") if source else None,
+            data=Copy(source, version.digest) if source else None,
             immutable=is_immutable(scene),
         )
     elif is_broken(scene, version) and version.digest in scene.entries:
@@ -191,7 +191,7 @@ def repair_client(scene: Scene, active: Version) -> Iterator[SecretAction]:
             secret=key.client_secret,
             marks=wanted,
             event="ClientRepaired",
-            data=Copy(active.secret.name, active.digest or ""),
+            data=Copy(active.secret.name, active.digest),
             precondition=client.metadata.resource_version if client else None,
         )
 
@@ -201,7 +201,7 @@ def hand_out(scene: Scene) -> Iterator[SecretAction | ProbeWhoami]:
     staged, key = scene.ledger.staged, scene.ledger.key
     if staged is None or staged.secret is None or blocked(scene) is not None:
         return
-    digest, reason = staged.digest or "", schedule.why(scene.ledger, scene.clock) or schedule.WITHDRAWN
+    digest, reason = staged.digest, schedule.why(scene.ledger, scene.clock) or schedule.WITHDRAWN
     if staged.plaintext and (pods := unproved(scene, staged)):
         yield ProbeWhoami(staged.secret.name, digest, key.name, staged.number, pods)
     elif key.client_secret is None:
@@ -232,19 +232,15 @@ def blocked(scene: Scene) -> str | None:
         return "Publishing"
     if (why := schedule.nobody(scene.world)) is not None:
         return why
-    return (
-        "Converging"
-        if schedule.lagging(scene.world, scene.clock, schedule.has_digest(scene.world, staged.digest or ""))
-        else None
-    )
+    return "Converging" if schedule.lagging(scene.world, scene.clock, schedule.has_digest(scene.world, staged.digest)) else None
 
 
 def unproved(scene: Scene, staged: Version) -> tuple[str, ...]:
     """The Pods that have not yet answered with the staged key. One that is not valid yet can prove nothing."""
-    entry = scene.entries.get(staged.digest or "")
+    entry = scene.entries.get(staged.digest)
     if entry is not None and not valid_now(entry, scene.clock):
         return ()
-    return schedule.unproved(scene.world.pods, staged.digest or "")
+    return schedule.unproved(scene.world.pods, staged.digest)
 
 
 def stage(scene: Scene) -> Iterator[SecretAction]:
@@ -307,7 +303,7 @@ def is_noted(scene: Scene, version: Version) -> bool:
 def removals(scene: Scene) -> Iterator[SecretAction]:
     """Secrets of versions that the key set, as we wrote it, no longer accepts."""
     client, key = scene.ledger.client, scene.ledger.key
-    if not is_known(scene):
+    if not scene.world.authentic:
         return
     if key.spec.revoked and client is not None and not scene.entries:
         yield DeleteSecret(secret=client.name, precondition=client.metadata.resource_version, event="ClientRemoved")
@@ -316,8 +312,3 @@ def removals(scene: Scene) -> Iterator[SecretAction]:
         if gone and version.secret is not None and version.digest not in scene.entries:
             precondition, since = version.secret.metadata.resource_version, over_date(scene, version)
             yield DeleteSecret(secret=version.secret.name, precondition=precondition, event="VersionRetired", since=since)
-
-
-def is_known(scene: Scene) -> bool:
-    """Whether the key set is there and is the one that we wrote."""
-    return scene.world.authentic

@@ -41,14 +41,14 @@ Role = Literal["staged", "active", "superseded", "stray"]
 class Version(Struct, frozen=True, kw_only=True):
     """One version of a key.
 
-    digest: None when nothing tells it
+    digest: "" when nothing tells it
     entry: what the authentic document says of it
     activated: it was, or may have been, handed out; `activated_at` when that is known
     ends_at: of a superseded version, when its end is set already
     """
 
     number: int
-    digest: str | None
+    digest: str
     role: Role = "stray"
     secret: Secret | None = None
     entry: keys.KeyEntry | None = None
@@ -60,7 +60,7 @@ class Version(Struct, frozen=True, kw_only=True):
     @property
     def plaintext(self) -> bool:
         """Whether its Secret holds the key."""
-        return self.secret is not None and self.secret.digest is not None and self.secret.digest == self.digest
+        return self.secret is not None and self.secret.digest == self.digest
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class Ledger(Struct, frozen=True, kw_only=True):
         return tuple(version for version in self.versions if version.role != "stray")
 
     def held_by_client(self, version: Version) -> bool:
-        return self.client is not None and self.client.digest is not None and self.client.digest == version.digest
+        return self.client is not None and self.client.digest == version.digest
 
 
 class Traces(Struct, frozen=True, kw_only=True):
@@ -207,21 +207,21 @@ def version(traces: Traces, number: int) -> Version:
         digest=digest,
         secret=secret,
         entry=traces.entries.get(number),
-        activated=marked or claimed or (client is not None and digest is not None and client.digest == digest),
+        activated=marked or claimed or (client is not None and client.digest == digest),
         activated_at=activated_at,
         made_for=next((note for note in notes if FINGERPRINT.fullmatch(note)), None),
     )
 
 
-def digest_of(traces: Traces, number: int) -> str | None:
+def digest_of(traces: Traces, number: int) -> str:
     """The digest of a version: what we published of it, else what its Secret says, else where else it can be."""
     if number in traces.entries:
         return traces.entries[number].digest
     secret = traces.secrets.get(number)
     if secret is None:
-        return traces.client.digest if traces.client else None
+        return (traces.client.digest if traces.client else None) or ""
     noted = secret.note(api_types.DIGEST) or ""
-    return noted if DIGEST.fullmatch(noted) else secret.digest or traces.key.spec.delivery.digest
+    return noted if DIGEST.fullmatch(noted) else secret.digest or traces.key.spec.delivery.digest or ""
 
 
 def first_stamp(secrets: Iterable[Secret | None], annotation: str) -> datetime | None:
@@ -253,7 +253,7 @@ def is_dead(traces: Traces, version: Version, versions: Iterable[Version]) -> bo
     if entry is not None and entry.state == "revoked":
         return True
     again = any(other.digest == version.digest and other.number > version.number for other in versions)
-    return version.digest is None or again
+    return not version.digest or again
 
 
 def active_of(traces: Traces, candidates: list[Version]) -> Version | None:

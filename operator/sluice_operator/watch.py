@@ -29,37 +29,26 @@ log = structlog.get_logger()
 WATCH = "watch"
 
 
-class Stream:
-    """One watch. `lists`: how often its objects were listed; from the second on, deletions may have been missed."""
-
-    def __init__(self) -> None:
-        self.lists = 0
-        self.heard: float | None = None
-
-
 class Hearing:
-    """Streams by the path of their objects."""
+    """When each watch was last heard of, by the path of its objects. `relisted`: deletions may have been missed."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self.streams: dict[str, Stream] = {}
+        self._listed: set[str] = set()
+        self._heard: dict[str, float] = {}
         self.relisted: Callable[[], None] = lambda: None
 
-    def stream(self, path: str) -> Stream:
-        return self.streams.setdefault(path, Stream())
-
     def listed(self, path: str) -> None:
-        stream = self.stream(path)
-        stream.lists += 1
-        if stream.lists > 1:
+        if path in self._listed:
             self.relisted()
+        self._listed.add(path)
 
     def heard(self, path: str) -> None:
-        self.stream(path).heard = self._monotonic()
+        self._heard[path] = self._monotonic()
 
     def age(self, path: str) -> float | None:
         """Seconds since the watch of `path` was heard of; None: it was never open."""
-        heard = self.stream(path).heard
+        heard = self._heard.get(path)
         return None if heard is None else self._monotonic() - heard
 
     def response_class(self) -> type[aiohttp.ClientResponse]:

@@ -141,12 +141,6 @@ class Pod(Struct, frozen=True, kw_only=True):
         return self.ip is not None and not self.finished
 
 
-class Target(Struct, frozen=True):
-    """The Deployment: how many Pods it wants."""
-
-    replicas: int
-
-
 class Aside(Struct, frozen=True, kw_only=True):
     """An ApiKey that cannot be planned, and all that is believed of it. `reason`: of its conditions; `about`: for its sentence.
 
@@ -185,6 +179,7 @@ class World(Struct, frozen=True, kw_only=True):
     keyset: None when no such KeySet exists; `keys` then only get a status
     aside: ApiKeys that cannot be planned, by name; what is published of them stays as it is
     remembered: the tombstones of the last authentic document that this process saw
+    replicas: how many Pods the target wants; None: it is not there
     pods_known: false when nobody can tell which Pods the target has: nothing is handed out then
     settled: whether everything that is asked for beside was asked once: until then a status would only tell that it was not
     last_used: when `keyId/version` was last accepted, over all Pods and as far back as the engine knows
@@ -202,7 +197,7 @@ class World(Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     published: Published | None = None
     known: Mapping[str, Mapping[str, KeyEntry]] = field(default_factory=dict)
-    target: Target | None = None
+    replicas: int | None = None
     pods: tuple[Pod, ...] = ()
     pods_known: bool = True
     settled: bool = True

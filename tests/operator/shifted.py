@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import time_machine
 
-from sluice_operator import app
+from sluice_operator.__main__ import main as operate
 
 
 def main(seconds: int) -> None:
     clock = time_machine.travel(datetime.now(UTC) + timedelta(seconds=seconds), tick=True).start()
     signal.signal(signal.SIGUSR1, lambda *_: clock.shift(seconds))
-    app.main(args=[])
+    operate(args=[])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sluice import errors, outcomes
@@ -27,9 +27,9 @@ def utc_now() -> datetime:
 class Pipeline:
     """One worker's way in. Thread-safe; `clock` gives the time of receipt (aware, UTC)."""
 
-    def __init__(self, sink: Sink, rules: Rules, metrics: Metrics, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, sink: Sink, rules: Rules, metrics: Metrics) -> None:
         self.sink = sink
-        self.clock = clock
+        self.clock = utc_now
         self._rules = rules
         self._metrics = metrics
 

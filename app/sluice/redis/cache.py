@@ -20,9 +20,8 @@ class RedisCache:
     (A number of chance, set and not counted up: so nothing that stands in its place keeps it.)
     """
 
-    def __init__(self, connection: Connection, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._sleep = sleep
 
     def through(self, group: str, name: str, seconds: float, fill: Callable[[], bytes]) -> bytes:
         try:
@@ -34,7 +33,7 @@ class RedisCache:
                     return bytes(kept)
                 if self._connection.call("cache", lambda client: client.set(filling(key), b"", nx=True, px=FILLING_MS)):
                     return self._fill(key, seconds, fill)
-                self._sleep(STEP)
+                time.sleep(STEP)
         except Away:
             pass
         return fill()

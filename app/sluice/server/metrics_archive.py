@@ -12,7 +12,7 @@ import re
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -31,9 +31,8 @@ class Archive:
     Only the parent uses it: one lock keeps a scrape from seeing a file twice, or not at all.
     """
 
-    def __init__(self, directory: Path, exists: Callable[[int], bool] = worker_state.exists) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._exists = exists
         self._lock = threading.Lock()
 
     def sweep(self) -> None:
@@ -42,7 +41,7 @@ class Archive:
             gone: dict[str, list[Path]] = defaultdict(list)
             for path in self._directory.iterdir():
                 named = FILE.fullmatch(path.name)
-                if named and not self._exists(int(named["pid"])):
+                if named and not worker_state.exists(int(named["pid"])):
                     gone[named["kind"]].append(path)
             for kind, paths in gone.items():
                 self._merge(kind, paths)

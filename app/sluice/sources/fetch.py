@@ -319,7 +319,6 @@ def persistently(
     retries: int,
     pause: Callable[[float], None],
     give_up: float,
-    clock: Callable[[], float] = time.monotonic,
     backoff: Backoff = BACKOFF,
 ) -> T:
     """The first result of `attempt`, made again up to `retries` times while its Failed may pass, and not after `give_up`."""
@@ -331,7 +330,9 @@ def persistently(
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Failed) and error.reason in PASSING),
         wait=lambda state: backoff(state) + asked(state),
-        stop=lambda state: state.attempt_number > retries or asked(state) > MAX_PAUSE or clock() + state.upcoming_sleep > give_up,
+        stop=lambda state: (
+            state.attempt_number > retries or asked(state) > MAX_PAUSE or time.monotonic() + state.upcoming_sleep > give_up
+        ),
         sleep=pause,
         reraise=True,
     )(attempt)

@@ -18,9 +18,10 @@ from msgspec.structs import replace
 from sluice import keys
 from sluice_operator import api_types, world
 from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference, parse
+from sluice_operator.memory import Memory
 from sluice_operator.plan import plan
-from sluice_operator.pods import Heard, Memory
-from sluice_operator.world import Aside, Pod, Published, Report, Secret, Target, World, seal
+from sluice_operator.pods import Heard
+from sluice_operator.world import Aside, Pod, Published, Report, Secret, World, seal
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WORKERS = 2
@@ -121,7 +122,7 @@ class Cluster:
         self.used: dict[str, datetime] = {}
         self.refused: dict[str, datetime] = {}
         self.replicas = 0
-        self.target: Target | None = Target(0)
+        self.has_target = True
         self.plaintexts: dict[str, str] = {}
         self.written: dict[str, keys.KeySetDocument] = {}
         self.handed: dict[str, list[str]] = {}
@@ -261,7 +262,7 @@ class Cluster:
             secrets={name: seen(stored) for name, stored in self.secrets.items() if stored.type != api_types.KEYSET_TYPE},
             published=published,
             known=dict(operator.memory.known),
-            target=self.target and Target(self.replicas),
+            replicas=self.replicas if self.has_target else None,
             pods=tuple(seen_pod(pod, operator) for pod in self.pods.values()),
             last_used=dict(self.used),
             last_refused=dict(self.refused),

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from sluice.errors import SettingsError
-from sluice_operator.app import main
+from sluice_operator.__main__ import main
 from sluice_operator.settings import Settings, known
 
 NEEDED = {"WATCH_NAMESPACES": "sluice", "POD_NAMESPACE": "sluice", "POD_NAME": "sluice-operator-0"}

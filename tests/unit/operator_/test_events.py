@@ -89,7 +89,7 @@ def test_a_missing_key_set_is_told_once_when_it_does_not_come_soon() -> None:
 def test_a_missing_target_is_told_once() -> None:
     story = Story(pods=0)
     story.run()
-    story.target = None
+    story.has_target = False
     assert told(story) == [("KeySet", "main", "Warning", "TargetNotFound")]
 
 

@@ -155,7 +155,7 @@ def test_a_pod_that_finished_is_not_asked_again() -> None:
 
 def test_without_a_target_nothing_is_handed_out_and_all_is_published() -> None:
     story = Story(pods=0)
-    story.target = None
+    story.has_target = False
     story.apply("alpha")
     story.run()
     assert list(story.entries()) == [("alpha", 1)]

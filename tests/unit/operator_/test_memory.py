@@ -9,7 +9,8 @@ import pytest
 from sluice import keys
 from sluice_operator import api_types
 from sluice_operator.api_types import Metadata
-from sluice_operator.pods import REVISIONS, Heard, Memory
+from sluice_operator.memory import REVISIONS, Memory
+from sluice_operator.pods import Heard
 from sluice_operator.world import Published, Report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -88,12 +88,10 @@ class EventFollower:
         self,
         query: Query,
         secret: bytes,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._query = query
         self._serializer = cursors.serializer(secret, "tail")
-        self._now = now
         self._clock = clock
         self._window = timedelta(minutes=10)
         self._deep_at = 0.0
@@ -179,7 +177,7 @@ class EventFollower:
 
     def _bound(self, newest: datetime | None) -> datetime:
         """Behind which the next poll looks: a clock that runs ahead, of another process, must not hide what the others store."""
-        return NEVER if newest is None else min(newest, self._now())
+        return NEVER if newest is None else min(newest, datetime.now(UTC))
 
     def _begin_deep(self, snapshot: str) -> None:
         self._snapshots = [snapshot]
