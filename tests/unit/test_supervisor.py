@@ -5,9 +5,11 @@ from __future__ import annotations
 import queue
 import signal
 import stat
+import threading
 from pathlib import Path
 
 import pytest
+from tests.integration.waiting import until
 
 from sluice import errors, keys
 from sluice.server import supervisor
@@ -109,3 +111,21 @@ def test_only_what_happens_in_time_counts() -> None:
     assert not supervisor.happened(events, 0.01)
     events.put(signal.SIGTERM)
     assert supervisor.happened(events, 0.01)
+
+
+def test_a_duty_in_the_background_that_fails_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "AGAIN", 0.0)
+    calls: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def duty(stop: threading.Event) -> None:
+        calls.put(1)
+        if calls.qsize() < 3:
+            raise ValueError("a fault of ours")
+        stop.wait()
+
+    duties = supervisor.Duties(check=lambda: None, background=(duty,))
+    (tmp_path / "metrics").mkdir()
+    monitor = supervisor.Monitor(Settings(), SharedState(tmp_path), duties, None, lambda: None)
+    monitor.start()
+    until(lambda: calls.qsize() == 3, 5, "it began a third time")
+    monitor.close()

@@ -44,6 +44,8 @@ APP = "sluice.server.wsgi:app"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 BACKLOG = 2_048
 TICK = 0.5
+# Until a duty in the background that failed begins again.
+AGAIN = 10.0
 # Readiness goes when no worker's heart beat for so long; liveness waits for HEARTBEAT_TIMEOUT.
 WORKERS_DEAD = 10.0
 # How much longer than GRACEFUL_TIMEOUT gunicorn may take, and how long the kernel may take to end what was killed.
@@ -330,7 +332,7 @@ class Monitor:
         self._patience = min(WORKERS_DEAD, settings.heartbeat_timeout)
         self._threads = [threading.Thread(target=self._run, name="monitor", daemon=True)]
         self._threads += [
-            threading.Thread(target=duty, args=(self._stop,), name="background", daemon=True) for duty in duties.background
+            threading.Thread(target=self._begin, args=(duty,), name="background", daemon=True) for duty in duties.background
         ]
 
     def start(self) -> None:
@@ -343,6 +345,18 @@ class Monitor:
             if thread.ident is not None:
                 thread.join(PATIENCE)
         self._duties.close()
+
+    def _begin(self, duty: Callable[[threading.Event], object]) -> None:
+        """One that ended by an error would be missed by nobody, until a disk is full."""
+        while True:
+            try:
+                duty(self._stop)
+            except Exception:
+                log.exception("background.failed", duty=getattr(duty, "__qualname__", ""), again_in_seconds=AGAIN)
+            else:
+                return
+            if self._stop.wait(AGAIN):
+                return
 
     def _run(self) -> None:
         while True:
