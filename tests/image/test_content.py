@@ -14,7 +14,7 @@ import pytest
 from tools import images
 from tools.images import Image
 
-MOST = 75e6
+MOST = 68e6
 PYTHON = "python3.13"
 PACKAGES = f"opt/sluice/lib/{PYTHON}/site-packages"
 BUILD_TOOLS = {"pip", "setuptools", "wheel", "hatchling", "editables", "uv", "ensurepip", "pkg_resources", "trove_classifiers"}

