@@ -117,19 +117,8 @@ EXTRA: list[tuple[str, Values]] = [
         {"worker": {"keda": {"enabled": False}}, "redis": {"existingSecret": ""}, "extraEnv": [{"name": "TZ", "value": "UTC"}]},
     ),
     (PLAIN, {"broker": {"existingSecret": "broker"}}),
-    ("dynamodb", {"storage": {"type": "mongodb", "mongodb": {"existingSecret": "mongodb"}}, "operator": {"enabled": False}}),
-    ("dynamodb", {"storage": {"type": "mongodb", "mongodb": {"existingSecret": "mongodb"}}}),
     ("queue", {"monitoring": {"dashboard": {"enabled": True}}}),
     ("pull", {"monitoring": {"dashboard": {"enabled": True}}}),
-    (
-        "dynamodb",
-        {
-            "storage": {
-                "type": "influxdb",
-                "influxdb": {"url": "https://influxdb", "org": "acme", "bucket": "events", "existingSecret": "influxdb"},
-            }
-        },
-    ),
     ("sqs", {"worker": {"enabled": False}, "serviceAccount": {"worker": {"create": False, "name": ""}}}),
     ("sqs", {"serviceAccount": {"worker": {"create": False, "name": "own"}}}),
     (PLAIN, {"ingress": {"enabled": True, "className": "alb"}}),

@@ -22,6 +22,8 @@ SECRETS = {
     "DATABASE_URL_FILE": "postgresql://sluice@db.example.org/sluice",
     "QUEUE_URL_FILE": "amqps://sluice:password@broker.example.org/production",
     "REDIS_URL_FILE": "redis://redis.example.org",
+    "MONGODB_URI_FILE": "mongodb://sluice:password@mongodb.example.org/events",
+    "INFLUXDB_TOKEN_FILE": "a-token",
 }
 # Read by others than the service's settings: the AWS SDK, `sluice check`.
 FOREIGN = {"MALLOC_ARENA_MAX", "AWS_REGION", "SLUICE_API_KEY_FILE"}
