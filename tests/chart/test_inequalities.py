@@ -275,6 +275,12 @@ CLASHES = [
         "ingress-alb",
     ),
     Clash(
+        {"ingress": {"annotations": {f"{ALB}healthcheck-path": "/healthz"}}},
+        "alb.ingress.kubernetes.io/healthcheck-path /healthz to /readiness",
+        {"ingress": {"annotations": {f"{ALB}healthcheck-path": "/"}}},
+        "ingress-alb",
+    ),
+    Clash(
         # By itself it looks every 15 s, and twice.
         {"rollout": {"minReadySeconds": 30}},
         "rollout.minReadySeconds 30 to at least 31 (must exceed healthcheck-interval-seconds 15 healthy-threshold-count 2 = 30)",

@@ -149,7 +149,7 @@ def test_a_stream_over_the_limit_ends_with_what_it_stored(
     assert (problem["data"]["created"], mine.count()) == (stored, stored)
 
 
-@pytest.mark.parametrize("path", ["/health", "/readiness", "/liveness", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/health", "/readiness", "/liveness", "/openapi.json"])
 def test_probes_are_never_limited(limited: Service, path: str) -> None:
     with limited.client(None) as client:
         answers = [client.get(path) for _ in range(100)]

@@ -187,6 +187,10 @@ leaves, and calls one healthy after a few checks. Spaces between the items of a 
 {{- if ne (get $its .targetType) "ip" }}
 - Set {{ $where }}{{ .targetType }} to ip: the load balancer would send to nodes, and not know of the pods behind them
 {{- end }}
+{{- $path := get $its "healthcheck-path" | default "/" }}
+{{- if not (has $path (list "/" "/health" "/liveness" "/readiness")) }}
+- Set {{ $where }}healthcheck-path {{ $path }} to /readiness, or leave it out for /: pods answer that path with 404, and the load balancer would call none healthy
+{{- end }}
 {{- $interval := get $its .interval | default (toString .defaultInterval) | int }}
 {{- $count := get $its .count | default (toString .defaultCount) | int }}
 {{- $healthy := mul $interval $count }}
