@@ -21,8 +21,8 @@ def test_a_value_that_is_missing_is_refused_in_the_words_of_the_readme(values: d
     """By null, or by --reuse-values of a release before the value was there."""
     with pytest.raises(Refused, match="missing property"):
         template(values, SETS[PLAIN])
-    told = README.read_text(encoding="utf-8")
-    assert "`missing property`" in told
+    told = " ".join(README.read_text(encoding="utf-8").split())
+    assert "`missing property` or `missing properties`" in told
     assert "--reset-then-reuse-values" in told
 
 
@@ -40,6 +40,15 @@ def test_every_container_may_have_a_limit_of_cpu_as_a_quota_asks(name: str) -> N
         one for pod in pods(objects).values() for one in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
     ]
     assert [one["name"] for one in found if "cpu" not in one["resources"].get("limits", {})] == []
+
+
+def test_the_readme_removes_whatever_helm_keeps() -> None:
+    told = {line.split()[2]: line.split() for line in docs.section(README, "remove").splitlines() if " delete " in line}
+    kept = [one for name in SETS for one in render(name) if annotation(one, "helm.sh/resource-policy")]
+    assert kept
+    for one in kept:
+        kind = one["kind"].lower().replace("customresourcedefinition", "crd")
+        assert one["metadata"]["name"].replace(f"{RELEASE}-sluice", "sluice") in told[kind]
 
 
 def test_the_readme_s_values_for_nginx_are_taken() -> None:

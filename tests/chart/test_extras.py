@@ -103,6 +103,7 @@ def test_a_service_that_is_reached_from_outside_carries_the_api_and_no_admin_por
     [
         ({"service": {"annotations": {f"{NLB}nlb-target-type": "instance"}}}, "nlb-target-type to ip"),
         ({"service": {"annotations": {f"{NLB}target-group-attributes": "x=1"}}}, "Add deregistration_delay.timeout_seconds=20"),
+        ({"service": {"annotations": {f"{NLB}healthcheck-path": "/healthz"}}}, "healthcheck-path /healthz to /readiness"),
         (
             {"rollout": {"minReadySeconds": 30}},
             "(must exceed healthcheck-interval 10 x healthcheck-healthy-threshold 3 = 30)",
@@ -129,17 +130,22 @@ def test_a_host_may_serve_some_paths_and_another_one_all() -> None:
 
 
 README = (CHART / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^helm (?:install|upgrade) .*$", README.replace("\\\n", " "), re.MULTILINE)
+COMMANDS = re.findall(r"^helm (?:install|upgrade|template) .*$", README.replace("\\\n", " "), re.MULTILINE)
+# Not of `helm template`.
+OF_A_CLUSTER = ("--install", "--create-namespace", "--wait")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_install_of_the_readme_is_taken(command: str, tmp_path: Path) -> None:
-    """As `helm template`, with a digest in the place of dots and the values that the README shows."""
+    """As `helm template`, with a digest in the place of dots and the values that the README shows or somebody set before."""
     (tmp_path / "service.yaml").write_text(docs.section(CHART / "README.md", "service.yaml").strip("`").removeprefix("yaml"))
-    words = shlex.split(command.replace("sha256:...", f"sha256:{'0' * 64}").replace("REGISTRY", "registry.example.org"))
-    rest = [word for word in words[2:] if word not in ("--install", "--create-namespace", "--wait", "--atomic")]
-    given = [word.replace("charts/sluice", str(CHART)).replace("service.yaml", str(tmp_path / "service.yaml")) for word in rest]
-    done = helm("template", *given, "--kube-version", "1.36")
+    (tmp_path / "mine.yaml").write_text(SETS[PLAIN].read_text())
+    given = command.partition(" | ")[0].replace("--reset-then-reuse-values", "--values mine.yaml")
+    words = shlex.split(given.replace("sha256:...", f"sha256:{'0' * 64}").replace("REGISTRY", "registry.example.org"))
+    rest = [
+        re.sub(r"^(?=(service|mine)\.yaml$)", f"{tmp_path}/", word.replace("charts/sluice", str(CHART))) for word in words[2:]
+    ]
+    done = helm("template", *(word for word in rest if word not in OF_A_CLUSTER), "--kube-version", "1.36")
     assert done.returncode == 0, done.stderr
 
 
