@@ -1,4 +1,4 @@
-"""`python -m tests.platform.soak`: every life of an environment, every run of `terraform test`, told in terraform/docs/proof.md.
+"""`python -m tests.platform.soak`: every life of an environment, every run of `terraform test`, as a table.
 
 Its parts are done one after the other and kept: an interrupted run goes on with the part that it was in.
 """
@@ -29,7 +29,6 @@ from tests.platform.tables import table
 from tests.platform.terraform import FOLDER
 from tests.soak import kept
 
-REPORT = FOLDER / "docs" / "proof.md"
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-platform"
 # Where what every run of CI does is, and every rule's refused sample.
 RUNS, SAMPLES = "tests", "tests/soak"
@@ -86,12 +85,11 @@ def parts() -> dict[str, Part]:
 
 @click.command("platform")
 @click.option("--at-most", type=click.IntRange(1), help="Stop after so many parts; the same command goes on from there.")
-@click.option("--only", multiple=True, type=click.Choice(list(parts())), help="These parts; nothing is written.")
+@click.option("--only", multiple=True, type=click.Choice(list(parts())), help="These parts; nothing is kept.")
 @click.option(
     "--folder", default=KEPT, show_default=True, type=click.Path(path_type=Path), help="Where a run is kept until its end."
 )
-@click.option("--write/--no-write", default=True, show_default=True, help="Write terraform/docs/proof.md.")
-def main(at_most: int | None, only: tuple[str, ...], folder: Path, write: bool) -> None:
+def main(at_most: int | None, only: tuple[str, ...], folder: Path) -> None:
     """Make and destroy every kind of environment in an emulated AWS, and run every run of `terraform test`.
 
     About an hour on two cores. Needs Terraform and its provider for AWS.
@@ -102,12 +100,9 @@ def main(at_most: int | None, only: tuple[str, ...], folder: Path, write: bool) 
         work(run, dict(list(left.items())[:at_most]), (lambda: None) if only else lambda: kept.keep(folder, run))
     except (Failed, account.NoTerraform) as error:
         raise click.ClickException(str(error)) from error
-    text = "\n".join(report(run))
-    click.echo(text)
+    click.echo("\n".join(report(run)))
     if only:
         return
-    if write:
-        docs.put(REPORT, "platform", text)
     if missing(run):
         click.echo("the same command goes on")
     else:
