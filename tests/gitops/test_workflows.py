@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import docs
 from tests.conftest import ROOT
 from tools import binaries, isolated, not_installed
 
@@ -171,10 +172,23 @@ def test_zizmor_s_auditor_finds_nothing() -> None:
     assert not list(ROOT.glob("**/zizmor.y*ml"))
 
 
+# The example of terraform/README.md.
+SHOWN = docs.section(ROOT / "terraform" / "README.md", "workflow").strip("`").removeprefix("yaml")
+
+
+def test_the_workflow_that_is_shown_takes_actions_that_ours_take_and_gives_each_event_its_role() -> None:
+    ours = {match.group() for file in FILES for match in USES.finditer(file.read_text())}
+    assert {match.group() for match in USES.finditer(SHOWN)} <= ours
+    for name, job in yaml.safe_load(SHOWN)["jobs"].items():
+        assert text_of(job).count(f"role/sluice-terraform-{name}") == 1
+        assert job.get("environment") == {"plan": None, "apply": "terraform"}[name]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_actionlint_finds_nothing() -> None:
-    done = subprocess.run([binaries.path("actionlint"), "-no-color", *FILES], capture_output=True, text=True, cwd=ROOT)
+def test_actionlint_finds_nothing(tmp_path: Path) -> None:
+    (shown := tmp_path / "shown.yml").write_text(SHOWN)
+    done = subprocess.run([binaries.path("actionlint"), "-no-color", *FILES, shown], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "")
 
 
