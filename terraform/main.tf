@@ -200,6 +200,7 @@ module "handover" {
 
   account     = local.account
   environment = var.environment
+  tags        = local.tags
   cluster = {
     name              = module.cluster.name
     version           = module.cluster.version

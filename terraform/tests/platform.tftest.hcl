@@ -67,9 +67,10 @@ run "the_load_balancer_controller_is_told_what_it_cannot_find_out" {
     condition = yamldecode(yamldecode(output.argocd_cluster_secret).metadata.annotations["load_balancer_controller_helm_values"]) == {
       clusterName    = "sluice-dev", region = "eu-central-1", vpcId = yamldecode(output.argocd_cluster_secret).metadata.annotations["vpc_id"]
       enableShield   = false, enableWaf = false, enableWafv2 = false
+      defaultTags    = { Project = "sluice", Environment = "dev", ManagedBy = "terraform" }
       serviceAccount = { name = "aws-load-balancer-controller", annotations = {} }
     }
-    error_message = "With hop limit 1 its pods cannot ask for region and VPC, and its role has no right to WAF and Shield."
+    error_message = "With hop limit 1 its pods cannot ask for region and VPC, its role has no right to WAF and Shield, and what it makes has the tags of all."
   }
 
   assert {

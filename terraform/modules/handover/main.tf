@@ -63,6 +63,7 @@ locals {
     clusterName  = var.cluster.name
     region       = var.account.region
     vpcId        = var.network.vpc_id
+    defaultTags  = var.tags
     enableShield = false
     enableWaf    = false
     enableWafv2  = false

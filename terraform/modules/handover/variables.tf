@@ -26,6 +26,13 @@ variable "cluster" {
   nullable = false
 }
 
+variable "tags" {
+  description = "Tags of what the load balancer controller makes in AWS."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
 variable "network" {
   description = "VPC and subnets; `aws_cidr` is where AWS services answer when they answer inside the VPC only, else null."
   type = object({
