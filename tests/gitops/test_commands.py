@@ -50,3 +50,13 @@ def test_release_roll_back_and_promote_are_three_commands(tmp_path: Path) -> Non
     assert "Release build 3 to staging" in run(bump, 3, commit)
     assert "Roll staging back to build 2" in run(rollback, 3, commit)
     assert "proposed as branch release/prod-2" in run(promote, 2, former)
+
+
+def test_a_first_image_is_written_by_hand_as_the_release_commands_read_it(tmp_path: Path) -> None:
+    bare = Bare(tmp_path, "dev")
+    work = tmp_path / "checkout"
+    repository.git("clone", "--quiet", bare.url, str(work))
+    script = docs.section(ROOT / "argocd" / "README.md", "first").strip("`").removeprefix("sh")
+    done = subprocess.run(["sh", "-euc", script], cwd=work, env={**os.environ, "DIGEST": digest_of(7)}, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert bare.status("dev")["digest"] == digest_of(7)

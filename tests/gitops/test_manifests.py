@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import docs
 from tests.chart.manifests import Object, of_kind, parse, pods
 from tests.chart.render import Refused, merged, template
 from tests.gitops import argocd, handover
@@ -182,6 +183,15 @@ def test_the_chart_takes_a_queue_and_a_table_as_they_are_handed_over() -> None:
         given = {one["name"]: one.get("value") for one in found[name]["containers"][0]["env"]}
         assert (given["STORAGE_TYPE"], given["TABLE_NAME"]) == ("dynamodb", "sluice-dev-events")
         assert given["QUEUE_URL"] == "sqs://eu-central-1/sluice-dev-"
+
+
+def test_a_cluster_without_terraform_runs_by_the_secret_that_the_readme_shows() -> None:
+    shown = yaml.safe_load(docs.section(ARGOCD / "README.md", "cluster").strip("`").removeprefix("yaml"))
+    assert shown["metadata"]["annotations"].keys() == argocd.read_by_templates("annotations")
+    found = argocd.applications(shown)
+    (deployment,) = of_kind(argocd.manifests(found["service"]), "Deployment")
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"].startswith("registry.example.org/sluice@sha256:")
+    assert of_kind(argocd.manifests(found["operator"]), "Deployment")
 
 
 @pytest.mark.parametrize("name", sorted(argocd.read_by_templates("annotations")))
