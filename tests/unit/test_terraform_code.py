@@ -188,9 +188,11 @@ def test_the_load_balancer_controller_has_every_right_of_its_version_but_those_t
     named = set(re.findall(r'"((?:acm|ec2|elasticloadbalancing|iam):[A-Z]\w+)"', text))
     given = named - {"ec2:CreateAction", "iam:AWSServiceName"}
     assert asked - given == {name for name in asked if name.startswith(UNUSED_BY_CONTROLLER)}
-    assert given <= asked
+    assert given - asked == ASKED_BY_LATER
 
 
+# Release notes of 3.7.0, for every version: what AWS does when a load balancer is made is not the controller's.
+ASKED_BY_LATER = {"ec2:ValidateSecurityGroupQuotasForInterface"}
 # WAF and Shield are off in the hand-over's values; nobody uses Cognito, certificates of IAM, Outposts, IPAM or reserved capacity.
 UNUSED_BY_CONTROLLER = (
     "cognito-idp:",
