@@ -56,6 +56,7 @@ UNREACHABLE = {
         '_database.tpl: range $field := list "url" "password"',
         "_guards.tpl: range $name, $its := .Values.probes",
         "_guards.tpl: range .numbers",
+        "_guards.tpl: range $name, $served := .served",
         (
             '_storage.tpl: range $where, $given := dict "database.embedded" .database.embedded "database.url.existingSecret" '
             '.database.url.existingSecret "database.host" .database.host'

@@ -281,6 +281,12 @@ CLASHES = [
         "ingress-alb",
     ),
     Clash(
+        {"ingress": {"annotations": {f"{ALB}backend-protocol": "HTTPS"}}},
+        "alb.ingress.kubernetes.io/backend-protocol HTTPS to HTTP",
+        {"ingress": {"annotations": {f"{ALB}backend-protocol": "HTTP"}}},
+        "ingress-alb",
+    ),
+    Clash(
         # By itself it looks every 15 s, and twice.
         {"rollout": {"minReadySeconds": 30}},
         "rollout.minReadySeconds 30 to at least 31 (must exceed healthcheck-interval-seconds 15 healthy-threshold-count 2 = 30)",

@@ -187,9 +187,11 @@ leaves, and calls one healthy after a few checks. Spaces between the items of a 
 {{- if ne (get $its .targetType) "ip" }}
 - Set {{ $where }}{{ .targetType }} to ip: the load balancer would send to nodes, and not know of the pods behind them
 {{- end }}
-{{- $path := get $its "healthcheck-path" | default "/" }}
-{{- if not (has $path (list "/" "/health" "/liveness" "/readiness")) }}
-- Set {{ $where }}healthcheck-path {{ $path }} to /readiness, or leave it out for /: pods answer that path with 404, and the load balancer would call none healthy
+{{- range $name, $served := .served }}
+{{- $asked := get $its $name | default (first $served) }}
+{{- if not (has $asked $served) }}
+- Set {{ $where }}{{ $name }} {{ $asked }} to {{ first $served }}, or leave it out: pods do not answer that, and the load balancer would call none healthy
+{{- end }}
 {{- end }}
 {{- $interval := get $its .interval | default (toString .defaultInterval) | int }}
 {{- $count := get $its .count | default (toString .defaultCount) | int }}
@@ -214,6 +216,7 @@ interval: healthcheck-interval-seconds
 defaultInterval: 15
 count: healthy-threshold-count
 defaultCount: 2
+served: {healthcheck-path: [/readiness, /, /health, /liveness], healthcheck-protocol: [HTTP], backend-protocol: [HTTP], backend-protocol-version: [HTTP1]}
 numbers:
   - {annotation: target-group-attributes, attribute: deregistration_delay.timeout_seconds, value: deregistrationDelaySeconds}
   - {annotation: load-balancer-attributes, attribute: idle_timeout.timeout_seconds, value: idleTimeoutSeconds}
@@ -225,6 +228,7 @@ interval: healthcheck-interval
 defaultInterval: 10
 count: healthcheck-healthy-threshold
 defaultCount: 3
+served: {healthcheck-path: [/readiness, /, /health, /liveness], healthcheck-protocol: [tcp, TCP, http, HTTP], backend-protocol: [tcp, TCP]}
 numbers:
   - {annotation: target-group-attributes, attribute: deregistration_delay.timeout_seconds, value: deregistrationDelaySeconds}
 {{- end }}
