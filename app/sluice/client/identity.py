@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import sqlite3
 import time
@@ -77,8 +76,8 @@ def look_at(path: Path, member: str, head: bytes, *, compressed: bool, is_log: b
     digest = hashlib.sha256(head).hexdigest()
     # A first line never changes while a log grows; a JSON array has none.
     first = head.partition(b"\n")[0] if is_log else b""
-    place = "\0".join((machine(), os.fsdecode(bytes(directory)), stem))
-    identity = hashlib.sha256(os.fsencode(place) + b"\0" + first).hexdigest()[:32]
+    place = "\0".join((machine(), str(directory), stem))
+    identity = hashlib.sha256(in_bytes(place) + b"\0" + first).hexdigest()[:32]
     path_and_member = f"{resolved}!{member}" if member else str(resolved)
     return File(
         identity, storable(stem), str(directory), stem, path_and_member, status.st_dev, status.st_ino,
@@ -108,6 +107,15 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()[-255:]
 
 
+def in_bytes(name: str) -> bytes:
+    """`name` as the file system has it: it may be no UTF-8, which Python shows by lone surrogates and SQLite refuses."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def of_bytes(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
 class Memory:
     """What was imported from this machine into the service at `service`, in an SQLite file. Raises sqlite3.Error, OSError."""
 
@@ -115,6 +123,7 @@ class Memory:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._connection = sqlite3.connect(file, timeout=10, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
+        self._connection.text_factory = of_bytes
         self._connection.executescript(SCHEMA)
         self._service = service
 
@@ -156,10 +165,11 @@ class Memory:
     def note(self, file: File) -> None:
         """Remember `file` as it is now."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO files"
+            " VALUES (?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                self._service, file.identity, file.source, file.directory, file.stem, file.path, file.device, file.inode,
-                file.compressed, file.head_size, file.head, file.size, file.digest, time.time(),
+                self._service, file.identity, file.source, in_bytes(file.directory), in_bytes(file.stem), in_bytes(file.path),
+                file.device, file.inode, file.compressed, file.head_size, file.head, file.size, file.digest, time.time(),
             ),
         )  # fmt: skip
 

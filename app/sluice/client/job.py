@@ -19,6 +19,7 @@ from sluice.client.framing import READ_BYTES
 from sluice.client.identity import File, Memory
 from sluice.client.importer import Ids, Importer, Item, Multiline, Refused
 from sluice.client.legacy import LegacyTimestamps
+from sluice.client.reading import safe
 from sluice.client.timestamps import Timestamps
 
 STDIN = "-"
@@ -43,7 +44,7 @@ class Options:
 
 @dataclass
 class Report:
-    """What became of one input. `problem`: why nothing, or nothing more, of it could be read."""
+    """What became of one input, whose `name` a terminal can show. `problem`: why nothing, or nothing more, could be read."""
 
     name: str
     format: str = ""
@@ -125,7 +126,7 @@ class Job:
                     for each in found:
                         yield from self._one(name, each, size)
             except files.UNREADABLE as error:
-                self.reports.append(Report(name, problem=f"cannot be read: {error}"))
+                self._report(name).problem = f"cannot be read: {error}"
             self._read += size_of(name) or 0
 
     def follow(self, name: str, size: int, sleep: Callable[[float], object]) -> Iterator[Batch]:
@@ -182,7 +183,7 @@ class Job:
         self._current = None
 
     def _report(self, name: str) -> Report:
-        self.reports.append(Report(name))
+        self.reports.append(Report(safe(name)))
         return self.reports[-1]
 
     def _known(

@@ -128,7 +128,7 @@ def notices(lines: Iterable[str]) -> Iterator[Notice]:
 
 
 def safe(json: str) -> str:
-    """JSON text that a terminal shows and does not obey; it means the same."""
+    """Text that a terminal shows and does not obey; of JSON it means the same."""
     return "".join(letter if letter.isprintable() else escaped(letter) for letter in json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
 import shutil
@@ -215,3 +216,16 @@ def test_each_service_has_a_memory_of_its_own(tmp_path: Path, logs: Path) -> Non
 )
 def test_the_stem_is_the_name_before_rotation_and_compression(name: str, stem: str) -> None:
     assert identity.stem_of(name) == stem
+
+
+@pytest.mark.parametrize("name", [b"b\xff.log", "\u00fc.log".encode(), b"new\nline.log", b"\x1b]0;title\x07.log"])
+def test_a_name_may_be_any_bytes_and_reaches_the_terminal_as_text(run: Run, keeper: Keeper, logs: Path, name: bytes) -> None:
+    file = written(logs / os.fsdecode(name), "one\n")
+    refused = logs / "refused.ndjson"
+    result = run(file, written(logs / "next.ndjson", "{no json\n"), "--format", "ndjson", "--errors", refused)
+    assert counts(result)[:4] == [0, 0, 0, 2]
+    assert json.loads(refused.read_text().splitlines()[0])["file"].endswith(".log")
+    assert all(line.isprintable() for line in result.stderr.splitlines())
+    assert [counts(run(file))[:2] for _ in range(2)] == [[1, 0], [0, 1]]
+    assert counts(run(file.rename(logs / os.fsdecode(name + b".1"))))[:2] == [0, 1]
+    assert len(keeper.events) == 1
