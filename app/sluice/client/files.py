@@ -167,8 +167,9 @@ CODINGS: tuple[tuple[re.Pattern[bytes], Callable[[io.BufferedReader], io.Buffere
 class Input:
     """The text of a file or pipe as UTF-8, inflated.
 
-    `head`: its first bytes. `format`: how it is written. `compressed`: whether it was. `binary`: why it does not look like text,
-    or empty. `size`: bytes to read in all, None for a pipe; `position`: how many of them were read.
+    `head`: its first bytes. `format`: how it is written. `compressed`: whether it was; `layered`: that, or not UTF-8. `binary`:
+    why it does not look like text, or empty. `size`: bytes to read in all, None for a pipe; `position`: how many of them were
+    read.
     """
 
     def __init__(self, file: io.BufferedIOBase, size: int | None = None, marks: Iterable[int] = ()) -> None:
@@ -184,6 +185,7 @@ class Input:
         self.text = text
         if text.look(SNIFF_BYTES).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             text = Peeked(from_utf16(io.BufferedReader(text)))
+        self.layered = text is not self._raw
         head = text.look(SNIFF_BYTES)
         text.skip(codecs.BOM_UTF8)
         self.head = head.removeprefix(codecs.BOM_UTF8)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from sluice.client.framing import MAX_RAW_BYTES, READ_BYTES, TooLong
+from sluice.client.reading import safe
 
 # Seconds between two looks, and how many looks a file that was renamed must be quiet before it is left for the new one.
 POLL = 0.5
@@ -15,53 +18,77 @@ QUIET_LOOKS = 4
 HEAD_BYTES = 1024
 
 
-def generations(path: Path, sleep: Callable[[float], object]) -> Iterator[tuple[BinaryIO, Iterator[bytes | None]]]:
-    """Each file that `path` is in turn, and its lines; None is a pause. A new one begins when it is rotated or truncated."""
+class Generation:
+    """One of the files that `path` is in turn. `size` and `digest` (SHA-256): of what was read of it so far."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._head = b""
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def head(self, size: int) -> bytes:
+        """Its first bytes, as they are now."""
+        return os.pread(self._file.fileno(), size, 0)
+
+    def lines(self, sleep: Callable[[float], object]) -> Iterator[bytes | None]:
+        """Its lines until it is no longer what the path names; None is a pause.
+
+        A last line without an end is given when it ends.
+        """
+        rest = b""
+        quiet = 0
+        self._head = self.head(HEAD_BYTES)
+        while not self._was_truncated():
+            if chunk := self._file.read(READ_BYTES):
+                quiet = 0
+                rest += chunk if self.size else chunk.removeprefix(codecs.BOM_UTF8)
+                self.size += len(chunk)
+                self.digest.update(chunk)
+                *whole, rest = rest.split(b"\n")
+                for line in whole:
+                    yield line.removesuffix(b"\r") if len(line) <= MAX_RAW_BYTES else TooLong(line[:MAX_RAW_BYTES])
+                if len(rest) > MAX_RAW_BYTES:
+                    # What is beyond is not kept; TooLong comes when the line ends.
+                    rest = rest[: MAX_RAW_BYTES + 1]
+                continue
+            yield None
+            self._head = self.head(HEAD_BYTES)
+            quiet = quiet + 1 if self._is_another() else 0
+            if quiet >= QUIET_LOOKS:
+                break
+            sleep(POLL)
+        if rest:
+            yield rest
+
+    def _was_truncated(self) -> bool:
+        """It is shorter than what was read, or grew again since but begins with something else."""
+        return os.fstat(self._file.fileno()).st_size < self.size or self.head(len(self._head)) != self._head
+
+    def _is_another(self) -> bool:
+        """Whether the path names another file by now. While it names none, its writer still has this one."""
+        try:
+            there = self._path.stat()
+        except OSError:
+            return False
+        here = os.fstat(self._file.fileno())
+        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+
+def generations(path: Path, sleep: Callable[[float], object], on_wait: Callable[[str, float], None]) -> Iterator[Generation]:
+    """Each file that `path` is in turn: a new one begins when it is rotated or truncated.
+
+    `on_wait` gets the reason while there is one that cannot be read.
+    """
     while True:
         try:
             file = path.open("rb")
-        except FileNotFoundError:  # between the two steps of a rotation
+        except OSError as error:
+            # Between the two steps of a rotation there is none, or one whose owner and mode are still to be set.
+            if not isinstance(error, FileNotFoundError):
+                on_wait(f"{safe(str(path))} cannot be read: {error.strerror}", POLL)
             sleep(POLL)
             continue
         with file:
-            yield file, lines(path, file, sleep)
-
-
-def lines(path: Path, file: BinaryIO, sleep: Callable[[float], object]) -> Iterator[bytes | None]:
-    """The lines of `file` until it is no longer what `path` names. A last line without an end is given when it ends."""
-    rest = b""
-    quiet = 0
-    head = os.pread(file.fileno(), HEAD_BYTES, 0)
-    while not was_truncated(file, head):
-        if chunk := file.read(READ_BYTES):
-            quiet = 0
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield line.removesuffix(b"\r") if len(line) <= MAX_RAW_BYTES else TooLong(line[:MAX_RAW_BYTES])
-            if len(rest) > MAX_RAW_BYTES:
-                # What is beyond is not kept; TooLong comes when the line ends.
-                rest = rest[: MAX_RAW_BYTES + 1]
-            continue
-        yield None
-        head = os.pread(file.fileno(), HEAD_BYTES, 0)
-        quiet = quiet + 1 if is_another(path, file) else 0
-        if quiet >= QUIET_LOOKS:
-            break
-        sleep(POLL)
-    if rest:
-        yield rest
-
-
-def was_truncated(file: BinaryIO, head: bytes) -> bool:
-    """It is shorter than what was read, or grew again since but begins with something else."""
-    return os.fstat(file.fileno()).st_size < file.tell() or os.pread(file.fileno(), len(head), 0) != head
-
-
-def is_another(path: Path, file: BinaryIO) -> bool:
-    """Whether `path` names another file by now. While it names none, its writer still has this one."""
-    try:
-        there = path.stat()
-    except OSError:
-        return False
-    here = os.fstat(file.fileno())
-    return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+            yield Generation(path, file)

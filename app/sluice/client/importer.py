@@ -104,7 +104,7 @@ class Importer:
         self._growth = growth
         self._plainly = plain
         self._groupers: dict[str, Grouper] = {}
-        self._partial: dict[str, str] = {}
+        self._partial: dict[str, Line] = {}
         self.blank = self.untimed = self.left = 0
 
     def read(self, stream: io.BufferedIOBase, format: Format) -> Iterator[Item | Refused]:
@@ -113,16 +113,20 @@ class Importer:
         return (entry for entry in self.entries(pieces, format) if entry is not None)
 
     def entries(self, pieces: Iterable[bytes | None], format: Format) -> Iterator[Item | Refused | None]:
-        """As `read`, of lines or array items. None is a pause: it ends what lines are put together, and is passed on."""
+        """As `read`, of lines or array items. None is a pause, and passed on; a second one ends what lines are put together."""
         number = 0
+        quiet = False
         broken = None
         try:
             for piece in pieces:
                 if piece is None:
-                    yield from self._flush()
+                    if quiet:
+                        yield from self._flush()
+                    quiet = True
                     yield None
                     continue
                 number += 1
+                quiet = False
                 if isinstance(piece, Unfinished) and not (format == "ndjson" and is_json(piece)) and self._growth():
                     self.left += 1
                     break
@@ -131,8 +135,10 @@ class Importer:
             broken = Refused(number + 1, error.reason, error.detail)
         except UNREADABLE as error:
             broken = Refused(number + 1, "unreadable", f"nothing more can be read from here on: {error}")
-        if any(grouper.open for grouper in self._groupers.values()) and self._growth() == "open":
-            self.left += sum(grouper.drop() for grouper in self._groupers.values() if grouper.open)
+        begun = [grouper for grouper in self._groupers.values() if grouper.open]
+        if (begun or self._partial) and self._growth() == "open":
+            self.left += len(self._partial) + sum(grouper.drop() for grouper in begun)
+            self._partial.clear()
         yield from self._flush()
         if broken is not None:
             yield broken
@@ -168,11 +174,12 @@ class Importer:
 
     def _container(self, number: int, text: str, stream: str, time: str, *, whole: bool) -> Iterator[Item | Refused]:
         """A line of a container's output, or a part of one: a runtime cuts what is long."""
-        text = self._partial.pop(stream, "") + text
-        if not whole and len(text) < MAX_RAW_BYTES:
-            self._partial[stream] = text
-            return
         stamp = self._times.of_value(time)
+        if before := self._partial.pop(stream, None):
+            text = before.raw + text
+        if not whole and len(text) < MAX_RAW_BYTES:
+            self._partial[stream] = Line(number, text, time=stamp, raw=text, stream=stream)
+            return
         if text.startswith("{") and text.endswith("}"):
             try:
                 record = msgspec.json.decode(text)
@@ -194,9 +201,8 @@ class Importer:
         yield from self._groups(grouper.feed(line))
 
     def _flush(self) -> Iterator[Item | Refused]:
-        for stream, text in list(self._partial.items()):
-            del self._partial[stream]
-            yield from self._line(stream, Line(0, text, raw=text, stream=stream))
+        while self._partial:
+            yield from self._line(*self._partial.popitem())
         for grouper in self._groupers.values():
             yield from self._groups(grouper.flush())
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import io
+import itertools
 import sqlite3
 import sys
 from collections import Counter
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from sluice.client import files, follow, identity, importer, legacy
 from sluice.client.files import Format, Growth, Input, Openable
@@ -129,22 +130,30 @@ class Job:
                 self._report(name).problem = f"cannot be read: {error}"
             self._read += size_of(name) or 0
 
-    def follow(self, name: str, size: int, sleep: Callable[[float], object]) -> Iterator[Batch]:
+    def follow(
+        self, name: str, size: int, sleep: Callable[[float], object], on_wait: Callable[[str, float], None]
+    ) -> Iterator[Batch]:
         """The lines of the file `name`, without end. A batch is given at least at each pause, if only an empty one."""
         path = Path(name)
-        for file, pieces in follow.generations(path, sleep):
-            report = self._report(name)
-            for piece in pieces:
-                if piece is None:
-                    yield Batch(report, [])
-                    continue
-                head = os.pread(file.fileno(), files.SNIFF_BYTES, 0)
-                report.format = kind = self._options.format or files.sniff(head)
-                known = self._known(path, "", head, kind, compressed=False, again=lambda _sizes: {})
-                reader = self._importer(path, known, report, None)
-                rest = with_first(piece, pieces)
-                yield from self._batches(reader, report, reader.entries(rest, "ndjson" if kind == "json" else kind), size)
-                self._note(known, file)
+        for generation in follow.generations(path, sleep, on_wait):
+            report, known = self._report(name), None
+            pieces = generation.lines(sleep)
+            try:
+                for piece in pieces:
+                    given = Input(io.BytesIO(generation.head(files.SNIFF_BYTES)))
+                    report.format = kind = self._options.format or given.format
+                    report.problem = self._not_followed(given, kind)
+                    if report.problem:
+                        return
+                    if piece is None:
+                        yield Batch(report, [])
+                        continue
+                    known = self._known(path, "", given.head, kind, compressed=False, again=lambda _sizes: {})
+                    reader = self._importer(path, known, report, None)
+                    rest = itertools.chain((piece,), pieces)
+                    yield from self._batches(reader, report, reader.entries(rest, kind), size)
+            finally:
+                self._note(known, generation.size, generation.digest.hexdigest())
 
     def finish(self) -> None:
         """Complete the report of an input whose reading was ended."""
@@ -177,10 +186,16 @@ class Job:
         growing = path if path is not None and not given.compressed and not given.binary else None
         reader = self._importer(path, known, report, growing)
         yield from self._batches(reader, report, reader.read(given.stream, kind), size)
-        if known is not None and self._memory is not None and given.text.taken:
-            with contextlib.suppress(sqlite3.Error):
-                self._memory.note(replace(known, size=given.text.taken, digest=given.text.digest.hexdigest()))
+        self._note(known, given.text.taken, given.text.digest.hexdigest())
         self._current = None
+
+    def _not_followed(self, given: Input, kind: Format) -> str:
+        """Why a file cannot be followed that begins as `given`, or empty."""
+        if kind == "json":
+            return "a JSON array cannot be followed; import it when it is whole, or give --format"
+        if given.layered or (given.binary and not self._options.force):
+            return f"only text in UTF-8 can be followed; import it without --follow ({given.binary or 'compressed, or UTF-16'})"
+        return ""
 
     def _report(self, name: str) -> Report:
         self.reports.append(Report(safe(name)))
@@ -242,21 +257,11 @@ class Job:
             yield Batch(report, items)
         self.finish()
 
-    def _note(self, known: File | None, file: BinaryIO) -> None:
-        """After a generation of a followed file: what it holds now."""
-        if known is None or self._memory is None:
-            return
-        with contextlib.suppress(sqlite3.Error, OSError, *files.UNREADABLE):
-            file.seek(0)
-            whole = Input(file)  # type: ignore[arg-type]
-            while whole.stream.read1(READ_BYTES):
-                pass
-            self._memory.note(replace(known, size=whole.text.taken, digest=whole.text.digest.hexdigest()))
-
-
-def with_first(first: bytes, rest: Iterator[bytes | None]) -> Iterator[bytes | None]:
-    yield first
-    yield from rest
+    def _note(self, known: File | None, size: int, digest: str) -> None:
+        """Remember how much of a file was read, and what that was."""
+        if known is not None and self._memory is not None and size:
+            with contextlib.suppress(sqlite3.Error):
+                self._memory.note(replace(known, size=size, digest=digest))
 
 
 def size_of(name: str) -> int | None:

@@ -163,8 +163,8 @@ def check(options: Options, names: list[str], follow: bool, dry_run: bool) -> No
         options.times()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--time-format") from error
-    if follow and (len(names) != 1 or names == [STDIN] or dry_run):
-        raise click.BadParameter("it takes one file, and no --dry-run", param_hint="--follow")
+    if follow and (len(names) != 1 or not Path(names[0]).is_file() or dry_run):
+        raise click.BadParameter("it takes one file, no pipe and no --dry-run", param_hint="--follow")
 
 
 @contextlib.contextmanager
@@ -204,7 +204,8 @@ def go_on_for_ever(job: Job, name: str, peer: Peer, tally: Tally, batch_size: in
     signal.signal(signal.SIGTERM, stop)
     if click.get_current_context().get_parameter_source("retry_for") is click.core.ParameterSource.DEFAULT:
         peer = peer.patient(math.inf)
-    send(job.follow(name, batch_size, time.sleep), peer, tally, Meter(None, lambda: 0), RESUME)
+    meter = Meter(None, lambda: 0)
+    send(job.follow(name, batch_size, time.sleep, meter.say), peer, tally, meter, RESUME)
 
 
 def tell(job: Job) -> None:

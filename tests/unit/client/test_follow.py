@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -91,6 +92,36 @@ def test_a_truncated_file_is_read_from_its_beginning(follow: Follow, keeper: Kee
     assert sorted(lines(keeper)) == sorted(["first", "second", text.strip()])
 
 
+def test_what_was_copied_away_before_a_truncation_is_no_other_file(follow: Follow, keeper: Keeper, log: Path, run: Run) -> None:
+    process = follow()
+    append(log, "second\n")
+    arrives(keeper, "second")
+    copy = log.with_name("app.log.1")
+    copy.write_bytes(log.read_bytes())
+    log.write_text("new\n")
+    arrives(keeper, "new")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert counts(run(log, copy))[:2] == [0, 3]
+
+
+def test_a_path_that_is_no_file_for_a_while_is_waited_for(follow: Follow, keeper: Keeper, log: Path) -> None:
+    process = follow()
+    log.unlink()
+    log.mkdir()
+    assert process.stderr is not None
+    assert any("app.log cannot be read: Is a directory" in line for line in process.stderr)
+    log.rmdir()
+    append(log, "again\n")
+    arrives(keeper, "again")
+
+
+def test_a_mark_at_the_beginning_is_no_part_of_the_first_line(keeper: Keeper, log: Path, follow: Follow, run: Run) -> None:
+    log.write_bytes(b"\xef\xbb\xbffirst\n")
+    follow()
+    assert counts(run(log))[:2] == [0, 1]
+
+
 def test_a_restart_goes_on_where_it_was(follow: Follow, keeper: Keeper, log: Path) -> None:
     process = follow()
     process.send_signal(signal.SIGTERM)
@@ -110,8 +141,19 @@ def test_a_traceback_is_one_event(follow: Follow, keeper: Keeper, log: Path) -> 
     assert len(lines(keeper)) == 2
 
 
+@pytest.mark.parametrize(
+    "content", [gzip.compress(b"one\n"), "one\n".encode("utf-16"), b"\0" * 5000, b'[{"a": 1},\n', b"SQLite format 3\0"]
+)
+def test_what_cannot_be_read_line_by_line_is_refused(run: Run, keeper: Keeper, log: Path, content: bytes) -> None:
+    log.write_bytes(content)
+    result = run("--follow", log)
+    assert (result.exit_code, "can be followed" in result.stderr or "cannot be followed" in result.stderr) == (1, True)
+    assert keeper.events == {}
+
+
 def test_only_one_file_can_be_followed(run: Run, log: Path) -> None:
-    for arguments in ([log, log.parent / "*"], ["-"], [log, "--dry-run"]):
+    os.mkfifo(log.parent / "pipe")
+    for arguments in ([log, log.parent / "*"], ["-"], [log, "--dry-run"], [log.parent / "pipe"]):
         os.utime(log)
         append(log.parent / "other.log", "x\n")
         assert run("--follow", *arguments).exit_code == 2

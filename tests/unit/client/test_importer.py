@@ -327,3 +327,27 @@ def test_size_and_position_tell_how_much_of_a_file_is_read(tmp_path: Path) -> No
         list(Importer("s").read(given.stream, given.format))
         assert given.position == given.size
     assert Input(io.BytesIO(b"")).size is None
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        [b"Traceback (most recent call last):", b'  File "x.py", line 1, in f', b"KeyError: 1"],
+        [b"2026-11-30T10:00:00Z stdout P one ", b"2026-11-30T10:00:01Z stdout F two"],
+    ],
+)
+def test_a_pause_between_the_parts_of_an_event_does_not_part_them(whole: list[bytes]) -> None:
+    parts = [each for piece in whole for each in (piece, None)]
+    found = [entry for entry in Importer("x").entries([*parts, None], "lines") if isinstance(entry, Item)]
+    assert len(found) == 1
+    assert found == list(Importer("x").read(io.BytesIO(b"\n".join(whole)), "lines"))
+
+
+def test_the_first_part_of_a_containers_line_is_waited_for_while_its_file_is_open() -> None:
+    part = b"2026-11-30T10:00:00Z stdout P one \n"
+    growing = Importer("x", growth=lambda: "open")
+    assert (list(growing.read(io.BytesIO(part), "lines")), growing.left) == ([], 1)
+    (ended,) = Importer("x").read(io.BytesIO(part), "lines")
+    assert isinstance(ended, Item)
+    event = json.loads(ended.json)
+    assert (ended.number, event["timestamp"], event["properties"]["line"]) == (1, "2026-11-30T10:00:00Z", "one ")
