@@ -141,10 +141,7 @@ class Check:
 
 def refusal(answer: Answer, what: str) -> ClientError:
     """`what` failed because of this answer."""
-    if answer.location:
-        return ClientError(f"{what}: it redirects ({answer.status})", f"give the address it names: {printable(answer.location)}")
-    fix = FIXES.get(answer.status, printable(answer.body.detail or "") or NOT_SLUICE)
-    return ClientError(f"{what} ({answer.reason})", fix)
+    return ClientError(f"{what} ({answer.reason})", answer.fix or printable(answer.body.detail or "") or NOT_SLUICE)
 
 
 def findings(steps: Sequence[Step]) -> Iterator[Finding]:

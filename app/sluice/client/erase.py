@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 from urllib3.exceptions import HTTPError
 
-from sluice.client.http import RETRIED, Answer, Client, ClientError
+from sluice.client.http import RETRIED, Answer, Client, ClientError, NoAnswer
 
 READ_BYTES = 1 << 16
 SCOPES = {"GET": "read", "DELETE": "admin"}
@@ -47,6 +47,8 @@ class EraseClient(Client):
                         file.write(piece)
                         count += piece.count(b"\n")
                         progress(count)
+                except NoAnswer as error:
+                    return error
                 except HTTPError as error:
                     fix = "the database may need an index for it: sluice index add user_id"
                     return ClientError(f"the export broke off ({type(error).__name__})", fix)
@@ -65,7 +67,7 @@ class EraseClient(Client):
 
     def stream(self, path: str) -> Iterator[bytes]:
         """The body of a 200, piece by piece; raises ClientError for any other answer and HTTPError when it breaks off."""
-        response = self._pool.request("GET", self.url + path, headers=self.headers(), redirect=False, preload_content=False)
+        response = self.send("GET", path, preload_content=False)
         try:
             if response.status != 200:
                 raise refusal(self, "GET", self._answer(response, repeated=False))

@@ -10,16 +10,18 @@ import gzip
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, cast
-from urllib.parse import urlsplit
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 import tenacity
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError, SSLError
+from urllib3.util import make_headers, parse_url
 
 from sluice import errors, values
 
@@ -67,6 +69,14 @@ class ClientError(errors.SluiceError):
         self.detail = f"{what}; {fix}" if fix else what
         self.status = status
         super().__init__(self.detail)
+
+
+class NoAnswer(ClientError):
+    """Another try may get one. `sent`: the request may have reached the service."""
+
+    def __init__(self, what: str, fix: str, *, sent: bool) -> None:
+        super().__init__(what, fix)
+        self.sent = sent
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,12 @@ class Answer:
         """The status and the short reason given with it."""
         body = self.body
         return printable(f"{self.status} {body.reason or body.error or body.message or ''}".strip())
+
+    @property
+    def fix(self) -> str:
+        if self.location:
+            return f"give the address that it redirects to: {printable(self.location)}"
+        return FIXES.get(self.status, "")
 
     @property
     def explained(self) -> str:
@@ -192,7 +208,7 @@ class Client:
         self._sleep = sleep or tenacity.sleep_using_event(self._stopping)
         self._clock = clock
         # No redirects and no retries by the pool: it knows neither our deadline nor which requests may be sent twice.
-        self._pool = urllib3.PoolManager(maxsize=connections, block=True, timeout=timeout, retries=False)
+        self._pool = pool_for(self.url, maxsize=connections, block=True, timeout=timeout, retries=False)
 
     def deadline(self) -> float:
         """Until when a task that begins now may go on."""
@@ -207,7 +223,7 @@ class Client:
 
         Raises ClientError when there is none. A request that is not `repeatable` is sent again only when it was not taken.
         """
-        headers = {**self.headers(), "Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
         if self._compress and body is not None:
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, compresslevel=1, mtime=0)
@@ -218,16 +234,11 @@ class Client:
             nonlocal tries
             tries += 1
             try:
-                response = self._pool.request(method, self.url + path, body=body, headers=headers, redirect=False)
-            except SSLError as error:
-                what = f"no trusted TLS with {self.url} ({cause_of(error)})"
-                raise ClientError(what, "check the address and its certificate") from error
-            except HTTPError as error:
-                problem = ClientError(f"no answer from {self.url} ({cause_of(error)})", UNREACHABLE)
-                if repeatable or isinstance(error, NEVER_SENT):
-                    return problem
-                raise problem from error
-            return self._answer(response, tries > 1)
+                return self._answer(self.send(method, path, headers, body=body), tries > 1)
+            except NoAnswer as error:
+                if repeatable or not error.sent:
+                    return error
+                raise
 
         def unsettled(result: Answer | ClientError) -> str:
             if isinstance(result, ClientError):
@@ -239,9 +250,19 @@ class Client:
             raise result
         return result
 
-    def headers(self) -> dict[str, str]:
-        """Of every request."""
-        return {"User-Agent": "sluice-cli", **({"Authorization": f"Bearer {self.key.text}"} if self.key is not None else {})}
+    def send(self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any) -> urllib3.BaseHTTPResponse:
+        """The answer to one try. Raises NoAnswer, or ClientError where another try would change nothing."""
+        key = {"Authorization": f"Bearer {self.key.text}"} if self.key is not None else {}
+        whole = {"User-Agent": "sluice-cli", **key, **(headers or {})}
+        try:
+            return self._pool.request(method, self.url + path, headers=whole, redirect=False, **options)
+        except SSLError as error:
+            what = f"no trusted TLS with {self.url} ({cause_of(error)})"
+            raise ClientError(what, "check the address and its certificate; SSL_CERT_FILE names a CA of your own") from error
+        except HTTPError as error:
+            by = f" by the proxy {self._pool.proxy.netloc}" if self._pool.proxy else ""
+            what = f"no answer from {self.url}{by} ({cause_of(error)})"
+            raise NoAnswer(what, UNREACHABLE, sent=not isinstance(error, NEVER_SENT)) from error
 
     def retry(
         self,
@@ -277,7 +298,7 @@ class Client:
         if answer.status == 401:
             refused = f"refuses the key from {self.key.source}" if self.key else "wants a key and none was found"
             return ClientError(f"{self.url} {refused} ({answer.explained})", FIXES[401], 401)
-        return ClientError(f"{self.url} answers {answer.explained}", FIXES.get(answer.status, ""), answer.status)
+        return ClientError(f"{self.url} answers {answer.explained}", answer.fix, answer.status)
 
     def _answer(self, response: urllib3.BaseHTTPResponse, repeated: bool) -> Answer:
         content, location = response.data, response.headers.get("Location", "")
@@ -291,12 +312,29 @@ def checked(url: str) -> str:
     """`url` without its last slash; raises ClientError for what is no http(s) address."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        usable = parts.scheme in ("http", "https") and bool(parse_url(url).host) and (parts.port or 1) > 0
     except ValueError:
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
         raise ClientError("the address must read http://HOST:PORT or https://HOST, without user and query", "fix SLUICE_URL")
     return url.rstrip("/")
+
+
+def pool_for(url: str, **options: Any) -> urllib3.PoolManager:
+    """Connections to `url`: by the proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name, never within this machine."""
+    parts = urlsplit(url)
+    host, proxies = parts.hostname or "", getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or settings.is_loopback(host) or proxy_bypass(host):
+        return urllib3.PoolManager(**options)
+    try:
+        found = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        headers = make_headers(proxy_basic_auth=unquote(found.auth)) if found.auth else None
+        return urllib3.ProxyManager(found._replace(auth=None).url, proxy_headers=headers, **options)
+    except HTTPError as error:
+        # It may hold a password.
+        what = f"the proxy that the environment names for {parts.scheme} cannot be used"
+        raise ClientError(what, "write http://HOST:PORT, or name this service's host in NO_PROXY") from error
 
 
 def retry_after(response: urllib3.BaseHTTPResponse) -> float:

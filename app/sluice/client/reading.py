@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from urllib3.exceptions import HTTPError
 
-from sluice.client.http import RETRIED, Client, ClientError
+from sluice.client.http import RETRIED, Client, ClientError, NoAnswer
 
 TAIL, FILTER = "/api/v1/logs/tail", "/api/v1/logs/filter"
 MAX_PAGE = 1000
@@ -76,11 +76,9 @@ class ReadClient(Client):
     def _open(self, path: str, headers: Mapping[str, str]) -> Any:
         def attempt() -> Any:
             try:
-                response = self._pool.request(
-                    "GET", self.url + path, headers={**self.headers(), **headers}, redirect=False, preload_content=False
-                )
-            except HTTPError as error:
-                return ClientError(f"no answer from {self.url} ({type(error).__name__})", "is it running? SLUICE_URL names it")
+                response = self.send("GET", path, headers, preload_content=False)
+            except NoAnswer as error:
+                return error
             if response.status == 200:
                 return response
             answer = self._answer(response, repeated=False)

@@ -11,7 +11,7 @@ from sluice.client import check as checks
 from sluice.client import http
 from sluice.client.check import Check
 from sluice.client.http import ClientError
-from sluice.commands.peer import key_options
+from sluice.commands.peer import Waits, key_options
 from sluice.doctor import Finding
 
 
@@ -54,15 +54,3 @@ def check(url: str, no_key: bool, api_key: str | None, key_file: Path | None, da
 def line(finding: Finding) -> str:
     fix = f"; {finding.fix}" if finding.fix else ""
     return f"{finding.verdict:<8} {finding.what}{fix}"
-
-
-class Waits:
-    """Says on stderr why it waits, once for each reason in a row."""
-
-    def __init__(self) -> None:
-        self._said = ""
-
-    def say(self, why: str, _seconds: float) -> None:
-        if why != self._said:
-            self._said = why
-            click.echo(f"waiting: {why}", err=True)

@@ -50,6 +50,17 @@ class Peer:
         return kind(self.url, key, compress=self.compress, retry_for=self.retry_for, on_wait=on_wait)
 
 
+class Waits:
+    """Says on stderr why a command waits, once for each reason in a row; called by several threads."""
+
+    _said = ""
+
+    def say(self, why: str, seconds: float) -> None:
+        if why != self._said:
+            self._said = why
+            click.echo(f"waiting {seconds:.1f} s and trying again: {why}", err=True)
+
+
 @contextlib.contextmanager
 def printing() -> Iterator[None]:
     """How a command ends that prints what it reads: by a refusal in one line, by Ctrl-C, or when nobody reads on."""

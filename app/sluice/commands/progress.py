@@ -22,7 +22,7 @@ from sluice.client.delivery import BatchResult
 from sluice.client.http import ClientError, encode
 from sluice.client.importer import Refused
 from sluice.client.job import Batch, Report
-from sluice.commands.peer import INTERRUPTED, Peer
+from sluice.commands.peer import INTERRUPTED, Peer, Waits
 
 # Seconds between two plain lines of progress, where no bar can be drawn.
 LINE_EVERY = 5.0
@@ -102,7 +102,7 @@ class Tally:
         Console().print(table)
 
 
-class Meter:
+class Meter(Waits):
     """Progress on stderr: a bar with rate and time left on a terminal, elsewhere a plain line now and then.
 
     `position()` of `total` (None: unknown) tells how much is done, in any unit.
@@ -114,7 +114,6 @@ class Meter:
         self._clock = clock
         self._start = self._last_line = clock()
         self._events = 0
-        self._said = ""
         console = Console(stderr=True)
         rate = TextColumn("{task.description}")
         self._bar = Progress(
@@ -137,12 +136,6 @@ class Meter:
         if self._bar.disable and self._clock() - self._last_line >= LINE_EVERY:
             self._last_line = self._clock()
             click.echo(self._rate() + self._left(), err=True)
-
-    def say(self, why: str, seconds: float) -> None:
-        """The reason of a pause, once; called by several threads."""
-        if why != self._said:
-            self._said = why
-            click.echo(f"waiting {seconds:.1f} s and trying again: {why}", err=True)
 
     def _rate(self) -> str:
         elapsed = self._clock() - self._start

@@ -19,7 +19,7 @@ from sluice import filters as rules
 from sluice.client.reading import MAX_PAGE, Log, Parameters, ReadClient, compact, safe
 from sluice.commands import filters as options
 from sluice.commands import peer as peers
-from sluice.commands.peer import Peer
+from sluice.commands.peer import Peer, Waits
 from sluice.commands.progress import Meter
 
 # Characters of a cell at most.
@@ -70,7 +70,7 @@ def query(
     shown = 0
     shows = Meter(None, lambda: shown) if everything or limit > MAX_PAGE else contextlib.nullcontext()
     with peers.printing(), shows as meter:
-        found = read(peer.client_of(ReadClient, meter.say if meter else wait), parameters, None if everything else limit)
+        found = read(peer.client_of(ReadClient, (meter or Waits()).say), parameters, None if everything else limit)
 
         def counted() -> Iterator[msgspec.Raw]:
             nonlocal shown
@@ -82,10 +82,6 @@ def query(
                 meter.show(shown)
 
         FORMATS[kind](counted())
-
-
-def wait(why: str, seconds: float) -> None:
-    click.echo(f"waiting {seconds:.1f} s and trying again: {why}", err=True)
 
 
 def read(client: ReadClient, parameters: Parameters, limit: int | None) -> Iterator[msgspec.Raw]:

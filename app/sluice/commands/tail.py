@@ -10,7 +10,7 @@ import msgspec
 from sluice.client.reading import Log, Notice, ReadClient, compact, safe
 from sluice.commands import filters as options
 from sluice.commands import peer as peers
-from sluice.commands.peer import Peer
+from sluice.commands.peer import Peer, Waits
 
 # Characters of the properties in one line; --json has all.
 MOST = 200
@@ -39,13 +39,10 @@ def tail(
     must hold. A tail that breaks off is opened again behind the last event. stderr says what was lost.
     """
 
-    def say(why: str, _seconds: float) -> None:
-        click.echo(f"waiting: {why}", err=True)
-
     if color is None and no_color_variable:
         color = False
     with peers.printing():
-        for notice in peer.client_of(ReadClient, say).tail(options.given(filters)):
+        for notice in peer.client_of(ReadClient, Waits().say).tail(options.given(filters)):
             show(notice, as_json, color)
             sys.stdout.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import threading
@@ -15,7 +16,9 @@ from tests.unit.client.script import SECRET, Answer, Request, Service, Time, clo
 
 from sluice.client import http
 from sluice.client.delivery import IngestClient
+from sluice.client.erase import EraseClient
 from sluice.client.http import ClientError, Key
+from sluice.client.reading import ReadClient
 
 KEY = Key(SECRET, "SLUICE_API_KEY")
 # The default's pauses without their jitter, halved.
@@ -259,7 +262,19 @@ def waited_for(condition: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8080", "ftp://h", "http://", "http://h:99999", "http://u:p@h", "http://h?q=1", "http://[::1"]
+    "url",
+    [
+        "",
+        "localhost:8080",
+        "ftp://h",
+        "http://",
+        "http://h:99999",
+        "http://u:p@h",
+        "http://h?q=1",
+        "http://[::1",
+        "http://h h",
+        "http://h\nh",
+    ],
 )
 def test_an_address_that_can_not_be_used_is_refused_with_the_fix(url: str) -> None:
     with pytest.raises(ClientError, match="fix SLUICE_URL") as caught:
@@ -291,3 +306,59 @@ def test_a_key_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 
 def test_no_key_at_all_is_found_to_be_none(tmp_path: Path) -> None:
     assert http.find_key(None, None, tmp_path, "http://127.0.0.1:1") is None
+
+
+READS: list[Callable[[str], object]] = [
+    lambda url: next(ReadClient(url).tail([])),
+    lambda url: next(ReadClient(url).pages([], 1)),
+    lambda url: next(iter(EraseClient(url).stream("/api/v1/export"))),
+    lambda url: IngestClient(url).send_batch([event(0)]),
+]
+
+
+@pytest.mark.parametrize("ask", READS)
+def test_whatever_is_asked_a_certificate_without_trust_is_said_at_once(service: Service, ask: Callable[[str], object]) -> None:
+    with pytest.raises(ClientError, match=r"no trusted TLS.*SSL_CERT_FILE"):
+        ask(service.url.replace("http", "https"))
+
+
+@pytest.mark.parametrize("ask", READS)
+def test_whatever_is_asked_a_redirect_is_said_with_where_it_leads(service: Service, ask: Callable[[str], object]) -> None:
+    service.script = [(301, {"Location": "https://events.test/x"}, b"")]
+    with pytest.raises(ClientError, match=r"301.*redirects to: https://events\.test/x"):
+        ask(service.url)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_is_used(
+    service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, service.url.replace("//", "//me:p%40ss@"))
+    service.script = [told(1)]
+    assert connect("http://events.test/prefix").send_batch([event(0)]).counts["created"] == 1
+    (_, path, headers, _) = service.requests[0]
+    login = base64.b64encode(b"me:p@ss").decode()
+    assert (path, headers["proxy-authorization"]) == ("http://events.test/prefix/api/v1/batch-ingest", f"Basic {login}")
+
+
+def test_no_proxy_stands_before_this_machine_nor_what_no_proxy_names(
+    service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
+    service.script = [told(1)]
+    assert connect().send_batch([event(0)]).counts["created"] == 1
+    with pytest.raises(ClientError, match=r"no answer from http://events\.invalid by the proxy 127\.0\.0\.1:"):
+        connect("http://events.invalid", retry_for=0).send_batch([event(0)])
+    monkeypatch.setenv("NO_PROXY", "events.invalid")
+    with pytest.raises(ClientError, match=r"no answer from http://events\.invalid \("):
+        connect("http://events.invalid", retry_for=0).send_batch([event(0)])
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@h:1", "http://me:secret@h h"])
+def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(ClientError, match="NO_PROXY") as refusal:
+        connect("https://events.test")
+    assert "secret" not in str(refusal.value)
