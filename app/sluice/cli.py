@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +10,8 @@ import click
 
 from sluice import __version__, errors
 
+# No room on the disk that is written to, whether of a file or of stdout.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A command is imported when it is called: `serve` needs no importer, and a process starts in half the time. Only help needs all.
 COMMANDS = {
     "serve": "serve:serve",
@@ -47,6 +50,10 @@ class Commands(click.Group):
             from sluice.commands import environment  # noqa: PLC0415 - as every command
 
             raise environment.BadSettings(error.problems) from error
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise click.ClickException(f"cannot write: {error.strerror}; free space, or write elsewhere") from error
         except errors.QueueUnavailable as error:
             raise click.ClickException(f"the queue cannot be used: {error.reason}; start it, or correct QUEUE_URL") from error
         except errors.StoreUnavailable as error:

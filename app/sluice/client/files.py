@@ -64,13 +64,14 @@ class Pieces(io.RawIOBase):
 
     def __init__(self, pull: Callable[[], bytes]) -> None:
         self._pull = pull
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        chunk = self._rest or self._pull()
+        chunk = self._rest or memoryview(self._pull())
+        # A view: what a bomb inflates to at once is not copied for each read.
         self._rest = chunk[len(buffer) :]
         chunk = chunk[: len(buffer)]
         buffer[: len(chunk)] = chunk

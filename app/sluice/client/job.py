@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import itertools
 import sqlite3
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from sluice.client import files, follow, identity, importer, legacy
 from sluice.client.files import Format, Growth, Input, Openable
@@ -121,7 +122,7 @@ class Job:
         for name in self._names:
             try:
                 with (
-                    contextlib.nullcontext(sys.stdin.buffer) if name == STDIN else Path(name).open("rb") as file,
+                    opened(name) as file,
                     files.opened(file) as found,
                 ):
                     for each in found:
@@ -262,6 +263,15 @@ class Job:
         if known is not None and self._memory is not None and size:
             with contextlib.suppress(sqlite3.Error):
                 self._memory.note(replace(known, size=size, digest=digest))
+
+
+def opened(name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """Raises OSError."""
+    if name != STDIN:
+        return Path(name).open("rb")
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "stdin is closed")
+    return contextlib.nullcontext(sys.stdin.buffer)
 
 
 def size_of(name: str) -> int | None:

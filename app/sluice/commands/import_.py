@@ -8,13 +8,11 @@ import glob
 import itertools
 import math
 import re
-import signal
 import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
 from pathlib import Path
-from types import FrameType
 from typing import IO, cast
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -198,10 +196,6 @@ def is_stored(peer: Peer, event_id: str) -> bool:
 def go_on_for_ever(job: Job, name: str, peer: Peer, tally: Tally, batch_size: int) -> None:
     """Follow the file until SIGINT or SIGTERM. However long the service is away, the file holds what comes meanwhile."""
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     if click.get_current_context().get_parameter_source("retry_for") is click.core.ParameterSource.DEFAULT:
         peer = peer.patient(math.inf)
     meter = Meter(None, lambda: 0)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
 import click
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from sluice import outcomes
 from sluice.client import delivery
@@ -27,6 +29,8 @@ from sluice.commands.peer import INTERRUPTED, Peer, Waits
 # Seconds between two plain lines of progress, where no bar can be drawn.
 LINE_EVERY = 5.0
 SHOWN_REFUSALS = 5
+# The bar has hidden it.
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 def send(batches: Iterable[Batch], peer: Peer, tally: Tally, meter: Meter, again: str) -> None:
@@ -46,7 +50,15 @@ def send(batches: Iterable[Batch], peer: Peer, tally: Tally, meter: Meter, again
 
 @contextlib.contextmanager
 def shown(tally: Tally, again: str) -> Iterator[None]:
-    """However the sending ends, the table of what came of it is the last word on stdout."""
+    """However the sending ends, the table of what came of it is the last word on stdout.
+
+    The first SIGINT or SIGTERM ends it in order, the second at once.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        # A job of the background ignores SIGINT.
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     except ClientError as error:
@@ -56,7 +68,24 @@ def shown(tally: Tally, again: str) -> Iterator[None]:
         tally.show()
         click.echo(f"stopped. {again}", err=True)
         raise SystemExit(INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     tally.show()
+
+
+def stop(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, stop_at_once)
+    signal.signal(signal.SIGTERM, stop_at_once)
+    with contextlib.suppress(OSError):
+        os.write(2, b"stopping, when the requests under way are answered; once more stops at once\n")
+    raise KeyboardInterrupt
+
+
+def stop_at_once(_number: int, _frame: FrameType | None) -> None:
+    if os.isatty(2):
+        os.write(2, SHOW_CURSOR)
+    os._exit(INTERRUPTED)
 
 
 class Tally:
@@ -87,7 +116,12 @@ class Tally:
     def _report(self, record: dict[str, Any]) -> None:
         self._reported += 1
         if self._sink is not None:
-            self._sink.write(encode(record) + b"\n")
+            try:
+                self._sink.write(encode(record) + b"\n")
+                # click closes it at the end without a word of what fails then.
+                self._sink.flush()
+            except OSError as error:
+                raise ClientError(f"{self._sink.name} cannot be written: {error.strerror}", "name another file") from error
         elif self._reported <= SHOWN_REFUSALS:
             # As JSON: an escape sequence in somebody's log must not reach the terminal as one.
             click.echo(f"not stored: {encode(record)[:500].decode(errors='replace')}", err=True)
@@ -97,7 +131,8 @@ class Tally:
     def show(self) -> None:
         # `queued` is for services with a queue, which this release does not have.
         shown = [status for status in outcomes.STATUSES if status != "queued"]
-        table = Table(*shown)
+        # Folded where a terminal is narrow: a number that is cut is another number.
+        table = Table(*(Column(status, overflow="fold") for status in shown))
         table.add_row(*(f"{self.counts[status]:,}" for status in shown))
         Console().print(table)
 

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -107,16 +108,54 @@ def test_elsewhere_progress_is_plain_lines_with_rate_and_time_left(capsys: pytes
     assert capsys.readouterr().err.splitlines() == ["500 events, 50/s, 25%, 30 s left", "500 events, 50/s in 10.0 s"]
 
 
-def test_ctrl_c_stops_at_once_and_says_how_to_go_on(keeper: Keeper, log: Path) -> None:
-    keeper.go_on.clear()
-    code = "from sluice.commands.import_ import import_file; import_file()"
+IMPORT = [sys.executable, "-c", "from sluice.cli import main; main()", "import"]
+
+
+@pytest.fixture
+def environment(keeper: Keeper, log: Path) -> dict[str, str]:
     env = {"SLUICE_URL": f"http://127.0.0.1:{keeper.server_port}", "SLUICE_API_KEY": SECRET, "PYTHONPATH": ":".join(sys.path)}
-    env["XDG_STATE_HOME"] = str(log.parent)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, log], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert keeper.asked.wait(30)
-    process.send_signal(signal.SIGINT)
+    return env | {"XDG_STATE_HOME": str(log.parent)}
+
+
+@pytest.fixture
+def hanging(keeper: Keeper, log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """An import whose service has not answered yet."""
+    keeper.go_on.clear()
+    with subprocess.Popen([*IMPORT, log], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert keeper.asked.wait(30)
+        yield process
+        keeper.go_on.set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_the_answers_under_way_and_says_how_to_go_on(
+    hanging: subprocess.Popen[str], keeper: Keeper, number: int
+) -> None:
+    hanging.send_signal(number)
     keeper.go_on.set()
-    _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, "Run the same command again" in stderr, "Traceback" in stderr) == (130, True, False)
+    _, stderr = hanging.communicate(timeout=30)
+    assert (hanging.returncode, "Run the same command again" in stderr, "Traceback" in stderr) == (130, True, False)
+
+
+def test_a_second_signal_waits_for_no_answer(hanging: subprocess.Popen[str]) -> None:
+    assert hanging.stderr is not None
+    hanging.send_signal(signal.SIGINT)
+    assert any("once more stops at once" in line for line in hanging.stderr)
+    hanging.send_signal(signal.SIGINT)
+    assert (hanging.wait(30), hanging.stderr.read()) == (130, "")
+
+
+@pytest.mark.parametrize("options", [["--errors", "/dev/full"], [], ["--dry-run"]])
+def test_a_full_disk_is_said_in_one_line(keeper: Keeper, log: Path, environment: dict[str, str], options: list[str]) -> None:
+    keeper.refuse = {log.read_text().splitlines()[0]}
+    with open("/dev/null" if "--errors" in options else "/dev/full", "wb") as stdout:
+        done = subprocess.run([*IMPORT, log, *options], env=environment, stdout=stdout, stderr=subprocess.PIPE, check=False)
+        stderr = done.stderr.decode()
+    assert (done.returncode > 0, "No space left on device" in stderr, "Traceback" in stderr) == (True, True, False)
+    assert "cannot be read" not in stderr
+
+
+def test_a_closed_stdin_is_said_in_one_line(environment: dict[str, str]) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *IMPORT, "-"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "-: cannot be read: " in done.stderr, "Traceback" in done.stderr) == (1, True, False)
