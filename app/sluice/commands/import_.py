@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import glob
 import itertools
 import math
+import os
 import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, cast
 from urllib.parse import quote
@@ -45,14 +46,31 @@ def names_of(_context: click.Context, _parameter: click.Parameter, values: tuple
     """The files that `values` name: as they are, or as patterns that the shell left alone. Each once."""
     names: list[str] = []
     for value in values:
-        found = [value] if value == STDIN or Path(value).exists() else sorted(glob.glob(value, recursive=True))
-        found = [name for name in found if name == value or Path(name).is_file()]
+        found = [value] if value == STDIN or os.path.lexists(value) else matching(value)
         if not found:
             raise click.BadParameter(f"there is no file {value}")
         if value != STDIN and Path(value).is_dir():
             raise click.BadParameter(f"{value} is a folder; name the files in it, as in '{value.rstrip('/')}/*.log'")
         names += found
     return list(dict.fromkeys(names))
+
+
+def matching(pattern: str) -> list[str]:
+    """The files that `pattern` names, as the shell has it: `**` follows no link to a folder, which may lead in circles."""
+    anchor = Path(pattern).anchor
+    parts = Path(pattern).parts[bool(anchor) :]
+    if parts[-1:] == ("**",):
+        parts += ("*",)
+    try:
+        found = sorted(each for each in Path(anchor).glob(str(Path(*parts))) if each.is_file()) if parts else []
+    except ValueError:
+        return []
+    hidden = [part for part in parts if part.startswith(".")]
+
+    def wanted(path: Path) -> bool:
+        return all(not part.startswith(".") or any(fnmatch(part, each) for each in hidden) for part in path.parts)
+
+    return [str(each) for each in found if wanted(each)]
 
 
 def multiline_of(_context: click.Context, _parameter: click.Parameter, value: str) -> Multiline:

@@ -190,6 +190,18 @@ def test_patterns_that_the_shell_left_alone_name_files(run: Run, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["nothing.log", "*.nothing", "."])
+def test_a_pattern_follows_no_link_in_circles_and_names_nothing_hidden(run: Run, tmp_path: Path) -> None:
+    for name in ("a.log", ".hidden.log", "..data/b.log", "deep/c.log"):
+        path = tmp_path / "logs" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(f"{name}\n")
+    for number in range(3):
+        (tmp_path / "logs" / f"circle-{number}").symlink_to(".")
+    assert counts(run(tmp_path / "logs" / "**"))[:2] == [2, 0]
+    assert counts(run(tmp_path / "logs" / "**" / "*.log"))[:2] == [0, 2]
+    assert counts(run(tmp_path / "logs" / ".h*"))[:2] == [1, 0]
+
+
 def test_a_name_without_a_file_is_refused_before_anything_is_sent(run: Run, keeper: Keeper, tmp_path: Path, name: str) -> None:
     (tmp_path / "a.log").write_text("one\n")
     result = run(tmp_path / "a.log", tmp_path / name)
