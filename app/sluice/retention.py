@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from sluice import errors
+from sluice.settings import Settings
 from sluice.stores import CLAIM_AGE, RETENTION_GRACE, Retention
 
 log = structlog.get_logger()
@@ -16,6 +17,16 @@ log = structlog.get_logger()
 STEP = 1_000
 PAUSE = 0.1
 ROUND = 60.0
+
+
+def of_error_groups(settings: Settings) -> timedelta | None:
+    """How long after its newest event an error group is kept; None: for ever.
+
+    Never less than its events: a group that went before them would come back with a count of a part of them.
+    """
+    if settings.retention_days is None:
+        return None
+    return timedelta(days=max(settings.retention_days, settings.error_group_retention_days)) + RETENTION_GRACE
 
 
 class Sweeper:

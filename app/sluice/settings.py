@@ -208,6 +208,12 @@ class Settings:
     retention_days: int | None = setting(
         "RETENTION_DAYS", whole(1, 36_500), None, "older events are removed, and refused as `too_old`", shown="keep for ever"
     )
+    error_group_retention_days: int = setting(
+        "ERROR_GROUP_RETENTION_DAYS",
+        whole(1, 36_500),
+        90,
+        "an error group is removed so long after its newest event, and never before its events: `RETENTION_DAYS` comes first",
+    )
     api_endpoint: str | None = setting(
         "API_ENDPOINT", http_url, None, "a pull source: the URL of a JSON list, which is read again and again", secret=True
     )

@@ -155,6 +155,99 @@ def test_hours_that_are_too_old_are_dropped_and_counts_stay(store: PostgresqlSto
     assert counts(store) == {group_of(): 2}
 
 
+def swept(store: PostgresqlStore, now: datetime, days: int = 90) -> float:
+    """A round that keeps groups for `days` after their newest event; how many went, as the metric says."""
+    folder = fold.Folder(store.database, lambda: now, timedelta(days=days))
+    folder.round(threading.Event())
+    (removed,) = [m.samples[0].value for m in folder.collect() if m.name == "sluice_error_groups_removed"]
+    return float(removed)
+
+
+ROWS_OF_GROUPS = "SELECT fingerprint FROM sluice.error_{} ORDER BY 1"
+
+
+@pytest.mark.parametrize("status", ["unresolved", "resolved", "ignored"])
+def test_a_group_in_any_state_goes_with_all_its_rows_when_no_event_came_for_too_long(
+    store: PostgresqlStore, database: Database, status: query.Status
+) -> None:
+    old, new = NOW - timedelta(days=90), NOW - timedelta(days=90, microseconds=-1)
+    store.insert([failure(f"a{n}", timestamp=old - timedelta(days=n), user_id=f"u{n}") for n in range(3)], NOW)
+    store.insert([failure("b", "other", timestamp=new, user_id="u1"), failure("c", "other", timestamp=old)], NOW)
+    assert fold.drain(store.database, NOW)
+    for message in ("timeout", "other"):
+        groups.change(store.database, group_of(message), status, NOW, "key-a")
+    assert swept(store, NOW) == 0
+    assert swept(store, NOW + timedelta(microseconds=1), days=90) == 1
+    for table in ("groups", "users"):
+        assert database.execute(ROWS_OF_GROUPS.format(table)) == [(group_of("other"),)]
+    assert [group["status"] for group in listed(store)] == [status]
+    # The events are not the group's: they have a retention of their own.
+    assert database.count() == 5
+
+
+def test_groups_of_a_flood_go_in_steps_and_none_that_is_seen_still(store: PostgresqlStore, database: Database) -> None:
+    old, flood = NOW - timedelta(days=100), 3 * fold.STEP + 1
+    for start in range(0, flood, 1_000):
+        some = range(start, min(start + 1_000, flood))
+        store.insert([failure(f"{n}", timestamp=old, user_id="u", properties={"fingerprint": f"{n}"}) for n in some], NOW)
+    store.insert([failure("seen")], NOW)
+    assert swept(store, NOW) == flood
+    assert [database.execute(ROWS_OF_GROUPS.format(table)) for table in ("groups", "hours", "users")] == [
+        [(group_of(),)],
+        [(group_of(),)],
+        [],
+    ]
+
+
+def test_a_retry_brings_no_group_back_and_a_new_event_begins_one(store: PostgresqlStore) -> None:
+    first = [failure(f"{n}", timestamp=NOW - timedelta(days=100)) for n in range(3)]
+    store.insert(first, NOW)
+    assert swept(store, NOW) == 1
+    store.insert(first, NOW)
+    assert listed(store) == []
+    store.insert([*first, failure("new")], NOW)
+    store.insert([*first, failure("new")], NOW)
+    assert [(group["status"], group["count"]) for group in listed(store)] == [("unresolved", 1)]
+
+
+def test_an_event_that_is_not_counted_yet_keeps_its_group_with_its_count(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure("a", timestamp=NOW - timedelta(days=100))], NOW)
+    assert fold.drain(store.database, NOW)
+    # More than a step is in front of the one that keeps the group.
+    store.insert([failure(f"f{n}", properties={"fingerprint": f"{n}"}) for n in range(fold.STEP)], NOW)
+    store.insert([failure("b")], NOW)
+    assert swept(store, NOW) == 0
+    assert json.loads(get(store))["count"] == 2
+
+
+def test_counts_are_exact_while_groups_come_and_go_on_two_pods(database: Database, open_store: OpenStore) -> None:
+    pods = [ready(open_store(database.login, 4)) for _ in range(2)]
+    stop = threading.Event()
+
+    def removes(pod: PostgresqlStore) -> float:
+        folder = fold.Folder(pod.database, lambda: NOW, timedelta(days=90))
+        while not stop.wait(0.005):
+            folder.round(stop)
+        return folder.removed
+
+    def stores(number: int) -> None:
+        for batch in range(10):
+            old = [
+                failure(f"old-{number}-{batch}-{n}", f"gone {'abcd'[n % 4]}", timestamp=NOW - timedelta(days=100))
+                for n in range(20)
+            ]
+            new = [failure(f"new-{number // 2}-{batch}-{n}", "seen") for n in range(10)]
+            pods[number % 2].insert([*old, *new], NOW)
+
+    with ThreadPoolExecutor(2) as pool:
+        removing = [pool.submit(removes, pod) for pod in pods]
+        at_once(4, stores)
+        stop.set()
+        assert sum(each.result(10) for each in removing) + swept(pods[0], NOW) >= 4
+    assert counts(pods[1]) == {group_of("seen"): 200}
+    assert database.execute(ROWS_OF_GROUPS.format("hours")) == [(group_of("seen"),)]
+
+
 def test_a_pod_of_the_release_before_is_counted_too(store: PostgresqlStore, database: Database) -> None:
     text = """INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, user_id,
             source, priority, key_id, fingerprint, content, created_at)

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sluice import errors, retention
+from sluice.settings import Settings
 from sluice.stores import Store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,6 +83,16 @@ def test_a_stop_ends_a_sweep_after_the_step_under_way() -> None:
     store, stop = Purged([STEP] * 100), threading.Event()
     stop.set()
     assert of(store).sweep(stop) == STEP
+
+
+@pytest.mark.parametrize(("days", "group_days", "kept"), [("30", "90", 90), ("90", "30", 90), ("30", "", 90), ("365", "", 365)])
+def test_an_error_group_is_kept_for_as_long_as_its_events_at_least(days: str, group_days: str, kept: int) -> None:
+    settings = Settings.from_env({"RETENTION_DAYS": days, "ERROR_GROUP_RETENTION_DAYS": group_days})
+    assert retention.of_error_groups(settings) == timedelta(days=kept, hours=1)
+
+
+def test_where_events_are_kept_for_ever_error_groups_are_too() -> None:
+    assert retention.of_error_groups(Settings.from_env({"ERROR_GROUP_RETENTION_DAYS": "1"})) is None
 
 
 def test_a_sweeper_that_is_stopped_does_nothing_more() -> None:

@@ -84,6 +84,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "INFLUXDB_ORG": ("Acme & Söhne", "Acme & Söhne"),
     "INFLUXDB_BUCKET": ("logs/autogen", "logs/autogen"),
     "RETENTION_DAYS": ("30", 30),
+    "ERROR_GROUP_RETENTION_DAYS": ("365", 365),
     "API_ENDPOINT": ("https://x.example/posts", "https://x.example/posts"),
     "INGESTION_INTERVAL": ("1m30s", 90.0),
     "API_TIMEOUT": ("500ms", 0.5),
@@ -173,6 +174,7 @@ BAD = {
         "mongodb://db?w=0",
     ],
     "RETENTION_DAYS": ["0", "36501"],
+    "ERROR_GROUP_RETENTION_DAYS": ["0", "36501"],
     "API_ENDPOINT": [
         "x.example/posts",
         "ftp://x.example",

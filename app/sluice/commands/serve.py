@@ -62,7 +62,7 @@ def duties(settings: Settings, sources: Sequence[Source] = ()) -> supervisor.Dut
     sweeper = retention.Sweeper(own, settings.retention_days, pipeline.utc_now)
     usual = supervisor.Duties(check=check_of(settings, own), background=(sweeper.run,), close=own.close)
     if "database" in own.capabilities:
-        folder = Folder(stores.database(own), pipeline.utc_now)
+        folder = Folder(stores.database(own), pipeline.utc_now, retention.of_error_groups(settings))
         usual = replace(usual, background=(sweeper.run, folder.run), collectors=(folder,))
     if not sources:
         return usual

@@ -1,6 +1,7 @@
 """From what each commit counted (sluice.error_deltas) to groups: one process at a time, in the background and before a read.
 
-A step takes rows out and adds them up in one transaction, so that a process that is killed has done all of it or nothing.
+A step takes rows out and adds them up in one transaction, so that a process that is killed has done all of it or nothing. In the
+background groups and hours go that are too old.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS, TRY_LOCK_ERROR_GROUPS
 
 log = structlog.get_logger()
-# Rows of one step, each with up to 1,001 users: some tens of milliseconds.
+# Rows of one step, or groups that go, each with up to 1,001 users: some tens of milliseconds.
 STEP = 200
 # Steps that a read makes before it answers with what is counted so far.
 MOST_STEPS = 50
@@ -82,8 +83,21 @@ SELECT (SELECT count(*) FROM taken), coalesce((SELECT array_agg(fingerprint) FRO
 """
 PURGE_HOURS = """
 DELETE FROM sluice.error_hours WHERE (fingerprint, hour) IN (
-    SELECT fingerprint, hour FROM sluice.error_hours WHERE hour < %s ORDER BY hour LIMIT 1000
+    SELECT fingerprint, hour FROM sluice.error_hours WHERE hour < %(before)s ORDER BY hour LIMIT %(step)s
 )
+"""
+# What is stored and not counted yet keeps its group.
+PURGE_GROUPS = """
+WITH due AS MATERIALIZED (
+    SELECT fingerprint FROM sluice.error_groups AS g
+    WHERE last_seen < %(before)s AND NOT EXISTS (SELECT FROM sluice.error_deltas AS d WHERE d.fingerprint = g.fingerprint)
+    ORDER BY last_seen, id LIMIT %(step)s
+), hours AS (
+    DELETE FROM sluice.error_hours WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM due))
+), users AS (
+    DELETE FROM sluice.error_users WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM due))
+)
+DELETE FROM sluice.error_groups WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM due))
 """
 FIGURES = """
 SELECT (SELECT regressions FROM sluice.error_totals),
@@ -123,11 +137,16 @@ def drain(database: Database, now: datetime) -> bool:
 
 
 class Folder(Collector):
-    """Call `run` in a thread. Every pod has one; the database lets one of them work at a time. A collector of its metrics."""
+    """Call `run` in a thread. Every pod has one; the database lets one of them work at a time. A collector of its metrics.
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    `kept`: for how long a group is kept after its newest event; None for ever.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime], kept: timedelta | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._kept = kept
+        self.removed = 0
         self._regressions: int | None = None
         self._age: float | None = None
 
@@ -143,20 +162,41 @@ class Folder(Collector):
                 return
 
     def round(self, stop: threading.Event) -> None:
-        """Fold until a step finds no more, drop hours that are too old, and look how far behind the groups are."""
-        while folded(self._database.run, self._clock(), wait=False) == STEP and not stop.is_set():
+        """Fold and remove, by turns, until neither finds more, and look how far behind the groups are."""
+        before = self.removed
+        # By turns: neither a flood of errors nor one of groups that go keeps the other waiting.
+        while any([folded(self._database.run, self._clock(), wait=False) == STEP, self._remove()]) and not stop.is_set():
             pass
-        oldest = self._clock() - HOURS_KEPT
-        self._database.run(lambda connection: connection.execute(PURGE_HOURS, [oldest]))
+        if self.removed > before:
+            log.info("error_groups.removed", groups=self.removed - before)
         row = self._database.run(lambda connection: connection.execute(FIGURES).fetchone())
         self._regressions, age = row or (None, None)
         self._age = age or 0.0
 
+    def _remove(self) -> bool:
+        """A step of hours and one of groups that are too old; whether there may be more."""
+        now = self._clock()
+
+        def work(connection: Connection) -> tuple[int, int]:
+            with connection.transaction():
+                if connection.execute(TRY_LOCK_ERROR_GROUPS).fetchone() != (True,):
+                    return 0, 0
+                hours = connection.execute(PURGE_HOURS, {"before": now - HOURS_KEPT, "step": STEP}).rowcount
+                if self._kept is None:
+                    return hours, 0
+                return hours, connection.execute(PURGE_GROUPS, {"before": now - self._kept, "step": STEP}).rowcount
+
+        hours, groups = self._database.run(work)
+        self.removed += groups
+        return max(hours, groups) == STEP
+
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
-        """What the last round saw; both are figures of the database, the same on every pod."""
+        """What the last round saw of the database, the same on every pod, and what this process removed."""
         if self._regressions is not None:
             text = "Resolved error groups that an event reopened, over all pods"
             yield CounterMetricFamily("sluice_error_regressions", text, value=self._regressions)
         if self._age is not None:
             text = "Seconds since the oldest error was stored that no group counts yet"
             yield GaugeMetricFamily("sluice_error_uncounted_age_seconds", text, value=self._age)
+        text = "Error groups that this pod removed because no event came for too long"
+        yield CounterMetricFamily("sluice_error_groups_removed", text, value=self.removed)

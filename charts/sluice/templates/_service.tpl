@@ -14,6 +14,7 @@ DB_POOL_SIZE: {{ ternary (include "sluice.poolSize" $) "" (eq (include "sluice.p
 MAX_REQUESTS: {{ int64 .maxRequests | quote }}
 LOG_LEVEL: {{ .logLevel }}
 RETENTION_DAYS: {{ ternary (int .retentionDays | toString) "" (gt (int .retentionDays) 0) | quote }}
+ERROR_GROUP_RETENTION_DAYS: {{ int .errorGroupRetentionDays | quote }}
 ANONYMOUS_PATHS: {{ join "," .anonymousPaths | quote }}
 ALLOWED_ORIGINS: {{ join "," .allowedOrigins | quote }}
 RATE_LIMIT_REQUESTS_PER_MINUTE: {{ int64 .limits.requestsPerMinute | quote }}
