@@ -17,7 +17,7 @@ def whole(low: int, high: int) -> Parser:
     """A parser of whole numbers from `low` to `high`, both included."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"-?\d{1,18}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ import httpx
 import psutil
 import pytest
 from tests.integration.checks import Mine, data_of, problem_of
+from tests.integration.keysets import KeysetFile
 from tests.integration.postgres import Database
 from tests.integration.raw import Raw
 from tests.integration.service import Service, running
@@ -178,12 +180,26 @@ def test_a_parameter_that_can_not_be_used_is_refused_by_name(client: httpx.Clien
     assert problem["errors"][0]["parameter"] in query
 
 
-@pytest.mark.parametrize("query", ["user_id=%ff", "user_id=%ed%a0%80", "properties.%ff=x", "%ff=x", "user_id=" + "x" * 3_000])
-def test_odd_text_in_a_filter_finds_nothing_and_breaks_nothing(client: httpx.Client, query: str) -> None:
-    answer = client.get(f"{FILTER}?{query}")
-    assert answer.status_code in (200, 400), answer.text
-    if answer.status_code == 200:
-        assert data_of(answer)["logs"] == []
+def test_long_text_in_a_filter_finds_nothing_and_breaks_nothing(client: httpx.Client) -> None:
+    assert data_of(client.get(f"{FILTER}?user_id={'x' * 3_000}"))["logs"] == []
+
+
+@pytest.mark.parametrize("query", ["user_id=%ff", "user_id=%ed%a0%80", "properties.%ff=x", "%ff=x", "user_id=a&source=%c3"])
+@pytest.mark.parametrize("path", [FILTER, EXPORT, "/api/v1/errors", "/api/v1/volume", "/tasks", "/posts", "/api/v1/whoami"])
+def test_a_query_that_is_no_text_is_refused_and_not_read_as_another(client: httpx.Client, path: str, query: str) -> None:
+    problem_of(client.get(f"{path}?{query}"), 400, "validation_error", "query")
+
+
+def test_bytes_that_are_no_text_erase_nobody(client: httpx.Client, mine: Mine) -> None:
+    data_of(client.post(INGEST, json=mine.event(user_id="\ufffd")), 201)
+    problem_of(client.delete("/api/v1/events?user_id=%ff"), 400, "validation_error", "query")
+    assert mine.names() == ["a"]
+
+
+@pytest.mark.parametrize("query", ["atomic=true&atomic=false", "atomic=false&atomic=true", "results=all&results=all"])
+def test_a_flag_that_is_given_twice_is_refused_and_stores_nothing(client: httpx.Client, mine: Mine, query: str) -> None:
+    problem_of(client.post(f"{BATCH}?{query}", json=mine.events(2)), 400, "validation_error", "query")
+    assert mine.names() == []
 
 
 @pytest.mark.parametrize(
@@ -411,6 +427,25 @@ def test_an_export_ends_when_its_reader_leaves(service: Service, heavy: Mine) ->
         port = raw.port
     until(lambda: port not in peers(service), 4, "the worker has let go of the connection")
     assert service.lines("request.failed") == []
+
+
+@pytest.mark.parametrize("change", [{"state": "revoked"}, {"scopes": frozenset(("ingest",))}], ids=["revoked", "scope"])
+def test_an_export_ends_with_its_key_and_shows_that_it_is_not_all(
+    shared_database: Database, heavy: Mine, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    keyset = KeysetFile(tmp_path / "keyset.json")
+    key = keyset.add("reader")
+    keyset.publish()
+    with running(shared_database.url, KEYSET_FILE=str(keyset.path)) as service, Raw(service) as raw:
+        raw.head("GET", f"{EXPORT}?source={heavy.id('source')}", Authorization=f"Bearer {key}")
+        assert raw.sock.recv(1_000).startswith(b"HTTP/1.1 200")
+        keyset.change(key, **change)
+        keyset.publish_to(service)
+        rest = b"".join(iter(lambda: raw.sock.recv(1 << 20), b""))
+        assert 0 < rest.count(b'"event_id"') < 20_000
+        assert not rest.endswith(b"\r\n0\r\n\r\n")
+        assert [line["reason"] for line in service.lines("response.cut_short")] == [change.get("state", "scope")]
+        assert "Traceback" not in service.log
 
 
 def peers(service: Service) -> set[int]:

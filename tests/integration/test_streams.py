@@ -273,10 +273,11 @@ def strict(database: Database, keyset: KeysetFile) -> Iterator[Service]:
         yield service
 
 
-def test_streams_end_for_silence_revocation_and_drain_and_say_so(strict: Service, database: Database, keyset: KeysetFile) -> None:
+def test_streams_end_for_silence_their_key_and_drain_and_say_so(strict: Service, database: Database, keyset: KeysetFile) -> None:
     # One after the other on one service: each start costs more than they do.
     silence(strict, Mine(database))
     revocation(strict, Mine(database), keyset)
+    scope_that_is_taken_away(strict, Mine(database), keyset)
     drain(strict, Mine(database))
 
 
@@ -292,7 +293,18 @@ def silence(service: Service, mine: Mine) -> None:
 
 
 def revocation(service: Service, mine: Mine, keyset: KeysetFile) -> None:
-    key, numbers = keyset.add("revoked"), itertools.count()
+    problem = ended_by(service, mine, keyset, state="revoked")
+    assert (problem["status"], problem["reason"]) == (401, "revoked")
+
+
+def scope_that_is_taken_away(service: Service, mine: Mine, keyset: KeysetFile) -> None:
+    problem = ended_by(service, mine, keyset, scopes=frozenset(("read",)))
+    assert (problem["status"], problem["reason"]) == (403, "scope")
+
+
+def ended_by(service: Service, mine: Mine, keyset: KeysetFile, **change: Any) -> dict[str, Any]:
+    """The answer to a stream whose key changes while it comes."""
+    key, numbers = keyset.add(f"changes-{mine.prefix}"), itertools.count()
     keyset.publish_to(service)
 
     def send_more() -> bool:
@@ -302,12 +314,12 @@ def revocation(service: Service, mine: Mine, keyset: KeysetFile) -> None:
     with Upload(service, Authorization=f"Bearer {key}") as upload:
         upload.lines(mine.event())
         until(lambda: mine.names() == ["a"], 4)
-        keyset.change(key, state="revoked")
+        keyset.change(key, **change)
         keyset.publish()
         until(send_more, PICKED_UP)
-        answer = upload.answer()
-    problem = problem_of(answer, 401, "unauthorized", "revoked")
+        problem: dict[str, Any] = upload.answer().json()
     assert problem["data"]["created"] == mine.count()
+    return problem
 
 
 def drain(service: Service, mine: Mine) -> None:

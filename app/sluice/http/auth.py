@@ -24,12 +24,17 @@ def admit(parts: Services, context: RequestContext, scope: str | None) -> KeyEnt
 
 def identify(parts: Services, context: RequestContext, scope: str | None) -> KeyEntry:
     """Check key and scope. Refusals are counted here, the key that is good by the caller."""
+    context.entry = check(parts, context, scope)
+    return context.entry
+
+
+def check(parts: Services, context: RequestContext, scope: str | None) -> KeyEntry:
+    """The entry of the key, which has `scope` now. What lasts for long asks again: keys end, and scopes are taken away."""
     entry = entry_of(parts, context)
     context.key_id = entry.key_id
     if scope is not None and scope not in entry.scopes:
         parts.metrics.auth("forbidden")
         raise errors.Forbidden(f"this key lacks the scope {scope}", reason="scope")
-    context.entry = entry
     return entry
 
 

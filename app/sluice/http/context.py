@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from sluice import limiter
+from sluice import errors, limiter
 from sluice.http.bodies import InputBody, RequestBody
 from sluice.keyring import LastKey
 from sluice.keys import KeyEntry
@@ -81,8 +81,11 @@ class RequestContext:
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """The query parameters in order."""
-        return parse_qsl(self.query_string, keep_blank_values=True) if self.query_string else []
+        """The query parameters in order; raises BadRequest for bytes that are no text, which would mean another one."""
+        try:
+            return parse_qsl(self.query_string, keep_blank_values=True, errors="strict") if self.query_string else []
+        except UnicodeError as error:
+            raise errors.BadRequest("the query has %XX that are no text in UTF-8", reason="query") from error
 
     @property
     def media_type(self) -> str:

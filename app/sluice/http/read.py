@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import cast
 
@@ -154,7 +154,14 @@ def export(parts: Services, context: RequestContext) -> Response:
     except BaseException:
         give_back()
         raise
-    return Response(body=Chunks(itertools.chain((first,), chunks), give_back), content_type=NDJSON)
+
+    def checked() -> Iterator[bytes]:
+        yield first
+        for chunk in chunks:
+            auth.check(parts, context, "read")
+            yield chunk
+
+    return Response(body=Chunks(checked(), give_back), content_type=NDJSON)
 
 
 FIGURES = Figures(

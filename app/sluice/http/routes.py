@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate
 
 from sluice import filters
+from sluice.env import one_of
 from sluice.http import auth
 from sluice.http.context import RequestContext
 from sluice.http.responses import JSON, Response, Success
@@ -128,13 +129,4 @@ def parameter(name: str, schema: Schema, description: str, place: str = "query")
 
 def flags(context: RequestContext, **known: tuple[str, ...]) -> dict[str, str]:
     """The query parameters of a view that takes only those `known`, with these choices; raises BadRequest for any other."""
-    given = dict(context.query)
-    problems: list[filters.BadParameter] = []
-    for name, value in given.items():
-        if name not in known:
-            problems.append(filters.unknown(name))
-        elif value not in known[name]:
-            problems.append(filters.BadParameter(name, f"must be {' or '.join(known[name])}"))
-    if problems:
-        raise filters.refusal(problems)
-    return given
+    return filters.values(context.query, {name: one_of(*choices) for name, choices in known.items()})

@@ -3,11 +3,16 @@ likes, and each holds a thread meanwhile."""
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import structlog
+
 from sluice import errors
+
+log = structlog.get_logger()
 
 
 class StreamSlots:
@@ -40,11 +45,19 @@ class StreamSlots:
 
 
 class Chunks(Iterator[bytes]):
-    """The chunks of a response body; `close`, which the server calls at its end, and whatever ends it, calls `done`."""
+    """The chunks of a response body; `close`, which the server calls at its end, and whatever ends it, calls `done`.
+
+    An error in the middle closes the connection: the status is sent, and only a body without its end says that this is not all.
+    """
 
     def __init__(self, chunks: Iterator[bytes], done: Callable[[], None]) -> None:
         self._chunks = chunks
         self.close = done
 
     def __next__(self) -> bytes:
-        return next(self._chunks)
+        try:
+            return next(self._chunks)
+        except (errors.ApiError, errors.StoreError) as error:
+            log.info("response.cut_short", cause=type(error).__name__, reason=getattr(error, "reason", None))
+            # As for a client that left: the server writes no traceback.
+            raise ConnectionResetError(errno.ECONNRESET, "the response was cut short") from error

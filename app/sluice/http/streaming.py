@@ -62,8 +62,8 @@ def take_in(parts: Services, context: RequestContext, tally: Tally, reservation:
         if parts.draining():
             context.body.close_connection()
             return "draining"
-        # A key that was revoked ends the stream with the chunk.
-        auth.entry_of(parts, context)
+        # A key that was revoked, or lost the scope, ends the stream with the chunk.
+        auth.check(parts, context, "ingest")
     return None
 
 
