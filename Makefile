@@ -7,6 +7,8 @@ ARGS ?=
 CLUSTER ?= tests/image tests/cluster
 OPERATOR ?= tests/operator
 HANDOVER ?=
+# What is a package of its own beside ingest and reading: `test-functions` runs these, `test` all others.
+FUNCTIONS := console erasure error_groups follow pull sources sources_http tail tasks
 # What the fast path serves are single posts: only these tests can differ without it.
 SINGLES := auth http idempotency ingest limits outages_over_http poison probes seed_clients
 SOAK ?= chaos queue stores image sandbox cluster operator gitops platform
@@ -26,7 +28,7 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools test test-slow-path test-stores test-console screenshots test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
+.PHONY: help run tools test test-functions test-slow-path test-stores test-console screenshots test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
 .PHONY: lint lint-workflows style types imports bench soak lock clean
 
 help: ## this list
@@ -39,13 +41,18 @@ tools: .venv/.dev .venv/.go ## install and build what all tests need (TOOLS="tes
 	@$(INSTALL) $(TOOLS)
 
 # Three processes on two cores: most tests wait for servers. A file stays in one process, where its servers are.
-test: .venv/.dev ## run every test against real servers (ARGS="-k cursor" for some)
+PYTEST := $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow'
+test: .venv/.dev ## run the tests against real servers (ARGS="-k cursor" for some)
 	$(call install_for,test)
-	@$(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder -m 'not slow' $(ARGS)
+	@$(PYTEST) --no-loadscope-reorder $(FUNCTIONS:%=--ignore=tests/integration/test_%.py) $(ARGS)
+
+test-functions: .venv/.dev ## the same for tasks, error groups, erasure, tail, pull sources and the console
+	$(call install_for,test)
+	@$(PYTEST) $(FUNCTIONS:%=tests/integration/test_%.py) $(ARGS)
 
 test-slow-path: .venv/.dev ## the tests of single posts once more with FAST_PATH=off
 	$(call install_for,test)
-	@FAST_PATH=off $(BIN)/python -m pytest -q --numprocesses 3 --dist loadfile -m 'not slow' $(SINGLES:%=tests/integration/test_%.py) $(ARGS)
+	@FAST_PATH=off $(PYTEST) $(SINGLES:%=tests/integration/test_%.py) $(ARGS)
 
 # One process, for they share one broker, one PostgreSQL and one AWS.
 test-stores: .venv/.dev ## run queues and stores on real servers: RabbitMQ, AWS by moto, those of TOOLS=stores-built

@@ -62,7 +62,7 @@ def ci(clone: Path) -> tuple[int, list[str], list[str]]:
 
 def test_everything_is_installed_before_the_first_test(clone: Path) -> None:
     code, calls, lines = ci(clone)
-    before = ["test", "test-slow-path", "test-stores", "test-console"]
+    before = ["test", "test-functions", "test-slow-path", "test-stores", "test-console"]
     tests = [*before, "test-cluster", "test-operator", "test-gitops", "test-terraform"]
     assert (code, calls) == (0, ["lint", "tools", *tests])
     assert lines[-4:] == ["== make test-terraform", "", *STORES]
@@ -82,13 +82,14 @@ def test_the_last_lines_name_every_test_that_passed_only_the_second_time(clone: 
     again = [
         "test",
         "test ARGS=--last-failed",
+        "test-functions",
         "test-slow-path",
         "test-stores",
         "test-console",
         "test-cluster",
         "test-cluster ARGS=--last-failed",
     ]
-    assert calls[2:9] == again
+    assert calls[2:10] == again
     assert lines[-7:] == [*STORES, "", "== passed only the second time, which is a defect: see above", LATE, SLOW, LATE]
 
 
