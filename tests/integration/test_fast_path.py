@@ -217,6 +217,9 @@ def test_a_client_that_reads_nothing_keeps_its_order_and_holds_up_nobody(databas
     mine = Mine(database)
     with running(database.url, WORKERS="1", LOG_LEVEL="error") as service, Raw(service) as lazy, service.client() as other:
         sent = 0
+        # The less the kernel holds, the sooner it holds no more.
+        for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            lazy.sock.setsockopt(socket.SOL_SOCKET, buffer, 4_096)
         lazy.sock.settimeout(1)
         with contextlib.suppress(TimeoutError):
             for sent in range(100_000):
