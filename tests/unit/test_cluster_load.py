@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import socket
 import struct
@@ -17,7 +16,6 @@ from typing import Any
 
 import pytest
 from tests.cluster import load
-from tests.integration.waiting import until
 
 # Gets a connection on which one request was read; True: it stays open for the next.
 Behaviour = Callable[[socket.socket], bool]
@@ -158,21 +156,6 @@ def test_an_end_before_any_answer_is_a_reset_on_a_new_connection_and_stale_on_a_
     assert report["failed"] == {"reset before": 1, "stale": 1}
 
 
-def test_a_reset_within_an_answer_is_told_as_that(server: Serve, attack: Attack) -> None:
-    def half(sock: socket.socket) -> bool:
-        sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\nhalf")
-        # A reset throws away what the client has not read yet.
-        until(lambda: unread(sock) == 0)
-        return reset(sock)
-
-    assert attack(server(half))["failed"] == {"reset after": 1}
-
-
-def unread(sock: socket.socket) -> int:
-    """Bytes that the other end did not acknowledge: tcpi_unacked stands 24 bytes into Linux's tcp_info."""
-    return int(struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)[0])
-
-
 def test_a_closed_port_refuses(attack: Attack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -199,10 +182,6 @@ def test_a_retry_sends_the_same_events_and_tells_what_it_mended(attack: Attack) 
     assert server.bodies[0] == server.bodies[1] == server.bodies[2] != server.bodies[3]
 
 
-def test_what_no_retry_can_mend_is_not_sent_again(server: Serve, attack: Attack) -> None:
-    assert attack(server(answer("401 Unauthorized", b"")), "--retry")["failed"] == {"status 401": 1}
-
-
 def test_a_retry_gives_up_at_its_deadline(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "RETRY_FOR", 0.1)
     server = Server(*[hang_up] * 100)
@@ -215,11 +194,6 @@ def test_connection_close_is_honoured(server: Serve, attack: Attack) -> None:
     report = attack(server(*[closing] * 10))
     assert report["failed"] == {}
     assert report["connections"] == {"opened": 10, "asked_to_close": 10, "closed_idle": 0}
-
-
-def test_a_client_that_keeps_nothing_opens_a_connection_for_each_request(server: Serve, attack: Attack) -> None:
-    report = attack(server(), "--fresh")
-    assert (report["acknowledged"], report["connections"]["opened"]) == (10, 10)
 
 
 def closed_while_idle(sock: socket.socket) -> bool:
@@ -236,19 +210,6 @@ def test_a_client_that_looks_sees_that_an_idle_connection_was_closed(
     report = attack(server(*[closed_while_idle] * 10), "--rate", "50", "--seconds", "0.2", *more)
     assert report["failed"] == failed
     assert report["connections"]["closed_idle"] == (0 if more else 9)
-
-
-def test_latency_counts_from_the_due_time_and_slow_answers_delay_no_other_connection(server: Serve, attack: Attack) -> None:
-    def slow(sock: socket.socket) -> bool:
-        time.sleep(0.3)
-        return GOOD(sock)
-
-    report = attack(server(slow))
-    assert report["latency_ms"]["100"] >= 300
-    # The second one was due 10 ms after it and had to wait for the only connection.
-    assert report["latency_ms"]["90"] >= 280
-    report = attack(server(slow), "--connections", "3")
-    assert report["latency_ms"]["90"] < 250
 
 
 def test_what_can_not_be_sent_in_time_is_counted(server: Serve, attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,43 +231,6 @@ def test_a_batch_is_acknowledged_as_a_whole_or_not_at_all(server: Serve, attack:
     report = attack(server(whole, part, replayed), "--body", "batch", "--seconds", "0.03")
     assert (report["size"], report["ledger"], report["failed"]) == (10, [[0, 0], [2, 2]], {"partial": 1})
     assert report["replayed"] == 1
-
-
-def test_idle_connections_pause_between_an_answer_and_the_next_request(attack: Attack) -> None:
-    came: list[float] = []
-
-    def note(sock: socket.socket) -> bool:
-        came.append(time.monotonic())
-        return GOOD(sock)
-
-    server = Server(*[note] * 20)
-    with server.listener:
-        attack(server.url, "--idle-between", "0.1", "0.15", "--seconds", "0.5")
-    pauses = [later - earlier for earlier, later in itertools.pairwise(came)]
-    assert len(pauses) >= 2
-    assert all(0.1 <= pause < 0.3 for pause in pauses)
-
-
-def test_connections_that_pause_together_send_together(attack: Attack) -> None:
-    came: list[float] = []
-
-    def note(sock: socket.socket) -> bool:
-        came.append(time.monotonic())
-        return GOOD(sock)
-
-    server = Server(*[note] * 100)
-    with server.listener:
-        attack(server.url, "--idle-between", "0.2", "0.3", "--connections", "3", "--together", "--seconds", "0.5")
-    assert len(came) % 3 == 0
-    assert came[2] - came[0] < 0.1
-
-
-def test_a_stop_file_ends_it(server: Serve, attack: Attack, tmp_path: Path) -> None:
-    stop = tmp_path / "stop"
-    threading.Timer(0.2, stop.touch).start()
-    report = attack(server(), "--seconds", "60", "--stop-file", str(stop))
-    assert 0 < report["sent"] == report["acknowledged"] < 6_000
-    assert report["seconds"] < 5
 
 
 def test_the_file_runs_alone_and_its_report_is_the_last_line_of_stdout(server: Serve, tmp_path: Path) -> None:
