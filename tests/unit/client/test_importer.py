@@ -11,7 +11,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.client import files, framing, identity, importer
@@ -56,20 +56,17 @@ def ids(data: bytes, format: Format | None = None, **options: Any) -> list[str]:
     return [event["event_id"] for event in events(data, format, **options)]
 
 
-@settings(deadline=None)
 @given(st.binary() | st.binary().map(gzip.compress), st.sampled_from([*files.FORMATS, None]))
 def test_no_bytes_raise_and_every_run_gives_the_same(data: bytes, format: Format | None) -> None:
     assert read(data, format) == read(data, format) == read(data, format, pipe=True)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(b'[]{},:"\\u0a\n \xff\x00').map(lambda code: bytes([code]))).map(b"".join))
 def test_nothing_that_looks_a_bit_like_json_raises(text: bytes) -> None:
     assert read(b"[" + text, "json") == read(b"[" + text, "json", pipe=True)
     read(text, "ndjson")
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary().filter(lambda line: b"\n" not in line and not line.startswith((b"\x1f\x8b", b"\xef\xbb\xbf")))))
 def test_every_line_becomes_one_event_or_is_counted_as_blank(texts: list[bytes]) -> None:
     data = b"".join(text + b"\n" for text in texts)
@@ -78,7 +75,6 @@ def test_every_line_becomes_one_event_or_is_counted_as_blank(texts: list[bytes])
     assert (len(found) + reader.blank, [entry for entry in found if isinstance(entry, Refused)]) == (len(texts), [])
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(), JSON, max_size=4), max_size=6))
 def test_an_array_gives_the_events_that_its_items_give_as_lines(values: list[dict[str, Any]]) -> None:
     lines = b"".join(json.dumps(value).encode() + b"\n" for value in values)
@@ -87,7 +83,6 @@ def test_an_array_gives_the_events_that_its_items_give_as_lines(values: list[dic
         assert events(array, "json", pipe=True) == events(array, "json") == events(lines, "ndjson")
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1), min_size=1))
 def test_ids_are_unique_within_a_file_and_the_same_in_the_next_run(texts: list[str]) -> None:
     data = "\n".join(texts).encode()
@@ -291,7 +286,6 @@ def test_a_naive_timestamp_is_in_the_zone(text: str, utc: str) -> None:
     assert Timestamps(BERLIN).of_line(text) == utc
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_breaks_the_timestamp(text: str) -> None:
     Timestamps(BERLIN).of_line(text)

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.client.keeper import Keeper, Run
 
@@ -116,7 +116,6 @@ def test_the_year_of_a_file_that_has_none_is_that_of_its_last_change(run: Run, k
     assert [event["timestamp"] for event in keeper.events.values()] == ["2019-11-28T10:00:00Z"]
 
 
-@settings(deadline=None)
 @given(st.text() | st.from_regex(r"[\[<]?(?:Jan|Feb|\d{4}|[A-Z])[-/: .,0-9A-Z+]{0,30}"))
 def test_no_text_breaks_it(text: str) -> None:
     for found in (TIMES.of_line(text), TIMES.of_value(text), TIMES.of_record({"time": text})):

@@ -38,7 +38,7 @@ from sluice_operator.api_types import Clock
 from sluice_operator.plan import plan
 from sluice_operator.world import seal
 
-STEPS = int(os.environ.get("SOAK_STEPS", "1500"))
+STEPS = int(os.environ.get("SOAK_STEPS", "1000"))
 # How long a hand-over may take that nothing holds up: rounds of one plan and one delivery.
 ROUNDS = 40
 PUBLISHED = api_types.published_secret("main")

@@ -62,7 +62,7 @@ def values(node: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 API_KEY, KEY_SET = schema("ApiKey")["properties"], schema("KeySet")["properties"]
-FUZZ = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ
