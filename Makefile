@@ -7,8 +7,8 @@ ARGS ?=
 CLUSTER ?= tests/image tests/cluster
 OPERATOR ?= tests/operator
 HANDOVER ?=
-# What is a package of its own beside ingest and reading: `test-functions` runs these, `test` all others.
-FUNCTIONS := console erasure error_groups follow pull sources sources_http tail tasks
+# What stands beside ingest and reading, most of it a package of its own: `test-functions` runs these, `test` all others.
+FUNCTIONS := compose console dashboards erasure error_groups follow pull sources sources_http tail tasks
 # What the fast path serves are single posts: only these tests can differ without it.
 SINGLES := auth http idempotency ingest limits outages_over_http poison probes seed_clients
 SOAK ?= chaos queue stores image sandbox cluster operator gitops platform
@@ -46,7 +46,7 @@ test: .venv/.dev ## run the tests against real servers (ARGS="-k cursor" for som
 	$(call install_for,test)
 	@$(PYTEST) --no-loadscope-reorder $(FUNCTIONS:%=--ignore=tests/integration/test_%.py) $(ARGS)
 
-test-functions: .venv/.dev ## the same for tasks, error groups, erasure, tail, pull sources and the console
+test-functions: .venv/.dev ## the same for tasks, error groups, erasure, tail, pull sources, console and dashboards
 	$(call install_for,test)
 	@$(PYTEST) $(FUNCTIONS:%=tests/integration/test_%.py) $(ARGS)
 

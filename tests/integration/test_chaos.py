@@ -20,8 +20,8 @@ pytestmark = pytest.mark.needs("embedded PostgreSQL")
 
 @pytest.fixture(scope="module")
 def aftermath() -> Iterator[tuple[Arena, Books, str]]:
-    """What six kills left: the arena, its books, and /metrics of the supervisor that survived."""
-    run = Run(seed=secrets.randbelow(10_000), total=6)
+    """What a kill of each part left: the arena, its books, and /metrics of the supervisor that survived."""
+    run = Run(seed=secrets.randbelow(10_000), total=len(chaos.PARTS))
     with tempfile.TemporaryDirectory(prefix="sluice-test-") as name, chaos.arena(Path(name), run) as arena:
         chaos.fight(arena, run.plan(), print)
         yield arena, arena.books(), scrape(arena.service)

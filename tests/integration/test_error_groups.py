@@ -385,7 +385,7 @@ while True:
 
 def test_kill_9_of_whoever_adds_up_loses_and_doubles_nothing(store: PostgresqlStore, database: Database) -> None:
     stored = 0
-    for number in range(6):
+    for number in range(3):
         command = [sys.executable, "-c", KILLED, database.url]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={"PYTHONPATH": str(ROOT / "app")}

@@ -29,6 +29,7 @@ from sluice.stores.postgresql.login import Login
 
 pytestmark = pytest.mark.needs("pgbouncer")
 PROGRAM = "/usr/sbin/pgbouncer"
+ROUNDS = 8
 CONFIGURATION = """
 [databases]
 * = host=127.0.0.1 port={server}
@@ -83,7 +84,7 @@ def test_8_threads_get_no_error_through_a_pooler(
 
         def work(thread: int) -> Counter[str]:
             store, found = stores[thread % 2], []
-            for number in range(25):
+            for number in range(ROUNDS):
                 name = f"{thread}-{number}"
                 found += store.insert([*rows(3, f"{name}-"), poisoned(f"{name}-bad")], NOW)
                 found += store.insert([row(f"{name}-00000", properties={"n": Integral(1.0)})], NOW)
@@ -94,9 +95,10 @@ def test_8_threads_get_no_error_through_a_pooler(
                 store.purge(NOW.replace(year=2000), NOW.replace(year=2000), 10)
             return Counter(outcome.status for outcome in found)
 
+        each = 8 * ROUNDS
         with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(work, range(8)), Counter()) == {"created": 8 * 25 * 5, "invalid": 8 * 25, "conflict": 8 * 25}
-        assert private_database.count() == 8 * 25 * 5
+            assert sum(pool.map(work, range(8)), Counter()) == {"created": each * 5, "invalid": each, "conflict": each}
+        assert private_database.count() == each * 5
         assert private_database.execute("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
 
 

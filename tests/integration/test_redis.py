@@ -64,7 +64,7 @@ def processes(server: RedisServer, number: int, clock: Clock) -> list[RedisCount
     return [RedisCounters(connection(server), SharedCounters(None, 1), clock) for _ in range(number)]
 
 
-@pytest.mark.parametrize("limit", [1, 7, 100, 300, 1_000, 20_000])
+@pytest.mark.parametrize("limit", [1, 100, 20_000])
 def test_twelve_processes_together_grant_a_limit_to_5_percent_and_never_more(redis_server: RedisServer, limit: int) -> None:
     granted = 0
     waiting = processes(redis_server, 12, Clock())
