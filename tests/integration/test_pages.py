@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
-import tracemalloc
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,13 +15,13 @@ from tests.integration import postgres
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database
 from tests.integration.sample import NOW, row, rows
-from tests.integration.walks import ids, ingest, parsed, walk
+from tests.integration.walks import ids, walk
 
-from sluice import errors, filters, stores
+from sluice import filters, stores
 from sluice.events import Record
 from sluice.filters import Filter
 from sluice.stores import Page
-from sluice.stores.postgresql import migrate, statements
+from sluice.stores.postgresql import statements
 from sluice.stores.postgresql import store as postgresql
 from sluice.stores.postgresql.store import PostgresqlStore
 
@@ -115,11 +113,6 @@ def test_pages_by_number_and_by_cursor_are_the_same(filled: PostgresqlStore, sor
     assert [len(page) for page in numbered] == [7, 7, 7, 3]
 
 
-def test_the_newest_come_first_by_default(filled: PostgresqlStore) -> None:
-    times = [log["created_at"] for log in decoded(filled.page(Filter()))]
-    assert times == sorted(times, reverse=True)
-
-
 def test_a_full_last_page_has_no_cursor(filled: PostgresqlStore) -> None:
     assert filled.page(Filter(page_size=24)).next_cursor is None
     assert filled.page(Filter(page_size=23)).next_cursor is not None
@@ -136,49 +129,6 @@ def test_a_walk_carries_the_count_of_its_first_page(filled: PostgresqlStore) -> 
     assert (first.total, first.exact) == (second.total, second.exact) == (24, True)
 
 
-@pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
-@pytest.mark.parametrize("sort_by", ["created_at", "timestamp", "event_id", "id"])
-def test_a_walk_during_ingest_meets_every_old_row_once(
-    store: PostgresqlStore, database: Database, sort_by: str, descending: bool
-) -> None:
-    old = {one.event_id for one in rows(300, "old")}
-    store.insert(rows(300, "old"), NOW)
-    with ingest(store, 300) as write:
-        write()
-        found = walk(store, Filter(page_size=13, descending=descending, sort_by=sort_by), write)
-    assert len(found) == len(set(found))
-    assert old <= set(found)
-    assert database.count() > 400
-
-
-def test_a_cursor_of_another_database_is_foreign(store: PostgresqlStore, empty_database: Database, open_store: OpenStore) -> None:
-    migrate.migrate(empty_database.owner)
-    other = ready(open_store(empty_database.login))
-    other.insert(rows(5), NOW)
-    cursor = other.page(Filter(page_size=3)).next_cursor
-    with pytest.raises(errors.InvalidCursor):
-        store.page(Filter(page_size=3, cursor=cursor))
-
-
-@pytest.mark.parametrize(
-    "other",
-    [Filter(sort_by="id"), Filter(descending=False), Filter(matches=(filters.Match("source", "=", "x"),))],
-    ids=["sort", "direction", "filter"],
-)
-def test_a_cursor_of_another_question_is_foreign(filled: PostgresqlStore, other: Filter) -> None:
-    cursor = filled.page(Filter(page_size=3)).next_cursor
-    with pytest.raises(errors.InvalidCursor):
-        filled.page(msgspec.structs.replace(other, cursor=cursor))
-
-
-def test_a_tampered_cursor_is_foreign(filled: PostgresqlStore) -> None:
-    cursor = filled.page(Filter(page_size=3)).next_cursor or ""
-    for place in range(0, len(cursor), 7):
-        bent = cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :]
-        with pytest.raises(errors.InvalidCursor):
-            filled.page(Filter(page_size=3, cursor=bent))
-
-
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 def test_the_count_stops_at_its_cap(store: PostgresqlStore, beyond: int) -> None:
     cap = stores.COUNT_CAP
@@ -187,37 +137,6 @@ def test_the_count_stops_at_its_cap(store: PostgresqlStore, beyond: int) -> None
     store.insert(some[5_000:], NOW)
     page = store.page(Filter(page_size=1))
     assert (page.total, page.exact) == (min(cap + beyond, cap), beyond <= 0)
-
-
-def test_an_export_gives_all_in_order_and_ends_in_a_line_each(filled: PostgresqlStore) -> None:
-    lines = b"".join(filled.export(Filter())).split(b"\n")
-    assert lines.pop() == b""
-    logs = [msgspec.json.decode(line) for line in lines]
-    assert [(log["created_at"], log["id"]) for log in logs] == sorted((log["created_at"], log["id"]) for log in logs)
-    assert sorted(log["event_id"] for log in logs) == [one.event_id for one in mixed()]
-
-
-def test_an_export_keeps_to_its_filter(filled: PostgresqlStore) -> None:
-    lines = b"".join(filled.export(parsed(priority="high"))).splitlines()
-    assert {msgspec.json.decode(line)["priority"] for line in lines} == {"high"}
-    assert len(lines) == 12
-
-
-def test_an_export_of_nothing_is_empty(store: PostgresqlStore) -> None:
-    assert list(store.export(Filter())) == []
-
-
-def test_an_export_of_50000_events_does_not_grow_in_memory(large: Database, open_store: OpenStore) -> None:
-    store = ready(open_store(large.login))
-    gc.collect()
-    tracemalloc.start()
-    try:
-        lines = sum(chunk.count(b"\n") for chunk in store.export(Filter()))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert lines == MANY
-    assert peak < 20 << 20
 
 
 def test_an_abandoned_export_holds_no_connection(large: Database, open_store: OpenStore) -> None:

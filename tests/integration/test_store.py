@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -25,7 +24,7 @@ from tests.integration.sample import NOW, poisoned, row, rows
 from tests.integration.waiting import until
 
 from sluice import errors, outcomes
-from sluice.errors import IdempotencyKeyInUse, IdempotencyKeyReused, InvalidEvent
+from sluice.errors import IdempotencyKeyInUse, InvalidEvent
 from sluice.events import Integral, Record
 from sluice.outcomes import Outcome
 from sluice.stores import CLAIM_AGE, Claim, Kept
@@ -98,13 +97,6 @@ def test_the_biggest_chunk_there_can_be_has_ids_of_its_own(store: PostgresqlStor
     assert database.execute("SELECT count(*), count(DISTINCT id) FROM sluice.events") == [(20_000, 20_000)]
 
 
-def test_32_clients_with_the_same_batch_store_each_event_once(database: Database, open_store: OpenStore) -> None:
-    store, batch = ready(open_store(database.login, 8)), rows(100)
-    found = at_once(32, lambda number: store.insert(random.Random(number).sample(batch, 100), NOW))
-    assert Counter(status for some in found for status in statuses(some)) == {"created": 100, "duplicate": 3_100}
-    assert database.ids() == [one.event_id for one in batch]
-
-
 def test_overlapping_batches_never_end_in_a_deadlock(database: Database, open_store: OpenStore) -> None:
     store, pool = ready(open_store(database.login, 8)), rows(200)
 
@@ -124,20 +116,6 @@ def test_more_threads_than_connections_wait_their_turn(database: Database, open_
     found = at_once(32, lambda number: store.insert([row(f"e{number}")], NOW))
     assert [statuses(one) for one in found] == [["created"]] * 32
     assert database.count() == 32
-
-
-def test_all_or_nothing_stores_all(store: PostgresqlStore, database: Database) -> None:
-    assert statuses(store.insert_all(rows(3), NOW)) == ["created"] * 3
-    assert statuses(store.insert_all(rows(4), NOW)) == ["duplicate"] * 3 + ["created"]
-    assert database.count() == 4
-
-
-def test_all_or_nothing_stores_nothing_beside_a_conflict(store: PostgresqlStore, database: Database) -> None:
-    store.insert([row("b")], NOW)
-    found = store.insert_all([row("a"), row("b", **OTHER_CONTENT), row("c")], NOW)
-    assert statuses(found) == ["failed", "conflict", "failed"]
-    assert [outcome.reason for outcome in found] == ["atomic", "other_content", "atomic"]
-    assert database.ids() == ["b"]
 
 
 def test_all_or_nothing_stores_nothing_beside_a_conflict_with_itself(store: PostgresqlStore, database: Database) -> None:
@@ -183,14 +161,6 @@ def test_a_poisoned_twin_does_not_hinder_the_good_one(store: PostgresqlStore, da
     assert database.ids() == ["a", "b"]
 
 
-def test_a_claim_gets_the_same_outcomes_again(store: PostgresqlStore, database: Database) -> None:
-    first = once(store, CLAIM, rows(2))
-    again = once(store, CLAIM, rows(2))
-    assert told(first) == (["created", "created"], False)
-    assert (again.outcomes, again.replayed) == (first.outcomes, True)
-    assert database.count() == 2
-
-
 def test_the_outcomes_of_items_that_are_no_records_are_kept_with_them(store: PostgresqlStore) -> None:
     found = [None, outcomes.invalid(InvalidEvent("too long", pointer="/user_id", event_id="b")), None]
     first = store.insert_once(CLAIM, [row("a"), row("c")], found, NOW, atomic=False)
@@ -206,26 +176,12 @@ def test_a_replay_stores_nothing(store: PostgresqlStore, database: Database) -> 
     assert database.count() == 0
 
 
-def test_a_claim_for_another_request_is_refused(store: PostgresqlStore, database: Database) -> None:
-    once(store, CLAIM, [row("a")])
-    with pytest.raises(IdempotencyKeyReused):
-        once(store, Claim(CLAIM.key_id, CLAIM.idempotency_key, b"request two"), [row("b")])
-    assert database.ids() == ["a"]
-
-
 @pytest.mark.parametrize("names", [("key-b", "order-1"), ("key-a", "order-2"), ("key-a:order", "1")])
 def test_a_claim_belongs_to_one_key_and_one_idempotency_key(
     store: PostgresqlStore, database: Database, names: tuple[str, str]
 ) -> None:
     once(store, CLAIM, [row("a")])
     assert told(once(store, Claim(*names, b"x"), [row("b")])) == (["created"], False)
-    assert database.ids() == ["a", "b"]
-
-
-def test_outcomes_are_not_kept_when_nothing_was_stored(store: PostgresqlStore, database: Database) -> None:
-    store.insert([row("a")], NOW)
-    assert told(once(store, CLAIM, [row("a", **OTHER_CONTENT)])) == (["conflict"], False)
-    assert told(once(store, Claim(CLAIM.key_id, CLAIM.idempotency_key, b"corrected"), [row("b")])) == (["created"], False)
     assert database.ids() == ["a", "b"]
 
 
@@ -359,17 +315,6 @@ def test_the_release_before_answers_a_claim_of_this_one_with_send_again(store: P
     assert (status, json.loads(bytes(body))["status"]) == (503, 503)
 
 
-def test_a_twin_of_a_claim_in_flight_is_refused(store: PostgresqlStore, database: Database) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        with database.in_flight("a"):
-            first = pool.submit(once, store, CLAIM, [row("a")])
-            until(lambda: database.waits(), 4, "the first one is in flight")
-            with pytest.raises(IdempotencyKeyInUse):
-                once(store, CLAIM, [row("a")])
-        assert told(first.result(10)) == (["created"], False)
-    assert once(store, CLAIM, [row("a")]).replayed
-
-
 def test_another_claim_does_not_wait_for_one_in_flight(store: PostgresqlStore, database: Database) -> None:
     with ThreadPoolExecutor(1) as pool:
         with database.in_flight("a"):
@@ -378,14 +323,6 @@ def test_another_claim_does_not_wait_for_one_in_flight(store: PostgresqlStore, d
             assert told(once(store, Claim("key-a", "order-2", b"x"), [row("b")])) == (["created"], False)
         first.result(10)
     assert database.ids() == ["a", "b"]
-
-
-def test_32_twins_get_one_answer_and_store_one_row(database: Database, open_store: OpenStore) -> None:
-    store = ready(open_store(database.login, 8))
-    kept = [one for one in at_once(32, lambda _: claimed(store)) if one is not None]
-    assert sum(not one.replayed for one in kept) == 1
-    assert {statuses(one.outcomes)[0] for one in kept} == {"created"}
-    assert database.ids() == ["a"]
 
 
 def claimed(store: PostgresqlStore) -> Kept | None:
