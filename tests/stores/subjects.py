@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import msgspec
 from tests.integration import postgres
 from tests.integration.conftest import ready
@@ -156,3 +157,32 @@ def influxdb(server: Influxdb, clock: Callable[[], datetime] = lambda: NOW, **mo
 def too_early(event_id: str) -> Record:
     """InfluxDB's time begins in 1677."""
     return row(event_id, timestamp=datetime(1600, 1, 1, tzinfo=UTC))
+
+
+EVENT = {"event_type": "error", "event_name": "n", "event_id": "e-1"}
+
+
+def takes_events_in_and_gives_them_back(client: httpx.Client, *, exact: bool) -> None:
+    """One, a duplicate, a conflict and a batch; then two pages, whose count is exact or not, one by its id, and the export."""
+    answers = [client.post("/api/v1/ingest", json=each) for each in (EVENT, EVENT, {**EVENT, "source": "x"})]
+    assert [answer.status_code for answer in answers] == [201, 201, 409]
+    batch = client.post("/api/v1/batch-ingest", json=[{**EVENT, "event_id": f"b-{n}"} for n in range(50)])
+    assert batch.json()["data"]["created"] == 50
+    page = client.get("/api/v1/logs/filter?event_type=error&page_size=40").json()["data"]
+    rest = client.get(f"/api/v1/logs/filter?event_type=error&page_size=40&cursor={page['next_cursor']}").json()["data"]
+    assert (len(page["logs"]), len(rest["logs"]), page["total_count_exact"]) == (40, 11, exact)
+    assert client.get("/api/v1/events/e-1").json()["data"]["id"] == answers[0].json()["data"]["id"]
+    assert client.get("/api/v1/export").text.count("\n") == 51
+
+
+def says_what_it_cannot(client: httpx.Client, **paths: str) -> None:
+    """501 by the name of what is missing: what PostgreSQL alone has, and `paths`."""
+    refused = {
+        "atomic": client.post("/api/v1/batch-ingest?atomic=true", json=[EVENT]),
+        "idempotency_keys": client.post("/api/v1/ingest", json=EVENT, headers={"Idempotency-Key": "k"}),
+        "figures": client.get("/api/v1/metrics"),
+        "database": client.get("/api/v1/errors"),
+        **{name: client.get(path) for name, path in paths.items()},
+    }
+    found = {name: (answer.status_code, answer.json()["error"], answer.json()["reason"]) for name, answer in refused.items()}
+    assert found == {name: (501, "not_supported_by_store", name) for name in refused}

@@ -414,30 +414,13 @@ def test_the_service_of_compose_yaml_runs(environment: dict[str, str], clock: Cl
 def test_the_service_takes_events_in_gives_them_back_and_says_what_it_cannot(
     service: Service, influx: Influxdb, settings: Settings, environment: dict[str, str]
 ) -> None:
-    event = {"event_type": "error", "event_name": "n", "event_id": "e-1"}
     with service.client() as client:
-        answers = [client.post("/api/v1/ingest", json=each) for each in (event, event, {**event, "source": "x"})]
-        assert [answer.status_code for answer in answers] == [201, 201, 409]
-        batch = client.post("/api/v1/batch-ingest", json=[{**event, "event_id": f"b-{n}"} for n in range(50)])
-        assert batch.json()["data"]["created"] == 50
+        subjects.takes_events_in_and_gives_them_back(client, exact=False)
         assert client.post("/", json={"service": "shop", "endpoint": "/pay", "error": "E", "traceback": "T"}).status_code == 204
         assert [each["error"] for each in influx.rows(bucket(settings), "error")] == ["E"]
-        page = client.get("/api/v1/logs/filter?event_type=error&page_size=40").json()["data"]
-        rest = client.get(f"/api/v1/logs/filter?event_type=error&page_size=40&cursor={page['next_cursor']}").json()["data"]
-        assert (len(page["logs"]), len(rest["logs"]), page["total_count_exact"]) == (40, 12, False)
-        assert client.get("/api/v1/events/e-1").json()["data"]["id"] == answers[0].json()["data"]["id"]
-        assert client.get("/api/v1/export").text.count("\n") == 52
         assert client.get("/api/v1/limits").json()["data"]["store"] == ["export", "filters"]
-        refused = {
-            "atomic": client.post("/api/v1/batch-ingest?atomic=true", json=[event]),
-            "idempotency_keys": client.post("/api/v1/ingest", json=event, headers={"Idempotency-Key": "k"}),
-            "figures": client.get("/api/v1/metrics"),
-            "sorting": client.get("/api/v1/logs/filter?sort_by=user_id"),
-            "numbered_pages": client.get("/api/v1/logs/filter?page=2"),
-            "database": client.get("/api/v1/errors"),
-        }
-        found = {name: (answer.status_code, answer.json()["error"], answer.json()["reason"]) for name, answer in refused.items()}
-        assert found == {name: (501, "not_supported_by_store", name) for name in refused}
+        more = {"sorting": "/api/v1/logs/filter?sort_by=user_id", "numbered_pages": "/api/v1/logs/filter?page=2"}
+        subjects.says_what_it_cannot(client, **more)
     given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "app"), "COLUMNS": "200", "API_KEYS": KEY, **environment}
     said = subprocess.run([sys.executable, "-m", "sluice", "doctor"], env=given, capture_output=True, text=True, check=False)
     assert "the store (influxdb) answers and is up to date" in said.stdout
