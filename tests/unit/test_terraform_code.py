@@ -18,7 +18,6 @@ ROOTS = [FOLDER, FOLDER / "bootstrap"]
 ENVIRONMENTS = ("dev", "staging", "prod")
 # The platforms that work on it: CI, and people's machines.
 PLATFORMS = 3
-LEGACY = re.compile(r"thumbprint_list|AmazonEKSServicePolicy|aws-auth|(?<!aws_)dynamodb_table|ForAllValues")
 # Tried in tests/platform/test_plans.py: no run of `terraform test` can be late, or in another workspace.
 UNTRIED = {"kubernetes_is_supported", "workspace_is_default"}
 
@@ -114,14 +113,6 @@ def test_tags_of_everything_are_set_once() -> None:
     assert "default_tags" in text_of(FOLDER)
     for folder in MODULES:
         assert not re.search(r"\b(Project|Environment|ManagedBy)\b *=", text_of(folder))
-
-
-def test_no_variable_is_without_use() -> None:
-    for folder in (*ROOTS, *MODULES):
-        text = text_of(folder)
-        for one in canonical.of_kind("variable", folder):
-            inside = len(re.findall(rf"\bvar\.{one.name}\b", one.body))
-            assert len(re.findall(rf"\bvar\.{one.name}\b", text)) > inside, f"{folder.name}: {one.name}"
 
 
 def refused(root: Path) -> Counter[str]:
