@@ -7,18 +7,19 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PAUSE = 0.01
+PAUSE, LONGEST = 0.01, 0.05
 
 
 def until(happened: Callable[[], T], seconds: float = 10, what: str = "it happens") -> T:
-    """The first true result of `happened`, called again and again; fails after `seconds`."""
-    give_up = time.monotonic() + seconds
+    """The first true result of `happened`, called again and again, less and less often; fails after `seconds`."""
+    give_up, pause = time.monotonic() + seconds, PAUSE
     while True:
         found = happened()
         if found:
             return found
         assert time.monotonic() < give_up, f"waited {seconds:g} s in vain until {what}"
-        time.sleep(PAUSE)
+        time.sleep(pause)
+        pause = min(pause * 1.2, LONGEST)
 
 
 def without_error(work: Callable[[], T], *allowed: type[Exception], seconds: float = 10) -> T:
