@@ -125,11 +125,31 @@ def test_a_first_start_that_was_broken_off_is_begun_again(place: Path) -> None:
     assert starts(place / "data")
 
 
-def test_variables_of_postgresql_in_the_shell_change_nothing(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"PGPORT": "1", "PGDATA": "/x", "PGHOST": "x", "PGOPTIONS": "-c x=y", "LC_ALL": "de_DE"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("PGOPTIONS")
-    assert starts(copy)
+# What somebody has set for psql, or for a database of their own.
+OF_PSQL = {
+    "PGHOST": "db.invalid",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGPORT": "1",
+    "PGUSER": "me",
+    "PGDATABASE": "mine",
+    "PGDATA": "/x",
+    "PGSERVICE": "nowhere",
+    "PGOPTIONS": "-c x=y",
+    "PGSSLMODE": "verify-full",
+    "PGSSLNEGOTIATION": "direct",
+    "PGCHANNELBINDING": "require",
+    "PGREQUIREAUTH": "scram-sha-256",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGCLIENTENCODING": "SQL_ASCII",
+    "LC_ALL": "de_DE",
+}
+
+
+def test_variables_of_postgresql_in_the_shell_change_nothing(copy: Path, signals_put_back: None, logging_put_back: None) -> None:
+    environment = {**OF_PSQL, "DATA_DIR": str(copy), "DATABASE_URL": ""}
+    for command in (["migrate"], ["index", "list"], ["doctor"]):
+        done = CliRunner().invoke(main, command, env=environment)
+        assert done.exit_code == 0, done.output
 
 
 # What cannot start: what is done to the folder, and what the line says

@@ -174,11 +174,48 @@ def test_an_older_postgresql_serves_too(tls: Database, open_store: OpenStore) ->
         ("postgresql://u@[2001:db8::1]/d", "verify-full"), ("postgresql://u@localhost,db.example/d", "verify-full"),
         ("postgresql://u@/d?host=db.example&hostaddr=127.0.0.1", "verify-full"),
         ("postgresql://u@/d?hostaddr=10.0.0.1", "verify-full"),
+        ("postgresql://u@localhost/d?hostaddr=10.0.0.1", "verify-full"),
         ("postgresql://u@db.example/d?sslmode=require", "require"),
     ],
 )  # fmt: skip
 def test_tls_follows_the_host(url: str, mode: str) -> None:
     assert login.address(Settings.from_env({"DATABASE_URL": url}))["sslmode"] == mode
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "mode"),
+    [
+        ("postgresql:///d", {"PGHOST": "db.example"}, "verify-full"),
+        ("postgresql://u@/d", {"PGHOSTADDR": "10.0.0.1"}, "verify-full"),
+        ("postgresql:///d", {"PGSERVICE": "far"}, "verify-full"), ("postgresql:///d?service=far", {}, "verify-full"),
+        ("postgresql:///d?service=lax", {}, "require"), ("postgresql:///d?service=lax&sslmode=verify-ca", {}, "verify-ca"),
+        ("postgresql:///d?service=near", {}, "prefer"), ("postgresql://u@db.example/d", {"PGSSLMODE": "disable"}, "verify-full"),
+    ],
+)  # fmt: skip
+def test_tls_follows_a_host_that_a_service_file_or_a_variable_names(
+    url: str, variables: dict[str, str], mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        "[far]",
+        "host=db.example",
+        "[lax]",
+        "host=db.example",
+        "sslmode=require",
+        "sslrootcert=/theirs.pem",
+        "[near]",
+        "host=/run",
+    ]
+    (tmp_path / "services").write_text("\n".join(lines))
+    for name, value in {"PGSERVICEFILE": str(tmp_path / "services"), **variables}.items():
+        monkeypatch.setenv(name, value)
+    found = login.address(Settings.from_env({"DATABASE_URL": url}))
+    assert found["sslmode"] == mode
+    assert ("sslrootcert" in found) == (mode == "verify-full")
+
+
+def test_a_service_that_no_file_has_is_refused() -> None:
+    with pytest.raises(errors.SettingsError, match="names a service that libpq does not find"):
+        login.address(Settings.from_env({"DATABASE_URL": "postgresql:///d?service=nowhere"}))
 
 
 def test_a_root_certificate_in_the_url_counts_more_than_ours(ca_file: str) -> None:

@@ -37,6 +37,10 @@ def variables() -> Mapping[str, str]:
 def settings() -> Settings:
     """The checked settings, the address of the database included; raises errors.SettingsError."""
     found = Settings.from_env(variables())
+    if found.embedded:
+        # What somebody has set for psql may lead libpq away from our own server, in this process and in those it starts.
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[name]
     if found.storage_type == "postgresql":
         login.address(found)
     else:

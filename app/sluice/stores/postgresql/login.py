@@ -66,19 +66,36 @@ def address(settings: Settings) -> dict[str, Any]:
         known = ", ".join(sorted(name for name in FOREIGN if re.search(rf"[?&]{name}=", settings.conninfo)))
         what = f"the parameter {known}" if known else "a parameter"
         raise errors.SettingsError([f"{name} has {what} that libpq does not know; remove it"]) from None
-    hosts = str(parameters.get("host") or parameters.get("hostaddr") or "").split(",")
-    local = all(is_loopback(host) for host in hosts)
-    if len(hosts) > 1:
+    found = effective(parameters, name)
+    hosts = (found.get("host") or found.get("hostaddr") or "").split(",")
+    local = all(is_loopback(host) for host in (*hosts, *found.get("hostaddr", "").split(",")))
+    if len(hosts) > 1 and found.get("target_session_attrs") == "any":
         # libpq's own default takes the first that answers, which may be a standby.
         parameters.setdefault("target_session_attrs", "read-write")
     if settings.database_iam_auth:
         parameters.setdefault("user", "sluice_app")
-    mode = settings.db_ssl_mode or parameters.get("sslmode") or ("prefer" if local else "verify-full")
+    # PGSSLMODE alone does not count: what one has for psql must not make the service's TLS weaker. "prefer" is libpq's default.
+    of_service_file = found.get("sslmode") if found.get("service") and found["sslmode"] != "prefer" else None
+    mode = settings.db_ssl_mode or parameters.get("sslmode") or of_service_file or ("prefer" if local else "verify-full")
     parameters["sslmode"] = mode
-    if mode.startswith("verify"):
-        parameters.setdefault("sslrootcert", str(settings.database_ca_file or system_trust()))
+    if mode.startswith("verify") and not found.get("sslrootcert"):
+        parameters["sslrootcert"] = str(settings.database_ca_file or system_trust())
     check(parameters, name, len(hosts))
     return parameters
+
+
+def effective(parameters: dict[str, Any], name: str) -> dict[str, str]:
+    """`parameters` with what libpq adds to them: of a service file, and of variables such as PGHOST.
+
+    They are read before this wrong value is found, so that nothing is sent.
+    """
+    attempt = psycopg.pq.PGconn.connect_start(make_conninfo(**{**parameters, "channel_binding": "none"}).encode())
+    found = {each.keyword.decode(): each.val.decode(errors="surrogateescape") for each in attempt.info if each.val is not None}
+    text = attempt.error_message.decode(errors="replace")
+    attempt.finish()
+    if "service" in text.partition('"')[0]:
+        raise errors.SettingsError([f"{name} names a service that libpq does not find; see `man pg_service.conf`, PGSERVICEFILE"])
+    return found
 
 
 def check(parameters: dict[str, Any], name: str, hosts: int) -> None:
