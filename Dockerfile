@@ -54,8 +54,9 @@ ENV PATH=/opt/sluice/bin:/usr/bin \
 USER 10001:10001
 EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
+# By no proxy: Docker gives a container those of its own configuration.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "from os import getenv; from urllib.request import urlopen; urlopen(f'http://127.0.0.1:{getenv(\"ADMIN_PORT\", \"8081\")}/readiness')"]
+    CMD ["python", "-c", "from http.client import HTTPConnection; from os import getenv; probe = HTTPConnection('127.0.0.1', int(getenv('ADMIN_PORT') or 8081)); probe.request('GET', '/readiness'); raise SystemExit(probe.getresponse().status != 200)"]
 ENTRYPOINT ["sluice"]
 CMD ["serve"]
 ARG VERSION=0.1.0

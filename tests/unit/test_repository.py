@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import operator
 import re
+import socket
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +159,19 @@ def test_apt_get_is_called_in_one_place() -> None:
     calls = re.compile(r"""["'](apt-get|dpkg)["'],|^\s*(apt-get|dpkg) """, re.MULTILINE)
     found = {str(path.relative_to(ROOT)) for path in sources if path.is_file() and calls.search(path.read_text(encoding="utf-8"))}
     assert found - {"tests/tools/test_apt.py"} == {"tools/apt.py"}
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_image_s_health_check_asks_no_proxy(status: int, code: int) -> None:
+    command = re.search(r"HEALTHCHECK .*\\\n +CMD (\[.*\])", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert command is not None
+    answer = f"HTTP/1.0 {status} OK\r\n\r\n".encode()
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        environment = {"ADMIN_PORT": str(server.getsockname()[1]), "http_proxy": "http://127.0.0.1:1"}
+        probe = thread.submit(subprocess.run, [sys.executable, *json.loads(command[1])[1:]], env=environment, timeout=20)
+        server.settimeout(20)
+        client = server.accept()[0]
+        with client:
+            assert client.recv(100).startswith(b"GET /readiness ")
+            client.sendall(answer)
+        assert probe.result().returncode == code
