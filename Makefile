@@ -27,6 +27,13 @@ install_for = @$(INSTALL) $(1) || test "$$CI" != true
 COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
+# What a shell has for other Pythons, and for other installs than ours. Where packages come from (PIP_INDEX_URL, ...) stays.
+unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS PIP_CONSTRAINT PIP_PREFIX PIP_REQUIRE_HASHES PIP_ROOT PIP_TARGET
+export PIP_USER := 0
+# An environment works in one place and with one Python: after mv, cp or an upgrade of Python it is made anew.
+$(shell if test -e .venv/.made; then read -r place <.venv/.made; test "$${place:-$$(pwd -P)}" = "$$(pwd -P)" && \
+	.venv/bin/python -E -c 'import pip' || rm -f .venv/.made .venv/.run .venv/.dev .venv/.go; fi 2>/dev/null)
+
 .DEFAULT_GOAL := help
 .PHONY: help run tools test test-functions test-slow-path test-stores test-console screenshots test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
 .PHONY: lint lint-workflows style types imports bench soak lock clean
@@ -35,7 +42,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.run ## start Sluice with its own PostgreSQL on this machine; Ctrl-C ends it
-	@exec $(BIN)/sluice serve --migrate
+	@exec $(BIN)/python -m sluice serve --migrate
 
 tools: .venv/.dev .venv/.go ## install and build what all tests need (TOOLS="test terraform" for the parts of some)
 	@$(INSTALL) $(TOOLS)
@@ -157,8 +164,8 @@ else
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo 'this Python has no venv module; install it: apt-get install python3-venv' >&2; exit 1; }
 	@echo 'making the environment .venv ...'
-	@$(PYTHON) -m venv .venv
-	@touch $@
+	@$(PYTHON) -m venv --clear .venv
+	@pwd -P >$@
 
 .venv/.run: .venv/.made
 	@echo 'installing requirements/run.txt (about a minute the first time) ...'

@@ -51,6 +51,8 @@ FIXES = {
     "incompatible with server": "start it with the release that made it, or set {name} to another folder",
     "a part of the database": "restore it from a backup, or set {name} to another folder",
     "exists but is not empty": "these are not the files of a database; move them away, or set {name} to another folder",
+    # initdb asks a shell to run it, with its path in double quotes.
+    "not found in the same directory": 'move the environment that Sluice is installed in to a path without ", $, ` and \\',
     "could not look up effective user": "the user who runs this needs a line in /etc/passwd",
 }
 

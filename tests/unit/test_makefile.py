@@ -1,0 +1,88 @@
+"""The environment that `make` makes: out of nothing but its folder, and anew when that moved or its Python is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Stands for the Python of the machine, and as .venv/bin/python for that of the environment; writes its calls and variables down.
+PYTHON = """#!/bin/sh
+echo "$*" | head -1 >>"$LOG"
+case "$*" in -m*) env >>"$LOG.env" ;; esac
+case "$*" in
+"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+*compiler*) exit 1 ;;
+esac
+"""
+OF_THE_SHELL = {
+    "PYTHONHOME": "/of/conda",
+    "PYTHONPATH": "/of/another/project",
+    "PIP_CONSTRAINT": "/of/another/project/constraints.txt",
+    "PIP_PREFIX": "/opt",
+    "PIP_REQUIRE_HASHES": "1",
+    "PIP_TARGET": "/opt",
+    "PIP_USER": "1",
+    "PIP_INDEX_URL": "https://pypi.example.com/simple",
+    "VIRTUAL_ENV": "/of/another/project/.venv",
+}
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    folder = tmp_path / "my 'wörk'"
+    (folder / "requirements").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements/run.txt", "requirements/fast.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def made(clone: Path) -> list[str]:
+    """What Python was called for by `make .venv/.run`."""
+    log = clone.parent / "log"
+    log.write_text("")
+    python = clone.parent / "python3"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "LOG": str(log), **OF_THE_SHELL}
+    done = subprocess.run(
+        ["make", ".venv/.run", f"PYTHON={python}"], cwd=clone, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return log.read_text().splitlines()
+
+
+def installs(calls: list[str]) -> bool:
+    return any("install" in call and "requirements/run.txt" in call for call in calls)
+
+
+def test_an_environment_is_made_once(clone: Path) -> None:
+    assert installs(made(clone))
+    assert not installs(made(clone))
+
+
+def test_variables_for_other_pythons_and_other_installs_change_nothing(clone: Path) -> None:
+    made(clone)
+    found = {line for line in (clone.parent / "log.env").read_text().splitlines() if re.match("PIP_|PYTHON[HP]", line)}
+    assert found == {"PIP_USER=0", "PIP_INDEX_URL=https://pypi.example.com/simple"}
+
+
+@pytest.mark.parametrize("away", ["mv", "cp -a"])
+def test_an_environment_of_another_place_is_made_anew(clone: Path, away: str) -> None:
+    made(clone)
+    there = clone.with_name("there")
+    subprocess.run([*away.split(), clone, there], check=True)
+    assert installs(made(there))
+    assert not installs(made(there))
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(clone: Path) -> None:
+    made(clone)
+    (clone / ".venv" / "bin" / "python").unlink()
+    assert installs(made(clone))
+    assert not installs(made(clone))
