@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ from sluice.values import (
     words,
 )
 
-CORES = os.cpu_count() or 1
+# Those that this process may use: a container may have a few of many.
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # Near names of ours that many shells have for other programs.
 OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "DATADIR"))

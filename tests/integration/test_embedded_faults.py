@@ -210,6 +210,24 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+NO_SHARED_MEMORY = 'could not resize shared memory segment "/PostgreSQL.1" to 8 bytes: No space left on device'
+QUOTE_IN_PATH = 'program "postgres" is needed by initdb but was not found in the same directory as "/a"b/initdb"'
+
+
+@pytest.mark.parametrize(
+    ("said", "cause", "fix"),
+    [
+        (f"FATAL:  {NO_SHARED_MEMORY}\nPANIC:  cannot abort transaction 1\nAborted\n", NO_SHARED_MEMORY, "make /dev/shm larger"),
+        (f"initdb: error: {QUOTE_IN_PATH}\n", QUOTE_IN_PATH, "move the environment"),
+        ("FATAL:  first\nFATAL:  second\n", "second", "set DATA_DIR to another folder"),
+        ("", "it ended without a word, or was killed", "set DATA_DIR to another folder"),
+    ],
+)
+def test_of_what_a_program_says_the_cause_is_taken_that_can_be_fixed(said: str, cause: str, fix: str) -> None:
+    assert embedded.cause_in(said) == cause
+    assert fix in str(embedded.unusable("DATA_DIR", Path("/x"), cause))
+
+
 @pytest.fixture
 def signals_put_back() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}

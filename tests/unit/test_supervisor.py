@@ -106,6 +106,19 @@ def test_the_run_dir_of_a_supervisor_that_was_killed_is_removed_by_the_next(tmp_
     assert not left.exists()
 
 
+@pytest.mark.parametrize(("needed", "place"), [(0, "memory"), (1 << 62, "temporary")])
+def test_without_a_folder_it_is_in_shared_memory_as_long_as_that_has_room(
+    needed: int, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("memory", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(supervisor, "SHARED_MEMORY", tmp_path / "memory")
+    monkeypatch.setattr(supervisor, "SHARED_MEMORY_FREE", needed)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    with supervisor.run_dir(None) as path:
+        assert path.parent == tmp_path / place
+
+
 def test_only_what_happens_in_time_counts() -> None:
     events: supervisor.Events = queue.SimpleQueue()
     assert not supervisor.happened(events, 0.01)

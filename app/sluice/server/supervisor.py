@@ -42,6 +42,7 @@ log = structlog.get_logger()
 
 APP = "sluice.server.wsgi:app"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+SHARED_MEMORY_FREE = 16 << 20
 BACKLOG = 2_048
 TICK = 0.5
 # Until a duty in the background that failed begins again.
@@ -208,7 +209,9 @@ def kill_session(leader: subprocess.Popen[bytes]) -> None:
 def run_dir(parent: Path | None) -> Iterator[Path]:
     """A new folder for this run, in memory where there is such a file system: the workers' counters are mapped files."""
     if parent is None:
-        parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+        # A mapped file that finds no memory left kills who writes into it.
+        roomy = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free >= SHARED_MEMORY_FREE
+        parent = SHARED_MEMORY if roomy else Path(tempfile.gettempdir())
     with embedded.usable("SLUICE_RUN_DIR", parent):
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkdtemp gives it mode 0700.

@@ -42,8 +42,10 @@ OWNER, SERVICE, DATABASE, PORT = "postgres", "sluice_app", "postgres", "5432"
 SOCKET_FOLDER = re.compile(r"[A-Za-z0-9_./-]{1,85}")
 FATAL = re.compile(r"(?:FATAL|PANIC|initdb: error): +(.*(?:\n.*DETAIL:.*)?)")
 MAX_CAUSE = 300
+WORDLESS = "it ended without a word, or was killed"
 # By words of the operating system and of PostgreSQL.
 FIXES = {
+    "shared memory segment.*No space left": "make /dev/shm larger (`docker run --shm-size=64m`)",
     "No space left|quota exceeded": "free some space, or set {name} to a folder on another disk",
     "Read-only file system": "set {name} to a folder that can be written",
     "Permission denied|not permitted|wrong ownership": "run as the user who owns it, or `chown -R` it to the user who runs this",
@@ -164,7 +166,7 @@ class Owned(Server):
             text, ready, _ = file.read(1 << 20).decode(errors="replace").partition("ready to accept connections")
             if text and not ready:
                 return cause_in(text)
-        return "it ended without a word, or was killed"
+        return WORDLESS
 
 
 @contextlib.contextmanager
@@ -254,8 +256,10 @@ def unusable(name: str, folder: Path, cause: str, log_file: Path | None = None) 
 
 
 def cause_in(text: str) -> str:
-    """The line of a program's output that says why it ended."""
-    return " ".join((FATAL.findall(text) or text.splitlines()[-3:])[-1].split())[:MAX_CAUSE]
+    """The line of a program's output that says why it ended: the last that names a cause we know, else the last."""
+    lines = FATAL.findall(text) or text.splitlines()[-3:] or [WORDLESS]
+    known = [line for line in lines if any(re.search(words, line) for words in FIXES)]
+    return " ".join((known or lines)[-1].split())[:MAX_CAUSE]
 
 
 def pgdata_of(data_dir: Path) -> Path:
