@@ -35,6 +35,8 @@ FIXES = {
     "database_missing": "create it (`createdb`), or correct the name in DATABASE_URL / DB_NAME",
     "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN, MONGODB_URI);"
     " for PostgreSQL `sluice migrate` makes sluice_app",
+    "not_permitted": "let a role that may CREATE in this database run `sluice migrate`; let the service log in as sluice_app,"
+    " or as a role that was given its rights (`GRANT sluice_app TO ...`)",
     "tls_refused": "set DATABASE_CA_FILE, or tlsCAFile in MONGODB_URI, to the CA of the server's certificate,"
     " and the host to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",

@@ -17,7 +17,7 @@ from tests.integration.waiting import until
 
 from sluice import errors, filters
 from sluice.cli import main
-from sluice.stores.postgresql import indexes, statements
+from sluice.stores.postgresql import indexes, migrate, statements
 from sluice.stores.postgresql.store import PostgresqlStore
 
 FILL = """
@@ -79,6 +79,19 @@ def test_events_go_on_coming_while_an_index_is_built(store: PostgresqlStore, dat
             store.insert([row("during", user_id="user-5")], NOW)
         assert building.result(30)
     assert "events_by_user_id" in plan(database, ("user_id", "user-5"))
+
+
+def test_time_limits_that_a_database_has_for_its_sessions_end_no_building_and_no_migrator(database: Database) -> None:
+    with ThreadPoolExecutor(2) as pool, postgres.connect(database.owner_url) as other:
+        for name in ("statement_timeout", "idle_session_timeout"):
+            database.execute(f"ALTER DATABASE {database.name} SET {name} = '400ms'")
+        with other.transaction():
+            other.execute("LOCK TABLE sluice.events IN ROW EXCLUSIVE MODE")
+            other.execute("SELECT pg_advisory_xact_lock(%s)", [migrate.LOCK])
+            building = pool.submit(indexes.add, database.owner, "user_id", quiet)
+            migrating = pool.submit(migrate.migrate, database.owner)
+            other.execute("SELECT pg_sleep(1)")
+        assert (building.result(30), migrating.result(30)) == (True, [])
 
 
 def test_ctrl_c_ends_the_building_on_the_server_too_and_leaves_nothing(database: Database) -> None:

@@ -103,6 +103,22 @@ def test_a_database_without_our_schema_is_told_as_behind(empty_database: Databas
     assert caught.value.reason == "schema_behind"
 
 
+def test_a_role_of_somebody_s_own_serves_once_it_has_the_rights_of_ours(database: Database, open_store: OpenStore) -> None:
+    role = f"role_{database.name}"
+    database.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        store = open_store(lambda: {**database.owner(), "user": role})
+        with pytest.raises(errors.StoreUnavailable) as caught:
+            ready(store, seconds=0.5)
+        assert caught.value.reason == "not_permitted"
+        database.execute(f"GRANT sluice_app TO {role}")
+        ready(store).insert(rows(2), NOW)
+        assert database.count() == 2
+        store.close()
+    finally:
+        database.execute(f"DROP ROLE {role}")
+
+
 def test_a_store_that_waited_for_the_schema_serves_when_it_is_there(empty_database: Database, open_store: OpenStore) -> None:
     store = open_store(empty_database.login)
     with pytest.raises(errors.StoreUnavailable):
@@ -243,5 +259,5 @@ def test_a_server_that_is_away_is_told_as_such() -> None:
 def test_a_login_without_rights_is_told_as_such(empty_database: Database) -> None:
     with pytest.raises(errors.StoreUnavailable) as caught:
         migrate.migrate(empty_database.login)
-    assert caught.value.reason == "schema_behind"
+    assert caught.value.reason == "not_permitted"
     assert empty_database.execute("SELECT to_regnamespace('sluice')") == [(None,)]

@@ -27,8 +27,9 @@ from sluice import errors, outcomes
 from sluice.errors import IdempotencyKeyInUse, InvalidEvent
 from sluice.events import Integral, Record
 from sluice.outcomes import Outcome
+from sluice.settings import Settings
 from sluice.stores import CLAIM_AGE, Claim, Kept
-from sluice.stores.postgresql import statements
+from sluice.stores.postgresql import inspection, login, statements
 from sluice.stores.postgresql.store import PostgresqlStore
 
 CLAIM = Claim("key-a", "order-1", b"request one")
@@ -95,6 +96,32 @@ def test_the_biggest_chunk_there_can_be_has_ids_of_its_own(store: PostgresqlStor
     store.insert(rows(10_000, "a"), NOW)
     store.insert(rows(10_000, "b"), NOW)
     assert database.execute("SELECT count(*), count(DISTINCT id) FROM sluice.events") == [(20_000, 20_000)]
+
+
+# What an administrator may have set for a whole server; a role's own settings count as these do.
+HABITS = {
+    "bytea_output": "escape",
+    "client_encoding": "LATIN1",
+    "DateStyle": "German, DMY",
+    "default_transaction_deferrable": "on",
+    "default_transaction_isolation": "serializable",
+    "extra_float_digits": "-15",
+    "IntervalStyle": "sql_standard",
+    "search_path": "pg_catalog",
+    "standard_conforming_strings": "off",
+    "TimeZone": "America/St_Johns",
+}
+
+
+def test_settings_that_a_database_has_for_its_sessions_change_nothing(database: Database, open_store: OpenStore) -> None:
+    for name, value in HABITS.items():
+        database.server.execute(f"ALTER DATABASE {database.name} SET {name} = '{value}'")
+    service = login.of_service(Settings(database_url=database.url))
+    store, batch = ready(open_store(service, 8)), rows(50, event_name="Größe €")
+    found = at_once(16, lambda number: store.insert(random.Random(number).sample(batch, 50), NOW))
+    assert Counter(status for some in found for status in statuses(some)) == {"created": 50, "duplicate": 750}
+    assert json.loads(bytes(store.get("e00000") or b""))["event_name"] == "Größe €"
+    assert inspection.inspect(service).missing == []
 
 
 def test_overlapping_batches_never_end_in_a_deadlock(database: Database, open_store: OpenStore) -> None:

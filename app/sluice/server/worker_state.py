@@ -33,6 +33,7 @@ Reason = Literal[
     "database_unreachable",
     "database_missing",
     "login_refused",
+    "not_permitted",
     "password_file_missing",
     "tls_refused",
     "too_many_connections",

@@ -186,6 +186,7 @@ class Connections:
 
     def _configure(self, connection: PooledConnection) -> None:
         """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there."""
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         with self._watchdog.guard(connection.fileno()):
             connection.behind_pooler = is_behind_pooler(connection)
             if connection.behind_pooler:

@@ -15,7 +15,6 @@ SCHEMA = (
     pg.UndefinedTable,
     pg.UndefinedColumn,
     pg.InvalidSchemaName,
-    pg.InsufficientPrivilege,
     pg.UndefinedFunction,
     pg.UndefinedObject,
 )
@@ -68,6 +67,8 @@ def reason_of(error: psycopg.Error) -> str:
     """One of a closed list of words."""
     if isinstance(error, SCHEMA):
         return "schema_behind"
+    if isinstance(error, pg.InsufficientPrivilege):
+        return "not_permitted"
     if isinstance(error, LOGIN):
         return "login_refused"
     if isinstance(error, pg.InvalidCatalogName):

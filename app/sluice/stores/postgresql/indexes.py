@@ -21,7 +21,7 @@ from sluice import errors, filters
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import is_behind_pooler
 from sluice.stores.postgresql.login import Login
-from sluice.stores.postgresql.statements import text_at
+from sluice.stores.postgresql.statements import OF_OWNER, text_at
 
 # One command at a time: two would each find the other's unfinished index. Not the lock of migrations, which would have to wait.
 LOCK = 126_934_213_878_630
@@ -169,6 +169,7 @@ def owner(login: Login) -> Iterator[psycopg.Connection[Any]]:
         with psycopg.connect(**login(), autocommit=True) as connection:
             if is_behind_pooler(connection):
                 raise errors.StoreUnavailable("behind_pooler")
+            connection.execute(OF_OWNER)
             yield connection
     except psycopg.Error as error:
         raise driver_errors.ours(error) from error

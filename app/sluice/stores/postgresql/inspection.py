@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 import psycopg
@@ -27,7 +27,7 @@ class ServerFacts(msgspec.Struct, frozen=True):
 
 
 FACTS = """
-SELECT current_setting('server_version_num')::int, now(),
+SELECT current_setting('server_version_num')::int, extract(epoch FROM now())::float8,
     coalesce(has_schema_privilege(to_regnamespace('sluice')::oid, 'CREATE'), false),
     to_regclass('sluice._yoyo_migration') IS NOT NULL
 """
@@ -53,7 +53,7 @@ def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
         version=version,  # type: ignore[arg-type]
         durable="off" not in durable,
         missing=sorted(set(migrations()) - applied),
-        clock=clock,  # type: ignore[arg-type]
+        clock=datetime.fromtimestamp(clock, UTC),  # type: ignore[arg-type]
         role_may_ddl=bool(may_ddl),
         behind_pooler=is_behind_pooler(connection),
     )

@@ -30,6 +30,8 @@ BOUNDS: dict[str, Any] = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "application_name": "sluice",
+    # A role, a database or PGCLIENTENCODING may have chosen another.
+    "client_encoding": "UTF8",
 }
 
 # Parameters of other drivers that URLs are often copied with; of any other the name is not repeated.

@@ -15,6 +15,7 @@ from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql import indexes
 from sluice.stores.postgresql.connections import is_behind_pooler
 from sluice.stores.postgresql.login import Login
+from sluice.stores.postgresql.statements import OF_OWNER
 
 log = structlog.get_logger()
 
@@ -33,6 +34,7 @@ def migrate(login: Login) -> list[str]:
             if is_behind_pooler(connection):
                 # The lock below would stay with a session that the pooler gives to others.
                 raise errors.StoreUnavailable("behind_pooler")
+            connection.execute(OF_OWNER)
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
@@ -47,7 +49,7 @@ def migrate(login: Login) -> list[str]:
 
 
 def apply(parameters: dict[str, Any]) -> list[str]:
-    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
+    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE} -c statement_timeout=0"
     uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
     with (
         yoyo.get_backend(uri, "_yoyo_migration") as backend,

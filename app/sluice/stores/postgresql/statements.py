@@ -15,8 +15,13 @@ from sluice.stores.postgresql import arrays
 DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
 # Another number than the login gave: a pooler stands between.
 BACKEND = "SELECT pg_backend_pid()"
-# What our statements need: of the session, or (`local`) of one transaction.
-SETTINGS = "SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('statement_timeout', %(timeout)s, %(local)s)"
+# What our statements need, whatever the server, the database or the role has: of the session, or (`local`) of one transaction.
+SETTINGS = """
+SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, YMD', %(local)s),
+    set_config('default_transaction_isolation', 'read committed', %(local)s),
+    set_config('statement_timeout', %(timeout)s, %(local)s)"""
+# Of the owner: what takes hours, and a session that only holds a lock, are not ended by what is there for others.
+OF_OWNER = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'idle_session_timeout')"
 
 # `ord` is the place in the request: ids follow it although the rows are sorted by event_id, and they are sorted so that two
 # requests with the same events take their locks in the same order.
