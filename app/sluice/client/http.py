@@ -325,7 +325,7 @@ def pool_for(url: str, **options: Any) -> urllib3.PoolManager:
     parts = urlsplit(url)
     host, proxies = parts.hostname or "", getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or settings.is_loopback(host) or proxy_bypass(host):
+    if not proxy or values.is_loopback(host) or proxy_bypass(host):
         return urllib3.PoolManager(**options)
     try:
         found = parse_url(proxy if "://" in proxy else f"http://{proxy}")
