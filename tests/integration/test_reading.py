@@ -104,6 +104,7 @@ def test_a_terminal_shows_what_others_wrote_and_does_not_obey_it(service: Servic
         (["event_type=x"], "must be one of behavioral"),
         (["nonsense=1"], "nonsense"),
         (["--since", "yesterday"], "write 15m, 2h or 7d"),
+        (["--since", "999999d"], "write 15m, 2h or 7d"),
     ],
 )
 def test_a_filter_that_is_none_is_refused_before_anything_is_asked(words: list[str], says: str) -> None:

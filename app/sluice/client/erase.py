@@ -35,7 +35,7 @@ class EraseClient(Client):
 
         `progress` gets the number so far. Raises ClientError when the service does not give all of them, FileExistsError.
         """
-        query = urlencode({"user_id": user_id})
+        query = urlencode({"user_id": user_id}, errors="surrogateescape")
         with open(path, "xb", opener=private) as file, removed_unless_complete(path):
 
             def attempt() -> int | ClientError:
@@ -79,7 +79,7 @@ class EraseClient(Client):
         """Erase step by step; what was done after each answer, until it is done. Raises ClientError."""
         query = {"user_id": user_id}
         while True:
-            answer = self.request("DELETE", f"/api/v1/events?{urlencode(query)}", None, self.deadline())
+            answer = self.request("DELETE", f"/api/v1/events?{urlencode(query, errors='surrogateescape')}", None, self.deadline())
             if answer.status != 200:
                 raise refusal(self, "DELETE", answer)
             erased = answer.data(Erased)

@@ -47,7 +47,9 @@ class ReadClient(Client):
         """What comes, for ever; a stream that ends is opened again behind the last event. Raises ClientError."""
         last = ""
         while True:
-            response = self._open(f"{TAIL}?{urlencode(filters)}", {"Last-Event-ID": last} if last else {})
+            response = self._open(
+                f"{TAIL}?{urlencode(filters, errors='surrogateescape')}", {"Last-Event-ID": last} if last else {}
+            )
             try:
                 for notice in notices(lines(response.stream(1 << 16, decode_content=True))):
                     last = notice.id or last
@@ -63,7 +65,7 @@ class ReadClient(Client):
         query = [*filters, ("page_size", str(size))]
         cursor: str | None = None
         while True:
-            asked = urlencode([*query, ("cursor", cursor)] if cursor else query)
+            asked = urlencode([*query, ("cursor", cursor)] if cursor else query, errors="surrogateescape")
             answer = self.request("GET", f"{FILTER}?{asked}", None, self.deadline())
             if answer.status != 200:
                 raise self._reading_refusal(answer)

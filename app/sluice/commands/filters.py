@@ -41,11 +41,11 @@ class MomentType(click.ParamType[str]):
     name = "time"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if found := re.fullmatch(r"(\d{1,6})([smhd])", value):
-            return (datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})).isoformat()
         try:
+            if found := re.fullmatch(r"(\d{1,6})([smhd])", value):
+                return (datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})).isoformat()
             events.instant(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time; write 15m, 2h or 7d, or RFC 3339 such as 2026-01-31T12:00:00Z", param, ctx)
         return value
 

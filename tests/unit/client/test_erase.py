@@ -55,3 +55,9 @@ def test_an_export_that_never_comes_whole_leaves_no_file(service: Service, clien
     with pytest.raises(ClientError, match="broke off"):
         client.export("a", tmp_path / "out", lambda _: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_may_have_any_bytes_for_a_name(service: Service, client: EraseClient) -> None:
+    service.script = [erased(0)]
+    assert [each.events for each in client.erase("a\udcff")] == [0]
+    assert service.requests[0].path.endswith("user_id=a%FF")

@@ -189,7 +189,6 @@ def test_patterns_that_the_shell_left_alone_name_files(run: Run, tmp_path: Path)
     assert read == [str(tmp_path / "a.log"), str(tmp_path / "b.log"), str(tmp_path / "sub" / "c.log"), "-"]
 
 
-@pytest.mark.parametrize("name", ["nothing.log", "*.nothing", "."])
 def test_a_pattern_follows_no_link_in_circles_and_names_nothing_hidden(run: Run, tmp_path: Path) -> None:
     for name in ("a.log", ".hidden.log", "..data/b.log", "deep/c.log"):
         path = tmp_path / "logs" / name
@@ -202,6 +201,7 @@ def test_a_pattern_follows_no_link_in_circles_and_names_nothing_hidden(run: Run,
     assert counts(run(tmp_path / "logs" / ".h*"))[:2] == [1, 0]
 
 
+@pytest.mark.parametrize("name", ["nothing.log", "*.nothing", "."])
 def test_a_name_without_a_file_is_refused_before_anything_is_sent(run: Run, keeper: Keeper, tmp_path: Path, name: str) -> None:
     (tmp_path / "a.log").write_text("one\n")
     result = run(tmp_path / "a.log", tmp_path / name)
