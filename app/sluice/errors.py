@@ -3,7 +3,7 @@
     SluiceError
     |-- SettingsError            the start is refused; lists every mistake
     |-- InvalidEvent             one event breaks a rule
-    |-- InvalidKeySet            a published key set breaks a rule
+    |-- keys.InvalidKeySet       a published key set breaks a rule
     |-- InvalidCursor            not a cursor of ours, or one of other filters
     |-- IncompleteBody           the client left before its body was complete
     |-- ApiError                 becomes an HTTP response (RFC 9457, rendered by http/problems.py only)
@@ -67,10 +67,6 @@ class InvalidEvent(SluiceError):
         self.pointer = pointer[:MAX_DETAIL].removesuffix("~")
         self.reason = reason
         self.event_id = event_id
-
-
-class InvalidKeySet(SluiceError):
-    """A key set, or an entry of one, breaks a rule. The text names place and fix, never a value of it."""
 
 
 class InvalidCursor(SluiceError):

@@ -23,11 +23,11 @@ from tests.integration.keysets import KeysetFile
 from tests.integration.service import KEY, running
 from tests.integration.waiting import until
 
+from sluice.ingest.pipeline import utc_now
 from sluice.queue import DEAD_LETTERS, EVENTS
 from sluice.queue.worker import WorkerMetrics
 from sluice.sources.definitions import Source
 from sluice.sources.metrics import PullMetrics
-from sluice.sources.run import now_utc
 from sluice_operator import telemetry as operator
 from sluice_operator.cache import Cache
 from sluice_operator.health import Gauges
@@ -156,7 +156,7 @@ def of_the_operator() -> dict[str, dict[str, set[str]]]:
 def of_the_puller() -> dict[str, dict[str, set[str]]]:
     registry = CollectorRegistry()
     source = Source(name="orders", url="https://x.example/", interval=300)
-    PullMetrics(registry, [source], now_utc).saw("orders", now_utc())
+    PullMetrics(registry, [source], utc_now).saw("orders", utc_now())
     samples = [sample for family in registry.collect() for sample in family.samples]
     return {sample.name: {label: set() for label in TARGET | set(sample.labels)} for sample in samples}
 

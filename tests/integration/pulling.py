@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry
 from tests.integration.postgres import Database
 
 from sluice.events import Rules
+from sluice.ingest.pipeline import utc_now
 from sluice.sources.definitions import Source
 from sluice.sources.metrics import PullMetrics
 from sluice.sources.puller import Puller
-from sluice.sources.run import Parts, now_utc
+from sluice.sources.run import Parts
 from sluice.sources.store import Ending, SourceStore
 from sluice.stores.postgresql.store import PostgresqlStore
 
@@ -37,7 +38,7 @@ class Pulls:
         self.registry = CollectorRegistry()
         rules = Rules()
         given: dict[str, Any] = {"pause": self.paused.append, "backoff": tenacity.wait_none()} | parts
-        metrics = PullMetrics(self.registry, [source], now_utc)
+        metrics = PullMetrics(self.registry, [source], utc_now)
         self.parts = Parts(store=SourceStore(store.database, rules), metrics=metrics, rules=rules, **given)
         self.puller = Puller([source], self.parts, 30)
         self.puller.register()

@@ -24,12 +24,12 @@ from tests.integration.upstream import Upstream
 from tests.integration.waiting import until
 
 from sluice import errors, events
+from sluice.ingest.pipeline import utc_now
 from sluice.sources import addresses, pages
 from sluice.sources.definitions import Pagination
 from sluice.sources.fetch import BACKOFF, Session
 from sluice.sources.metrics import PullMetrics
 from sluice.sources.puller import Puller
-from sluice.sources.run import now_utc
 from sluice.sources.store import Ending, Page
 from sluice.stores.postgresql.store import PostgresqlStore
 
@@ -393,7 +393,7 @@ def test_each_version_of_a_record_becomes_one_event(upstream: Upstream, pulls_of
 
 def test_an_event_that_stands_in_the_way_is_counted(upstream: Upstream, pulls_of: MakePulls, store: PostgresqlStore) -> None:
     taken = events.Event(event_type="log", event_name="mine", event_id="items:1:1")
-    store.insert([events.prepare(taken, now=now_utc(), key_id="k", rules=events.Rules())], now_utc())
+    store.insert([events.prepare(taken, now=utc_now(), key_id="k", rules=events.Rules())], utc_now())
     pulls = pulls_of(emit=True)
     upstream.answers = [up.records(1)]
     assert pulls().status == "success"
@@ -459,8 +459,8 @@ def test_a_run_whose_end_is_stored_twice_counts_once(upstream: Upstream, pulls_o
     found = [pages.Found(str(number), b'{"id": %d}' % number, bytes([number])) for number in (1, 2)]
     store.database.run = run_twice  # type: ignore[method-assign]
     try:
-        pulls.parts.store.commit(pulls.source, taken, now_utc(), Page(1, found))
-        pulls.parts.store.commit(pulls.source, taken, now_utc(), Page(2, []), Ending(status="success", next_run=None))
+        pulls.parts.store.commit(pulls.source, taken, utc_now(), Page(1, found))
+        pulls.parts.store.commit(pulls.source, taken, utc_now(), Page(2, []), Ending(status="success", next_run=None))
     finally:
         store.database.run = inner  # type: ignore[method-assign]
     assert len(twice) == 2
@@ -661,7 +661,7 @@ def test_the_loop_pulls_what_is_due_and_a_slow_source_holds_up_no_other(
         first = Pulls(store, database, source_at(stuck.url, name="stuck", timeout=30.0, default=False))
         second = Pulls(store, database, source_at(upstream.url))
         registry = CollectorRegistry()
-        parts = replace(second.parts, metrics=PullMetrics(registry, [first.source, second.source], now_utc))
+        parts = replace(second.parts, metrics=PullMetrics(registry, [first.source, second.source], utc_now))
         puller, stop = Puller([first.source, second.source], parts, 30), threading.Event()
         thread = threading.Thread(target=puller.run, args=(stop,))
         thread.start()

@@ -27,6 +27,7 @@ from tests.stores.aws import ENVIRONMENT, Aws
 from sluice import errors
 from sluice.cursors import Cursor
 from sluice.events import Rules
+from sluice.ingest.pipeline import utc_now
 from sluice.settings import Settings
 from sluice.sources import definitions
 from sluice.sources.definitions import Pagination, Source
@@ -35,7 +36,7 @@ from sluice.sources.failures import Failed
 from sluice.sources.metrics import PullMetrics
 from sluice.sources.pages import Found
 from sluice.sources.puller import Puller
-from sluice.sources.run import Parts, now_utc
+from sluice.sources.run import Parts
 from sluice.sources.store import Ending, Page
 from sluice.stores.dynamodb import migrate
 from sluice.stores.dynamodb.table import Table
@@ -75,7 +76,7 @@ def kept(settings: Settings, clock: Clock) -> DynamodbSources:
 
 
 def puller(kept: DynamodbSources, *sources: Source) -> Puller:
-    metrics = PullMetrics(CollectorRegistry(), sources, now_utc)
+    metrics = PullMetrics(CollectorRegistry(), sources, utc_now)
     pauses: list[float] = []
     parts = Parts(store=kept, metrics=metrics, rules=Rules(), pause=pauses.append, backoff=tenacity.wait_none())
     made = Puller(sources, parts, 30)

@@ -13,12 +13,12 @@ from tests import docs
 from tests.conftest import ROOT
 
 from sluice import errors
+from sluice.ingest.pipeline import utc_now
 from sluice.settings import Settings
 from sluice.sources import definitions, fetch
 from sluice.sources.definitions import Pagination, Source
 from sluice.sources.failures import REASONS
 from sluice.sources.metrics import PullMetrics
-from sluice.sources.run import now_utc
 
 GOOD = {"name": "orders", "url": "https://api.example.com/orders", "interval": "5m"}
 
@@ -193,7 +193,7 @@ def test_the_page_on_sources_lists_every_field_every_reason_and_every_metric() -
     assert set(first_cells("fields")) == set(definitions.FIELDS)
     assert first_cells("reasons") == list(REASONS)
     registry = CollectorRegistry()
-    PullMetrics(registry, [], now_utc)
+    PullMetrics(registry, [], utc_now)
     families = [family for family in registry.collect() if family.name.startswith("sluice_pull")]
     offered = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     assert set(first_cells("metrics")) == offered

@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry
 
 from sluice import errors
 from sluice.events import Rules
+from sluice.ingest.pipeline import utc_now
 from sluice.settings import Settings
 from sluice.sources import opening
 from sluice.sources.definitions import Source
 from sluice.sources.metrics import PullMetrics
-from sluice.sources.run import Parts, Pull, now_utc
+from sluice.sources.run import Parts, Pull
 from sluice.sources.store import Ending
 from sluice.stores import Store
 
@@ -34,7 +35,7 @@ def assemble(settings: Settings, sources: Sequence[Source], store: Store, regist
     """The puller of a process."""
     parts = Parts(
         store=opening.keeper(store, Rules(max_event_bytes=settings.max_event_bytes), settings.source_runs_days),
-        metrics=PullMetrics(registry, sources, now_utc),
+        metrics=PullMetrics(registry, sources, utc_now),
         # A record that is stored can become an event, which has a little more in it.
         rules=Rules(max_event_bytes=settings.max_event_bytes - RESERVE),
     )

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import structlog
 
 from sluice import errors
 from sluice.events import Rules
+from sluice.ingest.pipeline import utc_now
 from sluice.sources import addresses, fetch, pages
 from sluice.sources.definitions import HEADER_VALUE, Source
 from sluice.sources.failures import Failed
@@ -27,10 +28,6 @@ MAX_ASKED = 86_400.0
 FOR_A_SECRET = timedelta(minutes=1)
 
 
-def now_utc() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What every run of a puller uses. `rules`: of what a record may be. The last three are others in tests."""
@@ -39,7 +36,7 @@ class Parts:
     metrics: PullMetrics
     rules: Rules
     stopping: threading.Event = field(default_factory=threading.Event)
-    clock: Callable[[], datetime] = now_utc
+    clock: Callable[[], datetime] = utc_now
     pause: Callable[[float], object] | None = None
     backoff: Backoff = BACKOFF
     resolve: addresses.Resolve = addresses.resolve
