@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from sluice import errors, keys
@@ -43,6 +44,13 @@ class KeyUsage:
     def __init__(self) -> None:
         self.at: datetime | None = None
         self.refused_at: datetime | None = None
+
+
+class KeyUse(msgspec.Struct, frozen=True):
+    """When each key version was last accepted, and refused: RFC 3339 to the second, by `keyId/version`."""
+
+    last_used: dict[str, str] = {}
+    last_refused: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +169,12 @@ class Keyring:
         """Every key version that is known, by its name; refused ones too."""
         return sorted((slot.entry for slot in self._set.slots.values()), key=lambda entry: (entry.key_id, entry.version))
 
-    def last_used(self) -> dict[str, str]:
-        """When each `keyId/version` of the set was last accepted by this worker, RFC 3339 to the second."""
-        return dated((slot.entry, slot.use.at) for slot in self._set.slots.values())
-
-    def last_refused(self) -> dict[str, str]:
-        """When each was last refused: only who has a key of the set can cause that, so there are as many as it has entries."""
-        return dated((slot.entry, slot.use.refused_at) for slot in self._set.slots.values())
+    def use(self) -> KeyUse:
+        """By this worker, of the keys of the set: who has none causes no refusal here, so there are as many as entries."""
+        slots = self._set.slots.values()
+        return KeyUse(
+            dated((slot.entry, slot.use.at) for slot in slots), dated((slot.entry, slot.use.refused_at) for slot in slots)
+        )
 
     def _unknown(self) -> errors.ApiError:
         if self.loaded:

@@ -150,10 +150,10 @@ def test_a_new_set_remembers_the_refusals_of_what_stays_and_forgets_the_rest(tmp
     gone = keys.KeyEntry(digest=keys.digest(OTHER), key_id="gone", owner="tests", scopes=frozenset({"read"}), state="suspended")
     worker = ring(tmp_path, ended(), gone)
     present(worker, ENDED, OTHER)
-    assert set(worker.last_refused()) == {"shop/3", "gone/1"}
+    assert set(worker.use().last_refused) == {"shop/3", "gone/1"}
     (tmp_path / "keyset.json").write_bytes(keys.publish([ended()], NOW))
     worker.poll()
-    assert set(worker.last_refused()) == {"shop/3"}
+    assert set(worker.use().last_refused) == {"shop/3"}
 
 
 def test_a_refusal_outlives_the_worker_that_refused(client: Client) -> None:

@@ -294,13 +294,13 @@ def test_the_last_use_of_each_version_is_told_to_the_second(tmp_path: Path, cloc
     clock.now = NOW + DAY
     ring.verify("plain")
     plain = f"env-{keys.digest('plain')[7:15]}/1"
-    assert ring.last_used() == {"web/1": "2026-03-01T12:00:00Z", plain: "2026-03-02T12:00:00Z"}
+    assert ring.use().last_used == {"web/1": "2026-03-01T12:00:00Z", plain: "2026-03-02T12:00:00Z"}
 
 
 def test_a_refused_key_was_not_used(tmp_path: Path) -> None:
     ring = ring_of(tmp_path, entry(state="suspended"))
     reason_of(ring, WEB)
-    assert ring.last_used() == {}
+    assert ring.use().last_used == {}
 
 
 def test_a_new_set_remembers_the_uses_of_what_stays_and_forgets_the_rest(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_new_set_remembers_the_uses_of_what_stays_and_forgets_the_rest(tmp_pat
     ring.verify(OPS)
     write(tmp_path / "keyset.json", keys.publish([entry(state="revoked")], NOW))
     ring.poll()
-    assert ring.last_used() == {"web/1": "2026-03-01T12:00:00Z"}
+    assert ring.use().last_used == {"web/1": "2026-03-01T12:00:00Z"}
 
 
 # Threads
@@ -338,7 +338,7 @@ def test_sixteen_threads_never_see_a_false_refusal_while_sets_are_swapped(tmp_pa
         finally:
             stop.set()
     assert all(count.result() > 0 for count in counts)
-    assert ring.last_used()["web/1"] == "2026-03-01T12:00:00Z"
+    assert ring.use().last_used["web/1"] == "2026-03-01T12:00:00Z"
 
 
 def hammer(ring: keyring.Keyring, stop: threading.Event) -> int:
@@ -346,7 +346,7 @@ def hammer(ring: keyring.Keyring, stop: threading.Event) -> int:
     count = 0
     while not count or not stop.is_set():
         assert ring.verify(WEB).key_id == "web"
-        assert "web/1" in ring.last_used()
+        assert "web/1" in ring.use().last_used
         count += 1
     return count
 

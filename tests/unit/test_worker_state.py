@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from sluice.keyring import Keyring
+from sluice.keyring import Keyring, KeyUse
 from sluice.server import worker_state
-from sluice.server.worker_state import Heartbeat, KeyUse, SharedState, WorkerReport
+from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport
 
 NOBODY = 2**22 + 1  # above the highest pid that Linux gives
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -15,7 +15,7 @@ from sluice.ingest.memory_budget import MemoryBudget
 from sluice.ingest.pipeline import Pipeline, utc_now
 from sluice.ingest.sinks import DirectSink, Sink
 from sluice.ingest.write_state import WriteState
-from sluice.keyring import Keyring
+from sluice.keyring import Keyring, KeyUse
 from sluice.limiter import Counters, Limiter, SharedCounters
 from sluice.metrics import Metrics
 from sluice.settings import Settings
@@ -40,24 +40,6 @@ class ReadyState(Protocol):
     def writes(self) -> WriteState: ...
 
     def key_use(self) -> KeyUse: ...
-
-
-class KeyUse(Protocol):
-    """When each key version was last accepted, and refused: RFC 3339 by `keyId/version`."""
-
-    @property
-    def last_used(self) -> Mapping[str, str]: ...
-
-    @property
-    def last_refused(self) -> Mapping[str, str]: ...
-
-
-@dataclass(frozen=True)
-class OwnUse:
-    """That of this process alone."""
-
-    last_used: Mapping[str, str]
-    last_refused: Mapping[str, str]
 
 
 # With REDIS_URL: an answer that reads many rows may be so old.
@@ -158,6 +140,6 @@ def assemble(
         metrics=metrics,
         writes=writes,
         draining=lambda: stopping() or (shared is not None and shared.draining),
-        key_use=shared.key_use if shared is not None else lambda: OwnUse(keyring.last_used(), keyring.last_refused()),
+        key_use=shared.key_use if shared is not None else keyring.use,
         ready=lambda: (shared.ready, shared.reason) if shared is not None else (True, "ready"),
     )

@@ -25,6 +25,7 @@ import structlog
 from sluice import keyring
 from sluice.ingest import write_state
 from sluice.ingest.write_state import WriteState
+from sluice.keyring import KeyUse
 
 log = structlog.get_logger()
 
@@ -67,13 +68,6 @@ class WorkerReport(msgspec.Struct, frozen=True):
     revision: str | None = None
     entries: int = 0
     loaded_at: str | None = None
-    last_used: dict[str, str] = {}
-    last_refused: dict[str, str] = {}
-
-
-class KeyUse(msgspec.Struct, frozen=True):
-    """When each key version was last accepted, and refused: RFC 3339 by `keyId/version`."""
-
     last_used: dict[str, str] = {}
     last_refused: dict[str, str] = {}
 
@@ -219,7 +213,7 @@ class Heartbeat:
     def _report(self) -> None:
         if self._shared is None:
             return
-        keys = self._keys
+        keys, use = self._keys, self._keys.use()
         self._shared.report(
             WorkerReport(
                 pid=os.getpid(),
@@ -228,8 +222,8 @@ class Heartbeat:
                 revision=keys.revision,
                 entries=keys.entries,
                 loaded_at=keyring.rfc3339(keys.loaded_at) if keys.loaded_at else None,
-                last_used=keys.last_used(),
-                last_refused=keys.last_refused(),
+                last_used=use.last_used,
+                last_refused=use.last_refused,
             )
         )
 
