@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests import docs
 from tests.chart.manifests import Object, of_kind, parse, pods
 from tests.chart.network_policy import Network, peer
 from tests.chart.render import CHART, NAMESPACE, refusal, render, template
+from tests.conftest import ROOT
 
 OPERATOR = {"operator": {"only": True}}
 SERVICE = {"operator": {"enabled": False}, "auth": {"keySet": {"secretName": "blue-sluice-published"}}}
@@ -77,6 +79,15 @@ def test_the_readme_s_operator_may_ask_the_service_of_the_other_release() -> Non
     asking = peer(pods(operator)["Deployment/sluice-operator-operator"], NAMESPACE)
     asked = peer(pods(service)["Deployment/sluice"], NAMESPACE)
     assert [network.may(asking, asked, port) for port in (8080, 8081, 5432)] == [True, True, False]
+
+
+def test_the_readme_s_key_set_is_of_the_service_and_published_where_its_pods_look() -> None:
+    (folder,) = re.findall(r"^kubectl apply -n events -f (\S+)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    (keys,) = [yaml.safe_load(file.read_text()) for file in (ROOT / folder).glob("keyset.yaml")]
+    (deployment,) = of_kind(apart()[1], "Deployment")
+    assert keys["spec"]["target"]["name"] == deployment["metadata"]["name"]
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    assert f"{keys['metadata']['name']}-published" in {one["secret"]["secretName"] for one in volumes if "secret" in one}
 
 
 def test_another_image_of_the_operator_s_release_is_an_upgrade_of_one_deployment() -> None:
