@@ -142,7 +142,9 @@ def test_a_traceback_is_one_event(follow: Follow, keeper: Keeper, log: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(b"one\n"), "one\n".encode("utf-16"), b"\0" * 5000, b'[{"a": 1},\n', b"SQLite format 3\0"]
+    "content",
+    [gzip.compress(b"one\n"), "one\n".encode("utf-16"), b"\0" * 5000, b'[{"a": 1},\n', b"SQLite format 3\0"],
+    ids=["gzip", "UTF-16", "binary", "array", "SQLite"],
 )
 def test_what_cannot_be_read_line_by_line_is_refused(run: Run, keeper: Keeper, log: Path, content: bytes) -> None:
     log.write_bytes(content)
