@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -15,7 +16,6 @@ from sluice.stores import CLAIM_AGE, RETENTION_GRACE, Retention
 log = structlog.get_logger()
 # Rows of one step: a commit of some tens of milliseconds, behind which an insert may wait.
 STEP = 1_000
-PAUSE = 0.1
 ROUND = 60.0
 
 
@@ -49,14 +49,18 @@ class Sweeper:
                     log.info("retention.removed", events=removed)
 
     def sweep(self, stop: threading.Event) -> int:
-        """Remove all that is due, step by step, until a step finds no more; how many events went."""
+        """Remove all that is due, step by step, until a step finds no more; how many events went.
+
+        Between two steps it waits as long as the first one took, so that the store keeps half of that time for events.
+        """
         total = 0
         while True:
+            began = time.monotonic()
             now = self._clock()
             oldest = (
                 datetime.min.replace(tzinfo=now.tzinfo) if self._retention is None else now - self._retention - RETENTION_GRACE
             )
             removed, claims = self._store.purge(oldest, now - CLAIM_AGE, STEP)
             total += removed
-            if max(removed, claims) < STEP or stop.wait(PAUSE):
+            if max(removed, claims) < STEP or stop.wait(time.monotonic() - began):
                 return total

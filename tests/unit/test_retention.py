@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -44,7 +44,6 @@ def of(store: Purged, retention_days: int | None = 30) -> retention.Sweeper:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "PAUSE", 0.0)
     monkeypatch.setattr(retention, "ROUND", 0.001)
 
 
@@ -100,6 +99,20 @@ def test_a_sweeper_that_is_stopped_does_nothing_more() -> None:
     stop.set()
     of(store).run(stop)
     assert store.asked == []
+
+
+def test_between_two_steps_it_waits_as_long_as_the_first_one_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(threading.Event):
+        waited: ClassVar[list[float | None]] = []
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waited.append(timeout)
+            return False
+
+    times = iter((10.0, 10.5, 20.0, 23.0, 30.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    assert of(Purged([STEP, STEP, 1])).sweep(Stop()) == 2 * STEP + 1
+    assert Stop.waited == [0.5, 3.0]
 
 
 def test_a_store_that_is_away_is_waited_for() -> None:
