@@ -90,6 +90,17 @@ def test_a_dead_worker_leaves_its_uses_behind_and_nothing_else(run_dir: Path) ->
     assert mine.key_use().last_used == parents.last_used(reports)
 
 
+def test_of_versions_that_were_rotated_away_no_more_are_remembered_than_a_key_set_holds(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_state, "MOST_USES", 3)
+    mine, parents = SharedState(run_dir), SharedState(run_dir)
+    for version in range(1, 9):
+        mine.report(report(NOBODY, 0.0, {f"a/{version}": f"2026-01-0{version}T00:00:00Z"}))
+        assert parents.reports() == []
+    assert set(parents.last_used([])) == set(mine.key_use().last_used) == {"a/6", "a/7", "a/8"}
+
+
 def test_any_process_reads_the_use_of_keys_and_removes_nothing(run_dir: Path) -> None:
     mine, other = SharedState(run_dir), SharedState(run_dir)
     assert mine.key_use() == KeyUse()

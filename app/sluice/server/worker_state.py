@@ -11,7 +11,9 @@ The parent makes the folder (mode 0700) and hands its path down as SLUICE_RUN_DI
 from __future__ import annotations
 
 import contextlib
+import heapq
 import mmap
+import operator
 import os
 import threading
 import time
@@ -54,6 +56,8 @@ READY = REASONS.index("ready")
 DRAINING, REASON, WRITES = 0, 1, 2
 SIZE = WRITES + write_state.SIZE
 BEAT = 1.0
+# Key versions whose use is remembered: some times what a key set holds. Those that are gone from it were used longest ago.
+MOST_USES = 10_000
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
@@ -175,11 +179,13 @@ def live(reports: Iterable[WorkerReport], now: float, timeout: float) -> list[Wo
 
 
 def newest(uses: Iterable[dict[str, str]]) -> dict[str, str]:
-    """Of each name its latest time; RFC 3339 in UTC to the second sorts as text."""
+    """Of each name its latest time, of the MOST_USES used last; RFC 3339 in UTC to the second sorts as text."""
     merged: dict[str, str] = {}
     for use in uses:
         for name, at in use.items():
             merged[name] = max(at, merged.get(name, at))
+    if len(merged) > MOST_USES:
+        merged = dict(heapq.nlargest(MOST_USES, merged.items(), key=operator.itemgetter(1)))
     return merged
 
 
