@@ -311,6 +311,18 @@ def test_a_server_that_ends_each_connection_takes_no_more_files_with_each_page(u
     assert opened[-1] - opened[0] < 10
 
 
+def test_a_server_that_leads_elsewhere_with_each_page_takes_no_more_files_with_each(upstream: Upstream) -> None:
+    pages = [(up.redirect(f"http://host-{number}.example:{upstream.port}/items"), up.records(1)) for number in range(20)]
+    upstream.answers = [answer for page in pages for answer in page]
+    session = Session(source_at(upstream.url), {}, lambda _host, _port: ["127.0.0.1"])
+    opened = []
+    for _ in pages:
+        assert session.get(upstream.url, {}).status == 200
+        opened.append(len(os.listdir("/dev/fd")))
+    session.close()
+    assert opened[-1] - opened[5] < 10
+
+
 def test_a_failure_between_pages_keeps_what_was_stored_and_counts_it(upstream: Upstream, pulls_of: MakePulls) -> None:
     upstream.answers = [up.paged(35, 10), up.paged(35, 10), up.status(400)]
     pulls = pulls_of(pagination=Pagination(type="page", parameter="page", size=10))

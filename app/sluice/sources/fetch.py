@@ -31,6 +31,8 @@ T = TypeVar("T")
 CHUNK = 64 << 10
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 MAX_REDIRECTS = 5
+# To so many a run keeps a connection: redirects may lead to another one with each page.
+MAX_ORIGINS = 4
 RETRIED_STATUSES = frozenset((408, 425, 500, 502, 503, 504))
 Backoff = tenacity.wait.wait_base
 # Full jitter: sources that failed together do not come back together.
@@ -163,6 +165,8 @@ class Session:
     def _pool(self, origin: tuple[str, str, int]) -> urllib3.HTTPConnectionPool:
         if origin not in self._pools:
             scheme, host, port = origin
+            if len(self._pools) == MAX_ORIGINS:
+                self._leave(next(iter(self._pools)))
             common: dict[str, Any] = {"timeout": urllib3.Timeout(self._source.timeout), "maxsize": 1, "dial": self._dial}
             if scheme == "https":
                 ca_file = str(self._source.ca_file) if self._source.ca_file else None
@@ -170,6 +174,12 @@ class Session:
             else:
                 self._pools[origin] = PlainPool(host, port, **common)
         return self._pools[origin]
+
+    def _leave(self, origin: tuple[str, str, int]) -> None:
+        self._pools.pop(origin).close()
+        with self._lock:
+            if duplicate := self._sockets.pop(origin[1:], None):
+                duplicate.close()
 
     def _dial(self, host: str, port: int, timeout: float) -> socket.socket:
         """A socket that is connected to one of the addresses of `host`, all of which were judged."""
