@@ -36,19 +36,6 @@ SKEW_SECONDS = 300.0
 Checks = Mapping[str, Callable[[], bool]]
 
 
-class Loop:
-    """How long the event loop last kept something waiting that was due."""
-
-    def __init__(self) -> None:
-        self.lag = 0.0
-
-    async def keep(self) -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(TICK_SECONDS)
-            self.lag = time.monotonic() - before - TICK_SECONDS
-
-
 class Clocks:
     """Whether the wall clock went on as the monotonic one did since the start."""
 
@@ -63,6 +50,8 @@ class Clocks:
 
 
 class Health:
+    """`lag`: how long the event loop last kept something waiting that was due."""
+
     def __init__(
         self,
         api: Api,
@@ -79,14 +68,21 @@ class Health:
         self._sync = sync
         self._lease = lease
         self._monotonic = monotonic
-        self.loop = Loop()
+        self.lag = 0.0
         self.clocks = Clocks()
         self.leading = False
+
+    async def keep(self) -> None:
+        """For ever."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(TICK_SECONDS)
+            self.lag = time.monotonic() - before - TICK_SECONDS
 
     @property
     def alive(self) -> Checks:
         return {
-            "loop": lambda: self.loop.lag < LAG_SECONDS,
+            "loop": lambda: self.lag < LAG_SECONDS,
             "watches": self._hears,
             "lease": lambda: not self.leading or self._lease.age < DEADLINE_SECONDS,
             "clock": lambda: self.clocks.skew < SKEW_SECONDS,

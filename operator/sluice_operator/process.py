@@ -226,7 +226,7 @@ class Process:
         runner, port = await health.serve(self.health, telemetry.REGISTRY, self._settings.host, self._settings.port)
         log.info("operator starts", port=port, namespaces=self._settings.watch_namespaces, enforce=self._settings.enforce)
         self._start(self._stop.wait(), STOP)
-        self._start(self.health.loop.keep(), "loop lag")
+        self._start(self.health.keep(), "loop lag")
         self._start(self._work(), "work")
         await self._ended.wait()
         code = self._tell()

@@ -95,7 +95,7 @@ def test_a_leader_without_its_lease_is_no_life(parts: Parts) -> None:
 
 
 def test_a_loop_that_hangs_is_no_life(parts: Parts) -> None:
-    parts.health.loop.lag = 1.5
+    parts.health.lag = 1.5
     assert parts.failed() == ["loop"]
 
 
