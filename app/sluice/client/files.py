@@ -41,8 +41,8 @@ GROWS_SECONDS = 10.0
 MAX_WINDOW = 128 << 20
 
 ZIP = re.compile(rb"PK(?:\x03\x04|\x05\x06)")
-# A `[` alone is no sign of JSON: the kernel's and many programs' lines begin with one.
-LOOKS_LIKE_ARRAY = re.compile(rb"\s*\[\s*(?:\{|\]\s*\Z)")
+# A `[` alone is no sign of JSON: the kernel's and many programs' lines begin with one. An object may take several lines.
+LOOKS_LIKE_JSON = re.compile(rb'\s*(?:\[\s*(?:\{|\]\s*\Z)|\{[ \t]*\r?\n\s*"|\{\s*"[Rr]ecords"\s*:\s*\[)')
 LOOKS_LIKE_OBJECT = re.compile(rb'\s*\{\s*["}]')
 # Tab, the line ends, bell, backspace, form feed and the escape of colours are what logs hold.
 CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
@@ -50,6 +50,7 @@ MAX_CONTROL_SHARE = 0.05
 # What else is known by its first bytes, and what to do with it.
 BINARY = (
     (re.compile(rb"LPKSHHRH"), "a systemd journal; use `journalctl --file FILE -o json | sluice import -`"),
+    (re.compile(rb"__CURSOR="), "systemd's export format; `journalctl -o json` writes what is read"),
     (re.compile(rb".{257}ustar", re.DOTALL), "a tar archive; unpack it first"),
     (re.compile(rb"\x04\x22\x4d\x18"), "lz4, which is not read; use `lz4 -dc FILE | sluice import -`"),
     (re.compile(rb"7z\xbc\xaf|Rar!"), "an archive that is not read; unpack it first"),
@@ -230,7 +231,7 @@ def size_of(file: io.BufferedIOBase) -> int | None:
 
 def sniff(head: bytes) -> Format:
     """The format that text beginning with `head` is in."""
-    if LOOKS_LIKE_ARRAY.match(head):
+    if LOOKS_LIKE_JSON.match(head):
         return "json"
     return "ndjson" if LOOKS_LIKE_OBJECT.match(head) else "lines"
 

@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into lines, or into the items of a JSON array, in bounded memory."""
+"""Cuts a stream of bytes into lines, or into the items of JSON, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ READ_BYTES = 64 << 10
 
 # A string swallowed whole or, without its last quote, up to the end of the chunk; or a sign between strings.
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)|[\[\]{},]', re.DOTALL)
+# What cloud providers write: one object for a file, with its records in it.
+ENVELOPE = re.compile(rb'\{\s*"[Rr]ecords"\s*:\s*')
 REST_OF_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*("?)', re.DOTALL)
 
 
@@ -56,9 +58,9 @@ def skip_line(stream: io.BufferedIOBase) -> None:
 
 
 def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
-    """The items of the JSON array in `stream`, as text; of one beyond MAX_RAW_BYTES only the beginning, as TooLong.
+    """The items of the JSON in `stream`, as text: of an array, of an envelope's array, and objects that come one after the other.
 
-    Raises Unreadable where the text is no array, or no longer one.
+    Of one beyond MAX_RAW_BYTES only the beginning, as TooLong. Raises Unreadable where the text is none of these, or no longer.
     """
     framer = Framer()
     while chunk := stream.read1(READ_BYTES):
@@ -67,47 +69,77 @@ def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:
 
 
 class Framer:
-    """Cuts a JSON array into its items by brackets, commas and quotes, and leaves each item to the JSON parser.
+    """Cuts JSON into its items by brackets, commas and quotes, and leaves each item to the JSON parser.
 
     Not a streaming parser, on purpose: with ijson 3.6 one broken item loses all that follow, `\\ud800` silently becomes `?`,
     and 100 kB of `[` take all memory of the machine.
     """
 
     def __init__(self) -> None:
-        self._opened = self._closed = self._any = False
-        self._depth = 1
+        self._begun = self._any = False
+        self._depth = 0
+        # The depth between the items: 1 in an array, 2 in that of an envelope, 0 where objects are items themselves.
+        self._within = 0
         self._quoted = self._escaped = False
         self._item = bytearray()
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The items that end in `chunk`."""
-        chunk = chunk if self._opened else self._open(chunk)
         start = 0
         for at, sign in self._signs(chunk):
             self._depth += (sign in b"[{") - (sign in b"]}")
-            if self._depth == 0 or (self._depth == 1 and sign == b","):
-                self._keep(chunk[start:at])
+            if self._within:
+                if self._depth < self._within or (self._depth == self._within and sign == b","):
+                    self._keep(chunk[start:at])
+                    start = at + 1
+                    yield from self._finished(last=self._depth < self._within)
+            elif self._depth == 1 and sign in b"[{":
+                self._between(chunk[start:at])
+                self._begun = True
+                start = at + self._array(1, sign == b"[")
+            elif self._depth == 2 and sign == b"[" and self._is_envelope(chunk[start:at]):
+                start = at + self._array(2, True)
+            elif self._depth == 0 and sign != b",":
+                self._keep(chunk[start : at + 1])
                 start = at + 1
-                yield from self._finished(last=self._depth == 0)
-        if not self._closed:
-            self._keep(chunk[start:])
-        elif chunk[start:].strip():
-            raise Unreadable("not_an_array", "there is text after the end of the array, which is not read")
+                yield from self._object()
+            elif self._depth < 0:
+                self._between(chunk[start : at + 1])
+        self._keep(chunk[start:])
 
     def end(self) -> None:
-        """Raise Unreadable unless the array was closed."""
-        if not self._closed:
-            raise Unreadable("truncated", "the array does not end: the last item is cut off, or a bracket or quote is missing")
+        """Raise Unreadable unless all that was opened was closed."""
+        if self._depth == 0 and not self._quoted:
+            self._between(b"")
+        if not self._begun or self._depth or self._quoted:
+            raise Unreadable("truncated", "the JSON does not end: the last item is cut off, or a bracket or quote is missing")
 
-    def _open(self, chunk: bytes) -> bytes:
-        text = chunk.lstrip()
-        if text and not text.startswith(b"["):
-            raise Unreadable("not_an_array", "the text is no JSON array; use --format ndjson for one object a line")
-        self._opened = bool(text)
-        return text[1:]
+    def _between(self, text: bytes) -> None:
+        self._keep(text)
+        if self._item.strip():
+            raise Unreadable("not_json", "there is text that is no array and no object, which is not read; is --format right?")
+        self._item.clear()
+
+    def _array(self, depth: int, begins: bool) -> bool:
+        if begins:
+            self._within, self._any = depth, False
+            self._item.clear()
+        return begins
+
+    def _is_envelope(self, text: bytes) -> bool:
+        return len(self._item) + len(text) < 64 and ENVELOPE.fullmatch(self._item + text) is not None
+
+    def _object(self) -> Iterator[bytes]:
+        item = bytes(self._item).strip()
+        # What an envelope has beside its array.
+        if not item.startswith(b"{"):
+            item = b"{" + item.removeprefix(b",")
+        if item != b"{}" or self._item.lstrip().startswith(b"{"):
+            yield TooLong(item) if len(item) > MAX_RAW_BYTES else item
+        self._item.clear()
 
     def _signs(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
-        """Where brackets and commas stand that are not in a string, up to the end of the array."""
+        """Where brackets and commas stand that are not in a string."""
         start = 0
         if self._quoted and chunk:
             match = REST_OF_STRING.match(chunk, int(self._escaped))
@@ -117,8 +149,6 @@ class Framer:
                 yield match.start(), match[0]
             else:
                 self._after(match, chunk)
-            if self._closed:
-                return
 
     def _after(self, string: re.Match[bytes], chunk: bytes) -> int:
         """Note whether `string` goes on in the next chunk, and whether that begins with an escaped character."""
@@ -130,7 +160,8 @@ class Framer:
         self._item += text[: MAX_RAW_BYTES + 1 - len(self._item)]
 
     def _finished(self, *, last: bool) -> Iterator[bytes]:
-        self._closed = last
+        if last:
+            self._within = 0
         # What stands between the brackets of [] is no item; nothing after a comma is one, and no JSON.
         if self._any or not last or self._item.strip():
             yield (TooLong if len(self._item) > MAX_RAW_BYTES else bytes)(self._item)

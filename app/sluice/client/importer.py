@@ -54,8 +54,10 @@ STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6,9}Z (.*)$", re.DOTAL
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Where loggers that write JSON put a traceback.
 TRACEBACKS = (
-    "traceback", "exc_info", "exception", "stack", "stack_trace", "stacktrace", "err", "error", "message", "MESSAGE", "msg",
+    "traceback", "exc_info", "exception", "stack", "stack_trace", "stacktrace", "error.stack_trace", "Exception", "thrown",
+    "full_message", "err", "error", "message", "MESSAGE", "msg",
 )  # fmt: skip
+STACKS = ("stack", "stack_trace", "extendedStackTrace")
 
 encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -273,7 +275,7 @@ class Importer:
             for name in TRACEBACKS:
                 text = record.get(name)
                 if isinstance(text, dict):
-                    text = text.get("stack")
+                    text = next((text[name] for name in STACKS if name in text), None)
                 if isinstance(text, str) and "\n" in text and (error := multiline.error_in_text(text)):
                     return self._error(error, {"traceback": text} | record, time)
         return self._log("log_record", record, time)

@@ -193,7 +193,7 @@ class Job:
     def _not_followed(self, given: Input, kind: Format) -> str:
         """Why a file cannot be followed that begins as `given`, or empty."""
         if kind == "json":
-            return "a JSON array cannot be followed; import it when it is whole, or give --format"
+            return "JSON that takes several lines cannot be followed; import it when it is whole, or give --format"
         if given.layered or (given.binary and not self._options.force):
             return f"only text in UTF-8 can be followed; import it without --follow ({given.binary or 'compressed, or UTF-16'})"
         return ""

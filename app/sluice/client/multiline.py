@@ -57,6 +57,8 @@ def unnamed(pattern: re.Pattern[str]) -> str:
 
 
 FRAME = re.compile("|".join(map(unnamed, (AT, RUBY_FRAME, PERL_FRAME))))
+# PostgreSQL's csvlog: what is quoted may take several lines.
+CSV = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \w+,")
 # What a first line looks like, by the mode that it begins.
 BEGINS = re.compile(
     f"(?P<python>{PYTHON.pattern})|(?P<go>{GO.pattern}|.*?{GO_HTTP.pattern})|(?P<rust>{unnamed(RUST)})"
@@ -95,12 +97,13 @@ class Line(NamedTuple):
 
 @dataclass
 class Group:
-    """Lines that are one event; `mode` says what they look like, "" being a single line."""
+    """Lines that are one event; `mode` says what they look like, "" being a single line. `quoted`: a quote of CSV is open."""
 
     lines: list[Line] = field(default_factory=list)
     mode: Mode = ""
     size: int = 0
     done: bool = False
+    quoted: bool = False
     blanks: list[Line] = field(default_factory=list)
 
     @property
@@ -129,6 +132,7 @@ class Grouper:
                 return
             if self._belongs(self._group, line):
                 self._group.lines += [*self._group.blanks, line]
+                self._group.quoted &= line.text.count('"') % 2 == 0
                 self._group.size += len(line.text)
                 self._group.blanks = []
                 return
@@ -136,7 +140,8 @@ class Grouper:
         if not line.text.strip():
             yield line
         else:
-            self._group = Group([line], self._begun(line.text[:MAX_MATCHED]), len(line.text))
+            quoted = CSV.match(line.text) is not None and line.text.count('"') % 2 == 1
+            self._group = Group([line], self._begun(line.text[:MAX_MATCHED]), len(line.text), quoted=quoted)
             if self._off:
                 yield from self.flush()
 
@@ -153,7 +158,9 @@ class Grouper:
 
     def _may_hold_blanks(self, group: Group) -> bool:
         # Spring has an empty line between what failed and the traceback.
-        return (group.mode != "" or SEVERE.search(group.lines[-1].text[:MAX_MATCHED]) is not None) and len(group.blanks) < 3
+        return (group.quoted or group.mode != "" or SEVERE.search(group.lines[-1].text[:MAX_MATCHED]) is not None) and len(
+            group.blanks
+        ) < 3
 
     def _begun(self, text: str) -> Mode:
         if self._pattern is not None:
@@ -185,6 +192,8 @@ class Grouper:
 
     def _goes_on(self, group: Group, text: str) -> bool:
         """Whether `text` makes the single line before it the beginning of a traceback."""
+        if group.quoted:
+            return True
         before = group.lines[-1].text[:MAX_MATCHED]
         # Ruby's frames in a log are not indented: they need a line before them that says that something failed.
         if (FRAME.match(text) or INNER.match(text)) and (text[0].isspace() or SEVERE.search(before)):

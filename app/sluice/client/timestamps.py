@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from typing import Any
 
 from dateutil import parser
@@ -24,16 +25,17 @@ ABBREVIATION = rf"(?:{'|'.join(HOURS)})\b"
 # RFC 3339, ISO 8601 and what most programs write: slashes, a space for the T, a comma for the point, no offset.
 OFFSET = rf"(?: ?(?P<offset>Z|z|{ABBREVIATION}|[+-]\d\d:?\d\d\b(?!:)))?"
 ISO = (
-    r"(?P<date>\d{4}(?P<sign>[-/])\d\d(?P=sign)\d\d)(?:[Tt_]| {1,2})(?P<time>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d{1,9}))?"
+    r"(?P<date>\d{4}(?P<sign>[-/])\d\d(?P=sign)\d\d)(?:[Tt_\t]| {1,2})(?P<time>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d{1,9}))?"
     + OFFSET + r"(?![\w:])"
 )  # fmt: skip
 BASIC_ISO = r"(?P<basic>\d{8}T\d{6})(?:[.,](?P<basic_fraction>\d{1,9}))?(?P<basic_offset>Z|[+-]\d{4})?\b"
 EPOCH = r"(?P<epoch>\d{10}(?:\d{3}|\d{6}|\d{9})?(?:\.\d{1,9})?)(?=[\s\]:,|]|$)"
-# What may stand before the time: a level, Ruby's letter, apt's `Start-Date: `, RFC 5424's version, a bracket.
+# What may stand before the time: a level, Ruby's letter, apt's `Start-Date: `, MySQL's `# Time: `, the protocol in a load
+# balancer's log, RFC 5424's version, a bracket.
 BEFORE = (
     r"(?:<\d{1,3}>(?:1 )?|[A-Z], |[\[(]?(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE)[\])]?[:,]?\s+"
     r"(?:\[[^\]]{1,64}\]\s+)?"
-    r"|[A-Z][A-Za-z -]{0,20}: +)?[\[(]?"
+    r"|#? ?[A-Z][A-Za-z -]{0,20}: +|(?:https?|h2|wss?|grpcs?|tls) )?[\[(]?"
 )
 MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.?"
 DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? "
@@ -57,7 +59,8 @@ YEAR = re.compile(r"(?<![\d.,])(?<! [+-])\d{4}\b(?!:)", re.ASCII)
 SEARCHED = 512
 TIME_FIELDS = (
     "timestamp", "@timestamp", "time", "__REALTIME_TIMESTAMP", "ts", "@t", "t", "datetime", "date", "eventTime", "event_time",
-    "timeUnixNano", "start_time",
+    "timeUnixNano", "start_time", "Timestamp", "asctime", "time_iso8601", "time_local", "timeMillis", "instant",
+    "stageTimestamp",
 )  # fmt: skip
 NUMBER = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
 # Seconds since 1970 that are taken for a time: 2000 to 2100. A duration or a counter is no time.
@@ -123,10 +126,10 @@ class Timestamps:
                 case bool():
                     return None
                 case int() | float() if abs(value) < 1e20:
-                    return from_epoch(f"{value:.9f}" if isinstance(value, float) else str(value))
+                    return from_epoch(f"{Decimal(repr(value)):f}")
                 case {"$date": inner}:
                     return self.of_value(inner)
-                case {"seconds": int(seconds), "nanos": int(nanos)}:
+                case {"seconds": int(seconds), "nanos": int(nanos)} | {"epochSecond": int(seconds), "nanoOfSecond": int(nanos)}:
                     return from_epoch(f"{seconds}.{nanos:09d}")
         except (ValueError, OverflowError):
             pass

@@ -150,6 +150,8 @@ def test_any_other_object_becomes_the_properties_of_a_log_event() -> None:
         (b'[{"a":1}]', "json"),
         (b"\n [\n  {", "json"),
         (b"[]", "json"),
+        (b'{\n  "a": 1\n}', "json"),
+        (b'{"Records":[{"a":1}]}', "json"),
         (b"\xef\xbb\xbf[{}]", "json"),
         (b"[    0.000000] Linux version 6.1", "lines"),
         (b"[2025-01-01 00:00:00] started", "lines"),
@@ -235,9 +237,16 @@ def test_a_bad_line_of_ndjson_is_refused_and_its_neighbours_are_not(line: bytes,
         (b"[", [(1, "truncated")]),
         (b"[{}", [(1, "truncated")]),
         (b'[{},{"a', [(2, "truncated")]),
-        (b"[{}] x", [(2, "not_an_array")]),
-        (b"[{}][{}]", [(2, "not_an_array")]),
-        (b'{"logs":[]}', [(1, "not_an_array")]),
+        (b"[{}] x", [(2, "not_json")]),
+        (b"[{}] x [{}]", [(2, "not_json")]),
+        (b"[{}],[{}]", [(2, "not_json")]),
+        (b"[{}]]", [(2, "not_json")]),
+        (b"{}}", [(2, "not_json")]),
+        (b"text", [(1, "not_json")]),
+        (b'"text', [(1, "truncated")]),
+        (b'{"a": [1', [(1, "truncated")]),
+        (b'{"Records":[{}', [(1, "truncated")]),
+        (b"[{}][{}]", []),
         (b"[{},]", [(2, "invalid_json")]),
         (b"[,{}]", [(1, "invalid_json")]),
         (b"[{bad}, {}]", [(1, "invalid_json")]),
@@ -246,6 +255,25 @@ def test_a_bad_line_of_ndjson_is_refused_and_its_neighbours_are_not(line: bytes,
 )
 def test_what_is_wrong_with_an_array_is_told(text: bytes, found: list[tuple[int, str]]) -> None:
     assert reasons(text, "json") == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'[{"a": [1, {}]}, {"b": "}]"}]',
+        b'{\n "a": [1, {}]\n}\n{\n "b": "}]"\n}\n',
+        b'{"a": [1, {}]}{"b": "}]"}',
+        b'{"Records": [{"a": [1, {}]}, {"b": "}]"}]}',
+        b'{"records":[{"a": [1, {}]}]}\n{"records":[],"b": "}]"}',
+        b'[{"a": [1, {}]}]\n[]\n[{"b": "}]"}]\n',
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_json_is_cut_into_its_objects_however_it_is_laid_out(text: bytes, size: int) -> None:
+    framer = framing.Framer()
+    found = [each for at in range(0, len(text), size) for each in framer.feed(text[at : at + size])]
+    framer.end()
+    assert [json.loads(each) for each in found] == [{"a": [1, {}]}, {"b": "}]"}]
 
 
 @pytest.mark.parametrize(
