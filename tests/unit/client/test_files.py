@@ -102,6 +102,7 @@ BINARIES = {
     "image": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
     "random": bytes(number * 197 % 256 for number in range(4096)),
     "journal": b"LPKSHHRH" + bytes(100),
+    "journal export": b"__CURSOR=s=1;i=2\n__REALTIME_TIMESTAMP=1\nMESSAGE=x\n\n",
     "tar": b"a.log".ljust(257, b"\0") + b"ustar",
     "tar in gzip": gzip.compress(b"a.log".ljust(257, b"\0") + b"ustar"),
     "lz4": b"\x04\x22\x4d\x18" + b"text",
