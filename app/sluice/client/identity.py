@@ -125,6 +125,8 @@ class Memory:
         self._connection.row_factory = sqlite3.Row
         self._connection.text_factory = of_bytes
         self._connection.executescript(SCHEMA)
+        # As safe from damage, with fewer waits for the disk.
+        self._connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = NORMAL;")
         self._service = service
 
     def close(self) -> None:
@@ -163,7 +165,9 @@ class Memory:
         return found
 
     def note(self, file: File) -> None:
-        """Remember `file` as it is now."""
+        """Remember `file` as it is now; what is remembered already costs no write, of which a disk does few in a second."""
+        if self._held(file.identity) == file:
+            return
         self._connection.execute(
             "INSERT OR REPLACE INTO files"
             " VALUES (?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -182,13 +186,20 @@ class Memory:
                     "SELECT * FROM files WHERE service = ? AND head_size = ? AND head = ?",
                     (self._service, size, hashlib.sha256(head[:size]).hexdigest()),
                 )
-                for row in rows.fetchall():
-                    fields = {name: row[name] for name in row.keys() if name not in ("service", "seen")}  # noqa: SIM118
-                    yield File(**{**fields, "compressed": bool(fields["compressed"])})
+                yield from map(file_of, rows.fetchall())
 
     def holds(self, identity: str) -> bool:
-        query = "SELECT 1 FROM files WHERE service = ? AND identity = ?"
-        return self._connection.execute(query, (self._service, identity)).fetchone() is not None
+        return self._held(identity) is not None
+
+    def _held(self, identity: str) -> File | None:
+        query = "SELECT * FROM files WHERE service = ? AND identity = ?"
+        row = self._connection.execute(query, (self._service, identity)).fetchone()
+        return None if row is None else file_of(row)
+
+
+def file_of(row: sqlite3.Row) -> File:
+    fields = {name: row[name] for name in row.keys() if name not in ("service", "seen")}  # noqa: SIM118
+    return File(**{**fields, "compressed": bool(fields["compressed"])})
 
 
 def same(found: File, before: File) -> bool:
