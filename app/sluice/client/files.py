@@ -38,7 +38,10 @@ SNIFF_BYTES = 4096
 MAX_LAYERS = 4
 # A file that was written to in the last seconds may get the rest of its last line in the next ones.
 GROWS_SECONDS = 10.0
+# Memory that a decompressor may take; `xz -9` takes 65 MiB.
 MAX_WINDOW = 128 << 20
+# Small: no library bounds what one piece gives.
+PIECE_BYTES = 1024
 
 ZIP = re.compile(rb"PK(?:\x03\x04|\x05\x06)")
 # A `[` alone is no sign of JSON: the kernel's and many programs' lines begin with one. An object may take several lines.
@@ -97,7 +100,7 @@ class Peeked(io.RawIOBase):
 
     def look(self, size: int) -> bytes:
         try:
-            while len(self._head) < size and (chunk := self._take(size - len(self._head))):
+            while not self._broken and len(self._head) < size and (chunk := self._take(size - len(self._head))):
                 self._head += chunk
         except UNREADABLE as error:
             self._broken = error
@@ -130,39 +133,47 @@ class Peeked(io.RawIOBase):
         return chunk
 
 
-def inflate_zstd(file: io.BufferedReader) -> io.BufferedIOBase:
-    """Frames after each other. The library's own reader takes a file that is cut off for a whole one."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    stream, rest = decompressor.decompressobj(), b""
+def inflated(new: Callable[[], Any], file: io.BufferedReader) -> io.BufferedIOBase:
+    """Frames or streams after each other, each for a decompressor that `new` makes.
+
+    zstandard's own reader takes a file that is cut off for a whole one; lzma's takes as much memory as the file asks for.
+    """
+    stream, rest = new(), b""
     started = False
 
     def pull() -> bytes:
         nonlocal stream, rest, started
         while True:
-            if stream.eof:
-                stream, rest, started = decompressor.decompressobj(), stream.unused_data, False
-            # Small pieces: the library does not bound what it returns for one.
-            piece, rest = (rest[:1024], rest[1024:]) if rest else (file.read1(1024), b"")
-            if not piece:
-                if started:
-                    raise EOFError("the zstd stream is cut off")
+            rest = rest or file.read1(PIECE_BYTES)
+            if not rest and started:
+                raise EOFError("the compressed stream is cut off")
+            if not rest:
                 return b""
-            started = True
-            if inflated := stream.decompress(piece):
-                if stream.eof:
-                    rest = stream.unused_data + rest
-                    stream, started = decompressor.decompressobj(), False
-                return inflated
+            if not started:
+                # What xz pads streams with.
+                rest = rest.lstrip(b"\0")
+            piece, rest = rest[:PIECE_BYTES], rest[PIECE_BYTES:]
+            started = started or bool(piece)
+            text: bytes = stream.decompress(piece)
+            if stream.eof:
+                rest = stream.unused_data + rest
+                stream, started = new(), False
+            if text:
+                return text
 
     return io.BufferedReader(Pieces(pull))
+
+
+def zstd() -> zstandard.ZstdDecompressionObj:
+    return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompressobj()
 
 
 CODINGS: tuple[tuple[re.Pattern[bytes], Callable[[io.BufferedReader], io.BufferedIOBase]], ...] = (
     (re.compile(rb"\x1f\x8b\x08"), lambda file: gzip.GzipFile(fileobj=file)),
     (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
-    (re.compile(rb"\xfd7zXZ\0"), lzma.LZMAFile),
+    (re.compile(rb"\xfd7zXZ\0"), functools.partial(inflated, lambda: lzma.LZMADecompressor(memlimit=MAX_WINDOW))),
     # A skippable frame may come first, as pzstd writes it.
-    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), inflate_zstd),
+    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), functools.partial(inflated, zstd)),
 )
 
 

@@ -65,6 +65,18 @@ def test_layers_are_inflated_one_after_the_other() -> None:
     assert Input(io.BytesIO(gzip.compress(lzma.compress(bz2.compress(TEXT))))).stream.read() == TEXT
 
 
+def test_an_xz_file_that_wants_more_memory_than_that_is_refused(run: Run, tmp_path: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 256 << 20, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3}]
+    (tmp_path / "a.log.xz").write_bytes(lzma.compress(b"one\n", filters=filters))
+    result = run(tmp_path / "a.log.xz")
+    assert (result.exit_code, "Memory usage limit exceeded" in result.stderr) == (1, True)
+
+
+def test_xz_streams_may_be_padded() -> None:
+    text = files.Input(io.BytesIO(lzma.compress(b"one\n") + bytes(8) + lzma.compress(b"two\n") + bytes(4))).stream.read()
+    assert text == b"one\ntwo\n"
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_utf_16_with_its_mark_is_text(encoding: str) -> None:
     mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
