@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import time
 import zipfile
@@ -255,6 +256,15 @@ class Openable(NamedTuple):
 
 
 @contextlib.contextmanager
+def broken_archive() -> Iterator[None]:
+    """Raises BadZipFile for what zipfile trips over: garbled numbers and names, a coding it does not know, a password."""
+    try:
+        yield
+    except (ValueError, LookupError, RuntimeError, OverflowError, struct.error) as error:
+        raise zipfile.BadZipFile(f"the zip archive is broken or of a kind that is not read ({error})") from error
+
+
+@contextlib.contextmanager
 def opened(file: IO[bytes]) -> Iterator[list[Openable]]:
     """What is in `file`: itself, or the members of a zip archive. A pipe can be opened once.
 
@@ -276,18 +286,17 @@ def opened(file: IO[bytes]) -> Iterator[list[Openable]]:
             spooled = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(raw, spooled)
             raw = cast(io.BufferedReader, spooled)
-        archive = stack.enter_context(zipfile.ZipFile(raw))
+        with broken_archive():
+            archive = stack.enter_context(zipfile.ZipFile(raw))
+            members = [member for member in archive.infolist() if not member.is_dir()]
 
         def open_member(member: zipfile.ZipInfo, marks: Iterable[int] = ()) -> Input:
-            try:
+            with broken_archive():
                 file = archive.open(member)
-            except (NotImplementedError, RuntimeError) as error:  # a coding that Python does not know, or a password
-                raise zipfile.BadZipFile(str(error)) from error
             found = Input(cast(io.BufferedIOBase, file), member.file_size, marks)
             found.compressed = True
             return found
 
-        members = [member for member in archive.infolist() if not member.is_dir()]
         yield [Openable(member.filename, functools.partial(open_member, member)) for member in members]
 
 

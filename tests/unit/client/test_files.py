@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
+import itertools
 import lzma
 import os
 import threading
@@ -96,6 +98,18 @@ def test_each_member_of_a_zip_archive_is_an_input_of_its_own(run: Run, tmp_path:
         "c.bin: looks binary (100 of its first 100 bytes are no text) and was not read; --force reads it all the same",
     ]
     assert result.exit_code == 1
+
+
+def test_no_garbled_archive_raises_what_stops_an_import() -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("\u00fc.log", "line\n" * 20)
+    whole = archive.getvalue()
+    for at, value in itertools.product(range(4, len(whole)), (0, 0xFF)):
+        garbled = io.BytesIO(whole[:at] + bytes([value]) + whole[at + 1 :])
+        with contextlib.suppress(*files.UNREADABLE), files.opened(garbled) as found:
+            for each in found:
+                each.open(()).stream.read()
 
 
 def test_a_zip_archive_may_come_through_a_pipe(run: Run) -> None:
