@@ -103,6 +103,18 @@ def test_what_seed_004_published_is_stored_as_its_posts_are(queue_url: str, data
     assert database.execute("SELECT event_type, event_name, properties FROM sluice.events") == [("log", "log", posted)]
 
 
+def test_a_message_of_another_program_that_is_delivered_again_is_stored_once(
+    queue_url: str, database: Database, at_work: Worker
+) -> None:
+    one, other = b'{"n": 1}', b'{"n": 2}'
+    again = [Message(one, "application/json", message_id="7")] * 3
+    publish(
+        queue_url, *again, Message(other, "application/json", message_id="7"), Message(one, "application/json", message_id="8")
+    )
+    settled(queue_url, at_work, 5)
+    assert sorted(database.execute("SELECT (properties ->> 'n')::int FROM sluice.events")) == [(1,), (1,), (2,)]
+
+
 def test_poisoned_messages_do_not_stop_their_neighbours(queue_url: str, database: Database, at_work: Worker) -> None:
     whole = message(record("a"))
     poison = [b"", b"[]", b"\xff", b'"text"', b'{"a": NaN}', b"[" * 100_000]

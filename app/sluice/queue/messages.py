@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
@@ -80,18 +81,21 @@ def origin(record: Record) -> tuple[str, str | None, bool]:
     return record.key_id, record.traceparent, record.event.event_id is None
 
 
-def unpacked(content_type: str | None, body: bytes, now: datetime, rules: Rules) -> list[Record]:
+def unpacked(content_type: str | None, body: bytes, now: datetime, rules: Rules, message_id: str | None = None) -> list[Record]:
     """The records of a message; raises Undecodable.
 
-    What seed 004's API published, any JSON object, is taken as POST /log takes it.
-    `now`, `rules`: for messages that no Sluice has judged.
+    What seed 004's API published, any JSON object, is taken as POST /log takes it. `now`, `rules`: for messages that no Sluice
+    has judged. `message_id`: by which such a message is known when it is delivered again.
     """
     try:
         if content_type == CONTENT_TYPE:
             return list(accepted(decode(body)))
         if content_type is not None and content_type.startswith(FAMILY):
             raise Undecodable("unknown_format", "a later version of Sluice published this; upgrade the worker and replay it")
-        record = events.prepare(legacy.log_object(body), now=now, key_id=UNKNOWN_KEY, rules=rules)
+        # With its content: other publishers may number their messages, and begin again.
+        known = message_id and hashlib.sha256(b"\0".join((message_id.encode(errors="replace"), body))).hexdigest()[:32]
+        new_id = (lambda: known) if known else None
+        record = events.prepare(legacy.log_object(body), now=now, key_id=UNKNOWN_KEY, rules=rules, new_id=new_id)
         record.accepted, record.timestamp = now, now
         return [record]
     except InvalidEvent as error:

@@ -174,7 +174,7 @@ class Worker:
 
     def _records(self, message: Message) -> list[Record]:
         try:
-            return messages.unpacked(message.content_type, message.body, datetime.now(UTC), self._rules)
+            return messages.unpacked(message.content_type, message.body, datetime.now(UTC), self._rules, message.message_id)
         except Undecodable:
             raise
         except Exception as error:
