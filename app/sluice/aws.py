@@ -6,8 +6,10 @@ import functools
 from typing import Any
 
 import boto3
+import msgspec
 from botocore import exceptions
 
+decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 NO_LOGIN = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)
 
 
@@ -18,6 +20,29 @@ def session() -> Any:
     Credentials come from where boto3 looks: Pod Identity, IRSA, AWS_*.
     """
     return boto3.session.Session()
+
+
+class BrokenAnswer(exceptions.BotoCoreError):  # type: ignore[misc]
+    fmt = "a success that is no JSON object"
+
+
+def client(service: str, **given: Any) -> Any:
+    """A client of `service` that is told of a success only where the service answered.
+
+    botocore takes a 200 with the page of a proxy, or with half of an answer, for an answer that says nothing: a put for stored.
+    """
+    made = session().client(service, **given)
+    made.meta.events.register(f"before-parse.{service}", judge)
+    return made
+
+
+def judge(response_dict: Any, **_: Any) -> None:
+    """Raise BrokenAnswer for a success whose body is no JSON object."""
+    if response_dict["status_code"] < 300:
+        try:
+            decode_object(response_dict["body"])
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise BrokenAnswer from error
 
 
 def code_of(error: exceptions.ClientError) -> str:

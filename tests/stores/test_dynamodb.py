@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from tests.integration.sample import NOW, row, rows
 from tests.integration.service import Service, running
 from tests.integration.test_console import browser
@@ -114,6 +117,53 @@ def test_an_event_that_is_throttled_is_failed_and_its_neighbours_are_stored(stor
         store.insert([row("a")], NOW)
     store._table._client = real
     assert statuses(store.insert([row("a"), row("b"), row("c")], NOW)) == ["created", "duplicate", "created"]
+
+
+@contextlib.contextmanager
+def answered(store: DynamodbStore, status: int, body: bytes) -> Iterator[None]:
+    """Every call is answered so by what stands before DynamoDB."""
+
+    class Sent(io.BytesIO):
+        def stream(self, **_: Any) -> Iterator[bytes]:
+            yield self.read()
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        return AWSResponse(request.url, status, {}, Sent(body))
+
+    events = store._table._client.meta.events
+    events.register("before-send.dynamodb", answer)
+    try:
+        yield
+    finally:
+        events.unregister("before-send.dynamodb", answer)
+
+
+@pytest.mark.parametrize("body", [b"<html>sign in</html>", b"", b'{"Item": {"id"', b"null", b"\xff"])
+def test_a_success_that_is_no_answer_of_dynamodb_is_none(store: DynamodbStore, body: bytes) -> None:
+    assert statuses(store.insert([row("a")], NOW)) == ["created"]
+    with answered(store, 200, body):
+        for call in (lambda: store.insert([row("b")], NOW), lambda: store.get("a"), lambda: store.page(Filter()), store.check):
+            with pytest.raises(errors.StoreUnavailable, match="database_unreachable"):
+                call()
+    assert statuses(store.insert([row("a"), row("b")], NOW)) == ["duplicate", "created"]
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ThrottlingException", "ItemCollectionSizeLimitExceededException"])
+def test_what_the_table_refuses_of_every_event_is_no_fault_of_an_event(store: DynamodbStore, code: str) -> None:
+    store.check()
+    with answered(store, 400, b'{"__type": "%s", "message": ""}' % code.encode()), pytest.raises(errors.StoreUnavailable):
+        store.insert([row("a"), row("b")], NOW)
+    assert statuses(store.insert([row("a"), row("b")], NOW)) == ["created", "created"]
+
+
+def test_an_answer_that_lacks_the_item_there_is_looked_up(store: DynamodbStore) -> None:
+    store.insert([row("a")], NOW)
+
+    def forget(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.pop("Item", None) if "Error" in parsed else None
+
+    store._table._client.meta.events.register("after-call.dynamodb.PutItem", forget)
+    assert statuses(store.insert([row("a"), row("a", event_name="other"), row("b")], NOW)) == ["duplicate", "conflict", "created"]
 
 
 @pytest.mark.usefixtures("aws")

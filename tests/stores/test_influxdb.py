@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import http.server
+import itertools
 import json
 import os
 import re
@@ -17,6 +20,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import urllib3
 from tests import compose
 from tests.certificates import Authority
 from tests.conftest import ROOT
@@ -332,6 +336,73 @@ def test_a_field_of_another_type_takes_along_the_events_of_its_shard_only(
     assert {each.event_id for each in found if (each.status, each.reason) == ("invalid", "refused_by_store")} == wrong
     assert [each.event_id for each in found if each.status == "created"] == everything(store)
     assert len(everything(store)) == 7
+
+
+@contextlib.contextmanager
+def stand_in(settings: Settings, status: int, body: bytes, *, after: int = 0) -> Iterator[InfluxdbStore]:
+    """A store before whose InfluxDB stands what answers so, from the request after the first `after` on."""
+    seen = itertools.count()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["Content-Length"]))
+            if next(seen) < after:
+                target = urllib3.PoolManager().request(
+                    "POST", f"{settings.influxdb_url}{self.path}", body=asked, headers=dict(self.headers)
+                )
+                self.reply(target.status, target.data)
+            else:
+                self.reply(status, body)
+
+        def reply(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        store = InfluxdbStore(dataclasses.replace(settings, influxdb_url=place), 20.0, lambda: NOW)
+        try:
+            yield store
+        finally:
+            store.close()
+            server.shutdown()
+            thread.join()
+
+
+HTML, ERROR = b"<html>sign in</html>", b'{"code": "invalid", "message": "no"}'
+
+
+@pytest.mark.parametrize("after", [0, 1, 2], ids=["asked", "named", "written"])
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, HTML), (200, b"{}"), (400, HTML), (403, HTML), (422, HTML), (429, ERROR), (500, ERROR)]
+)
+def test_what_stands_before_influxdb_neither_stores_nor_refuses_an_event(
+    store: InfluxdbStore, settings: Settings, status: int, body: bytes, after: int
+) -> None:
+    with stand_in(settings, status, body, after=after) as behind, pytest.raises(errors.StoreUnavailable):
+        behind.insert(rows(3), NOW)
+    assert everything(store) == []
+    assert statuses(store.insert(rows(3), NOW)) == ["created"] * 3
+
+
+@pytest.mark.parametrize("body", [HTML, b"{}", b'result,table,_value\r\n,0,"half', b"result,table,_value\r\n,0\r\n", b"\xff\n"])
+def test_an_answer_that_is_none_is_no_event(settings: Settings, body: bytes) -> None:
+    with stand_in(settings, 200, body) as behind:
+        for call in (lambda: behind.get("a"), lambda: behind.page(Filter()), behind.check, lambda: list(behind.export(Filter()))):
+            with pytest.raises(errors.StoreUnavailable, match="database_error"):
+                call()
+
+
+def test_a_bucket_that_refuses_whatever_comes_refuses_no_event(store: InfluxdbStore, settings: Settings) -> None:
+    with stand_in(settings, 400, ERROR, after=1) as behind, pytest.raises(errors.StoreUnavailable, match="database_error"):
+        behind.insert(rows(1), NOW)
 
 
 def test_what_is_older_than_the_bucket_keeps_is_refused_alone(store: InfluxdbStore, influx: Influxdb, settings: Settings) -> None:

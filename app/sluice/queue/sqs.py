@@ -21,7 +21,7 @@ from botocore import exceptions
 from botocore.config import Config
 
 from sluice import errors
-from sluice.aws import NO_LOGIN, code_of, session
+from sluice.aws import NO_LOGIN, client, code_of
 from sluice.queue.link import Message
 
 log = structlog.get_logger()
@@ -74,7 +74,7 @@ class SqsLink:
         )
         endpoint = dict(parse_qsl(parts.query)).get("endpoint")
         with ours():
-            self._client = session().client("sqs", region_name=parts.hostname, endpoint_url=endpoint, config=config)
+            self._client = client("sqs", region_name=parts.hostname, endpoint_url=endpoint, config=config)
             self._urls = {queue: self._url_of(queue) for queue in queues}
             limit = min(int(self._attribute(queue, "MaximumMessageSize")) for queue in queues)
         self.max_bytes = MAX_BYTES * min(limit, REQUEST_BYTES) // REQUEST_BYTES

@@ -17,12 +17,14 @@ from botocore import exceptions
 from botocore.config import Config
 
 from sluice import errors
-from sluice.aws import NO_LOGIN, code_of, session
+from sluice.aws import NO_LOGIN, code_of
+from sluice.aws import client as aws_client
 from sluice.settings import Settings
 from sluice.stores.repeats import Repeats
 
 Item = dict[str, Any]
 Index = Literal["by_time", "by_type"]
+KEYS = ("id", "shard", "type_shard", "at")
 PARTITION: dict[Index, str] = {"by_time": "shard", "by_type": "type_shard"}
 META = "sluice"
 repeats = Repeats()
@@ -73,7 +75,7 @@ def client(settings: Settings, connections: int) -> Any:
         max_pool_connections=connections,
         tcp_keepalive=True,
     )
-    return session().client("dynamodb", region_name=settings.aws_region, endpoint_url=settings.dynamodb_endpoint, config=config)
+    return aws_client("dynamodb", region_name=settings.aws_region, endpoint_url=settings.dynamodb_endpoint, config=config)
 
 
 def when(version: int | None) -> dict[str, Any]:
@@ -109,11 +111,27 @@ class Table:
                 )
             except exceptions.ClientError as error:
                 if code_of(error) == "ConditionalCheckFailedException":
-                    return dict(error.response["Item"])
-                if code_of(error) == "ValidationException":
+                    if before := error.response.get("Item") or self.get(item["id"]["S"]):
+                        return dict(before)
+                    raise errors.StoreUnavailable("database_busy") from error  # it expired in between
+                if code_of(error) == "ValidationException" and self._takes_keys(item):
                     raise errors.RecordsRefused(code_of(error)) from error
                 raise
         return None
+
+    def _takes_keys(self, item: Item) -> bool:
+        """Whether the table takes an item with the keys of `item` and no content: else it is the table that is wrong."""
+        keys = {name: item[name] for name in KEYS}
+        try:
+            # It stores nothing: what is looked at first is the item, and then a condition that nothing fulfils.
+            never = "attribute_exists(id) AND attribute_not_exists(id)"
+            self._client.put_item(TableName=self.name, Item=keys, ConditionExpression=never)
+        except exceptions.ClientError as error:
+            if code_of(error) == "ValidationException":
+                return False
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+        return True
 
     def replace(self, items: Sequence[Item], known: Sequence[int | None]) -> bool:
         """Put all of `items` (up to WRITES) or none: each where the item of its id has the `version` in `known`, or is not there.

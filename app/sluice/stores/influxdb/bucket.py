@@ -52,9 +52,33 @@ def reason_of(error: ApiException) -> str:
     return REASONS.get(error.status, "database_error")
 
 
+def blames_points(error: ApiException) -> bool:
+    """Whether points were refused: by InfluxDB, which says so in JSON, or for their size by whatever stands before it."""
+    own = error.status in (400, 422) and text_of(error).lstrip().startswith("{")
+    return (own or error.status == 413) and reason_of(error) == "database_error"
+
+
 def text_of(error: ApiException) -> str:
     body = error.body
     return body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
+
+
+def values_of(text: str) -> list[str]:
+    """The column `_value` of all tables of an answer in CSV; raises ValueError, IndexError and csv.Error for what is none."""
+    if text and not text.endswith("\n"):
+        raise ValueError("the last line has no end")
+    found: list[str] = []
+    place: int | None = None
+    for row in csv.reader(io.StringIO(text, newline=""), strict=True):
+        if not row:
+            place = None  # the next table begins with its header
+        elif row[-2:] == ["error", "reference"]:
+            raise ValueError("the query broke off")
+        elif place is None:
+            place = row.index("_value")
+        else:
+            found.append(row[place])
+    return found
 
 
 class Deadline:
@@ -101,7 +125,7 @@ class Bucket:
         written then."""
         with ours():
             try:
-                self._writes.post_write(
+                _, status, _ = self._writes.post_write_with_http_info(
                     org=self._org,
                     bucket=self.name,
                     body="\n".join(lines).encode(),
@@ -110,9 +134,11 @@ class Bucket:
                     _request_timeout=deadline.timeout(),
                 )
             except ApiException as error:
-                if error.status in (400, 413, 422) and reason_of(error) == "database_error":
+                if blames_points(error):
                     raise errors.RecordsRefused(f"HTTP {error.status}") from error
                 raise
+        if status != 204:  # the page of a proxy; InfluxDB has nothing to say of points that it took
+            raise repeats.unavailable(f"HTTP {status}", "database_error")
 
     def query(self, flux: str, given: Mapping[str, str | int], deadline: Deadline) -> list[str]:
         """The column `_value` of what `flux` gives. `given` are its variables, which travel beside it as a syntax tree."""
@@ -123,19 +149,11 @@ class Bucket:
             answer = self._queries.post_query(
                 org=self._org, query=request, _preload_content=False, _request_timeout=deadline.timeout()
             )
-            text = answer.data.decode()
-        found: list[str] = []
-        place: int | None = None
-        for row in csv.reader(io.StringIO(text, newline="")):
-            if not row:
-                place = None  # the next table begins with its header
-            elif row[-2:] == ["error", "reference"]:  # it broke off
-                raise repeats.unavailable("flux", "database_error")
-            elif place is None:
-                place = row.index("_value")
-            else:
-                found.append(row[place])
-        return found
+            data = answer.data
+        try:
+            return values_of(data.decode())
+        except (ValueError, IndexError, csv.Error) as error:  # half of an answer, the page of a proxy, or the query broke off
+            raise repeats.unavailable("flux", "database_error") from error
 
     def keeps(self, deadline: Deadline) -> int | None:
         """For how many seconds the bucket keeps points, 0 for ever; None when there is no such bucket."""

@@ -131,7 +131,10 @@ class InfluxdbStore(EachForItself):
         if not good:
             return wrong
         now = self._clock()
-        self._bucket.write([points.batch_line(each) for each in points.batches(good, self._process, self._numbers)], deadline)
+        try:
+            self._bucket.write([points.batch_line(each) for each in points.batches(good, self._process, self._numbers)], deadline)
+        except errors.RecordsRefused as error:  # they hold nothing of a client: so it is not the events
+            raise errors.StoreUnavailable("database_error") from error
         for some in in_pieces([(each, points.event_line(each, now)) for each in good]):
             wrong |= self._write(some, deadline)
         return wrong
