@@ -14,15 +14,16 @@ from typing import Any, cast
 import amqp
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.integration.checks import at_once
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.waiting import until
 from tests.stores import queues
 from tests.stores.queues import Worker, worker
 
-from sluice import events, outcomes
+from sluice import errors, events, outcomes
 from sluice.events import Event, Record, Rules
 from sluice.outcomes import Outcome
-from sluice.queue import DEAD_LETTERS, EVENTS, messages
+from sluice.queue import DEAD_LETTERS, EVENTS, dead_letters, messages
 from sluice.queue import worker as queue_worker
 from sluice.queue.broker import Link
 from sluice.queue.link import Message
@@ -261,6 +262,41 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(queue_url: str, data
     until(lambda: database.ids() == ["a"], 20, "the replayed event is stored")
     assert database.execute("SELECT source FROM sluice.events") == [("x",)]
     assert reasons(queue_url) == []
+
+
+def test_a_replay_that_ends_before_its_letter_is_gone_stores_it_once(
+    queue_url: str, database: Database, at_work: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise errors.QueueUnavailable
+
+    with contextlib.closing(Link(queue_url, EVENTS, DEAD_LETTERS)) as link:
+        link.publish(DEAD_LETTERS, [Message(b'{"n": 1}', "application/json"), message(record("a")), message(record(None))])
+    for _ in range(2):
+        with contextlib.closing(Link(queue_url, EVENTS, DEAD_LETTERS)) as link, monkeypatch.context() as patch:
+            patch.setattr(link, "ack", gone)
+            with pytest.raises(errors.QueueUnavailable):
+                dead_letters.replay(link, frozenset())
+    with contextlib.closing(Link(queue_url, EVENTS, DEAD_LETTERS)) as link:
+        assert dead_letters.replay(link, frozenset()) == 3
+    settled(queue_url, at_work, 5)
+    assert (database.count(), reasons(queue_url)) == (3, [])
+
+
+def test_replays_and_a_drop_at_once_take_each_letter_once(queue_url: str, database: Database, at_work: Worker) -> None:
+    letters = [message(record(f"{n:03}")) for n in range(200)]
+    with contextlib.closing(Link(queue_url, EVENTS, DEAD_LETTERS)) as link:
+        link.publish(DEAD_LETTERS, letters)
+
+    def move(number: int) -> int:
+        with contextlib.closing(Link(queue_url, EVENTS, DEAD_LETTERS)) as link:
+            return (dead_letters.drop if number == 2 else dead_letters.replay)(link, frozenset())
+
+    *replayed, dropped = at_once(3, move)
+    left = queues.depth(queue_url, DEAD_LETTERS)
+    assert sum(replayed) + dropped + left == 200
+    settled(queue_url, at_work, sum(replayed))
+    assert database.count() == sum(replayed)
 
 
 def test_a_dead_letter_is_listed_whatever_it_holds_and_one_that_is_not_there_is_told(queue_url: str) -> None:

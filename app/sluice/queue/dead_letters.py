@@ -74,10 +74,13 @@ def chosen(link: Link, ids: frozenset[str], most: int | None = None) -> Iterator
 
 
 def replay(link: Link, ids: frozenset[str], most: int | None = None) -> int:
-    """Queue again: how many. Each is in the queue before it leaves here, and the store knows an event that comes twice."""
+    """Queue again: how many. Each is in the queue before it leaves here, and the store knows an event that comes twice.
+
+    It keeps its id, by which a message of another program is known.
+    """
     moved = 0
     for message in chosen(link, ids, most):
-        (refused,) = link.publish(EVENTS, [Message(message.body, message.content_type)])
+        (refused,) = link.publish(EVENTS, [Message(message.body, message.content_type, message_id=message.message_id)])
         if refused is not None:
             raise errors.QueueUnavailable(refused)
         link.ack(message.tag)

@@ -268,4 +268,4 @@ def dead_letter(message: Message, reason: str, detail: str, record: Record | Non
     headers = {REASON: reason, DETAIL: detail[:MAX_DETAIL]}
     if record is not None:
         headers |= {EVENT_ID: record.event_id, TRACEPARENT: record.traceparent or ""}
-    return Message(message.body, message.content_type, headers)
+    return Message(message.body, message.content_type, headers, message.message_id)
