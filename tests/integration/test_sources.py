@@ -379,6 +379,14 @@ def deep(levels: int) -> Any:
     return value
 
 
+def test_an_id_that_is_a_whole_number_is_one_however_it_is_written(upstream: Upstream, pulls_of: MakePulls) -> None:
+    pulls = pulls_of()
+    for body in (b'[{"id": 1.0}, {"id": -0.0}, {"id": 2e2}]', b'[{"id": 1}, {"id": 0}, {"id": "200"}]'):
+        upstream.answers = [up.raw(body)]
+        assert pulls().status == "success"
+        assert pulls.ids() == ["1", "0", "200"]
+
+
 def test_of_two_records_with_one_id_in_a_page_the_last_one_is_stored(upstream: Upstream, pulls_of: MakePulls) -> None:
     upstream.answers = [up.listed([up.record(1, v=1), up.record(2), up.record(1, v=2)])]
     pulls = pulls_of()

@@ -149,6 +149,8 @@ def found_in(raw: msgspec.Raw, source: Source, now: datetime, rules: Rules) -> F
     identity: Any = content
     for name in source.id:
         identity = identity.get(name) if isinstance(identity, dict) else None
+    if isinstance(identity, events.Integral):
+        identity = int(identity.sent)  # 1.0 is the number 1, as some programs write it
     if isinstance(identity, bool) or not isinstance(identity, str | int):
         raise errors.InvalidEvent(f"the id at {'.'.join(source.id)} must be text or a whole number", reason="missing_field")
     text = str(identity)
