@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import signal
 import subprocess
@@ -22,24 +21,6 @@ def log(tmp_path: Path) -> Path:
     path = tmp_path / "app.log"
     path.write_text("".join(f"2025-01-01 00:00:{number % 60:02} line {number % 900}\n" for number in range(2000)))
     return path
-
-
-def test_a_second_import_is_all_duplicates(run: Run, keeper: Keeper, log: Path) -> None:
-    first, second = run(log), run(log)
-    assert (counts(first), counts(second)) == ([2000, 0, 0, 0, 0], [0, 2000, 0, 0, 0])
-    assert (first.exit_code, second.exit_code, len(keeper.events)) == (0, 0, 2000)
-
-
-def test_the_same_log_compressed_is_all_duplicates(run: Run, log: Path, tmp_path: Path) -> None:
-    (tmp_path / "app.log.gz").write_bytes(gzip.compress(log.read_bytes()))
-    run(log)
-    assert counts(run(tmp_path / "app.log.gz"))[:2] == [0, 2000]
-
-
-def test_a_file_that_grew_adds_only_what_is_new(run: Run, log: Path) -> None:
-    run(log)
-    log.write_text(log.read_text() + "2025-01-01 00:00:00 line 0\n")
-    assert counts(run(log))[:2] == [1, 2000]
 
 
 def test_stdin_is_read_with_its_source(run: Run, keeper: Keeper) -> None:
