@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,15 +14,23 @@ from tests.unit.client.script import SECRET, Service, Time
 
 from sluice.commands.import_ import import_file
 
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
-@pytest.fixture
-def service() -> Iterator[Service]:
-    with Service() as server:
+
+@contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with serving(Service()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -29,12 +40,8 @@ def time() -> Time:
 
 @pytest.fixture
 def keeper() -> Iterator[Keeper]:
-    with Keeper() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Keeper()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

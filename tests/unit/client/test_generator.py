@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.unit.client.script import Service
 
 from sluice import events
 from sluice.client import generator
@@ -124,64 +123,16 @@ def test_rate_zero_never_sleeps() -> None:
     assert time.now == 100
 
 
-class Sink(ThreadingHTTPServer):
-    """Takes everything and keeps it in `bodies` by path."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), SinkHandler)
-        self.bodies: list[tuple[str, Any]] = []
-
-
-class SinkHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Sink
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.bodies.append((self.path, body))
-        data = {"created": len(body), "duplicate": 0, "conflict": 0, "invalid": 0, "failed": 0, "results": []}
-        text = json.dumps({"data": data}).encode() if self.path != "/" else b""
-        self.send_response(201 if text else 204)
-        if text:
-            self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 def run(*arguments: str, url: str = "http://127.0.0.1:1") -> Result:
     return CliRunner().invoke(generate, ["--url", url, "--retry-for", "0", *arguments], env={"SLUICE_API_KEY": "k"})
 
 
-def url_of(sink: Sink) -> str:
-    return f"http://127.0.0.1:{sink.server_port}"
-
-
-def test_events_are_sent_in_batches(sink: Sink) -> None:
-    result = run("--count", "250", "--batch-size", "100", url=url_of(sink))
-    assert sorted((path, len(body)) for path, body in sink.bodies) == [("/api/v1/batch-ingest", size) for size in (50, 100, 100)]
-    assert (result.exit_code, "250" in result.stdout) == (0, True)
-
-
-def test_reports_are_posted_one_by_one_in_the_form_of_seed_000(sink: Sink) -> None:
-    result = run("--count", "20", "--as-reports", url=url_of(sink))
-    assert [path for path, _ in sink.bodies] == ["/"] * 20
-    assert {frozenset(body) for _, body in sink.bodies} == {frozenset(("service", "endpoint", "error", "traceback"))}
-    assert (result.exit_code, "20" in result.stdout) == (0, True)
+def test_events_are_sent_in_batches(service: Service) -> None:
+    counts = {"created": 100, "duplicate": 0, "conflict": 0, "invalid": 0, "failed": 0, "results": []}
+    service.script = [(201, {}, {"data": counts})] * 2
+    result = run("--count", "200", "--batch-size", "100", url=service.url)
+    assert [len(json.loads(request.body)) for request in service.requests] == [100, 100]
+    assert (result.exit_code, {request.path for request in service.requests}) == (0, {"/api/v1/batch-ingest"})
 
 
 def test_stdout_gets_ndjson_and_no_service_is_asked() -> None:
