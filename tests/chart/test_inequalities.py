@@ -351,7 +351,7 @@ pods = st.integers(1, 12)
 )
 @example(fewest=3, more=0, scaled=False, workers=2, pool=4, connections=100)
 @example(fewest=3, more=2, scaled=True, workers=2, pool=4, connections=136)
-@settings(max_examples=25, derandomize=True)
+@settings(max_examples=12, derandomize=True)
 def test_the_chart_counts_connections_as_the_design_does(
     fewest: int, more: int, scaled: bool, workers: int, pool: int, connections: int
 ) -> None:

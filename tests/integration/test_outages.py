@@ -358,26 +358,22 @@ def test_a_store_waits_for_durability_and_then_serves(
     assert private_database.count() == 1
 
 
-def test_a_read_only_server_reads_and_stores_nothing(
-    private_server: LocalServer, private_database: Database, private_store: PostgresqlStore
-) -> None:
-    private_store.insert(rows(1, "before"), NOW)
-    private_server.execute(f"ALTER DATABASE {private_database.name} SET default_transaction_read_only = on")
-    private_database.terminate()
-    assert refused(lambda: private_store.insert(rows(1), NOW))[0] == "database_read_only"
-    assert len(private_store.page(Filter()).logs) == 1
-    assert private_database.count() == 1
-
-
-def test_a_server_that_becomes_writable_is_written_to_by_a_new_session(
-    private_server: LocalServer, private_database: Database, open_store: OpenStore
-) -> None:
-    private_server.execute(f"ALTER DATABASE {private_database.name} SET default_transaction_read_only = on")
-    store = ready(open_store(private_database.login))
+def test_a_read_only_server_reads_and_stores_nothing(database: Database, store: PostgresqlStore) -> None:
+    store.insert(rows(1, "before"), NOW)
+    database.server.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    database.terminate()
     assert refused(lambda: store.insert(rows(1), NOW))[0] == "database_read_only"
-    private_server.execute(f"ALTER DATABASE {private_database.name} RESET ALL")
+    assert len(store.page(Filter()).logs) == 1
+    assert database.count() == 1
+
+
+def test_a_server_that_becomes_writable_is_written_to_by_a_new_session(database: Database, open_store: OpenStore) -> None:
+    database.server.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    store = ready(open_store(database.login))
+    assert refused(lambda: store.insert(rows(1), NOW))[0] == "database_read_only"
+    database.server.execute(f"ALTER DATABASE {database.name} RESET ALL")
     without_error(lambda: store.insert(rows(1), NOW), errors.StoreUnavailable)
-    assert private_database.count() == 1
+    assert database.count() == 1
 
 
 def test_a_server_without_a_free_connection_is_told_as_such(
@@ -406,11 +402,11 @@ def test_a_pool_that_may_not_grow_serves_with_what_it_has(
     assert len(private_database.sessions()) == 1
 
 
-def test_what_the_server_says_never_reaches_a_caller(private_database: Database, private_store: PostgresqlStore) -> None:
-    private_database.execute("ALTER TABLE sluice.events ADD CONSTRAINT canary CHECK (user_id <> 'canary-value')")
-    private_database.execute("ALTER TABLE sluice.events RENAME COLUMN session_id TO session")
+def test_what_the_server_says_never_reaches_a_caller(database: Database, store: PostgresqlStore) -> None:
+    database.execute("ALTER TABLE sluice.events ADD CONSTRAINT canary CHECK (user_id <> 'canary-value')")
+    database.execute("ALTER TABLE sluice.events RENAME COLUMN session_id TO session")
     with pytest.raises(errors.StoreUnavailable) as caught:
-        private_store.insert([row("a", user_id="canary-value")], NOW)
+        store.insert([row("a", user_id="canary-value")], NOW)
     assert (str(caught.value), caught.value.args) == ("schema_behind", ("schema_behind",))
 
 
