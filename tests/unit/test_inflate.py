@@ -197,7 +197,7 @@ def zstd_rle_bomb() -> Iterator[bytes]:
         return ((128 << 10) << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\0"
 
     yield b"\x28\xb5\x2f\xfd" + bytes([0, 13 << 3])  # magic, no frame size, a window of 8 MiB
-    yield block(0) * (10 << 13)
+    yield block(0) * (1 << 13)
     yield block(1)
 
 
@@ -240,9 +240,9 @@ def test_a_bomb_never_takes_much_memory(encoding: str, bomb: Callable[[], Iterat
         tracemalloc.stop()
 
 
-def test_even_10_gib_of_rle_blocks_are_taken_apart_in_small_pieces() -> None:
+def test_even_a_gib_of_rle_blocks_is_taken_apart_in_small_pieces() -> None:
     sizes = [len(piece) for piece in decompression.inflated(zstd_rle_bomb(), "zstd")]
-    assert sum(sizes) == (10 << 30) + (128 << 10)
+    assert sum(sizes) == (1 << 30) + (128 << 10)
     assert max(sizes) <= decompression.STEP
 
 
