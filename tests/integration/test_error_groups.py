@@ -220,6 +220,18 @@ def test_an_event_that_is_not_counted_yet_keeps_its_group_with_its_count(store: 
     assert json.loads(get(store))["count"] == 2
 
 
+def test_a_flood_is_seen_while_it_is_being_counted(store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "MOST_STEPS", 1)
+    store.insert([failure(f"{n}", properties={"fingerprint": f"{n}"}) for n in range(2 * fold.STEP + 1)], NOW)
+    folder = fold.Folder(store.database, lambda: NOW)
+
+    def behind() -> bool:
+        (age,) = [metric.samples[0].value for metric in folder.collect() if metric.name == "sluice_error_uncounted_age_seconds"]
+        return bool(age > 0)
+
+    assert [(folder.round(threading.Event()), behind()) for _ in range(3)] == [(True, True), (True, True), (False, False)]
+
+
 def test_counts_are_exact_while_groups_come_and_go_on_two_pods(database: Database, open_store: OpenStore) -> None:
     pods = [ready(open_store(database.login, 4)) for _ in range(2)]
     stop = threading.Event()

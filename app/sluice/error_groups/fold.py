@@ -23,7 +23,7 @@ from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS, TRY_LOCK_ERRO
 log = structlog.get_logger()
 # Rows of one step, or groups that go, each with up to 1,001 users: some tens of milliseconds.
 STEP = 200
-# Steps that a read makes before it answers with what is counted so far.
+# Steps that a read makes before it answers with what is counted so far, and a round before it looks how far behind it is.
 MOST_STEPS = 50
 ROUND = 5.0
 # Of each group and hour the count is kept for so long.
@@ -153,25 +153,29 @@ class Folder(Collector):
     def run(self, stop: threading.Event) -> None:
         """Fold every few seconds until `stop`."""
         while True:
+            more = False
             try:
-                self.round(stop)
+                more = self.round(stop)
             except errors.StoreUnavailable as error:
                 self._age = None
                 log.info("error_groups.wait", reason=error.reason)
-            if stop.wait(ROUND):
+            if stop.wait(0 if more else ROUND):
                 return
 
-    def round(self, stop: threading.Event) -> None:
-        """Fold and remove, by turns, until neither finds more, and look how far behind the groups are."""
-        before = self.removed
-        # By turns: neither a flood of errors nor one of groups that go keeps the other waiting.
-        while any([folded(self._database.run, self._clock(), wait=False) == STEP, self._remove()]) and not stop.is_set():
-            pass
+    def round(self, stop: threading.Event) -> bool:
+        """Fold and remove, by turns, for up to MOST_STEPS, and look how far behind the groups are. Whether there may be more."""
+        before, more = self.removed, True
+        for _ in range(MOST_STEPS):
+            # By turns: neither a flood of errors nor one of groups that go keeps the other waiting.
+            more = any([folded(self._database.run, self._clock(), wait=False) == STEP, self._remove()])
+            if not more or stop.is_set():
+                break
         if self.removed > before:
             log.info("error_groups.removed", groups=self.removed - before)
         row = self._database.run(lambda connection: connection.execute(FIGURES).fetchone())
         self._regressions, age = row or (None, None)
         self._age = age or 0.0
+        return more
 
     def _remove(self) -> bool:
         """A step of hours and one of groups that are too old; whether there may be more."""

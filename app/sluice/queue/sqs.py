@@ -97,7 +97,7 @@ class SqsLink:
             with ours():
                 answer = self._client.send_message_batch(QueueUrl=self._urls[queue], Entries=entries)
             taken = {each["Id"] for each in answer.get("Successful", ())}
-            blamed = {each["Id"] for each in answer.get("Failed", ()) if each["SenderFault"]}
+            blamed = {each["Id"] for each in answer.get("Failed", ()) if each.get("SenderFault")}
             for entry in entries:
                 why = "queue_refused" if entry["Id"] in blamed else "queue_timeout"
                 found.append(None if entry["Id"] in taken else why)
