@@ -379,6 +379,12 @@ def deep(levels: int) -> Any:
     return value
 
 
+def test_a_list_behind_a_byte_order_mark_is_a_list(upstream: Upstream, pulls_of: MakePulls) -> None:
+    upstream.answers = [up.raw(b'\xef\xbb\xbf[{"id": 1}]')]
+    pulls = pulls_of()
+    assert (pulls().status, pulls.ids()) == ("success", ["1"])
+
+
 def test_an_id_that_is_a_whole_number_is_one_however_it_is_written(upstream: Upstream, pulls_of: MakePulls) -> None:
     pulls = pulls_of()
     for body in (b'[{"id": 1.0}, {"id": -0.0}, {"id": 2e2}]', b'[{"id": 1}, {"id": 0}, {"id": "200"}]'):

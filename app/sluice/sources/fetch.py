@@ -5,6 +5,7 @@ urllib3 does the HTTP, with sockets that were connected here, to an address that
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import socket
@@ -238,7 +239,8 @@ def read(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
         raise Failed("not_json", "the answer has a content coding that nobody asked for") from None
     except errors.BadRequest:
         raise Failed("incomplete", "the answer is not complete") from None
-    return bytes(body)
+    # RFC 8259 section 8.1: nobody may write it, and who reads may ignore it.
+    return bytes(body.removeprefix(codecs.BOM_UTF8))
 
 
 def counted(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
