@@ -9,6 +9,8 @@ import boto3
 import msgspec
 from botocore import exceptions
 
+# What no answer to these operations lacks.
+MEMBERS = {"BatchGetItem": "Responses", "DescribeTable": "Table", "Query": "Items", "GetQueueUrl": "QueueUrl"}
 decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 NO_LOGIN = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)
 
@@ -23,7 +25,7 @@ def session() -> Any:
 
 
 class BrokenAnswer(exceptions.BotoCoreError):  # type: ignore[misc]
-    fmt = "a success that is no JSON object"
+    fmt = "a success that the service did not answer"
 
 
 def client(service: str, **given: Any) -> Any:
@@ -36,13 +38,15 @@ def client(service: str, **given: Any) -> Any:
     return made
 
 
-def judge(response_dict: Any, **_: Any) -> None:
-    """Raise BrokenAnswer for a success whose body is no JSON object."""
+def judge(response_dict: Any, operation_model: Any, **_: Any) -> None:
+    """Raise BrokenAnswer for a success whose body is no JSON object, or lacks what every answer has."""
     if response_dict["status_code"] < 300:
         try:
-            decode_object(response_dict["body"])
+            found = decode_object(response_dict["body"])
         except (msgspec.DecodeError, UnicodeError) as error:
             raise BrokenAnswer from error
+        if operation_model.name in MEMBERS and MEMBERS[operation_model.name] not in found:
+            raise BrokenAnswer
 
 
 def code_of(error: exceptions.ClientError) -> str:

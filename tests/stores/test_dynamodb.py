@@ -148,6 +148,16 @@ def test_a_success_that_is_no_answer_of_dynamodb_is_none(store: DynamodbStore, b
     assert statuses(store.insert([row("a"), row("b")], NOW)) == ["duplicate", "created"]
 
 
+def test_an_answer_without_what_each_has_is_none(store: DynamodbStore) -> None:
+    store.insert([row("a")], NOW)
+    table = store._table
+    calls = (lambda: list(table.keys("by_time", "0", "0", "A", descending=False, size=9)), lambda: table.get_all(["e:a"]))
+    with answered(store, 200, b"{}"):
+        for call in calls:
+            with pytest.raises(errors.StoreUnavailable, match="database_unreachable"):
+                call()
+
+
 @pytest.mark.parametrize("code", ["ValidationException", "ThrottlingException", "ItemCollectionSizeLimitExceededException"])
 def test_what_the_table_refuses_of_every_event_is_no_fault_of_an_event(store: DynamodbStore, code: str) -> None:
     store.check()
