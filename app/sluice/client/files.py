@@ -15,6 +15,7 @@ import io
 import lzma
 import os
 import re
+import select
 import shutil
 import stat
 import struct
@@ -39,6 +40,8 @@ SNIFF_BYTES = 4096
 MAX_LAYERS = 4
 # A file that was written to in the last seconds may get the rest of its last line in the next ones.
 GROWS_SECONDS = 10.0
+# What came through a pipe is sent when nothing follows for so long.
+QUIET_SECONDS = 0.5
 # Memory that a decompressor may take; `xz -9` takes 65 MiB.
 MAX_WINDOW = 128 << 20
 # Small: no library bounds what one piece gives.
@@ -83,6 +86,33 @@ class Pieces(io.RawIOBase):
         return len(chunk)
 
 
+class Pipe(io.BufferedIOBase):
+    """A pipe or terminal that can tell whether it has something to read by now."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._held = b""
+
+    def peek(self, size: int) -> bytes:
+        self._held = self._held or os.read(self._file.fileno(), READ_BYTES)
+        return self._held
+
+    def readable(self) -> bool:
+        return True
+
+    def read1(self, size: int = READ_BYTES) -> bytes:
+        chunk = self.peek(size)[:size]
+        self._held = self._held[size:]
+        return chunk
+
+    def read(self, size: int | None = None) -> bytes:
+        """As read1: fewer bytes than asked for are no sign of the end."""
+        return self.read1(size or READ_BYTES)
+
+    def quiet(self) -> bool:
+        return not self._held and not select.select([self._file], [], [], QUIET_SECONDS)[0]
+
+
 class Peeked(io.RawIOBase):
     """A stream whose first bytes can be looked at before they are read, however few a pipe gives at a time.
 
@@ -101,11 +131,26 @@ class Peeked(io.RawIOBase):
 
     def look(self, size: int) -> bytes:
         try:
-            while not self._broken and len(self._head) < size and (chunk := self._take(size - len(self._head))):
+            while not self._broken and len(self._head) < size and not (self._head and self.quiet()):
+                if not (chunk := self._take(size - len(self._head))):
+                    break
                 self._head += chunk
         except UNREADABLE as error:
             self._broken = error
         return self._head
+
+    def quiet(self) -> bool:
+        """Whether it is a pipe that has nothing to read for a moment."""
+        return isinstance(self._below, Pipe) and self._below.quiet()
+
+    def pieces(self) -> Iterator[bytes | None]:
+        """All of it, as it comes; None at each pause."""
+        while True:
+            if not self._head and self.quiet():
+                yield None
+            if not (chunk := self.read(READ_BYTES)):
+                return
+            yield chunk
 
     def skip(self, prefix: bytes) -> None:
         self._head = self._head.removeprefix(prefix)
@@ -205,6 +250,7 @@ class Input:
         self.head = head.removeprefix(codecs.BOM_UTF8)
         self.format = sniff(self.head)
         self.stream = io.BufferedReader(text, READ_BYTES)
+        self.live = text if isinstance(file, Pipe) and not self.layered else None
 
     @property
     def position(self) -> int:
@@ -231,6 +277,13 @@ def from_utf16(file: io.BufferedReader) -> io.BufferedIOBase:
         return decoder.decode(b"", True).encode("utf-8", "replace")
 
     return io.BufferedReader(Pieces(pull))
+
+
+def is_pipe(file: IO[bytes]) -> bool:
+    try:
+        return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (OSError, ValueError):  # a test's
+        return False
 
 
 def size_of(file: io.BufferedIOBase) -> int | None:
@@ -270,6 +323,8 @@ def opened(file: IO[bytes]) -> Iterator[list[Openable]]:
 
     Raises one of UNREADABLE for a broken archive.
     """
+    if is_pipe(file):
+        file = cast(IO[bytes], Pipe(file))
     raw = cast(io.BufferedReader, file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file)))
     if not ZIP.match(raw.peek(4)):
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sluice.client.framing import MAX_RAW_BYTES, READ_BYTES, TooLong
+from sluice.client.framing import READ_BYTES, Splitter
 from sluice.client.reading import safe
 
 # Seconds between two looks, and how many looks a file that was renamed must be quiet before it is left for the new one.
@@ -37,21 +37,16 @@ class Generation:
 
         A last line without an end is given when it ends.
         """
-        rest = b""
+        splitter = Splitter()
         quiet = 0
         self._head = self.head(HEAD_BYTES)
         while not self._was_truncated():
             if chunk := self._file.read(READ_BYTES):
                 quiet = 0
-                rest += chunk if self.size else chunk.removeprefix(codecs.BOM_UTF8)
+                text = chunk if self.size else chunk.removeprefix(codecs.BOM_UTF8)
                 self.size += len(chunk)
                 self.digest.update(chunk)
-                *whole, rest = rest.split(b"\n")
-                for line in whole:
-                    yield line.removesuffix(b"\r") if len(line) <= MAX_RAW_BYTES else TooLong(line[:MAX_RAW_BYTES])
-                if len(rest) > MAX_RAW_BYTES:
-                    # What is beyond is not kept; TooLong comes when the line ends.
-                    rest = rest[: MAX_RAW_BYTES + 1]
+                yield from splitter.feed(text)
                 continue
             yield None
             self._head = self.head(HEAD_BYTES)
@@ -59,8 +54,8 @@ class Generation:
             if quiet >= QUIET_LOOKS:
                 break
             sleep(POLL)
-        if rest:
-            yield rest
+        if splitter.rest:
+            yield splitter.rest
 
     def _was_truncated(self) -> bool:
         """It is shorter than what was read, or grew again since but begins with something else."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sluice import events
 
@@ -50,6 +50,33 @@ def lines(stream: io.BufferedIOBase) -> Iterator[bytes]:
             yield piece[:-1].removesuffix(b"\r")
         else:
             yield Unfinished(piece.removesuffix(b"\r"))
+
+
+class Splitter:
+    """Cuts pieces of a stream into lines, as `lines` does. `rest`: of the last one, which has no end yet."""
+
+    rest = b""
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        *whole, self.rest = (self.rest + piece).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r") if len(line) <= MAX_RAW_BYTES else TooLong(line[:MAX_RAW_BYTES])
+        # What is beyond is not kept; TooLong comes when the line ends.
+        self.rest = self.rest[: MAX_RAW_BYTES + 1]
+
+
+def lines_of_pieces(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:
+    """The lines in `pieces`; None, a pause, is passed on."""
+    splitter = Splitter()
+    for piece in pieces:
+        if piece is None:
+            yield None
+        else:
+            yield from splitter.feed(piece)
+    if len(splitter.rest) > MAX_RAW_BYTES:
+        yield TooLong(splitter.rest)
+    elif splitter.rest:
+        yield Unfinished(splitter.rest.removesuffix(b"\r"))
 
 
 def skip_line(stream: io.BufferedIOBase) -> None:

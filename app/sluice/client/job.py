@@ -15,7 +15,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sluice.client import files, follow, identity, importer, legacy
+from sluice.client import files, follow, framing, identity, importer, legacy
 from sluice.client.files import Format, Growth, Input, Openable
 from sluice.client.framing import READ_BYTES
 from sluice.client.identity import File, Memory
@@ -186,7 +186,11 @@ class Job:
         self._current = given
         growing = path if path is not None and not given.compressed and not given.binary else None
         reader = self._importer(path, known, report, growing)
-        yield from self._batches(reader, report, reader.read(given.stream, kind), size)
+        if given.live and kind != "json":
+            entries = reader.entries(framing.lines_of_pieces(given.live.pieces()), kind)
+            yield from self._batches(reader, report, entries, size)
+        else:
+            yield from self._batches(reader, report, reader.read(given.stream, kind), size)
         self._note(known, given.text.taken, given.text.digest.hexdigest())
         self._current = None
 

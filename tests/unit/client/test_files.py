@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from tests.integration.waiting import until
 from tests.unit.client.keeper import Keeper, Run, counts
 
 from sluice.client import files
@@ -253,6 +254,23 @@ def test_a_named_pipe_is_a_stream_like_stdin(run: Run, keeper: Keeper, tmp_path:
         writer.join()
     assert (counts(result)[0], counts(result)[1] > 9000) == (0, True)
     assert {event["source"] for event in keeper.events.values()} == {"stdin"}
+
+
+def test_what_comes_through_a_pipe_is_stored_while_the_pipe_is_open(run: Run, keeper: Keeper, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    def write() -> None:
+        with (tmp_path / "pipe").open("wb", buffering=0) as pipe:
+            pipe.write(b"\xef\xbb\xbfone\r\ntwo\nthr")
+            until(lambda: len(keeper.events) == 1, seconds=60)
+            pipe.write(b"ee\nfour")
+            until(lambda: len(keeper.events) == 2, seconds=60)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert counts(run(tmp_path / "pipe"))[:2] == [4, 0]
+    writer.join()
+    assert [event["properties"]["line"] for event in keeper.events.values()] == ["one", "two", "three", "four"]
 
 
 def test_the_summary_tells_of_each_file(run: Run, keeper: Keeper, tmp_path: Path) -> None:
