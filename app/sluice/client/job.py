@@ -191,6 +191,8 @@ class Job:
             yield from self._batches(reader, report, entries, size)
         else:
             yield from self._batches(reader, report, reader.read(given.stream, kind), size)
+        if given.size and given.position < given.size and not given.compressed and not given.stream.read1(1):
+            report.problem = f"it was truncated while it was read: {given.position:,} of {given.size:,} bytes were there"
         self._note(known, given.text.taken, given.text.digest.hexdigest())
         self._current = None
 

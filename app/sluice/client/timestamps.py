@@ -249,6 +249,12 @@ def pattern_of(format: str) -> re.Pattern[str]:
             pattern += DIRECTIVES[directive]
     if not re.search("%[Hfj]|%I|%d", format):
         raise ValueError("it has neither day nor hour, as %d and %H have")
+    try:
+        datetime.strptime("", format)  # noqa: DTZ007 - only to see whether it can be used
+    except re.error as error:
+        raise ValueError("a directive is in it twice") from error
+    except ValueError:
+        pass
     return re.compile(pattern)
 
 

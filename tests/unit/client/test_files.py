@@ -22,6 +22,7 @@ from tests.unit.client.keeper import Keeper, Run, counts
 
 from sluice.client import files
 from sluice.client.files import Input
+from sluice.client.job import Job, Options
 
 TEXT = b"".join(b"line %d\n" % number for number in range(20_000))
 CODINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -243,6 +244,17 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(run: Run, tmp_path:
     (tmp_path / "dir.log").mkdir()
     result = run(tmp_path / "*.log")
     assert (counts(result)[0], result.exit_code) == (1, 0)
+
+
+def test_a_file_that_is_truncated_while_it_is_read_is_a_problem(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("a line of a log\n" * 100_000)
+    job = Job([str(log)], Options(), None, lambda _report, _refused: None)
+    batches = job.batches(1)
+    next(batches)
+    log.write_text("new\n")
+    assert sum(len(batch.items) for batch in batches) < 100_000
+    assert "it was truncated while it was read" in str(job.reports[0])
 
 
 def test_a_named_pipe_is_a_stream_like_stdin(run: Run, keeper: Keeper, tmp_path: Path) -> None:

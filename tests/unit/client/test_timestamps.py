@@ -94,7 +94,10 @@ def test_a_time_that_is_written_as_one_says(format: str, line: str, utc: str | N
     assert Timestamps(ZoneInfo("Europe/Berlin"), now=NOW, format=format).of_line(line) == utc
 
 
-@pytest.mark.parametrize(("format", "why"), [("%Q", "%Q is not known"), ("%", "is not known"), ("now", "neither day nor hour")])
+@pytest.mark.parametrize(
+    ("format", "why"),
+    [("%Q", "%Q is not known"), ("%", "is not known"), ("now", "neither day nor hour"), ("%d %d", "is in it twice")],
+)
 def test_a_format_that_cannot_be_read_is_refused(format: str, why: str, run: Run) -> None:
     result = run("-", "--time-format", format, stdin=b"x\n")
     assert (result.exit_code, why in result.stderr) == (2, True)
