@@ -148,7 +148,7 @@ class Meter(Waits):
         self._position = position
         self._clock = clock
         self._start = self._last_line = clock()
-        self._events = 0
+        self._events = self._told = 0
         console = Console(stderr=True)
         rate = TextColumn("{task.description}")
         self._bar = Progress(
@@ -168,8 +168,9 @@ class Meter(Waits):
         """`events` are done in all."""
         self._events = events
         self._bar.update(self._task, completed=self._position(), description=self._rate())
-        if self._bar.disable and self._clock() - self._last_line >= LINE_EVERY:
-            self._last_line = self._clock()
+        # A file that is followed may be quiet for days.
+        if events != self._told and self._bar.disable and self._clock() - self._last_line >= LINE_EVERY:
+            self._last_line, self._told = self._clock(), events
             click.echo(self._rate() + self._left(), err=True)
 
     def _rate(self) -> str:

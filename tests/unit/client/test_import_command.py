@@ -86,7 +86,9 @@ def test_elsewhere_progress_is_plain_lines_with_rate_and_time_left(capsys: pytes
         meter.show(100)
         now[0] = 10.0
         meter.show(500)
-    assert capsys.readouterr().err.splitlines() == ["500 events, 50/s, 25%, 30 s left", "500 events, 50/s in 10.0 s"]
+        now[0] = 20.0
+        meter.show(500)
+    assert capsys.readouterr().err.splitlines() == ["500 events, 50/s, 25%, 30 s left", "500 events, 25/s in 20.0 s"]
 
 
 IMPORT = [sys.executable, "-c", "from sluice.cli import main; main()", "import"]
