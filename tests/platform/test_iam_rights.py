@@ -15,7 +15,7 @@ from tests.platform.iam.policy import Document, Principal, Request, allowed, sta
 from tests.platform.iam.rendered import Role
 
 # What has no resource to name is read-only, but for this (Service Authorization Reference).
-READS = re.compile(r"[a-z0-9-]+:(Describe|Get|List)[A-Za-z]+")
+READS = re.compile(r"[a-z0-9-]+:(Describe|Get|List|Validate)[A-Za-z]+")
 MINE, OTHER = {"aws:ResourceTag/elbv2.k8s.aws/cluster": "sluice-dev"}, {"aws:ResourceTag/elbv2.k8s.aws/cluster": "other"}
 CREATES = {"aws:RequestTag/elbv2.k8s.aws/cluster": "sluice-dev"}
 OWNED = {"aws:ResourceTag/k8s.io/cluster-autoscaler/sluice-dev": "owned"}
