@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from sluice import events
 
@@ -12,6 +13,8 @@ MAX_EVENT_BYTES = events.Rules().max_event_bytes
 # What one line or array item may take before it is parsed: JSON with much white space or many escapes shrinks.
 MAX_RAW_BYTES = 4 * MAX_EVENT_BYTES
 READ_BYTES = 64 << 10
+# What a file has before the next line where it was truncated under a writer that does not append: no part of that line.
+HOLE = bytes(512)
 
 # A string swallowed whole or, without its last quote, up to the end of the chunk; or a sign between strings.
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)|[\[\]{},]', re.DOTALL)
@@ -42,14 +45,7 @@ def lines(stream: io.BufferedIOBase) -> Iterator[bytes]:
 
     A last line that has no end is Unfinished.
     """
-    while piece := stream.readline(MAX_RAW_BYTES + 1):
-        if len(piece) > MAX_RAW_BYTES and not piece.endswith(b"\n"):
-            skip_line(stream)
-            yield TooLong(piece)
-        elif piece.endswith(b"\n"):
-            yield piece[:-1].removesuffix(b"\r")
-        else:
-            yield Unfinished(piece.removesuffix(b"\r"))
+    return cast(Iterator[bytes], lines_of_pieces(iter(lambda: stream.read1(READ_BYTES), b"")))
 
 
 class Splitter:
@@ -58,11 +54,18 @@ class Splitter:
     rest = b""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
+        if len(self.rest) > MAX_RAW_BYTES:
+            # Nothing more of this line is kept, nor looked at.
+            if (end := piece.find(b"\n")) < 0:
+                return
+            piece = piece[end:]
         *whole, self.rest = (self.rest + piece).split(b"\n")
-        for line in whole:
+        for line in map(without_hole, whole):
             yield line.removesuffix(b"\r") if len(line) <= MAX_RAW_BYTES else TooLong(line[:MAX_RAW_BYTES])
         # What is beyond is not kept; TooLong comes when the line ends.
         self.rest = self.rest[: MAX_RAW_BYTES + 1]
+        if self.rest.startswith(HOLE):
+            self.rest = HOLE + self.rest.lstrip(b"\0")
 
 
 def lines_of_pieces(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:
@@ -73,15 +76,15 @@ def lines_of_pieces(pieces: Iterable[bytes | None]) -> Iterator[bytes | None]:
             yield None
         else:
             yield from splitter.feed(piece)
-    if len(splitter.rest) > MAX_RAW_BYTES:
-        yield TooLong(splitter.rest)
-    elif splitter.rest:
-        yield Unfinished(splitter.rest.removesuffix(b"\r"))
+    rest = without_hole(splitter.rest)
+    if len(rest) > MAX_RAW_BYTES:
+        yield TooLong(rest)
+    elif rest:
+        yield Unfinished(rest.removesuffix(b"\r"))
 
 
-def skip_line(stream: io.BufferedIOBase) -> None:
-    while (piece := stream.readline(READ_BYTES)) and not piece.endswith(b"\n"):
-        pass
+def without_hole(line: bytes) -> bytes:
+    return line.lstrip(b"\0") if line.startswith(HOLE) else line
 
 
 def elements(stream: io.BufferedIOBase) -> Iterator[bytes]:

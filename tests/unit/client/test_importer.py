@@ -194,6 +194,12 @@ def test_the_text_that_only_looks_like_an_escaped_nul_stays() -> None:
     assert event["properties"] == {"a": r"\u0000", "b": r"\\x00\x00"}
 
 
+@pytest.mark.parametrize("size", [600, 1 << 16, (2 << 20) + 5])
+def test_a_hole_in_a_file_is_no_part_of_the_line_behind_it(size: int) -> None:
+    text = b"before\n" + bytes(size) + b"behind\nnext\n" + bytes(size)
+    assert [event["properties"]["line"] for event in events(text)] == ["before", "behind", "next"]
+
+
 def test_an_over_long_line_is_refused_and_the_next_one_is_read() -> None:
     longest = framing.MAX_EVENT_BYTES - len(read(b"x", "lines")[0].json) + 1  # type: ignore[union-attr]
     data = b"\n".join([b"x" * longest, b"x" * (longest + 1), b"x" * framing.MAX_RAW_BYTES * 2, b"last"])
