@@ -99,6 +99,7 @@ def test_ctrl_c_ends_without_a_drain(database: Database) -> None:
     with running(database.url, DRAIN_SECONDS="300") as service:
         assert service.stop(signal.SIGINT, 5) == 0
         assert service.left() == []
+        assert [line["reason"] for line in service.lines("readiness")] == ["ready"]
 
 
 def test_a_second_ctrl_c_waits_for_nobody(database: Database) -> None:

@@ -1,9 +1,10 @@
-"""Faults that nobody saw: a disk that is full, and a key set that is not read again without `sluice serve`."""
+"""Faults that nobody saw: a disk that is full, a key set that is not read again without `sluice serve`, too few files."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from tests.conftest import ROOT
 from tests.integration.checks import data_of, problem_of
@@ -95,3 +97,23 @@ def is_open(port: int) -> bool:
     with contextlib.suppress(httpx.TransportError):
         return httpx.get(f"http://127.0.0.1:{port}/liveness", trust_env=False, verify=NO_TLS).status_code == 200
     return False
+
+
+def test_more_connections_than_files_end_no_worker(database: Database) -> None:
+    with running(database.url) as service:
+        workers = service.workers()
+        for worker in workers:
+            soft, hard = worker.rlimit(psutil.RLIMIT_NOFILE)
+            # One for each of its 1,000 connections, unless the machine gives less.
+            assert soft >= min(hard, 1_000)
+            worker.rlimit(psutil.RLIMIT_NOFILE, (worker.num_fds() + 24, hard))
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            until(lambda: service.lines("worker.out_of_files"))
+        with service.client() as client:
+            for number in range(20):
+                event = {"event_id": f"e{number}", "event_type": "log", "event_name": "test"}
+                assert client.post("/api/v1/ingest", json=event).status_code == 201
+        assert service.workers() == workers
+    assert database.count() == 20

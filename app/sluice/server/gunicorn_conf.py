@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -53,7 +54,16 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def raise_file_limit() -> None:
+    """A file for each connection that a worker may have, as far as we may: shells give 256 to 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = worker_connections + 256
+    if soft < wanted and soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
 def on_starting(_server: Any) -> None:
+    raise_file_limit()
     if settings.run_dir is not None:
         die_with_parent()
 
@@ -67,6 +77,7 @@ bind = f"{host_part(settings.host)}:{settings.port}"
 proc_name = "sluice"
 workers = settings.workers
 threads = settings.threads
+worker_connections = 1_000
 worker_class = FastWorker if plain_request.state(settings.fast_path) == "on" else SluiceWorker
 http_parser = "auto"
 keepalive = settings.keep_alive

@@ -380,7 +380,8 @@ class Monitor:
             except errors.StoreUnavailable as error:
                 store = known(error.reason)
         reason = readiness(self._latched, live(self.shared.reports(), time.monotonic(), self._patience), store)
-        if reason != self._judged:
+        # At the end the workers go, which is no news.
+        if reason != self._judged and not self.shared.draining:
             log.info("readiness", reason=reason)
         self._judged = reason
         self.shared.set_reason(reason)

@@ -37,6 +37,8 @@ log = structlog.get_logger()
 SEND_TIMEOUT = 30
 # How long a connection is read on after its last response.
 LINGER_SECONDS = 2.0
+# What a worker opens beside connections while it serves: to the store, to Redis, for metrics.
+OTHER_FILES = 16
 
 
 class Process:
@@ -85,6 +87,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
     header_timeout: float = 10.0
     alive: bool
     max_requests: int
+    max_keepalived: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -135,7 +138,9 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         try:
             sock, address = listener.accept()
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+            if error.errno == errno.EMFILE:
+                self._take_fewer()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return
         self.nr_conns += 1
@@ -150,6 +155,12 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.set_timeout()
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self.on_pending_socket_readable, conn))
+
+    def _take_fewer(self) -> None:
+        """Others wait in the listener's queue. A worker that dies of it takes the requests of all its clients along."""
+        self.worker_connections = max(1, self.nr_conns - OTHER_FILES)
+        self.max_keepalived = min(self.max_keepalived, max(0, self.worker_connections - self.cfg.threads))
+        log.error("worker.out_of_files", connections=self.worker_connections, fix="raise the limit of open files (ulimit -n)")
 
     def handle(self, conn: Connection) -> object:
         # What gunicorn logs before our application sees the request would carry the ids of this thread's last one.
