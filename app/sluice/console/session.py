@@ -93,7 +93,10 @@ def must_be_own(context: RequestContext) -> None:
     """A form comes from a page of this site; raises Forbidden. (Old browsers send no Origin: the token is checked beside.)"""
     origin = context.headers.get("HTTP_ORIGIN")
     if origin is not None and origin.partition("://")[2] != context.headers.get("HTTP_HOST"):
-        raise errors.Forbidden("this form was sent by another site", reason="origin")
+        raise errors.Forbidden(
+            "this form was sent by another site, or by way of a proxy that changes Host; let it pass Host on, port included",
+            reason="origin",
+        )
 
 
 def must_match(session: Session, token: str) -> None:
