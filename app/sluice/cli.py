@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -44,6 +46,9 @@ class Commands(click.Group):
         return getattr(import_module(f"sluice.commands.{module}"), function)  # type: ignore[no-any-return]
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal that cannot show a character gets its escape: what clients sent must not end a command.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except errors.SettingsError as error:

@@ -81,6 +81,19 @@ def test_a_query_that_is_piped_cuts_no_column(service: Service, mine: Mine) -> N
     assert ("n" * 100 in shown, "t" * 100 in shown) == (True, True)
 
 
+@pytest.mark.parametrize("kind", ["table", "json", "csv"])
+def test_a_terminal_that_cannot_show_a_character_gets_an_escape_and_a_file_the_character(
+    kind: str, service: Service, mine: Mine
+) -> None:
+    send(service, mine.event(event_name="Größe €", source=mine.id("s")))
+    command = [sys.executable, "-m", "sluice", "query", f"source={mine.id('s')}", "--format", kind]
+    env = {"PYTHONPATH": "app", "PYTHONIOENCODING": "ascii", "COLUMNS": "200", **environment(service)}
+    done = subprocess.run(command, env=env, capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    shown = {"table": r"Gr\xf6\xdfe \u20ac", "json": "Größe €", "csv": "Größe €"}[kind]
+    assert shown in (json.dumps(json.loads(done.stdout), ensure_ascii=False) if kind == "json" else done.stdout.decode())
+
+
 def test_a_query_has_all_pages_as_json_and_every_field_as_csv(service: Service, mine: Mine) -> None:
     send(service, *[mine.event(f"{n:04}", source=mine.id("s"), properties={"n": n}) for n in range(900)])
     send(service, *[mine.event(f"{n:04}", source=mine.id("s"), properties={"n": n}) for n in range(900, 1100)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -132,6 +133,9 @@ def as_json(logs: Iterator[msgspec.Raw]) -> None:
 
 
 def as_csv(logs: Iterator[msgspec.Raw]) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # For a program, whatever this terminal shows.
+        sys.stdout.reconfigure(encoding="utf-8")
     writer = csv.writer(sys.stdout)
     writer.writerow(COLUMNS)
     for raw in logs:
