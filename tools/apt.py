@@ -66,7 +66,8 @@ def install(wanted: Callable[[], list[str]]) -> None:
 
 def program(name: str, package: str) -> Path:
     """`name`, from PATH or from `package` unpacked; raises Missing."""
-    found = shutil.which(name) or shutil.which(unpacked(package) / "usr/bin" / name)
+    places = (os.environ.get("PATH", ""), *(str(unpacked(package) / folder) for folder in ("usr/bin", "usr/sbin")))
+    found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
         raise not_installed(name)
     return Path(found)

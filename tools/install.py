@@ -97,6 +97,7 @@ BUILT = "stores-built"
 GROUPS: dict[str, list[Part]] = {
     "test": [
         unpacked("promtool", "prometheus"),
+        unpacked("nginx", "nginx"),
         packages("redis", lambda: [] if shutil.which("redis-server") else ["redis-server"]),
         packages("pgbouncer", lambda: [] if Path("/usr/sbin/pgbouncer").exists() else ["pgbouncer"]),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import json
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.integration.postgres import Database
 from tests.integration.raw import BATCH, Raw
 from tests.integration.service import KEY, Service, running
 from tests.integration.waiting import until
+from tools import apt
 from tools.ports import free_port
 
 from sluice.cli import main
@@ -66,9 +66,7 @@ def service(database: Database) -> Iterator[Service]:
 
 @pytest.fixture
 def nginx(service: Service, tmp_path: Path) -> Iterator[Behind]:
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("no nginx here; apt-get install nginx")
+    program = apt.program("nginx", "nginx")
     port = free_port()
     site = block("nginx").replace("127.0.0.1:8080", f"127.0.0.1:{service.port}").replace("listen 80", f"listen 127.0.0.1:{port}")
     folders = "".join(f"{name}_temp_path {tmp_path}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
