@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email import message_from_string
 from pathlib import Path
 
 import pytest
+from tests.conftest import ROOT
 from tools import images
 from tools.images import Image
 
@@ -113,6 +115,13 @@ def test_it_is_small(image: Image) -> None:
     compressed = image.compressed()
     print(f"\nimage: {compressed / 1e6:.1f} MB compressed, {image.size() / 1e6:.1f} MB, with all that it takes from the base")
     assert compressed <= MOST
+
+
+def test_the_long_form_finds_the_test_that_it_runs() -> None:
+    """As the other long forms that are tests do."""
+    only = {**os.environ, "PYTEST_ADDOPTS": "--collect-only -p no:cacheprovider"}
+    found = subprocess.run([sys.executable, "-m", "tests.soak", "image"], cwd=ROOT, env=only, capture_output=True, text=True)
+    assert (found.returncode, "tests collected" in found.stdout) == (0, True), found.stderr
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 # Stands for every Python: logs pip and venv, and fails when two of them run at once.
 PYTHON = """#!/bin/sh
-case "$*" in *pip*install*|*venv\\ .venv*) ;; *) exit 0;; esac
+case "$*" in *pip*install*|*venv\\ --clear*) ;; *) exit 0;; esac
 mkdir busy || exit 1
 echo "$*" >> calls
 sleep 0.1
@@ -30,5 +30,5 @@ def test_two_makes_install_once_and_never_at_the_same_time(tmp_path: Path) -> No
     both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert len([call for call in calls if "venv .venv" in call]) == 1
+    assert len([call for call in calls if "venv --clear .venv" in call]) == 1
     assert len(calls) == len(set(calls))

@@ -124,13 +124,6 @@ def test_bare_make_lists_the_targets() -> None:
     assert {"run", "test", "lint", "bench", "lock", "clean"} <= {line.split()[1] for line in shown.splitlines()}
 
 
-def test_a_long_form_that_runs_tests_finds_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only -p no:cacheprovider")
-    command = [sys.executable, "-m", "tests.soak", "image"]
-    found = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert (found.returncode, "tests collected" in found.stdout) == (0, True), found.stderr
-
-
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "errors"), ("", "skipped")])
 def test_a_missing_part_that_ci_installs_fails_only_there(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: str
