@@ -29,7 +29,7 @@ class BrokenAnswer(exceptions.BotoCoreError):  # type: ignore[misc]
 
 
 def client(service: str, **given: Any) -> Any:
-    """A client of `service` that is told of a success only where the service answered.
+    """A client of `service` that takes for a success only what the service answered.
 
     botocore takes a 200 with the page of a proxy, or with half of an answer, for an answer that says nothing: a put for stored.
     """
