@@ -26,7 +26,7 @@ from tests.operator import drifts, trials
 from tests.operator.faults import Faults
 from tests.operator.figures import Figure, most, seconds, table
 from tests.operator.operators import Operator
-from tests.operator.place import Place, place
+from tests.operator.place import WITHOUT_KEYS, Place, place
 from tests.operator.processes import Clients, Proxy
 from tests.operator.stand import KEYSET
 from tests.soak import kept
@@ -143,7 +143,7 @@ def many(at: Place) -> list[Figure]:
     for number in range(KEYS):
         at.hand.key(f"many-{number:04}")
     until(lambda: at.stand.reader.get("keyset", KEYSET)["status"].get("keys") == KEYS, 1200, "all are taken in")
-    until(lambda: len(at.stand.secrets()) == 2 * KEYS + 1, 1200, "all are handed out")
+    until(lambda: len(at.stand.secrets()) == 2 * KEYS + WITHOUT_KEYS, 1200, "all are handed out")
     made = time.monotonic() - began
     still(proxy)
     operator.stop()
