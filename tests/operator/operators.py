@@ -95,15 +95,16 @@ class Operator:
         assert self._process is not None
         self._process.send_signal(signal.SIGUSR1)
 
-    def remove(self) -> None:
-        """End it and take its folder away; the end of its log is shown with a test that failed.
-
-        As Kubernetes does: the next one has another Lease, and should not wait for what this one claimed.
-        """
+    def end(self) -> None:
+        """As Kubernetes does: the next one has another Lease, and should not wait for what this one claimed."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self.running:
                 self.stop()
         self.kill()
+
+    def remove(self) -> None:
+        """End it and take its folder away; the end of its log is shown with a test that failed."""
+        self.end()
         print(self.log.read_text()[-3000:] if self.log.exists() else "no log")
         shutil.rmtree(self.folder)
 

@@ -35,7 +35,7 @@ class Place:
     def clear(self) -> None:
         """Without operators and keys."""
         for operator in self.operators:
-            operator.kill()
+            operator.end()
         self.hand.delete_all("apikey")
         until(lambda: not self.stand.reader.all("apikey"), 120, "the keys are gone")
         until(lambda: len(self.stand.secrets()) <= WITHOUT_KEYS, 300, "their Secrets are gone")
