@@ -57,10 +57,18 @@ def http_url(text: str) -> str:
     return text
 
 
-def source_name(text: str) -> str:
-    if not SOURCE_NAME.fullmatch(text):
-        raise ValueError("must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit")
-    return text
+def shaped(pattern: str | re.Pattern[str], rule: str) -> Parser:
+    """A parser of text that the whole `pattern` matches; `rule` says so in words."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(rule)
+        return text
+
+    return parse
+
+
+source_name = shaped(SOURCE_NAME, "must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit")
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -183,29 +191,16 @@ def mongodb_uri(text: str) -> str:
     return text
 
 
-def table_name(text: str) -> str:
-    """A name of a DynamoDB table, or of a pull source: which of them, and so what else holds, STORAGE_TYPE says."""
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", text):
-        raise ValueError("must be 1 to 255 of A-Z, a-z, 0-9, _, - and .")
-    return text
-
-
-def token(text: str) -> str:
-    if not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?", text):
-        raise ValueError("must be 1 to 1024 characters of ASCII, no control character and no space at its ends")
-    return text
-
-
-def influxdb_name(text: str) -> str:
-    if not re.fullmatch(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}", text):
-        raise ValueError("must be 1 to 255 characters without line ends or other control characters")
-    return text
-
-
-def region(text: str) -> str:
-    if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", text):
-        raise ValueError("must be a region of AWS, such as eu-central-1")
-    return text
+# A name of a DynamoDB table, or of a pull source: which of them, and so what else holds, STORAGE_TYPE says.
+table_name = shaped(r"[A-Za-z0-9_.-]{1,255}", "must be 1 to 255 of A-Z, a-z, 0-9, _, - and .")
+token = shaped(
+    r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?",
+    "must be 1 to 1024 characters of ASCII, no control character and no space at its ends",
+)
+influxdb_name = shaped(
+    r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}", "must be 1 to 255 characters without line ends or other control characters"
+)
+region = shaped(r"[a-z]{2,}(-[a-z0-9]+)+", "must be a region of AWS, such as eu-central-1")
 
 
 def host_name(text: str) -> str:
