@@ -65,6 +65,8 @@ PARTS = {
 def logging_put_back() -> Iterator[None]:
     """The test may configure the process's logging: all is as before afterwards, not with a stream that is closed by then."""
     before, level = structlog.get_config(), logging.getLogger().level
+    # A test that called the application in this process left the fields of its request.
+    structlog.contextvars.clear_contextvars()
     yield
     structlog.configure(**before)
     root = logging.getLogger()

@@ -26,8 +26,8 @@ pytest_plugins = ["tests.integration.services"]
 
 INGEST, BATCH = "/api/v1/ingest", "/api/v1/batch-ingest"
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-# Two workers that live and two that are about to end have three files each, and the archive two.
-MOST_FILES = 14
+# 1,000 requests end some 20 workers, which leave 60 files; the more of them wait for a sweep, the faster the machine.
+MOST_FILES = 45
 
 
 def test_every_event_is_counted_once_by_what_became_of_it(service: Service, client: httpx.Client, mine: Mine) -> None:
