@@ -344,6 +344,9 @@ def stand_in(settings: Settings, status: int, body: bytes, *, after: int = 0) ->
     seen = itertools.count()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.reply(status, body)
+
         def do_POST(self) -> None:
             asked = self.rfile.read(int(self.headers["Content-Length"]))
             if next(seen) < after:
@@ -398,6 +401,14 @@ def test_an_answer_that_is_none_is_no_event(settings: Settings, body: bytes) -> 
         for call in (lambda: behind.get("a"), lambda: behind.page(Filter()), behind.check, lambda: list(behind.export(Filter()))):
             with pytest.raises(errors.StoreUnavailable, match="database_error"):
                 call()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, HTML), (200, b"{}"), (200, b"null"), (200, b"\xff"), (404, HTML), (500, HTML)]
+)
+def test_what_stands_before_influxdb_is_no_missing_bucket(settings: Settings, status: int, body: bytes) -> None:
+    with stand_in(settings, status, body) as behind, pytest.raises(errors.StoreUnavailable, match="database_error"):
+        migrate.migrate(dataclasses.replace(settings, influxdb_url=behind._bucket._client.url))
 
 
 def test_a_bucket_that_refuses_whatever_comes_refuses_no_event(store: InfluxdbStore, settings: Settings) -> None:

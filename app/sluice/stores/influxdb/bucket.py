@@ -7,6 +7,7 @@ import csv
 import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import influxdb_client
@@ -23,10 +24,27 @@ CONNECT_SECONDS = 1.0
 MAX_LINES_BYTES = 8 << 20
 DIALECT = {"header": True, "annotations": [], "delimiter": ",", "dateTimeFormat": "RFC3339"}
 REASONS = {401: "login_refused", 403: "login_refused", 404: "schema_behind", 429: "database_busy", 503: "database_busy"}
+# How a server or its proxy says that nobody, or not this token, makes a bucket by this API.
+NOT_FOR_US = (400, 403, 404, 405, 422)
 # What a server says that has no such bucket; one that may not hold so many series (docs/stores.md), or that has no room.
 NO_BUCKET = ("database not found", "no database", "could not find bucket", "retention policy not found")
 FULL = ("max-values-per-tag limit exceeded", "max-series-per-database limit exceeded", "no space left on device")
 csv.field_size_limit(2**31 - 1)
+
+
+# A part of a syntax tree of Flux, as its JSON has it.
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A variable for `filter(fn: ...)`: the rows whose tag has one of these texts. (A variable for each of them is slower.)"""
+
+    tag: str
+    texts: Sequence[str]
+
+
+Value = str | int | OneOf
 
 
 @contextlib.contextmanager
@@ -49,7 +67,12 @@ def reason_of(error: ApiException) -> str:
         return "database_full"
     if any(words in text for words in NO_BUCKET):
         return "schema_behind"
-    return REASONS.get(error.status, "database_error")
+    return "database_error" if error.status == 404 and is_page(error) else REASONS.get(error.status, "database_error")
+
+
+def is_page(error: ApiException) -> bool:
+    """Whether a proxy or another server answered, not InfluxDB."""
+    return text_of(error).lstrip().startswith("<")
 
 
 def blames_points(error: ApiException) -> bool:
@@ -140,9 +163,9 @@ class Bucket:
         if status != 204:  # the page of a proxy; InfluxDB has nothing to say of points that it took
             raise repeats.unavailable(f"HTTP {status}", "database_error")
 
-    def query(self, flux: str, given: Mapping[str, str | int], deadline: Deadline) -> list[str]:
+    def query(self, flux: str, given: Mapping[str, Value], deadline: Deadline) -> list[str]:
         """The column `_value` of what `flux` gives. `given` are its variables, which travel beside it as a syntax tree."""
-        everywhere: Mapping[str, str | int] = {"bucket": self.name, **given}
+        everywhere: Mapping[str, Value] = {"bucket": self.name, **given}
         extern = {"type": "File", "imports": [], "body": [assignment(name, value) for name, value in everywhere.items()]}
         request = {"query": flux, "extern": extern, "dialect": DIALECT, "type": "flux"}
         with ours():
@@ -161,10 +184,14 @@ class Bucket:
             try:
                 found = self._buckets.get_buckets(name=self.name, org=self._org, _request_timeout=deadline.timeout()).buckets
             except ApiException as error:
-                if error.status == 404:
+                if error.status == 404 and not is_page(error):
                     return None
                 raise
-        for bucket in found or ():
+            except (ValueError, AttributeError):  # what the client cannot read
+                found = None
+        if found is None:  # the page of a proxy; InfluxDB has a list, be it empty
+            raise repeats.unavailable("buckets", "database_error")
+        for bucket in found:
             if bucket.name == self.name:
                 return next((rule.every_seconds or 0 for rule in bucket.retention_rules or ()), 0)
         return None
@@ -178,15 +205,43 @@ class Bucket:
                 org = orgs.get_orgs(org=self._org, _request_timeout=deadline.timeout()).orgs[0].id
                 request = influxdb_client.PostBucketRequest(org_id=org, name=self.name, retention_rules=rules)
                 self._buckets.post_buckets(request, _request_timeout=deadline.timeout())
-            except (ApiException, IndexError, TypeError) as error:
-                if isinstance(error, ApiException) and error.status in (0, 401):
-                    raise
+            except ApiException as error:
+                if error.status in NOT_FOR_US:
+                    return False
+                raise
+            except (IndexError, TypeError):  # no organization
                 return False
         return True
 
 
-def assignment(name: str, value: str | int) -> dict[str, Any]:
-    kind = "StringLiteral" if isinstance(value, str) else "IntegerLiteral"
-    literal = {"type": kind, "value": str(value)}
-    variable = {"type": "VariableAssignment", "id": {"type": "Identifier", "name": name}, "init": literal}
+def assignment(name: str, value: Value) -> Node:
+    variable = {"type": "VariableAssignment", "id": identifier(name), "init": node(value)}
     return {"type": "OptionStatement", "assignment": variable}
+
+
+def node(value: Value) -> Node:
+    match value:
+        case OneOf():
+            row = {"type": "Property", "key": identifier("r"), "value": None}
+            return {"type": "FunctionExpression", "params": [row], "body": any_of([is_(value.tag, each) for each in value.texts])}
+        case str():
+            return {"type": "StringLiteral", "value": value}
+        case int():
+            return {"type": "IntegerLiteral", "value": str(value)}
+
+
+def is_(tag: str, text: str) -> Node:
+    asked = {"type": "MemberExpression", "object": identifier("r"), "property": identifier(tag)}
+    return {"type": "BinaryExpression", "operator": "==", "left": asked, "right": node(text)}
+
+
+def any_of(conditions: Sequence[Node]) -> Node:
+    """Halved again and again: Flux compiles nothing that is nested some hundred times."""
+    if len(conditions) == 1:
+        return conditions[0]
+    left, right = conditions[: len(conditions) // 2], conditions[len(conditions) // 2 :]
+    return {"type": "LogicalExpression", "operator": "or", "left": any_of(left), "right": any_of(right)}
+
+
+def identifier(name: str) -> Node:
+    return {"type": "Identifier", "name": name}
