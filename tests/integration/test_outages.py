@@ -151,22 +151,29 @@ def test_a_server_that_restarts_under_load_loses_no_acknowledged_event(
 def test_sessions_ended_one_by_one_are_never_seen_by_a_caller(database: Database, open_store: OpenStore) -> None:
     store = ready(open_store(database.login, 4))
     stop = threading.Event()
+    turns = [0] * 8
 
-    def send(number: int) -> int:
-        for turn in itertools.count():
-            if stop.is_set():
-                return turn
-            store.insert([row(f"t{number}-{turn:05}")], NOW)
-        raise AssertionError
+    def send(number: int) -> None:
+        while not stop.is_set():
+            store.insert([row(f"t{number}-{turns[number]:05}")], NOW)
+            turns[number] += 1
+
+    def end_one() -> int:
+        ended = until(lambda: database.terminate(1))
+        # Two in one call are not one by one: it is repeated once.
+        before = list(turns)
+        until(lambda: all(now > then for now, then in zip(turns, before, strict=True)))
+        return ended
 
     with ThreadPoolExecutor(8) as pool:
         senders = [pool.submit(send, number) for number in range(8)]
         try:
-            ended = [until(lambda: database.terminate(1)) for _ in range(20)]
+            ended = [end_one() for _ in range(20)]
         finally:
             stop.set()
-    assert sum(ended) == 20
-    assert database.count() == sum(sender.result() for sender in senders) > 20
+            for sender in senders:
+                sender.result()
+    assert (sum(ended), database.count()) == (20, sum(turns))
 
 
 def test_a_session_ended_while_it_logs_in_is_tried_again_at_once(database: Database, open_store: OpenStore) -> None:
