@@ -46,12 +46,12 @@ LINK = re.compile(r"(tcp|udp|sctp)://")
 # The names of seeds 003 and 004 of variables of ours, which win where both are set.
 ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL", "POSTGRES_URL": "DATABASE_URL", "RABBITMQ_URL": "QUEUE_URL"}
 MIN_TABLE_NAME = 3
-# Of the 409,600 bytes of an item, 16 KiB are left for what is stored beside the event.
-MAX_ITEM_EVENT = 393_216
-# Of the 16 MiB of a document, as much as is plenty for what is stored beside the event.
-MAX_DOCUMENT_EVENT = 15 << 20
-# 1 MiB in base64, less what a message holds beside the event.
-MAX_SQS_EVENT = 700_000
+# What an event may have where one of these holds it, less what stands beside it there; and why.
+MAX_EVENT_BYTES = {
+    "sqs": (700_000, "a message of SQS holds 1 MiB, and an event travels in base64"),
+    "dynamodb": (393_216, "an item of DynamoDB holds 400 KB"),
+    "mongodb": (15 << 20, "a document of MongoDB holds 16 MiB"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,8 +335,10 @@ def secret_wait(env: Mapping[str, str]) -> int:
 def contradictions(settings: Settings, env: Mapping[str, str]) -> Iterator[str]:
     """Settings that are each right and together wrong, and what this version cannot keep its word on."""
     yield from missing_extras(settings)
-    if (settings.queue_url or "").startswith("sqs:") and settings.max_event_bytes > MAX_SQS_EVENT:
-        yield f"MAX_EVENT_BYTES must be at most {MAX_SQS_EVENT}: a message of SQS holds 1 MiB"
+    for holder in ((settings.queue_url or "").partition(":")[0], settings.storage_type):
+        most, why = MAX_EVENT_BYTES.get(holder, (settings.max_event_bytes, ""))
+        if settings.max_event_bytes > most:
+            yield f"MAX_EVENT_BYTES must be at most {most}: {why}"
     if settings.queue_url and settings.embedded:
         yield "QUEUE_URL needs a database that `sluice worker` reaches too; set DATABASE_URL"
     yield from of_store(settings)
@@ -378,32 +380,15 @@ def of_store(settings: Settings) -> Iterator[str]:
     if kind not in ("postgresql", "dynamodb") and (settings.api_endpoint or settings.sources_file):
         yield "API_ENDPOINT and SOURCES_FILE need STORAGE_TYPE=postgresql or dynamodb, where pull sources keep their records"
     if kind == "dynamodb":
-        yield from of_dynamodb(settings)
+        if len(settings.dynamodb_table) < MIN_TABLE_NAME:
+            yield f"TABLE_NAME must have at least {MIN_TABLE_NAME} characters, as DynamoDB's tables do"
     elif settings.table_name is not None and not SOURCE_NAME.fullmatch(settings.table_name):
         yield "TABLE_NAME must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit"
-    if kind == "mongodb":
-        yield from of_mongodb(settings)
-    elif settings.mongodb_uri is not None:
+    if kind == "mongodb" and settings.mongodb_uri is None:
+        yield "STORAGE_TYPE=mongodb needs a server; set MONGODB_URI to mongodb://user:password@host/database"
+    if kind != "mongodb" and settings.mongodb_uri is not None:
         yield f"MONGODB_URI is set beside STORAGE_TYPE={kind}; set STORAGE_TYPE to mongodb, or remove MONGODB_URI"
     if kind == "influxdb":
-        yield from of_influxdb(settings)
-
-
-def of_dynamodb(settings: Settings) -> Iterator[str]:
-    if len(settings.dynamodb_table) < MIN_TABLE_NAME:
-        yield f"TABLE_NAME must have at least {MIN_TABLE_NAME} characters, as DynamoDB's tables do"
-    if settings.max_event_bytes > MAX_ITEM_EVENT:
-        yield f"MAX_EVENT_BYTES must be at most {MAX_ITEM_EVENT}: an item of DynamoDB holds 400 KB"
-
-
-def of_mongodb(settings: Settings) -> Iterator[str]:
-    if settings.mongodb_uri is None:
-        yield "STORAGE_TYPE=mongodb needs a server; set MONGODB_URI to mongodb://user:password@host/database"
-    if settings.max_event_bytes > MAX_DOCUMENT_EVENT:
-        yield f"MAX_EVENT_BYTES must be at most {MAX_DOCUMENT_EVENT}: a document of MongoDB holds 16 MiB"
-
-
-def of_influxdb(settings: Settings) -> Iterator[str]:
-    missing = [name for name in ("URL", "TOKEN", "ORG", "BUCKET") if getattr(settings, f"influxdb_{name.lower()}") is None]
-    if missing:
-        yield f"STORAGE_TYPE=influxdb needs {', '.join(f'INFLUXDB_{name}' for name in missing)}"
+        names = [f"INFLUXDB_{name}" for name in ("URL", "TOKEN", "ORG", "BUCKET")]
+        if missing := [name for name in names if getattr(settings, name.lower()) is None]:
+            yield f"STORAGE_TYPE=influxdb needs {', '.join(missing)}"
