@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 
@@ -32,10 +33,10 @@ def worker() -> None:
         raise errors.SettingsError(["there is no queue to work on; set QUEUE_URL"])
     from sluice.queue import DEAD_LETTERS, EVENTS  # noqa: PLC0415 - extra `queue`
     from sluice.queue.link import connect  # noqa: PLC0415
-    from sluice.queue.worker import Worker, WorkerMetrics  # noqa: PLC0415
+    from sluice.queue.worker import COMMITS, Worker, WorkerMetrics  # noqa: PLC0415
 
     url, stop, registry = settings.queue_url, threading.Event(), CollectorRegistry()
-    store = stores.open(settings, pool_size=1)
+    store = stores.open(settings, pool_size=COMMITS)
     rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
     work = Worker(store, lambda: connect(url, EVENTS, DEAD_LETTERS), rules, WorkerMetrics(registry), stop)
 
@@ -43,6 +44,9 @@ def worker() -> None:
     admin.serve(admin.Views(views), supervisor.listen(settings.host, settings.admin_port, "ADMIN_PORT"))
     for number in supervisor.STOPPING:
         signal.signal(number, lambda *_: stop.set())
+    # As in sluice.server.wsgi: the events of a batch die by themselves.
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
     threading.Thread(target=work.watch_depths, name="depths", daemon=True).start()
     work.run()
     store.close()

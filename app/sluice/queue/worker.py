@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections import Counter as Counted
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
@@ -31,9 +32,11 @@ from sluice.stores import Store
 log = structlog.get_logger()
 T = TypeVar("T")
 BATCH, BATCH_SECONDS = 1_000, 0.2
-# What one batch may hold of messages' bytes, and how many messages the broker sends ahead: for the batch that is committed and
-# the one behind it. What is not read yet waits in sockets.
-BATCH_BYTES, PREFETCH = 8 << 20, 2 * BATCH
+# Commits in flight: two are in the database, and of the third Python makes the parameters.
+COMMITS = 3
+# What one batch may hold of messages' bytes, and how many messages the broker sends ahead: for the batches that are committed
+# and the one behind them. What is not read yet waits in sockets.
+BATCH_BYTES, PREFETCH = 4 << 20, (COMMITS + 1) * BATCH
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 BEAT_SECONDS, DEPTH_SECONDS, RECONNECT_SECONDS = 5.0, 5.0, 1.0
 REASONS = ("conflict", "invalid", "undecodable", "unknown_format", "unexpected")
@@ -131,20 +134,22 @@ class Worker:
                 return
 
     def _consume(self, link: Link) -> None:
-        """Read and decode a batch while the one before it is committed; raises QueueUnavailable, and Stopped."""
-        with ThreadPoolExecutor(1, "commit") as commits:
+        """Read and decode a batch while those before it are committed; raises QueueUnavailable, and Stopped."""
+        with ThreadPoolExecutor(COMMITS, "commit") as commits:
             self._finished(link, commits.submit(self._patiently, self._store.check))
             link.consume(EVENTS, PREFETCH)
             log.info("worker.consuming")
             self.state = "ready"
-            before: tuple[Batch, Future[list[Message]]] | None = None
-            while before or not self._stop.is_set():
+            waiting = deque[tuple[Batch, Future[list[Message]]]]()
+            while waiting or not self._stop.is_set():
                 self.beat = time.monotonic()
                 batch = Batch() if self._stop.is_set() else self._read(link)
-                if before:
-                    self._settle(link, *before)
-                before = (batch, commits.submit(self._stored, batch.messages)) if batch.last else None
-                self._oldest = batch.sent_at
+                if batch.last:
+                    waiting.append((batch, commits.submit(self._stored, batch.messages)))
+                # In the order of delivery, for an acknowledgement takes in what was delivered before.
+                while waiting and (len(waiting) == COMMITS or not batch.last or waiting[0][1].done()):
+                    self._settle(link, *waiting.popleft())
+                self._oldest = waiting[0][0].sent_at if waiting else None
 
     def _read(self, link: Link) -> Batch:
         """What comes until the batch is full, or until BATCH_SECONDS after its first message; empty when none comes."""

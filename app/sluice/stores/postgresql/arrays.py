@@ -140,9 +140,9 @@ def of_integers(format: Literal["i", "q"], values: Sequence[int | None]) -> byte
 
 def of_times(values: Sequence[datetime | None], default: datetime) -> bytes:
     """The elements of a column of times."""
-    if any(values):
-        return of_integers("q", [((value or default) - EPOCH) // MICROSECOND for value in values])
-    return element(struct.pack(">q", (default - EPOCH) // MICROSECOND)) * len(values)
+    if values.count(values[0]) == len(values):
+        return element(struct.pack(">q", ((values[0] or default) - EPOCH) // MICROSECOND)) * len(values)
+    return of_integers("q", [((value or default) - EPOCH) // MICROSECOND for value in values])
 
 
 def element(value: bytes | None) -> bytes:
