@@ -17,8 +17,7 @@ from sluice import errors, events, filters
 from sluice.events import Event, Rules
 from sluice.stores import MAX_FRESH, MAX_FRESH_BYTES, Poll
 from sluice.stores.postgresql.follow import EventFollower
-from sluice.stores.postgresql.store import PostgresqlStore, whole
-from sluice.stores.postgresql.store import store as insert
+from sluice.stores.postgresql.store import Insertion, PostgresqlStore, whole
 
 ERRORS = filters.parse([("event_type", "error"), ("properties.code", "502")]).matches
 
@@ -57,7 +56,7 @@ def uncommitted(database: Database, name: str, ago: float = 0) -> Iterator[psyco
     at = datetime.now(UTC) - timedelta(seconds=ago)
     with connect(database.url) as connection:
         connection.autocommit = False
-        insert(connection, [row(name, now=at)], at)
+        Insertion([row(name, now=at)], at).run(connection)
         yield connection
 
 
@@ -185,6 +184,6 @@ def test_rows_have_the_id_of_the_whole_transaction_behind_a_pooler_too(database:
     at = datetime.now(UTC)
     with connect(database.url) as connection, connection.transaction():
         with whole(connection):
-            insert(connection, [row("a", now=at)], at)
+            Insertion([row("a", now=at)], at).run(connection)
         same = connection.execute("SELECT xmin = pg_current_xact_id()::xid FROM sluice.events").fetchone()
     assert same == (True,)

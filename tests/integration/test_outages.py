@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from sluice import errors
 from sluice.filters import Filter
 from sluice.stores import Claim
 from sluice.stores.postgresql import connections, statements
-from sluice.stores.postgresql.store import PostgresqlStore
+from sluice.stores.postgresql.store import Insertion, PostgresqlStore
 from sluice.stores.volume import span
 
 # Generous beside the promised 0.25 s: the machine of the tests has other work too.
@@ -318,6 +319,22 @@ def test_a_connection_is_given_first_come_first_served(database: Database, open_
         for future in futures:
             future.result(10)
     assert order == list(range(20))
+
+
+def test_batches_leave_a_connection_for_single_events(database: Database, open_store: OpenStore) -> None:
+    """Two batches wait for what another session holds; the single event behind them does not."""
+    store = ready(open_store(database.login, 4))
+    batches = [[row("held"), *rows(500, name)] for name in ("a", "b")]
+    with psycopg.connect(database.url) as other, ThreadPoolExecutor(2) as pool:
+        Insertion([row("held")], NOW).run(other)
+        waiting = [pool.submit(store.insert, batch, NOW) for batch in batches]
+        until(lambda: len(store.database.writes._waiting) == 1, 5, "one batch has a connection, and one waits for it")
+        assert [outcome.status for outcome in store.insert([row("x")], NOW)] == ["created"]
+        assert not any(each.done() for each in waiting)
+        other.rollback()
+    found = Counter(outcome.status for each in waiting for outcome in each.result())
+    assert found == {"created": 1_001, "duplicate": 1}
+    assert database.count() == 1_002
 
 
 def test_readers_of_the_cursor_secret_do_not_wait_for_each_other(

@@ -22,7 +22,7 @@ from tests.integration.sample import row
 from tests.integration.service import KEY, Service, running
 from tests.integration.waiting import until
 
-from sluice.stores.postgresql.store import store as insert
+from sluice.stores.postgresql.store import Insertion
 from sluice.tail.hub import MAX_FILTERS
 
 pytest_plugins = ["tests.integration.services"]
@@ -85,7 +85,7 @@ def test_one_that_commits_after_others_with_higher_ids_comes_too(service: Servic
     at = datetime.now(UTC)
     with tailing(service, source=mine.id("source")) as tail, connect(mine.database.url) as connection:
         with connection.transaction():
-            insert(connection, [row(mine.id("late"), now=at, source=mine.id("source"))], at)
+            Insertion([row(mine.id("late"), now=at, source=mine.id("source"))], at).run(connection)
             send(service, mine, "a", "b")
             assert tail.names(mine, 2) == ["a", "b"]
         assert tail.names(mine, 1) == ["late"]

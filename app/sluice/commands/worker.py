@@ -36,7 +36,8 @@ def worker() -> None:
     from sluice.queue.worker import COMMITS, Worker, WorkerMetrics  # noqa: PLC0415
 
     url, stop, registry = settings.queue_url, threading.Event(), CollectorRegistry()
-    store = stores.open(settings, pool_size=COMMITS)
+    # Half of them are for queries, of which there are none here, and of the others batches leave one.
+    store = stores.open(settings, pool_size=2 * COMMITS)
     rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
     work = Worker(store, lambda: connect(url, EVENTS, DEAD_LETTERS), rules, WorkerMetrics(registry), stop)
 

@@ -18,7 +18,7 @@ from sluice.sources.failures import Failed, Reason
 from sluice.sources.pages import Found
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
-from sluice.stores.postgresql.store import store as store_events
+from sluice.stores.postgresql.store import Insertion
 
 log = structlog.get_logger()
 # Rows of one statement.
@@ -228,7 +228,7 @@ class SourceStore:
             events.prepare(pages.event_of(source, found, version), now=now, key_id=f"source/{source.name}", rules=self._rules)
             for found, version in changed
         ]
-        for outcome in store_events(connection, made, now):
+        for outcome in Insertion(made, now).run(connection):
             emitted[outcome.status] = emitted.get(outcome.status, 0) + 1
             if outcome.status == "conflict":
                 log.warning("sources.event_id_taken", source=source.name, fix="a client stored another event under this id")

@@ -102,9 +102,11 @@ def of(records: Sequence[Record], places: Sequence[int], at: datetime) -> dict[s
         # Only where today's rule and rule 1 differ: most events cost no column more.
         "digest": of_bytes([None if new is old else versioned(new) for new, old in zip(digests, digests_1, strict=True)]),
     }
-    return {
-        name: Array(HEAD(1, 1, OIDS[TYPES.get(name, "int4")], len(records), 1) + elements) for name, elements in columns.items()
-    }
+    return {name: array(TYPES.get(name, "int4"), len(records), elements) for name, elements in columns.items()}
+
+
+def array(kind: str, count: int, elements: bytes) -> Array:
+    return Array(HEAD(1, 1, OIDS[kind], count, 1) + elements)
 
 
 def of_texts(values: Sequence[str | None]) -> bytes:

@@ -51,6 +51,15 @@ class PooledConnection(Connection):
         raise AssertionError
 
 
+class Turn:
+    """A place in the line for a connection. The lock is held until it is given."""
+
+    def __init__(self, large: bool) -> None:
+        self.large = large
+        self.given = threading.Lock()
+        self.given.acquire()
+
+
 class Connections:
     """A psycopg pool with bounded waits. `deadline`: seconds one statement, or the wait for a connection, may take.
 
@@ -67,7 +76,9 @@ class Connections:
         self._lock = threading.Lock()
         # Who may ask the pool: in its own line each slice of waiting begins at the end again.
         self._turns = size
-        self._waiting: deque[threading.Lock] = deque()
+        # Of them, those that large work may have: a line of batches would keep a single event waiting.
+        self._large_turns = max(1, size - 1)
+        self._waiting: deque[Turn] = deque()
         self._busy = 0
         self._pool: ConnectionPool[PooledConnection] = ConnectionPool(
             kwargs=self._parameters,
@@ -83,7 +94,7 @@ class Connections:
         )
         self._pool.open(wait=False)
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
         """Do `work` with a connection, and again on another one while the one it had was lost: `work` must be safe to repeat.
 
         Nothing begins again after the deadline: a server that hangs costs a request one deadline, not one for each connection.
@@ -92,15 +103,15 @@ class Connections:
         # After a restart of the server every pooled connection is dead, and each is found out by being used.
         for _ in range(self.size):
             try:
-                return self.once(work)
+                return self.once(work, large=large)
             except driver_errors.Interrupted:
                 if time.monotonic() > give_up:
                     raise
-        return self.once(work)
+        return self.once(work, large=large)
 
-    def once(self, work: Callable[[Connection], T]) -> T:
+    def once(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
         """Do `work` with a connection, one time."""
-        with self._connection() as connection:
+        with self._connection(large) as connection:
             try:
                 with self._watchdog.guard(connection.fileno()):
                     if connection.behind_pooler:
@@ -123,10 +134,10 @@ class Connections:
         self._watchdog.close()
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[PooledConnection]:
+    def _connection(self, large: bool) -> Iterator[PooledConnection]:
         """A connection, first come, first served. With none in use and none coming the database is away."""
         give_up = time.monotonic() + self.deadline
-        self._wait_turn(give_up)
+        self._wait_turn(Turn(large), give_up)
         try:
             while True:
                 try:
@@ -146,20 +157,15 @@ class Connections:
                     self._busy -= 1
         finally:
             with self._lock:
-                if self._waiting:
-                    self._waiting.popleft().release()
-                else:
-                    self._turns += 1
+                self._turns += 1
+                self._large_turns += large
+                self._give_turns()
 
-    def _wait_turn(self, give_up: float) -> None:
-        turn = threading.Lock()
-        turn.acquire()
+    def _wait_turn(self, turn: Turn, give_up: float) -> None:
         with self._lock:
-            if self._turns:
-                self._turns -= 1
-                return
             self._waiting.append(turn)
-        while not turn.acquire(timeout=SLICE):
+            self._give_turns()
+        while not turn.given.acquire(timeout=SLICE):
             try:
                 self._check_hope(give_up)
             except errors.StoreUnavailable:
@@ -168,6 +174,17 @@ class Connections:
                         self._waiting.remove(turn)
                         raise
                 # It was given in this moment, and is taken at once.
+
+    def _give_turns(self) -> None:
+        """To who waits longest; past large work that has all that it may have. Call it with the lock."""
+        for turn in list(self._waiting):
+            if not self._turns:
+                return
+            if self._large_turns or not turn.large:
+                self._waiting.remove(turn)
+                self._turns -= 1
+                self._large_turns -= turn.large
+                turn.given.release()
 
     def _check_hope(self, give_up: float) -> None:
         """Raise StoreUnavailable when there is nothing to wait for."""

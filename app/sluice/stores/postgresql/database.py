@@ -22,9 +22,12 @@ class Database:
         self.writes = Connections(login, pool_size - queries, deadline)
         self.reads = Connections(login, queries, deadline, least=0) if queries else self.writes
 
-    def run(self, work: Callable[[Connection], T]) -> T:
-        """Do `work`, which writes; it is done again after a lost connection, so it must be safe to repeat."""
-        return self.writes.run(work)
+    def run(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
+        """Do `work`, which writes; it is done again after a lost connection, so it must be safe to repeat.
+
+        `large`: it takes long, and leaves a connection for what is not large.
+        """
+        return self.writes.run(work, large=large)
 
     def query(self, text: Any, values: Any = None) -> list[Any]:
         """The rows of one statement that only reads; raises errors.QueryTimeout when it takes longer than the deadline."""

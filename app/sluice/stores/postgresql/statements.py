@@ -60,7 +60,7 @@ counted AS (
 # One row of arrays: a thousand rows cost Python four times as much.
 STORED = """
 SELECT coalesce(array_agg(event_id), '{}'), array_agg(id), array_agg(content), array_agg(digest)
-FROM sluice.events WHERE event_id = ANY(%s)"""
+FROM sluice.events WHERE event_id = ANY(%s::text[])"""
 
 CLAIM_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 # Retention may be behind.

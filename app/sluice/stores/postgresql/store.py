@@ -28,6 +28,8 @@ from sluice.stores.volume import Span, Split, Volume
 # As COUNT_CAP, for figures.
 FIGURES_CAP = 100_000
 EXPORT_ROWS = 1_000
+# Records of a commit that may not take the last connection: it keeps one for some ten times as long as a few of them do.
+LARGE = 250
 encode = msgspec.json.Encoder().encode
 decode_outcomes = msgspec.json.Decoder(list[Outcome]).decode
 MIGRATIONS = resources.files("sluice") / "migrations"
@@ -154,14 +156,16 @@ class PostgresqlStore:
     ) -> Kept:
         """One commit, and a second one without the records that the database refuses. `found`: see stores.IdempotencyStore."""
 
+        insertion = Insertion(records, at)
+
         def work(connection: Connection) -> Kept:
             if claim is None and not atomic:
-                return Kept(outcomes.merged(found, store(connection, records, at)))
+                return Kept(outcomes.merged(found, insertion.run(connection)))
             with whole(connection):
-                return once(connection, claim, records, found, at, atomic)
+                return once(connection, claim, insertion, found, at, atomic)
 
         try:
-            return self.database.run(work)
+            return self.database.run(work, large=len(records) > LARGE)
         except Aborted as aborted:
             return Kept(outcomes.merged(found, aborted.outcomes))
         except errors.RecordsRefused:
@@ -205,9 +209,11 @@ class PostgresqlStore:
     def _takes(self, records: Sequence[Record], at: datetime) -> bool:
         """Whether the database would store `records`; none is stored."""
 
+        insertion = Insertion(records, at)
+
         def work(connection: Connection) -> None:
             with connection.transaction(force_rollback=True):
-                store(connection, records, at)
+                insertion.run(connection)
 
         try:
             self.database.run(work)
@@ -234,55 +240,63 @@ def needed(folder: Traversable = MIGRATIONS) -> frozenset[str]:
     return frozenset(name for name, text in migrations(folder).items() if CAN_WAIT not in text.splitlines())
 
 
-def store(connection: Connection, records: Sequence[Record], at: datetime) -> list[Outcome]:
-    """Store new records by one statement; an outcome per record. Of those with one id the first is stored.
+class Insertion:
+    """New records and the statement that stores them; of those with one id the first. Made without a connection, for it takes
+    Python as long as it takes the server."""
 
-    Raises RecordsRefused: only what this statement says of these records is about their content.
-    """
-    event_ids = [record.event_id for record in records]
-    if not event_ids:
-        return []
-    # From behind, so that of those with one id the first stays.
-    first = dict(zip(reversed(event_ids), reversed(range(len(event_ids))), strict=True))
-    order = sorted(first)
-    places = [first[event_id] for event_id in order]
-    columns = arrays.of([records[place] for place in places], places, at)
-    values = {**columns, "count": len(order)}
-    # A text of its own: batches without errors pay nothing for groups.
-    insert = statements.INSERT_ERRORS if arrays.any_value(columns["fingerprint"], len(order)) else statements.INSERT_EVENTS
-    try:
-        base, count, ids = connection.execute(insert, values, prepare=True).fetchone() or (0, 0, None)
-    except driver_errors.CONTENT as error:
-        raise errors.RecordsRefused(type(error).__name__) from error
-    if count == len(records):
-        return [outcomes.created(event_id, id) for id, event_id in enumerate(event_ids, base)]
-    known: dict[str, tuple[int, bytes, bytes | None]] = {}
-    if count < len(order):
-        missing = first.keys() - {event_ids[id - base] for id in ids or ()}
-        ids, *stored = connection.execute(statements.STORED, [sorted(missing)], binary=True).fetchone() or ([],)
-        known = dict(zip(ids, zip(*stored, strict=True), strict=True)) if ids else {}
-        if len(known) < len(missing):
-            # Removed by retention between the two statements: the client sends it again and gets the truth then.
-            raise errors.StoreUnavailable("database_busy", retry_after=1)
-    found: list[Outcome] = []
-    for place, (event_id, record) in enumerate(zip(event_ids, records, strict=True)):
-        if event_id in known:
-            id, digest_1, digest = known[event_id]
-            same = digest == arrays.versioned(record.digest) if digest else digest_1 in (record.digest_1, record.digest)
-        else:
-            twin = first[event_id]
-            id, same = base + twin, record.digest == records[twin].digest
-            if twin == place:
-                found.append(outcomes.created(event_id, id))
-                continue
-        found.append(outcomes.duplicate(event_id, id) if same else outcomes.conflict(event_id))
-    return found
+    def __init__(self, records: Sequence[Record], at: datetime) -> None:
+        self._records = records
+        self._event_ids = [record.event_id for record in records]
+        # From behind, so that of those with one id the first stays.
+        self._first = dict(zip(reversed(self._event_ids), reversed(range(len(records))), strict=True))
+        places = [self._first[event_id] for event_id in sorted(self._first)]
+        if places:
+            self._columns = arrays.of([records[place] for place in places], places, at)
+
+    def run(self, connection: Connection) -> list[Outcome]:
+        """An outcome per record. Raises RecordsRefused: only what this statement says of these records is about their content."""
+        records, event_ids, first = self._records, self._event_ids, self._first
+        if not records:
+            return []
+        # A text of its own: batches without errors pay nothing for groups.
+        with_errors = arrays.any_value(self._columns["fingerprint"], len(first))
+        insert = statements.INSERT_ERRORS if with_errors else statements.INSERT_EVENTS
+        values = {**self._columns, "count": len(first)}
+        try:
+            base, count, ids = connection.execute(insert, values, prepare=True).fetchone() or (0, 0, None)
+        except driver_errors.CONTENT as error:
+            raise errors.RecordsRefused(type(error).__name__) from error
+        if count == len(records):
+            return [outcomes.created(event_id, id) for id, event_id in enumerate(event_ids, base)]
+        known: dict[str, tuple[int, bytes, bytes | None]] = {}
+        if count < len(first):
+            missing = list(first.keys() - {event_ids[id - base] for id in ids or ()})
+            # As the driver would write it, an array takes as long as the rest of a duplicate.
+            asked = arrays.array("text", len(missing), arrays.of_texts(missing))
+            ids, *stored = connection.execute(statements.STORED, [asked], binary=True).fetchone() or ([],)
+            known = dict(zip(ids, zip(*stored, strict=True), strict=True)) if ids else {}
+            if len(known) < len(missing):
+                # Removed by retention between the two statements: the client sends it again and gets the truth then.
+                raise errors.StoreUnavailable("database_busy", retry_after=1)
+        found: list[Outcome] = []
+        for place, (event_id, record) in enumerate(zip(event_ids, records, strict=True)):
+            if event_id in known:
+                id, digest_1, digest = known[event_id]
+                same = digest == arrays.versioned(record.digest) if digest else digest_1 in (record.digest_1, record.digest)
+            else:
+                twin = first[event_id]
+                id, same = base + twin, record.digest == records[twin].digest
+                if twin == place:
+                    found.append(outcomes.created(event_id, id))
+                    continue
+            found.append(outcomes.duplicate(event_id, id) if same else outcomes.conflict(event_id))
+        return found
 
 
 def once(
     connection: Connection,
     claim: Claim | None,
-    records: Sequence[Record],
+    insertion: Insertion,
     found: Sequence[Outcome | None],
     at: datetime,
     atomic: bool,
@@ -302,7 +316,7 @@ def once(
                 raise errors.IdempotencyKeyReused
             before = decode_outcomes(encoded) if encoded is not None else kept_by_the_release_before(bytes(body))
             return Kept(before, replayed=True)
-    stored = store(connection, records, at)
+    stored = insertion.run(connection)
     if atomic and any(outcome.status == "conflict" for outcome in stored):
         raise Aborted(stored)
     merged = outcomes.merged(found, stored)
