@@ -15,6 +15,7 @@ from sluice.stores.postgresql import arrays
 DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
 # Another number than the login gave: a pooler stands between.
 BACKEND = "SELECT pg_backend_pid()"
+BY_INDEX = "SET LOCAL enable_seqscan = off"
 # What our statements need, whatever the server, the database or the role has: of the session, or (`local`) of one transaction.
 SETTINGS = """
 SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, YMD', %(local)s),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 from psycopg.pq import TransactionStatus
@@ -110,7 +110,17 @@ class PostgresqlStore:
             after = (kept[-1][0], kept[-1][1])
 
     def follow(self) -> follow.EventFollower:
-        return follow.EventFollower(self._query, self.cursor_secret)
+        return follow.EventFollower(self._query_by_index, self.cursor_secret)
+
+    def _query_by_index(self, text: Any, values: Any) -> list[Any]:
+        """As `_query`: of a table that grows fast the planner knows little, and would read all of it for the newest rows."""
+
+        def work(connection: Connection) -> list[Any]:
+            with whole(connection):
+                connection.execute(statements.BY_INDEX)
+                return connection.execute(text, values, prepare=False).fetchall()
+
+        return self.database.run_aside(work)
 
     def volume(self, over: Span, by: Split) -> Volume:
         return volume.read(self._query, over, by)
