@@ -143,8 +143,8 @@ class EventFollower:
     def _read(
         self, bound: datetime, oldest: str, unseen: sql.Composable, seen: list[Any], filters: Sequence[tuple[Match, ...]]
     ) -> tuple[str, datetime | None, list[int], list[Any]]:
-        """What `unseen` is true of. `oldest`: a snapshot that sees the rows of all transactions before its lowest one; nearly
-        every row is told apart by that number, which is cheap."""
+        """What `unseen` is true of. `oldest`: a snapshot that sees all transactions before its lowest one. That number alone
+        rules out nearly every row, which is cheap."""
         conditions: list[sql.Composable] = []
         values: list[Any] = []
         for matches in filters:
