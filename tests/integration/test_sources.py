@@ -475,7 +475,7 @@ def test_a_run_whose_end_is_stored_twice_counts_once(upstream: Upstream, pulls_o
     pulls = pulls_of(emit=True)
     inner, twice = store.database.run, []
 
-    def run_twice(work: Any) -> Any:
+    def run_twice(work: Any, *, large: bool = False) -> Any:
         inner(work)
         twice.append(work)
         return inner(work)
