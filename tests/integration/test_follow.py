@@ -97,6 +97,37 @@ def test_one_that_commits_long_after_is_found_by_the_next_deep_poll_and_nothing_
     assert ids(follower.poll([()])) == []
 
 
+def test_one_that_a_new_follower_met_is_found_when_it_commits_and_nothing_from_before(
+    store: PostgresqlStore, database: Database, clock: Clock
+) -> None:
+    put(store, "before", ago=30)
+    with uncommitted(database, "met", ago=30) as connection:
+        follower = EventFollower(store.database.query, store.cursor_secret, clock=clock)
+        for seconds in (0, 11, 22):
+            clock.seconds = seconds
+            put(store, f"at {seconds}")
+            assert ids(follower.poll([()])) == [f"at {seconds}"]
+        connection.commit()
+    clock.seconds = 33
+    assert ids(follower.poll([()])) == ["met"]
+    clock.seconds = 44
+    assert ids(follower.poll([()])) == []
+
+
+def test_a_store_that_lost_ids_is_followed_from_its_beginning(
+    store: PostgresqlStore, database: Database, follower: EventFollower, clock: Clock
+) -> None:
+    put(store, "a")
+    put(store, "b")
+    assert ids(follower.poll([()])) == ["a", "b"]
+    clock.seconds = 11
+    assert ids(follower.poll([()])) == []
+    database.execute("ALTER SEQUENCE sluice.events_id_seq RESTART")
+    put(store, "after a failover", ago=30)
+    clock.seconds = 22
+    assert ids(follower.poll([()])) == ["after a failover"]
+
+
 def test_what_is_older_than_an_empty_store_is_found_too(store: PostgresqlStore, follower: EventFollower) -> None:
     put(store, "queued for a week", ago=7 * 86_400)
     assert ids(follower.poll([()])) == ["queued for a week"]
@@ -187,3 +218,12 @@ def test_rows_have_the_id_of_the_whole_transaction_behind_a_pooler_too(database:
             Insertion([row("a", now=at)], at).run(connection)
         same = connection.execute("SELECT xmin = pg_current_xact_id()::xid FROM sluice.events").fetchone()
     assert same == (True,)
+
+
+def test_a_transaction_has_its_number_before_its_ids(store: PostgresqlStore, database: Database) -> None:
+    # Also one of duplicates only, which writes no row: what `follow` takes for finished is.
+    put(store, "a")
+    at = datetime.now(UTC)
+    with connect(database.url) as connection, connection.transaction():
+        Insertion([row("a", now=at)], at).run(connection)
+        assert connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone() == (True,)

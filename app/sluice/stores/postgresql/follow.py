@@ -9,7 +9,7 @@ which snapshot the polls before it would have seen it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,47 +23,63 @@ from sluice.stores import MAX_FRESH, MAX_FRESH_BYTES, Fresh, Poll
 from sluice.stores.postgresql import statements
 
 # How far behind the newest event a poll looks.
-NEAR = timedelta(seconds=3)
+NEAR = timedelta(seconds=1)
 # How often a poll is a deep one, and how far that looks: as far as is cheap, and at least as long as a commit may last.
 DEEP_EVERY = 10.0
 LEAST, MOST = timedelta(seconds=60), timedelta(days=1)
 CHEAP, DEAR = 0.05, 0.2
 # In-progress transactions make a snapshot long; one that is longer in a position is replaced by its lower bound.
 MAX_SNAPSHOT = 300
+# While one transaction lasts, positions that wait for its end are kept; later ones wait for those.
+MAX_MARKS = 100
+# How often a new follower looks for the end of the transactions that it met.
+SETTLE = 10
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
-NOW = "SELECT pg_current_snapshot()::text, (SELECT max(created_at) FROM sluice.events)"
+# `next`: the number of the next transaction, which a snapshot does not know: its upper bound is behind the last one that ended.
+NOW = """
+WITH ids AS MATERIALIZED (
+    SELECT coalesce(last_value, 0) AS last FROM pg_sequences WHERE schemaname = 'sluice' AND sequencename = 'events_id_seq'
+), upto AS MATERIALIZED (SELECT last, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax FROM ids)
+SELECT pg_current_snapshot()::text AS snapshot, (SELECT max(created_at) FROM sluice.events) AS newest, last,
+    xmax + age((xmax & 4294967295)::text::xid) AS next
+FROM upto"""
 # A row's transaction with the epoch that the system column lacks: it cannot be 2^32 transactions older than the snapshot.
-XID = sql.SQL("((upto.xmax - ((upto.xmax - e.xmin::text::bigint) & 4294967295))::text::xid8)")
-FRESH = sql.SQL("""
-WITH upto AS MATERIALIZED (
-    SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax, age(%s::text::xid) AS age
-), fresh AS MATERIALIZED (
-    SELECT e.event_id, e.created_at, e.id, {matched} AS matched
-    FROM sluice.events AS e, upto
-    WHERE e.created_at >= %s AND age(e.xmin) <= upto.age AND {unseen} AND ({wanted})
-), meta AS MATERIALIZED (
-    SELECT pg_current_snapshot()::text AS snapshot, (SELECT max(created_at) FROM sluice.events) AS newest, {counts} AS counts
-    FROM fresh
+XID = sql.SQL("(({upto} - (({upto} - e.xmin::text::bigint) & 4294967295))::text::xid8)").format(
+    upto=sql.SQL("(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)")
 )
-SELECT meta.snapshot, meta.newest, meta.counts, found.* FROM meta LEFT JOIN LATERAL (
+NEW = sql.SQL("FROM sluice.events AS e WHERE e.created_at >= %s AND e.id > %s AND {unseen} AND ({wanted})")
+# To keep all that is new would be dear in a flood: the newest are read by the index, and then the others are counted only.
+FRESH = sql.SQL("""
+WITH fresh AS MATERIALIZED (
+    SELECT e.event_id, e.created_at, e.id, {matched} AS matched {new} ORDER BY e.created_at DESC, e.id DESC LIMIT {most}
+), meta AS MATERIALIZED (
+    SELECT pg_current_snapshot()::text AS snapshot, CASE WHEN (SELECT count(*) FROM fresh) < {most}
+        THEN (SELECT {counts_of_fresh} FROM fresh) ELSE (SELECT {counts} {new}) END AS counts
+)
+SELECT meta.snapshot, meta.counts, found.* FROM meta LEFT JOIN LATERAL (
     SELECT e.created_at AS at, e.id AS row_id, {log} AS log, {matched} AS matched FROM sluice.events AS e
     WHERE e.event_id = ANY(ARRAY(
         SELECT event_id FROM (
             SELECT event_id, row_number() OVER newest AS place,
                 sum(octet_length(concat(properties, device_info))) OVER newest AS size
-            FROM (SELECT event_id FROM fresh ORDER BY created_at DESC, id DESC LIMIT %s) AS last
-            JOIN sluice.events USING (event_id)
-            WINDOW newest AS (ORDER BY created_at DESC, id DESC)
+            FROM fresh JOIN sluice.events USING (event_id)
+            WINDOW newest AS (ORDER BY fresh.created_at DESC, fresh.id DESC)
         ) AS sized WHERE size <= %s OR place = 1
     ))
 ) AS found ON true ORDER BY found.at, found.row_id
 """)
-# The snapshots since the last deep poll, and from which `created_at` on the poll after each of them looked.
-UNSEEN = sql.SQL(
-    "NOT pg_visible_in_snapshot({xid}, (%s::pg_snapshot[])[1 + width_bucket(e.created_at, %s::timestamptz[])])"
-).format(xid=XID)
-BETWEEN = sql.SQL("""NOT pg_visible_in_snapshot({xid}, %s::pg_snapshot) AND pg_visible_in_snapshot({xid}, %s::pg_snapshot)
+# The snapshots since the last deep poll, and from which `created_at` on the poll after each of them looked. Nearly every row is
+# below the lowest transaction of its snapshot, or behind the last one of all: then two numbers say whether it is new.
+UNSEEN = sql.SQL("""age(e.xmin) <= (
+    SELECT array_agg(age(lowest::text::xid) ORDER BY place) FROM unnest(%s::bigint[]) WITH ORDINALITY AS each(lowest, place)
+)[{bucket}] AND (
+    age(e.xmin) <= (SELECT age(%s::text::xid)) OR NOT pg_visible_in_snapshot({xid}, (%s::pg_snapshot[])[{bucket}])
+)""")
+UNSEEN_NEAR = UNSEEN.format(xid=XID, bucket=sql.SQL("1"))
+UNSEEN_DEEP = UNSEEN.format(xid=XID, bucket=sql.SQL("1 + width_bucket(e.created_at, %s::timestamptz[])"))
+BETWEEN = sql.SQL("""age(e.xmin) <= (SELECT age(%s::text::xid))
+    AND NOT pg_visible_in_snapshot({xid}, %s::pg_snapshot) AND pg_visible_in_snapshot({xid}, %s::pg_snapshot)
     AND (NOT pg_visible_in_snapshot({xid}, %s::pg_snapshot) OR (e.created_at, e.id) > (%s, %s))""").format(xid=XID)
 
 Query = Callable[[Any, Any], list[Any]]
@@ -96,18 +112,27 @@ class EventFollower:
         self._clock = clock
         self._window = timedelta(minutes=10)
         self._deep_at = 0.0
-        ((snapshot, newest),) = query(NOW, None)
-        self._newest = self._bound(newest)
-        self._begin_deep(snapshot)
+        self._newest = self._deep_newest = NEVER
+        self._snapshots: list[str] = []
+        self._bounds: list[datetime] = []
+        self._floor = 0
+        self._marks: list[tuple[int, int]] = []
+        self._begin()
 
     def poll(self, filters: Sequence[tuple[Match, ...]]) -> Poll:
         deep = self._clock() >= self._deep_at
         near = max([self._newest - NEAR, *self._bounds[-1:]]) if self._newest > NEVER else NEVER
         bound = max(NEVER, self._deep_newest - min(self._window, self._deep_newest - NEVER)) if deep else near
         began = self._clock()
+        # What is near was in sight of every poll, so that the last of them saw what any of them did.
+        unseen, snapshots, bounds = UNSEEN_NEAR, self._snapshots[-1:], list[Any]()
+        if deep:
+            unseen, snapshots, bounds = UNSEEN_DEEP, self._snapshots, [self._bounds]
+        seen = [[xid(lowest(each)) for each in snapshots], *bounds, xid(highest(snapshots[-1])), snapshots, *bounds]
         try:
-            seen = [self._snapshots, self._bounds]
-            snapshot, newest, counts, rows = self._read(bound, self._snapshots[0], UNSEEN, seen, filters)
+            ((_, newest, *mark),) = self._query(NOW, None)
+            self._mark(*mark)
+            snapshot, counts, rows = self._read(bound, self._floor, unseen, seen, filters)
         except errors.QueryTimeout:
             if deep:
                 self._window = max(self._window / 4, LEAST)
@@ -136,33 +161,31 @@ class EventFollower:
         place = self._position(position)
         bound = max(NEVER, place.newest - min(self._window, place.newest - NEVER))
         until = self._snapshots[-1]
-        values = [place.before, until, place.until, place.at, place.id]
-        _, _, counts, rows = self._read(bound, place.before, BETWEEN, values, [matches])
+        values = [xid(lowest(place.before)), place.before, until, place.until, place.at, place.id]
+        _, counts, rows = self._read(bound, 0, BETWEEN, values, [matches])
         return Poll([self._fresh(row, place.before, until) for row in rows], counts)
 
     def _read(
-        self, bound: datetime, oldest: str, unseen: sql.Composable, seen: list[Any], filters: Sequence[tuple[Match, ...]]
-    ) -> tuple[str, datetime | None, list[int], list[Any]]:
-        """What `unseen` is true of. `oldest`: a snapshot that sees all transactions before its lowest one. That number alone
-        rules out nearly every row, which is cheap."""
+        self, bound: datetime, floor: int, unseen: sql.Composable, seen: list[Any], filters: Sequence[tuple[Match, ...]]
+    ) -> tuple[str, list[int], list[Any]]:
+        """What `unseen` is true of, from `bound` on and with an id above `floor`, which needs no look at the row."""
         conditions: list[sql.Composable] = []
         values: list[Any] = []
         for matches in filters:
             texts, given = statements.where(matches)
             conditions.append(sql.SQL("({})").format(sql.SQL(" AND ").join(texts)) if texts else sql.SQL("true"))
             values.extend(given)
-        counts = [sql.SQL("count(*) FILTER (WHERE matched[{}])").format(sql.Literal(n)) for n in range(1, len(filters) + 1)]
         text = FRESH.format(
+            new=NEW.format(unseen=unseen, wanted=sql.SQL(" OR ").join(conditions)),
+            most=sql.Literal(MAX_FRESH),
             matched=array(conditions, "boolean"),
-            wanted=sql.SQL(" OR ").join(conditions),
-            unseen=unseen,
-            counts=array(counts, "bigint"),
+            counts_of_fresh=counts(sql.SQL("matched[{}]").format(sql.Literal(n)) for n in range(1, len(filters) + 1)),
+            counts=counts(conditions),
             log=sql.SQL(statements.LOG),
         )
-        lowest = int(oldest.partition(":")[0]) & 0xFFFFFFFF
-        rows = self._query(text, [lowest, *values, bound, *seen, *values, *values, MAX_FRESH, MAX_FRESH_BYTES])
-        snapshot, newest, numbers = rows[0][:3]
-        return snapshot, newest, numbers, [row[3:] for row in rows if row[5] is not None]
+        new = [bound, floor, *seen, *values]
+        rows = self._query(text, [*values, *new, *values, *new, *values, MAX_FRESH_BYTES])
+        return rows[0][0], rows[0][1], [row[2:] for row in rows if row[4] is not None]
 
     def _fresh(self, row: Any, before: str, until: str) -> Fresh:
         at, id, log, matched = row
@@ -184,11 +207,37 @@ class EventFollower:
         """Behind which the next poll looks: a clock that runs ahead, of another process, must not hide what the others store."""
         return NEVER if newest is None else min(newest, datetime.now(UTC))
 
+    def _begin(self) -> None:
+        """Everything that is committed from here on is new. A few looks until the floor is raised, or the first deep poll would
+        look at every event of its time."""
+        ((_, _, *mark),) = self._query(NOW, None)
+        self._mark(*mark)
+        for _ in range(SETTLE):
+            ((snapshot, newest, *_),) = self._query(NOW, None)
+            self._newest = self._bound(newest)
+            self._begin_deep(snapshot)
+            if not self._marks:
+                break
+            time.sleep(0.02)
+
     def _begin_deep(self, snapshot: str) -> None:
         self._snapshots = [snapshot]
-        self._bounds: list[datetime] = []
+        self._bounds = []
         self._deep_newest = self._newest
         self._deep_at = self._clock() + DEEP_EVERY
+        finished = [last for last, upto in self._marks if upto <= lowest(snapshot)]
+        if finished:
+            self._floor = finished[-1]
+            del self._marks[: len(finished)]
+
+    def _mark(self, last: int, upto: int) -> None:
+        """A transaction has its number before its ids (INSERT), so that those with ids up to `last`, which was read before
+        `upto`, have numbers below it. When these are finished nothing new comes up to `last`, and no poll looks there again."""
+        if last < self._floor:
+            # Another server, which lost what this one had.
+            self._floor, self._marks = 0, []
+        if len(self._marks) < MAX_MARKS:
+            self._marks.append((last, upto))
 
     def _widen(self, seconds: float) -> None:
         if seconds < CHEAP:
@@ -199,8 +248,26 @@ class EventFollower:
 
 def shortened(snapshot: str) -> str:
     """`snapshot`, or one that sees less: a tail that goes on there gets some events twice, and misses none."""
-    lowest = snapshot.partition(":")[0]
-    return snapshot if len(snapshot) <= MAX_SNAPSHOT else f"{lowest}:{lowest}:"
+    return snapshot if len(snapshot) <= MAX_SNAPSHOT else f"{lowest(snapshot)}:{lowest(snapshot)}:"
+
+
+def lowest(snapshot: str) -> int:
+    """Every transaction below is finished."""
+    return int(snapshot.partition(":")[0])
+
+
+def highest(snapshot: str) -> int:
+    """No transaction from here on was there yet."""
+    return int(snapshot.split(":")[1])
+
+
+def xid(number: int) -> int:
+    """As the system column has it: without the epoch."""
+    return number & 0xFFFFFFFF
+
+
+def counts(conditions: Iterable[sql.Composable]) -> sql.Composed:
+    return array([sql.SQL("count(*) FILTER (WHERE {})").format(each) for each in conditions], "bigint")
 
 
 def array(items: Sequence[sql.Composable], kind: str) -> sql.Composed:

@@ -25,9 +25,9 @@ SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, Y
 OF_OWNER = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'idle_session_timeout')"
 
 # `ord` is the place in the request: ids follow it although the rows are sorted by event_id, and they are sorted so that two
-# requests with the same events take their locks in the same order.
+# requests with the same events take their locks in the same order. The transaction has its number before its ids, for `follow`.
 INSERT = """
-WITH step AS MATERIALIZED (SELECT nextval('sluice.events_id_seq') AS base),
+WITH step AS MATERIALIZED (SELECT nextval('sluice.events_id_seq') AS base WHERE pg_current_xact_id() IS NOT NULL),
 stored AS (
     INSERT INTO sluice.events (id, {columns})
     SELECT step.base + r.ord, {columns} FROM step, unnest(%(ord)s::int4[], {arrays}) AS r(ord, {columns})
