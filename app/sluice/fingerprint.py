@@ -17,9 +17,10 @@ VERSION = 2
 # What is read of a text in no known form, and what of that counts once it is folded: less, so that a number with a digit more
 # does not move the cut.
 MAX_READ, MAX_KEPT = 16_384, 4_096
-# Characters of a trace whose reading is remembered: 256 of them are 2 MiB at most.
+# Bytes of a trace whose reading is remembered, and characters of evidence whose digest is: of 256 each, some MiB at most.
 MAX_CACHED = 8_192
-ZEROS = str.maketrans("123456789", "000000000")
+# Of UTF-8, where a digit is never a part of another character; of text it takes ten times as long.
+ZEROS = bytes.maketrans(b"123456789", b"000000000")
 TRACES = ("traceback", "stack_trace", "stacktrace", "stack", "exception.stacktrace")
 MESSAGES = ("error", "message", "exception", "exception.message")
 
@@ -27,34 +28,39 @@ MESSAGES = ("error", "message", "exception", "exception.message")
 def of(event_name: str, source: str | None, properties: dict[str, Any]) -> str:
     """`2:` and 32 hex digits, from these fields of an error event."""
     parts = evidence(event_name, source, properties)
-    return f"{VERSION}:{hashlib.sha256(chr(0).join(parts).encode(errors='replace')).hexdigest()[:32]}"
-
-
-def evidence(event_name: str, source: str | None, properties: dict[str, Any]) -> list[str]:
-    """What makes an error this error, as texts."""
-    if own := first_text(properties, "fingerprint"):
-        return ["own", own]
-    message = first_text(properties, *MESSAGES)[:MAX_READ]
-    if trace := first_text(properties, *TRACES):
-        # Which digits there are makes no difference, and most traces of an hour are the same but for them.
-        alike = trace.translate(ZEROS)
-        parts, told = (of_trace if len(alike) <= MAX_CACHED else of_trace.__wrapped__)(alike)
-        if parts:
-            return ["trace", *parts] if told else ["trace", *parts, traces.folded(message)[:MAX_KEPT]]
-        # Its end says where it broke.
-        return ["text", traces.folded(trace[-MAX_READ:])[-MAX_KEPT:]]
-    return ["message", first_text(properties, "service") or source or "", event_name, traces.folded(message)[:MAX_KEPT]]
+    return (digest if sum(map(len, parts)) <= MAX_CACHED else digest.__wrapped__)(parts)
 
 
 @functools.lru_cache(256)
-def of_trace(trace: str) -> tuple[tuple[str, ...], bool]:
+def digest(parts: tuple[str, ...]) -> str:
+    return f"{VERSION}:{hashlib.sha256(chr(0).join(parts).encode(errors='replace')).hexdigest()[:32]}"
+
+
+def evidence(event_name: str, source: str | None, properties: dict[str, Any]) -> tuple[str, ...]:
+    """What makes an error this error, as texts."""
+    if own := first_text(properties, "fingerprint"):
+        return ("own", own)
+    if trace := first_text(properties, *TRACES):
+        # Which digits there are makes no difference, and most traces of an hour are the same but for them.
+        alike = trace.encode(errors="surrogatepass").translate(ZEROS)
+        parts, told = (of_trace if len(alike) <= MAX_CACHED else of_trace.__wrapped__)(alike)
+        if parts:
+            return parts if told else (*parts, message(properties))
+        # Its end says where it broke.
+        return ("text", traces.folded(trace[-MAX_READ:])[-MAX_KEPT:])
+    return ("message", first_text(properties, "service") or source or "", event_name, message(properties))
+
+
+@functools.lru_cache(256)
+def of_trace(alike: bytes) -> tuple[tuple[str, ...], bool]:
     """What each exception of a trace is made of, and whether that tells bugs apart: else the message beside it has to.
 
     Frames of the application only, when there are any. Nothing of a text that is no trace.
     """
+    trace = alike.decode(errors="surrogatepass")
     found = traces.read(trace)
     in_app = any(frame.in_app for raised in found for frame in raised.frames)
-    parts, told = [], True
+    parts, told = list[str](), True
     for raised in found:
         frames = [frame for frame in raised.frames if frame.in_app or not in_app]
         # Recursion: as often as it went round.
@@ -65,7 +71,11 @@ def of_trace(trace: str) -> tuple[tuple[str, ...], bool]:
             bug = traces.folded(raised.message)[:MAX_KEPT]
             told = told and raised.type != ""
         parts.append("\n".join((raised.type, *calls, bug)))
-    return tuple(sorted(set(parts)) if traces.is_group(trace) else parts), told
+    return ("trace", *(sorted(set(parts)) if traces.is_group(trace) else parts)) if parts else (), told
+
+
+def message(properties: dict[str, Any]) -> str:
+    return traces.folded(first_text(properties, *MESSAGES)[:MAX_READ])[:MAX_KEPT]
 
 
 def first_text(properties: dict[str, Any], *names: str) -> str:
