@@ -24,8 +24,8 @@ from sluice.stores.postgresql import statements
 
 # How far behind the newest event a poll looks.
 NEAR = timedelta(seconds=1)
-# How often a poll is a deep one, and how far that looks: as far as is cheap, and at least as long as a commit may last.
-DEEP_EVERY = 10.0
+# Seconds from one deep poll to the next, more in a flood, and how far one looks: as far as is cheap, and as a commit may last.
+DEEP_LEAST, DEEP_MOST, DEEP_SHARE = 10.0, 30.0, 0.01
 LEAST, MOST = timedelta(seconds=60), timedelta(days=1)
 CHEAP, DEAR = 0.05, 0.2
 # In-progress transactions make a snapshot long; one that is longer in a position is replaced by its lower bound.
@@ -136,14 +136,14 @@ class EventFollower:
         except errors.QueryTimeout:
             if deep:
                 self._window = max(self._window / 4, LEAST)
-                self._deep_at = self._clock() + DEEP_EVERY
+                self._deep_at = self._clock() + DEEP_MOST
             raise
         before, self._newest = self._snapshots[-1], self._bound(newest)
         if deep:
-            self._widen(self._clock() - began)
             # What an earlier poll missed was not seen by the first of them.
-            before = self._snapshots[0]
-            self._begin_deep(snapshot)
+            before, took = self._snapshots[0], self._clock() - began
+            self._widen(took)
+            self._begin_deep(snapshot, took)
         else:
             self._snapshots.append(snapshot)
             self._bounds.append(bound)
@@ -215,16 +215,16 @@ class EventFollower:
         for _ in range(SETTLE):
             ((snapshot, newest, *_),) = self._query(NOW, None)
             self._newest = self._bound(newest)
-            self._begin_deep(snapshot)
+            self._begin_deep(snapshot, 0)
             if not self._marks:
                 break
             time.sleep(0.02)
 
-    def _begin_deep(self, snapshot: str) -> None:
+    def _begin_deep(self, snapshot: str, took: float) -> None:
         self._snapshots = [snapshot]
         self._bounds = []
         self._deep_newest = self._newest
-        self._deep_at = self._clock() + DEEP_EVERY
+        self._deep_at = self._clock() + max(DEEP_LEAST, min(took / DEEP_SHARE, DEEP_MOST))
         finished = [last for last, upto in self._marks if upto <= lowest(snapshot)]
         if finished:
             self._floor = finished[-1]
