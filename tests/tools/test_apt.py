@@ -34,6 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(apt, "PAUSE", 0.01)
     monkeypatch.setattr(folders, "cache", lambda: tmp_path / "cache")
     program(tmp_path, "systemctl", "")
+    program(tmp_path, "apt-cache", "exit 100")
     return tmp_path
 
 
@@ -175,6 +176,15 @@ def test_a_package_with_a_server_is_unpacked_not_installed(machine: Path) -> Non
     assert "apt-get install" not in calls(machine)
 
 
+def test_a_program_that_a_newer_release_keeps_in_another_package_comes_with_it(machine: Path) -> None:
+    program(machine, "apt-cache", "")
+    program(machine, "apt-get", "if [ $verb = download ]; then touch prometheus_1.deb promtool_1.deb; fi")
+    program(machine, "dpkg-deb", 'mkdir -p "$3/usr/bin"; touch "$3/usr/bin/$(basename $2 _1.deb)"; chmod +x "$3"/usr/bin/*')
+    apt.unpack("prometheus")
+    assert {apt.program(name, "prometheus").name for name in ("prometheus", "promtool")} == {"prometheus", "promtool"}
+    assert (machine / "log").read_text().count("prometheus promtool") == 1
+
+
 def test_a_download_that_fails_leaves_nothing(machine: Path) -> None:
     program(machine, "apt-get", "if [ $verb = download ]; then echo half > prometheus_1.deb; exit 100; fi")
     with pytest.raises(apt.Failed):
@@ -193,7 +203,7 @@ def test_without_root_a_package_is_unpacked_from_the_lists_that_are_there(machin
     (machine / "lists/mirror_main_binary-amd64_Packages.lz4").touch()
     assert apt.no_download() is None
     apt.unpack("prometheus")
-    assert calls(machine)[0] == "apt-get download"
+    assert calls(machine)[:2] == ["apt-cache show", "apt-get download"]
     assert not apt.LOCK.exists()
 
 
