@@ -7,6 +7,7 @@ models: answers are plain JSON objects; who reads them takes what it needs and f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,6 +32,8 @@ from sluice_operator.telemetry import Refusals
 FIELD_MANAGER = "sluice-operator"
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
 CHUNK = 500
+# Calls at a time: each has a connection of its own, and a thousand handshakes at once would all take too long.
+AT_ONCE = 40
 JSON, MERGE, JSON_PATCH, APPLY = (
     "application/json",
     "application/merge-patch+json",
@@ -126,6 +129,7 @@ class Api:
         self.refusals = Refusals()
         self._monotonic = monotonic
         self._client: ApiClient | None = None
+        self._room = asyncio.Semaphore(AT_ONCE)
         self._dated: tuple[datetime, float] | None = None
         # When a call was last answered, by the monotonic clock; whatever the answer was.
         self.answered = monotonic()
@@ -219,7 +223,9 @@ class Api:
         """Once more when it is told 401: the token may have been replaced."""
         plural = resource if isinstance(resource, str) else resource.plural
         for last in (False, True):
-            status, data = await self._exchange(verb, plural, method, path, query, content_type, body)
+            # A Lease waits for nothing: who does not renew it in time is not the leader any more.
+            async with contextlib.nullcontext() if plural == api_types.LEASES.plural else self._room:
+                status, data = await self._exchange(verb, plural, method, path, query, content_type, body)
             if status != HTTPStatus.UNAUTHORIZED or last:
                 break
             await self._renew()
@@ -257,7 +263,7 @@ class Api:
     async def _connected(self) -> ApiClient:
         if self._client is None:
             configuration = await self._login()
-            configuration.connection_pool_maxsize = 0  # as many as there are calls
+            configuration.connection_pool_maxsize = 0  # AT_ONCE and the Leases: in the pool waiting would count as connecting
             configuration.client_session_kwargs = {"trust_env": False}  # the API server is inside the cluster
             if self._client is None:  # two calls may have logged in at once
                 self._client = ApiClient(configuration)

@@ -125,12 +125,14 @@ class Doer:
         self._errands.start(key, f"whoami {action.secret}", lambda: self._prove_all(action, key))
 
     async def _prove_all(self, action: world.ProbeWhoami, key: Key) -> float | None:
-        keyset, memory = self._cache.key_set(key.namespace, key.keyset), self._observer.memory(key)
-        if keyset is None:
-            return None
-        plain = await self._plaintext(key, action.secret, action.digest)
-        pods = [pod for pod in await self._observer.pods(key, keyset) if pod.name in action.pods and pod.answers]
-        await asyncio.gather(*(self._prove(key, keyset, pod, plain, action) for pod in pods))
+        memory = self._observer.memory(key)
+        async with memory.proving:
+            keyset = self._cache.key_set(key.namespace, key.keyset)
+            if keyset is None:
+                return None
+            plain = await self._plaintext(key, action.secret, action.digest)
+            pods = [pod for pod in await self._observer.pods(key, keyset) if pod.name in action.pods and pod.answers]
+            await asyncio.gather(*(self._prove(key, keyset, pod, plain, action) for pod in pods))
         proved = any(action.digest in memory.proved.get(pod.uid, ()) for pod in pods)
         return 0.0 if proved else UNPROVED_SECONDS
 

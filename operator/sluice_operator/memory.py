@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
@@ -16,6 +17,7 @@ from sluice_operator.world import Action, Obstacle, Published, Report
 REVISIONS = 32
 # A Secret that is in the way is looked at so soon, then each time after twice as long.
 FIRST_LOOK_SECONDS = 2.0
+PROVED_AT_ONCE = 10
 
 
 class Memory:
@@ -27,6 +29,7 @@ class Memory:
     heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
     answered: the same of the last time that all its workers had one revision
     proved: digests of staged keys that each Pod accepted
+    proving: room for those that are asked for at a time, so that a thousand new keys of one KeySet leave some to the others
     last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
     ready, tried, seen_ready: Pods that Kubernetes ever called Ready, whose readiness the operator asked, and saw itself
     published_at: when a key set was written last, by the monotonic clock
@@ -47,6 +50,7 @@ class Memory:
         self.heard: dict[str, tuple[float, Heard | None]] = {}
         self.answered: dict[str, tuple[float, Heard]] = {}
         self.proved: dict[str, set[str]] = {}
+        self.proving = asyncio.Semaphore(PROVED_AT_ONCE)
         self.ready: set[str] = set()
         self.seen_ready: set[str] = set()
         self.tried: set[str] = set()

@@ -25,7 +25,7 @@ Work = Callable[["ApiServer", Api], Awaitable[Any]]
 class ApiServer:
     """`objects` by path. `faults`: by method and a part of the path, the status of the answer; 0: none comes.
 
-    `patience`: after so many calls there are no faults any more.
+    `patience`: after so many calls there are no faults any more. `open`: until it is set, only Leases are answered.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,8 @@ class ApiServer:
         self.faults: dict[tuple[str, str], int] = {}
         self.calls: list[tuple[str, str]] = []
         self.patience: int | None = None
+        self.open = asyncio.Event()
+        self.open.set()
         self.refused_names: set[str] = set()
         self.ahead = timedelta()
         self.kinds = ("apikeys", "keysets")
@@ -41,6 +43,8 @@ class ApiServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.calls.append((request.method, request.path))
+        if "/leases/" not in request.path:
+            await self.open.wait()
         if self.patience is not None and len(self.calls) > self.patience:
             self.faults.clear()
         fault = next((s for (method, part), s in self.faults.items() if method == request.method and part in request.path), None)

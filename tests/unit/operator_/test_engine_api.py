@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from tests.unit.operator_.apiserver import ApiServer, run
 
-from sluice_operator.api_types import KEY_SETS, SECRETS
-from sluice_operator.client import AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused, Unavailable
+from sluice_operator.api_types import KEY_SETS, LEASES, SECRETS
+from sluice_operator.client import AT_ONCE, AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused, Unavailable
 from sluice_operator.telemetry import SECONDS, Refusals
 
 SPACE = "space"
@@ -134,6 +134,28 @@ def test_a_token_that_was_replaced_fails_none_of_many_calls_at_once() -> None:
             assert [each for each in found if isinstance(each, BaseException)] == []
 
     run(work)
+
+
+def test_a_thousand_calls_are_made_some_at_a_time_and_hold_no_lease_up() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}})
+        await api.create(LEASES, SPACE, {"metadata": {"name": "leader"}})
+        server.calls.clear()
+        server.open.clear()
+        reading = [asyncio.create_task(api.get(SECRETS, SPACE, "one")) for _ in range(1_000)]
+        await until_all_are_made(server, AT_ONCE)
+        assert (await api.get(LEASES, SPACE, "leader"))["metadata"]["name"] == "leader"
+        assert len(server.calls) == AT_ONCE + 1
+        server.open.set()
+        assert {found["metadata"]["name"] for found in await asyncio.gather(*reading)} == {"one"}
+
+    run(work)
+
+
+async def until_all_are_made(server: ApiServer, calls: int) -> None:
+    async with asyncio.timeout(10):
+        while len(server.calls) < calls:
+            await asyncio.sleep(0.01)
 
 
 def test_no_error_tells_what_was_sent() -> None:

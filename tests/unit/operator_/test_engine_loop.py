@@ -20,6 +20,7 @@ from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REP
 from sluice_operator.cache import Cache
 from sluice_operator.client import Api
 from sluice_operator.execute import Doer, Enforcer
+from sluice_operator.memory import PROVED_AT_ONCE
 from sluice_operator.observe import Observer
 from sluice_operator.pods import Asker
 from sluice_operator.queue import Errands, Key, Queue
@@ -46,6 +47,7 @@ class Service:
         self.slow = 0.0
         self.stays: str | None = None  # the revision that it has, whatever is published
         self.refused: dict[str, str] | None = None  # None: a service that does not tell yet
+        self.asked, self.most_asked = 0, 0  # whoami, now and at most at a time
 
     def document(self) -> keys.KeySetDocument:
         data = self._server.objects[secret("main-published")]["data"]["keyset.json"]
@@ -65,6 +67,10 @@ class Service:
         return web.json_response(told if self.refused is None else {**told, "lastRefused": self.refused})
 
     async def whoami(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        self.most_asked = max(self.asked, self.most_asked)
+        await asyncio.sleep(self.slow)
+        self.asked -= 1
         digest = keys.digest(request.headers["X-API-Key"])
         found = next((entry for entry in self.document().entries if entry.digest == digest), None)
         if found is None:
@@ -184,6 +190,19 @@ def test_a_key_is_made_published_proved_and_handed_out() -> None:
         assert [entry.key_id for entry in service.document().entries] == ["alpha"]
         pod = bench.server.objects[PODS.path(SPACE, "web-1-a")]
         assert pod["metadata"]["annotations"] == {api_types.POD_REVISION: service.edition()}
+
+    with_bench(work)
+
+
+def test_many_new_keys_of_one_key_set_are_proved_some_at_a_time() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        service.slow = 0.05
+        names = [f"many-{number}" for number in range(4 * PROVED_AT_ONCE)]
+        for name in names:
+            await bench.make(API_KEYS, name, spec={"keySetRef": {"name": "main"}, "owner": "tests", "scopes": ["ingest"]})
+        await bench.look()
+        await bench.until(lambda: all(bench.condition(API_KEYS, name, "Ready") == ("True", "Active") for name in names), 60)
+        assert 1 < service.most_asked <= PROVED_AT_ONCE
 
     with_bench(work)
 
