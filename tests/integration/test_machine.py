@@ -7,6 +7,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from tests.conftest import ROOT
 from tests.integration.postgres import Database
 from tests.integration.raw import BATCH, Raw
 from tests.integration.service import KEY, Service, running
-from tests.integration.waiting import until
+from tests.integration.waiting import until, without_error
 from tools import apt
 from tools.ports import free_port
 
@@ -75,7 +76,8 @@ def nginx(service: Service, tmp_path: Path) -> Iterator[Behind]:
     with subprocess.Popen([program, "-e", f"{tmp_path}/error.log", "-c", f"{tmp_path}/conf"]) as process:
         try:
             proxy = Behind(port)
-            until(lambda: httpx.get(f"{proxy.url}/readiness", trust_env=False).status_code == 200, 20)
+            look = partial(httpx.get, f"{proxy.url}/readiness", trust_env=False)
+            until(lambda: without_error(look, httpx.ConnectError, seconds=20).status_code == 200, 20)
             yield proxy
         finally:
             process.terminate()

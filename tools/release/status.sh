@@ -4,12 +4,15 @@
 set -eu
 "$(dirname "$0")/install.sh"
 json=$(${PYTHON:-python3} -m tools.release status "$1")
-digest=$(echo "$json" | jq -er .digest) || { echo "status: $1 runs nothing yet" >&2; exit 1; }
+field() {
+	echo "$json" | "${PYTHON:-python3}" -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]] or sys.exit(1))' "$1"
+}
+digest=$(field digest) || { echo "status: $1 runs nothing yet" >&2; exit 1; }
 # A rollback names the digest too, and no run.
 run=$(git log --grep "^Sluice-Digest: $digest$" --format='%(trailers:key=Sluice-Run,valueonly,separator=)' \
 	-- "argocd/environments/$1/values.yaml" | grep -m 1 .) || { echo "status: no commit says which run signed $digest" >&2; exit 1; }
 {
 	echo "digest=$digest"
-	echo "commit=$(echo "$json" | jq -er .commit)"
+	echo "commit=$(field commit)"
 	echo "run=${run##*/}"
 } | tee -a "${GITHUB_OUTPUT:-/dev/null}"

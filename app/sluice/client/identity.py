@@ -121,13 +121,17 @@ class Memory:
 
     def __init__(self, file: Path, service: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._service = service
         self._connection = sqlite3.connect(file, timeout=10, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         self._connection.text_factory = of_bytes
-        self._connection.executescript(SCHEMA)
-        # As safe from damage, with fewer waits for the disk.
-        self._connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = NORMAL;")
-        self._service = service
+        try:
+            self._connection.executescript(SCHEMA)
+            # As safe from damage, with fewer waits for the disk.
+            self._connection.executescript("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = NORMAL;")
+        except sqlite3.Error:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._connection.close()

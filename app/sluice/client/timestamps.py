@@ -72,6 +72,9 @@ DIRECTIVES = {
 }  # fmt: skip
 
 
+HAS_YEAR = re.compile("(?<!%)(?:%%)*%[Yy]")
+
+
 class Timestamps:
     """Reads times. `zone` is for those without offset; `now` (aware) gives the year to those without one: the latest that fits.
 
@@ -179,11 +182,11 @@ class Timestamps:
         match = self._pattern.search(text)
         if match is None:
             return None
-        # strptime takes six digits of a fraction, and no year is 1900.
+        # strptime takes six digits of a fraction.
         found = re.sub(r"(\.|,)(\d{6})\d{1,3}", r"\1\2", match[0]) if "%f" in self._format else match[0]
         try:
-            moment = datetime.strptime(found, self._format)  # noqa: DTZ007 - the zone follows
-            if moment.year == 1900:
+            moment = parsed(found, self._format)
+            if not HAS_YEAR.search(self._format):
                 return self._by_name(f"{moment:%b %d %H:%M:%S.%f}")
             return self._finish(moment, None, None)
         except (ValueError, OverflowError):
@@ -250,12 +253,18 @@ def pattern_of(format: str) -> re.Pattern[str]:
     if not re.search("%[Hfj]|%I|%d", format):
         raise ValueError("it has neither day nor hour, as %d and %H have")
     try:
-        datetime.strptime("", format)  # noqa: DTZ007 - only to see whether it can be used
+        parsed("", format)
     except re.error as error:
         raise ValueError("a directive is in it twice") from error
     except ValueError:
         pass
     return re.compile(pattern)
+
+
+def parsed(text: str, format: str) -> datetime:
+    """As strptime, and without a year in a leap year: strptime takes one that has no 29 February, and warns of it."""
+    with_year = (text, format) if HAS_YEAR.search(format) else (f"2000 {text}", f"%Y {format}")
+    return datetime.strptime(*with_year)  # noqa: DTZ007 - the zone follows
 
 
 def at_path(record: Mapping[str, Any], path: str) -> object:

@@ -32,7 +32,7 @@ TABLE = (
     ((gunicorn.ExpectationFailed,), (417, "Expectation Failed", "expectation", "Expect may be 100-continue and nothing else")),
     (
         (gunicorn.UnsupportedTransferCoding,),
-        (501, "Not Implemented", "transfer_coding", "Transfer-Encoding may be chunked and nothing else; use Content-Encoding"),
+        (400, "Bad Request", "transfer_coding", "Transfer-Encoding may be chunked and nothing else; use Content-Encoding"),
     ),
     (
         (gunicorn.InvalidHTTPVersion, gunicorn.InvalidH2CPreface),
