@@ -1,4 +1,4 @@
-"""What is wrong with this place, and how to fix it. Each check says one thing and changes nothing."""
+"""What is wrong with this place, and how to fix it. Each check says one thing and changes nothing of what is there."""
 
 from __future__ import annotations
 
@@ -57,12 +57,25 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Everything that can be said. A check that fails itself is a finding, and does not stop the others."""
-    for check in (here, database, redis):
+    for check in (here, database, queue, redis):
         try:
             yield from check(settings)
         except Exception as error:
             log.exception("doctor.failed", check=check.__name__)
             yield Finding("failed", f"{check.__name__}: {type(error).__name__}", "report it, with the lines above this table")
+
+
+def queue(settings: Settings) -> Iterator[Finding]:
+    """Findings about QUEUE_URL. Its queue is made where there is none, as by `serve`: that is what has to work."""
+    if settings.queue_url is not None:
+        from sluice.queue import FIXES, link  # noqa: PLC0415 - extra `queue`
+
+        try:
+            link.check(settings.queue_url)
+        except errors.QueueUnavailable as error:
+            yield Finding("failed", f"the queue cannot be used: {error.reason}", FIXES[error.reason])
+        else:
+            yield Finding("ok", "the queue takes messages")
 
 
 def redis(settings: Settings) -> Iterator[Finding]:
