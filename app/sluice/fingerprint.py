@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from typing import Any
 
 from sluice import traces
@@ -20,6 +21,8 @@ MAX_READ, MAX_KEPT = 16_384, 4_096
 # Characters of a trace whose reading is remembered: 256 of them are 2 MiB at most.
 MAX_CACHED = 8_192
 ZEROS = str.maketrans("123456789", "000000000")
+# Of a terminal: Python, Node and test runners colour a trace where they are told to.
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 TRACES = ("traceback", "stack_trace", "stacktrace", "stack", "exception.stacktrace")
 MESSAGES = ("error", "message", "exception", "exception.message")
 
@@ -72,5 +75,5 @@ def first_text(properties: dict[str, Any], *names: str) -> str:
     for name in names:
         value = properties.get(name)
         if isinstance(value, str) and value:
-            return value
+            return COLOUR.sub("", value) if "\x1b" in value else value
     return ""
