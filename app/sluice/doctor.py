@@ -19,6 +19,7 @@ import structlog
 
 from sluice import errors, keyring, keys, stores
 from sluice.settings import Settings
+from sluice.sources import definitions
 from sluice.stores.postgresql import embedded, inspection, login
 from sluice.stores.postgresql.inspection import ServerFacts
 
@@ -57,7 +58,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Everything that can be said. A check that fails itself is a finding, and does not stop the others."""
-    for check in (here, database, queue, redis):
+    for check in (here, database, queue, redis, sources):
         try:
             yield from check(settings)
         except Exception as error:
@@ -90,6 +91,17 @@ def redis(settings: Settings) -> Iterator[Finding]:
             yield Finding("warning", f"Redis does not answer: {away}", fix)
         else:
             yield Finding("ok", "Redis answers")
+
+
+def sources(settings: Settings) -> Iterator[Finding]:
+    """Findings about API_ENDPOINT and SOURCES_FILE: what is wrong there stops every start."""
+    try:
+        found = definitions.load(settings)
+    except errors.SettingsError as error:
+        yield from refused(error)
+    else:
+        if found:
+            yield Finding("ok", f"pull sources: {len(found)}")
 
 
 def refused(error: errors.SettingsError) -> Iterator[Finding]:
