@@ -34,7 +34,8 @@ FIXES = {
     " is a firewall or NetworkPolicy between?",
     "schema_behind": "run `sluice migrate` as the schema's owner",
     "database_missing": "create it (`createdb`), or correct the name in DATABASE_URL / DB_NAME",
-    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN, MONGODB_URI);"
+    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN, MONGODB_URI),"
+    " or give it the rights that docs/stores.md names;"
     " for PostgreSQL `sluice migrate` makes sluice_app",
     "not_permitted": "let a role that may CREATE in this database run `sluice migrate`; let the service log in as sluice_app,"
     " or as a role that was given its rights (`GRANT sluice_app TO ...`)",
