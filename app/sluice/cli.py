@@ -60,7 +60,9 @@ class Commands(click.Group):
                 raise
             raise click.ClickException(f"cannot write: {error.strerror}; free space, or write elsewhere") from error
         except errors.QueueUnavailable as error:
-            raise click.ClickException(f"the queue cannot be used: {error.reason}; start it, or correct QUEUE_URL") from error
+            from sluice.queue import FIXES as QUEUE_FIXES  # noqa: PLC0415 - as every command
+
+            raise click.ClickException(f"the queue cannot be used: {error.reason}; {QUEUE_FIXES[error.reason]}") from error
         except errors.StoreUnavailable as error:
             from sluice.doctor import FIXES  # noqa: PLC0415 - as every command
 

@@ -1,4 +1,4 @@
-"""What is wrong with this place, and how to fix it. Each check says one thing and changes nothing."""
+"""What is wrong with this place, and how to fix it. Each check says one thing and changes nothing of what is there."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import structlog
 
 from sluice import errors, keyring, keys, stores
 from sluice.settings import Settings
+from sluice.sources import definitions
 from sluice.stores.postgresql import embedded, inspection, login
 from sluice.stores.postgresql.inspection import ServerFacts
 
@@ -33,7 +34,8 @@ FIXES = {
     " is a firewall or NetworkPolicy between?",
     "schema_behind": "run `sluice migrate` as the schema's owner",
     "database_missing": "create it (`createdb`), or correct the name in DATABASE_URL / DB_NAME",
-    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN, MONGODB_URI);"
+    "login_refused": "correct user and password (DATABASE_URL, DB_*, DATABASE_PASSWORD_FILE, INFLUXDB_TOKEN, MONGODB_URI),"
+    " or give it the rights that docs/stores.md names;"
     " for PostgreSQL `sluice migrate` makes sluice_app",
     "not_permitted": "let a role that may CREATE in this database run `sluice migrate`; let the service log in as sluice_app,"
     " or as a role that was given its rights (`GRANT sluice_app TO ...`)",
@@ -57,12 +59,25 @@ class Finding(msgspec.Struct, frozen=True):
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Everything that can be said. A check that fails itself is a finding, and does not stop the others."""
-    for check in (here, database, redis):
+    for check in (here, database, queue, redis, sources):
         try:
             yield from check(settings)
         except Exception as error:
             log.exception("doctor.failed", check=check.__name__)
             yield Finding("failed", f"{check.__name__}: {type(error).__name__}", "report it, with the lines above this table")
+
+
+def queue(settings: Settings) -> Iterator[Finding]:
+    """Findings about QUEUE_URL. Its queue is made where there is none, as by `serve`: that is what has to work."""
+    if settings.queue_url is not None:
+        from sluice.queue import FIXES, link  # noqa: PLC0415 - extra `queue`
+
+        try:
+            link.check(settings.queue_url)
+        except errors.QueueUnavailable as error:
+            yield Finding("failed", f"the queue cannot be used: {error.reason}", FIXES[error.reason])
+        else:
+            yield Finding("ok", "the queue takes messages")
 
 
 def redis(settings: Settings) -> Iterator[Finding]:
@@ -77,6 +92,17 @@ def redis(settings: Settings) -> Iterator[Finding]:
             yield Finding("warning", f"Redis does not answer: {away}", fix)
         else:
             yield Finding("ok", "Redis answers")
+
+
+def sources(settings: Settings) -> Iterator[Finding]:
+    """Findings about API_ENDPOINT and SOURCES_FILE: what is wrong there stops every start."""
+    try:
+        found = definitions.load(settings)
+    except errors.SettingsError as error:
+        yield from refused(error)
+    else:
+        if found:
+            yield Finding("ok", f"pull sources: {len(found)}")
 
 
 def refused(error: errors.SettingsError) -> Iterator[Finding]:

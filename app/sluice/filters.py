@@ -112,10 +112,14 @@ def parse(parameters: Iterable[tuple[str, str]], *, paged: bool = True) -> Filte
     problems: list[BadParameter] = []
     matches: list[Match] = []
     paging: dict[str, str] = {}
+    names: set[str] = set()
     for name, value in parameters:
+        if name in names:
+            # Of two values no event has both.
+            problems.append(BadParameter(name[:64], "is given twice"))
+            continue
+        names.add(name)
         if paged and name in PAGE_FIELDS:
-            if name in paging:
-                problems.append(BadParameter(name, "is given twice"))
             paging[name] = value
             continue
         found = match(name, value)
@@ -161,10 +165,9 @@ def moment(name: str, value: str) -> datetime | BadParameter:
     try:
         found = events.instant(value)
     except ValueError:
-        found = events.EARLIEST.replace(year=1, day=1)
+        return BadParameter(name, f"{events.TIME_DETAIL} (+ is %2B in a URL)", f"invalid_{name}")
     if found < events.EARLIEST:
-        detail = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z (+ is %2B in a URL)"
-        return BadParameter(name, detail, f"invalid_{name}")
+        return BadParameter(name, "is before 0001-01-02, as no event is; leave it out", f"invalid_{name}")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from typing import Any
 
 from sluice import traces
@@ -21,6 +22,8 @@ MAX_READ, MAX_KEPT = 16_384, 4_096
 MAX_CACHED = 8_192
 # Of UTF-8, where a digit is never a part of another character; of text it takes ten times as long.
 ZEROS = bytes.maketrans(b"123456789", b"000000000")
+# Of a terminal: Python, Node and test runners colour a trace when they are asked to.
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 TRACES = ("traceback", "stack_trace", "stacktrace", "stack", "exception.stacktrace")
 MESSAGES = ("error", "message", "exception", "exception.message")
 
@@ -82,5 +85,5 @@ def first_text(properties: dict[str, Any], *names: str) -> str:
     for name in names:
         value = properties.get(name)
         if isinstance(value, str) and value:
-            return value
+            return COLOUR.sub("", value) if "\x1b" in value else value
     return ""

@@ -17,6 +17,7 @@ from sluice import env, errors, origins
 from sluice.env import LOG_LEVELS, one_of, read_all, setting, switch, whole
 from sluice.values import (
     SOURCE_NAME,
+    SOURCE_NAME_RULE,
     duration,
     host_name,
     host_part,
@@ -383,7 +384,7 @@ def of_store(settings: Settings) -> Iterator[str]:
         if len(settings.dynamodb_table) < MIN_TABLE_NAME:
             yield f"TABLE_NAME must have at least {MIN_TABLE_NAME} characters, as DynamoDB's tables do"
     elif settings.table_name is not None and not SOURCE_NAME.fullmatch(settings.table_name):
-        yield "TABLE_NAME must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit"
+        yield f"TABLE_NAME {SOURCE_NAME_RULE}"
     if kind == "mongodb" and settings.mongodb_uri is None:
         yield "STORAGE_TYPE=mongodb needs a server; set MONGODB_URI to mongodb://user:password@host/database"
     if kind != "mongodb" and settings.mongodb_uri is not None:

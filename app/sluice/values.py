@@ -18,6 +18,7 @@ DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_DATABASE_NAME = 63
 SOURCE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+SOURCE_NAME_RULE = "must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit"
 
 
 def seconds(low: float, high: float) -> Parser:
@@ -68,7 +69,7 @@ def shaped(pattern: str | re.Pattern[str], rule: str) -> Parser:
     return parse
 
 
-source_name = shaped(SOURCE_NAME, "must be 1 to 63 of a-z, 0-9, - and _, and begin and end with a letter or digit")
+source_name = shaped(SOURCE_NAME, SOURCE_NAME_RULE)
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -88,6 +88,10 @@ def test_a_key_is_taken_in_both_headers(service: Service, mine: Mine, headers: d
         ({"Authorization": "Bearer k\xe4se"}, "malformed"),
         ({"X-API-Key": keys.mint("test", bytes)}, "unknown"),
         ({"X-API-Key": KEY[:-1]}, "unknown"),
+        # A variable that is not set.
+        ({"Authorization": "Bearer"}, "missing"),
+        ({"Authorization": "", "X-API-Key": KEY}, "missing"),
+        ({"X-API-Key": ""}, "missing"),
     ],
 )
 def test_a_wrong_key_is_refused_with_its_reason(service: Service, mine: Mine, headers: dict[str, str], reason: str) -> None:

@@ -66,8 +66,11 @@ def token_of(page: httpx.Response) -> str:
 def test_json_clients_get_a_description_and_browsers_the_console(service: Service) -> None:
     with browser(service, None) as client:
         assert client.get("/").json()["name"] == "sluice"
-        answer = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
-        assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+        for accept in ("text/html,*/*;q=0.8", "application/json;q=0.5, Text/HTML; level=1; q=0.7", "text/html,application/json"):
+            answer = client.get("/", headers={"Accept": accept})
+            assert (answer.status_code, answer.headers["location"], answer.headers["vary"]) == (303, "/console", "Accept")
+        for accept in ("text/html;q=0", "application/json, text/html;q=0.9", "*/*", "text/*", "text/html;q=0.000, */*"):
+            assert client.get("/", headers={"Accept": accept}).status_code == 200, accept
         for page in PAGES:
             answer = client.get(f"/console{page}")
             assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in")

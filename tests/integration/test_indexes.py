@@ -59,6 +59,18 @@ def test_a_filter_by_a_path_uses_its_index_and_finds_long_texts(store: Postgresq
     assert [index.name for index in indexes.listed(database.owner)] == [name]
 
 
+def test_the_spellings_of_a_path_are_one_index(database: Database) -> None:
+    assert indexes.add(database.owner, 'properties["a.b"]["c"]', quiet)
+    assert not indexes.add(database.owner, r"properties.a\.b.c", quiet)
+    assert [index.name for index in indexes.listed(database.owner)] == [r"properties.a\.b.c"]
+    assert indexes.relation_of("properties.a.b") not in {
+        indexes.relation_of(r"properties.a\.b"),
+        indexes.relation_of("properties.a"),
+    }
+    assert indexes.drop(database.owner, 'properties["a.b"].c')
+    assert indexes.listed(database.owner) == []
+
+
 def test_a_lower_bound_of_the_timestamp_ends_the_search_in_the_order_of_pages(store: PostgresqlStore, database: Database) -> None:
     ahead = NOW + timedelta(hours=24)
     store.insert([row("ahead", timestamp=ahead, now=NOW), row("old", timestamp=NOW - timedelta(days=3))], NOW)

@@ -105,6 +105,11 @@ def test_a_task_that_breaks_a_rule_is_400_and_says_where(client: httpx.Client, b
     assert len(client.get("/tasks?limit=1000").json()) == before
 
 
+def test_a_due_time_at_the_end_of_the_calendar_is_not_blamed_for_its_form(client: httpx.Client) -> None:
+    answer = client.post("/tasks", json={**NEW, "due_at": "9999-12-31T23:59:59Z"})
+    assert (answer.status_code, "from 0001-01-02 to 9999-12-30" in answer.json()["detail"]) == (400, True)
+
+
 @pytest.mark.parametrize("title", ["x" * 255, "\U0001f9ef" * 255, "'; DROP TABLE sluice.tasks; --", "\u202e\n\t{}%s", " "])
 def test_a_title_is_kept_as_it_was_sent(client: httpx.Client, title: str) -> None:
     task = made(client, title=title)

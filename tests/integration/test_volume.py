@@ -105,6 +105,12 @@ def test_volume_is_of_the_hour_before_the_end_and_counts_what_came(client: httpx
     assert found["total"] == sum(sum(each["counts"]) for each in found["series"]) >= 2
 
 
+def test_volume_from_the_beginning_of_the_calendar_is_all_there_is(client: httpx.Client, mine: Mine) -> None:
+    data_of(client.post("/api/v1/ingest", json=mine.event("a")), 201)
+    found = data_of(client.get(VOLUME, params={"created_start_time": "0001-01-02T00:00:00Z"}))
+    assert (found["start"], found["total"] > 0) == ("1970-01-01T00:00:00Z", True)
+
+
 @pytest.mark.parametrize(
     ("query", "error"),
     [

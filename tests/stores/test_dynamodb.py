@@ -53,16 +53,51 @@ def test_migrate_makes_what_is_missing_and_nothing_twice(settings: Settings, aws
     store.close()
 
 
-def test_the_table_of_another_program_is_left_alone(settings: Settings, aws: Aws) -> None:
-    """Seed 003's: its key is a number."""
-    aws.client("dynamodb").create_table(
-        TableName=settings.dynamodb_table,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "number", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "number", "AttributeType": "N"}],
+STREAMED = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}}
+ON_DEMAND = {"BillingMode": "PAY_PER_REQUEST"}
+PROVISIONED = {"ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}}
+
+
+def index_by(*keys: str) -> dict[str, Any]:
+    return {"GlobalSecondaryIndexes": [{**migrate.index_of("by_time"), "KeySchema": migrate.key_schema(*keys)}]}
+
+
+# The types of the attributes, the key, and the rest of a table that somebody else made; the time to live; what is said of it.
+OTHERS: dict[str, tuple[dict[str, str], tuple[str, ...], dict[str, Any], str, str]] = {
+    "seed 003": ({"number": "N"}, ("number",), ON_DEMAND, "", "another key than ours; set TABLE_NAME"),
+    "a sort key": ({"id": "S", "at": "S"}, ("id", "at"), ON_DEMAND, "", "another key than ours; set TABLE_NAME"),
+    "a number": ({"id": "N"}, ("id",), ON_DEMAND, "", "another key than ours; set TABLE_NAME"),
+    "an index": ({"id": "S", "foo": "S", "at": "S"}, ("id",), ON_DEMAND | index_by("foo", "at"), "", "another index by_time"),
+    "a type": ({"id": "S", "shard": "N", "at": "S"}, ("id",), ON_DEMAND | index_by("shard", "at"), "", "other types"),
+    "time to live": ({"id": "S"}, ("id",), ON_DEMAND, "ttl", "a time to live by ttl"),
+    "capacity": ({"id": "S"}, ("id",), PROVISIONED, "", "provisioned capacity .* set it to on-demand"),
+    "a stream": ({"id": "S"}, ("id",), ON_DEMAND | STREAMED, "", ""),
+}
+
+
+@pytest.mark.parametrize(("types", "key", "more", "ttl", "told"), OTHERS.values(), ids=OTHERS)
+def test_the_table_of_somebody_else_is_completed_or_left_alone_with_a_word_about_it(
+    settings: Settings, aws: Aws, types: dict[str, str], key: tuple[str, ...], more: dict[str, Any], ttl: str, told: str
+) -> None:
+    client = aws.client("dynamodb")
+    attributes = [{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()]
+    client.create_table(
+        TableName=settings.dynamodb_table, KeySchema=migrate.key_schema(*key), AttributeDefinitions=attributes, **more
     )
-    with pytest.raises(errors.SettingsError, match="another key than ours; set TABLE_NAME"):
-        migrate.migrate(settings)
+    if ttl:
+        by = {"Enabled": True, "AttributeName": ttl}
+        client.update_time_to_live(TableName=settings.dynamodb_table, TimeToLiveSpecification=by)
+    before = client.describe_table(TableName=settings.dynamodb_table)["Table"]
+    with contextlib.closing(DynamodbStore(settings, 5.0)) as store:
+        with pytest.raises(errors.StoreUnavailable, match="schema_behind"):
+            store.check()
+        if told:
+            with pytest.raises(errors.SettingsError, match=told):
+                migrate.migrate(settings)
+            assert client.describe_table(TableName=settings.dynamodb_table)["Table"] == before
+        else:
+            migrate.migrate(settings)
+            assert statuses(store.insert([row("a")], NOW)) == ["created"]
 
 
 def test_more_shards_lose_no_event_and_fewer_are_not_taken(store: DynamodbStore, settings: Settings, clock: Clock) -> None:

@@ -307,6 +307,49 @@ def test_an_event_that_breaks_an_index_of_somebody_else_is_refused_alone(store: 
     assert found[0].reason == "refused_by_store"
 
 
+class Validated:
+    """The collection of events with a validator, which MongoDB asks before any index; FerretDB has none."""
+
+    def __init__(self, real: Any, takes: Callable[[Any], bool]) -> None:
+        self._real, self.takes = real, takes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def insert_many(self, documents: list[Any], **more: Any) -> Any:
+        good = [n for n, each in enumerate(documents) if self.takes(each)]
+        problems = [{"index": n, "code": 121} for n in range(len(documents)) if n not in good]
+        try:
+            self._real.insert_many([documents[n] for n in good], **more) if good else None
+        except driver.BulkWriteError as error:
+            problems += [{**each, "index": good[each["index"]]} for each in error.details["writeErrors"]]
+        if problems:
+            raise driver.BulkWriteError({"writeErrors": problems, "writeConcernErrors": []})
+
+
+def test_a_validator_that_refuses_all_is_no_fault_of_an_event(store: MongodbStore) -> None:
+    real = store._connection.events
+    store._connection.events = Validated(real, lambda _: False)  # type: ignore[assignment]
+    with pytest.raises(errors.StoreUnavailable, match="database_error"):
+        store.insert([row("first")], NOW)
+    store._connection.events = real
+    assert statuses(store.insert([row("stored")], NOW)) == ["created"]
+    store._connection.events = Validated(real, lambda _: False)  # type: ignore[assignment]
+    found = store.insert([row("good"), row("stored")], NOW)
+    assert statuses(found) == ["failed", "duplicate"]
+    assert (found[0].reason, found[0].retryable) == ("database_error", True)
+    assert ids(store.page(Filter())) == ["stored"]
+
+
+def test_an_event_that_breaks_a_validator_which_others_fulfil_is_refused_alone(store: MongodbStore) -> None:
+    store._connection.events = Validated(store._connection.events, lambda each: "user_id" in each)  # type: ignore[assignment]
+    found = store.insert([row("a", user_id="u"), row("b"), row("c", user_id="u")], NOW)
+    assert statuses(found) == ["created", "invalid", "created"]
+    assert found[1].reason == "refused_by_store"
+    assert statuses(store.insert([row("d")], NOW)) == ["invalid"]
+    assert sorted(ids(store.page(Filter()))) == ["a", "c"]
+
+
 def lost_after_half(real: Any, documents: list[Any]) -> None:
     real.insert_many(documents[: len(documents) // 2])
     raise driver.AutoReconnect("connection closed")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from tests.conftest import ROOT
 from tests.integration.postgres import Database
 from tests.integration.scrape import events, law_broken, scrape
 from tests.integration.service import Service, running
@@ -17,11 +19,12 @@ from tests.stores import queues
 from tests.stores.queues import NO_DATABASE
 from tests.stores.rabbitmq import Broker
 
-from sluice import errors
+from sluice import doctor, errors
 from sluice.events import Record, Rules
-from sluice.queue import EVENTS, messages
+from sluice.queue import DEAD_LETTERS, EVENTS, messages
 from sluice.queue.broker import Link
 from sluice.queue.link import Message
+from sluice.settings import Settings
 
 # To start RabbitMQ takes most of a minute where other tests take its cores.
 pytestmark = pytest.mark.timeout(400)
@@ -160,6 +163,49 @@ def test_a_service_without_a_broker_is_not_ready(database: Database) -> None:
     with running(database.url, ready_within=None, QUEUE_URL="amqp://127.0.0.1:1", WORKERS="1") as service:
         until(lambda: service.lines("readiness"), 20, "readiness is judged")
         assert service.admin("/readiness") == (503, {"ready": False, "message": "queue_unreachable"})
+
+
+@pytest.mark.parametrize("given", [{"durable": False, "auto_delete": False}, {"durable": True, "auto_delete": True}], ids=str)
+def test_a_queue_that_would_lose_what_it_confirms_takes_nothing_until_it_is_deleted(
+    queue_url: str, given: dict[str, bool]
+) -> None:
+    with queues.channel(queue_url) as channel:
+        channel.queue_declare(EVENTS, **given)
+    with running(NO_DATABASE, ready_within=None, QUEUE_URL=queue_url, WORKERS="1") as service, service.client() as client:
+        until(lambda: service.admin("/readiness")[1]["message"] == "queue_not_durable", 20, "readiness names it")
+        unavailable(client, "queue_not_durable")
+        (line,) = service.lines("queue.lost")
+        assert "rabbitmqctl delete_queue" in line["fix"]
+        with queues.channel(queue_url) as channel:
+            assert channel.queue_declare(EVENTS, passive=True).message_count == 0
+        queues.delete(queue_url)
+        until(lambda: client.post("/api/v1/ingest", json=EVENT).status_code == 201, 10, "Sluice made another")
+    assert len(records(queue_url)) == 1
+
+
+def test_a_queue_that_another_connection_holds_is_no_broker_that_is_away(queue_url: str) -> None:
+    with queues.channel(queue_url) as channel:
+        channel.queue_declare(EVENTS, exclusive=True)
+        with pytest.raises(errors.QueueUnavailable, match="queue_refused"):
+            Link(queue_url, EVENTS)
+
+
+def test_the_rights_that_the_docs_list_are_enough_and_without_them_the_doctor_says_so(broker: Broker, queue_url: str) -> None:
+    broker.control("add_user", "sluice", "password")
+    theirs = queue_url.replace("guest:guest", "sluice:password")
+    rights = re.search(r"rabbitmqctl set_permissions sluice '(.*)' '(.*)' '(.*)'", (ROOT / "docs/queue.md").read_text())
+    assert rights is not None
+    try:
+        (finding,) = doctor.queue(Settings(queue_url=theirs))
+        assert (finding.verdict, finding.what) == ("failed", "the queue cannot be used: queue_refused")
+        assert "docs/queue.md" in finding.fix
+        broker.control("set_permissions", "sluice", *rights.groups())
+        with contextlib.closing(Link(theirs, EVENTS, DEAD_LETTERS)) as link:
+            assert [link.publish(queue, [Message(b"{}")]) for queue in (EVENTS, DEAD_LETTERS)] == [[None], [None]]
+            assert link.get(EVENTS) is not None
+        assert [each.verdict for each in doctor.queue(Settings(queue_url=theirs))] == ["ok"]
+    finally:
+        broker.control("delete_user", "sluice")
 
 
 @pytest.mark.usefixtures("queue_url")

@@ -45,6 +45,17 @@ def test_a_good_place_has_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert all(finding.what and not finding.fix for finding in findings)
 
 
+def test_a_source_that_would_stop_the_start_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text("sources: [{name: a, url: 'https://example.com/a', interval: 5m, emit: true}]")
+    assert list(doctor.sources(settings())) == []
+    assert list(doctor.sources(settings(sources_file=path))) == [Finding("ok", "pull sources: 1")]
+    (finding,) = doctor.sources(settings(sources_file=path, storage_type="dynamodb"))
+    assert (finding.verdict, "`emit`" in finding.what) == ("failed", True)
+    (finding,) = doctor.sources(settings(sources_file=tmp_path / "none.yaml"))
+    assert (finding.verdict, "SOURCES_FILE" in finding.what) == ("failed", True)
+
+
 def test_a_good_server_has_no_trouble() -> None:
     assert troubles(server()) == []
     assert [finding.what for finding in server()] == ["PostgreSQL 18", "a commit survives a crash", "schema is up to date"]

@@ -36,6 +36,7 @@ SAME = {
     "another address": lambda text: text.replace("0x7f3a2c", "0xDEADBEEF00"),
     "another id": lambda text: text.replace("9f1b6c1e-0d3a-4f6e-8d8a-1a2b3c4d5e6f", "00000000-AAAA-bbbb-cccc-0123456789ab"),
     "other line ends": lambda text: text.replace("\n", "\r\n"),
+    "colours": lambda text: re.sub(r"\S+", "\x1b[1;35m\\g<0>\x1b[0m", text),
     "other white space": lambda text: "\n" + text.replace("    ", "\t") + "\n\n",
 }
 

@@ -29,6 +29,14 @@ def test_a_span_has_round_bars_that_hold_all_of_it(length: timedelta, seconds: i
     assert found.bars <= MOST_BARS + 1
 
 
+@pytest.mark.parametrize("end", [NOW, datetime(1, 1, 3, tzinfo=UTC)])
+def test_a_span_from_the_beginning_of_the_calendar_begins_with_the_epoch(end: datetime) -> None:
+    found = span(datetime(1, 1, 2, tzinfo=UTC), end)
+    assert found.start == datetime(1970, 1, 1, tzinfo=UTC)
+    assert found.end >= end
+    assert 1 <= found.bars <= MOST_BARS + 1
+
+
 def test_a_sample_looks_into_each_part_of_each_bar_and_never_beside_it() -> None:
     found = span(NOW - timedelta(hours=1), NOW)
     parts, windows = found.parts(4), found.sample(4, 0.1)

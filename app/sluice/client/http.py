@@ -153,15 +153,15 @@ def printable(text: str) -> str:
 
 
 def find_key(text: str | None, file: Path | None, data_dir: Path, url: str) -> Key | None:
-    """The key to send: given, out of a file, or the first-run key under `data_dir`; None when there is none.
+    """The key to send: out of a file, given, or the first-run key under `data_dir`; None when there is none.
 
     The first-run key goes to a service on this machine only: no other service may learn it.
     Raises ClientError for a file that cannot be read or holds no key.
     """
-    if text:
-        return Key(text, "SLUICE_API_KEY")
     if file is not None:
         return Key(read_key(file), "SLUICE_API_KEY_FILE")
+    if text:
+        return Key(text, "SLUICE_API_KEY")
     first_run = data_dir / FIRST_RUN_KEY
     if values.is_loopback(urlsplit(url).hostname or "") and first_run.is_file():
         return Key(read_key(first_run), str(first_run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,6 +21,8 @@ from sluice.http.services import Services
 from sluice.tail import routes as tails
 
 FILTERS = ("event_type", "source", "event_name", "user_id", "start_time", "end_time")
+# A media type of an Accept header, and its weight.
+ACCEPTED = re.compile(r"([^,;\s]+)(?:\s*;\s*(?:q=([01](?:\.\d{0,3})?)|[^,;]*))*", re.IGNORECASE)
 ACTIONS = {"resolve": "Resolve", "reopen": "Reopen", "ignore": "Ignore"}
 
 
@@ -44,9 +47,15 @@ DESCRIPTION = Description("sluice", __version__, "/openapi.json", "/docs")
     example=Example(answer=DESCRIPTION),
 )
 def root(parts: Services, context: RequestContext) -> Response:
-    if parts.settings.console and "text/html" in str(context.headers.get("HTTP_ACCEPT", "")):
-        return see("/console")
+    if parts.settings.console and prefers_html(str(context.headers.get("HTTP_ACCEPT", ""))):
+        return see("/console", Vary="Accept")
     return Response(body=msgspec.json.encode(DESCRIPTION), headers={"Vary": "Accept"})
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether HTML is asked for by name, and nothing says that JSON would be better (RFC 9110 section 12.5.1)."""
+    weights = {kind.lower(): float(weight or 1) for kind, weight in ACCEPTED.findall(accept)}
+    return weights.get("text/html", 0.0) > 0 and weights["text/html"] >= weights.get("application/json", 0.0)
 
 
 @page("GET", site.SIGN_IN)

@@ -87,10 +87,11 @@ def presented_key(context: RequestContext) -> str | None:
     """The key of the request; `Authorization` beats `X-API-Key`, also when it is wrong. A bare key is taken, as by seed 001."""
     given: str | None = context.headers.get("HTTP_AUTHORIZATION")
     if given is None:
-        return context.headers.get("HTTP_X_API_KEY")
+        return context.headers.get("HTTP_X_API_KEY") or None
     scheme, _, rest = given.strip().partition(" ")
     if not rest:
-        return scheme
+        # `Bearer $KEY` of a variable that is not set.
+        return None if scheme.lower() in ("", "bearer") else scheme
     if scheme.lower() != "bearer":
         raise errors.Unauthorized("Authorization takes the scheme Bearer", reason="malformed")
     return rest.strip()

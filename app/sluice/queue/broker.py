@@ -51,7 +51,16 @@ def properties_of(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
 
 
 serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = properties_of
-REFUSED = (exceptions.AccessRefused, exceptions.NotAllowed, exceptions.PreconditionFailed, ssl.SSLCertVerificationError)
+REFUSED = (
+    exceptions.AccessRefused,
+    exceptions.AMQPNotImplementedError,
+    exceptions.NotAllowed,
+    exceptions.PreconditionFailed,
+    exceptions.ResourceLocked,
+    ssl.SSLCertVerificationError,
+)
+# RabbitMQ names the first property in which a queue differs; these come before all arguments.
+NOT_DURABLE = ("arg 'durable'", "arg 'auto_delete'")
 
 
 @contextlib.contextmanager
@@ -161,11 +170,25 @@ class Link:
             return int(self._channel.queue_declare(queue, passive=True).message_count)
 
     def _declare(self, queue: str) -> None:
-        """As seed 004 declares it; one that is there, of whatever kind and bounds, is taken as it is."""
+        """As seed 004 declares it; one that is there, of whatever kind and bounds, is taken as it is.
+
+        But for one that goes with the broker, or with its last consumer: its messages would be confirmed, and lost then.
+        """
+        there = True
         try:
             self._connection.channel().queue_declare(queue, passive=True)
         except exceptions.NotFound:
+            there = False
+        try:
             self._connection.channel().queue_declare(queue, durable=True, auto_delete=False)
+        except exceptions.PreconditionFailed as error:
+            if any(each in str(error) for each in NOT_DURABLE):
+                raise errors.QueueUnavailable("queue_not_durable") from error
+            if not there:
+                raise
+        except exceptions.AccessRefused:
+            if not there:
+                raise
 
     def _open(self) -> Any:
         channel = self._connection.channel()

@@ -15,7 +15,7 @@ from sluice.events import Record
 from sluice.ingest.group_commit import GroupCommit
 from sluice.metrics import Metrics
 from sluice.outcomes import Outcome
-from sluice.queue import EVENTS, messages
+from sluice.queue import EVENTS, FIXES, messages
 from sluice.queue.link import Link, Message, connect
 from sluice.stores import Capability, Claim, Kept, Store, not_supported
 
@@ -36,7 +36,7 @@ class Publisher:
         self._pause = pause
         self._link: Link | None = None
         self.max_bytes = messages.MAX_BYTES
-        self._reason = "queue_unreachable"
+        self._reason = ""
         self._lock = threading.Lock()
         self._tried = threading.Event()
         threading.Thread(target=self._run, name="queue", daemon=True).start()
@@ -46,7 +46,7 @@ class Publisher:
         self._tried.wait(FIRST_SECONDS)
         with self._lock:
             if self._link is None:
-                raise errors.QueueUnavailable(self._reason)
+                raise errors.QueueUnavailable(self._reason or "queue_unreachable")
             if self._link.blocked:
                 raise errors.QueueUnavailable("queue_blocked")
             try:
@@ -85,7 +85,7 @@ class Publisher:
 
     def _drop(self, reason: str) -> None:
         if self._link is not None or reason != self._reason:
-            log.warning("queue.lost", reason=reason)
+            log.warning("queue.lost", reason=reason, fix=FIXES[reason])
         self._reason = reason
         if self._link is not None:
             self._link.close()

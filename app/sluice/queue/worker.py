@@ -24,7 +24,7 @@ from sluice import errors, outcomes
 from sluice.events import Record, Rules
 from sluice.metrics import BATCH_EVENTS, COMMIT_SECONDS
 from sluice.outcomes import Outcome
-from sluice.queue import DEAD_LETTERS, EVENTS, messages
+from sluice.queue import DEAD_LETTERS, EVENTS, FIXES, messages
 from sluice.queue.link import Link, Message
 from sluice.queue.messages import Undecodable
 from sluice.stores import Store
@@ -240,7 +240,7 @@ class Worker:
     def _report(self, error: BaseException | None) -> None:
         reason = getattr(error, "reason", "unexpected")
         if self.state != reason:
-            log.warning("worker.waits", reason=reason)
+            log.warning("worker.waits", reason=reason, fix=FIXES.get(reason, "`sluice doctor` says more"))
         self.state = reason
 
     def _bury(self, dead: Sequence[Message]) -> None:

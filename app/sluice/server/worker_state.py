@@ -45,6 +45,7 @@ Reason = Literal[
     "not_durable",
     "queue_unreachable",
     "queue_refused",
+    "queue_not_durable",
     "keyset_missing",
     "workers_dead",
     "draining",

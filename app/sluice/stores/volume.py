@@ -19,6 +19,7 @@ MOST_BARS = 60
 # Seconds of one bar; beyond the last, whole weeks.
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
 WEEK = 7 * 86_400
+EPOCH = datetime.fromtimestamp(0, UTC)
 # Names that have a series of their own; the rest is one.
 NAMED = 6
 
@@ -60,6 +61,8 @@ class Span(msgspec.Struct, frozen=True):
 
 def span(start: datetime, end: datetime) -> Span:
     """The span that holds `start` to `end`, its bars at round times, MOST_BARS and one at most."""
+    # Nothing came before; a bar that begins with a round time would begin before the calendar does.
+    start = max(start, EPOCH)
     length = (end - start).total_seconds()
     seconds = next((step for step in STEPS if length / step <= MOST_BARS), WEEK * -int(-length // (WEEK * MOST_BARS)))
     first = int(start.timestamp() // seconds) * seconds

@@ -20,7 +20,7 @@ T = TypeVar("T", bound="NewTask | Change")
 Status = Literal["pending", "completed"]
 Priority = Annotated[str, Meta(min_length=1, max_length=32)]
 MAX_LIMIT = 1_000
-NUL = "the character U+0000 cannot be stored"
+NUL = "holds the character U+0000, which cannot be stored"
 # A time zone's offset must not lead out of the calendar, neither here nor in PostgreSQL.
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 # RFC 9110 section 8.8.3; a list of them may have empty elements (section 5.6.1).
@@ -89,16 +89,19 @@ def columns(body: bytes, decode: Callable[[bytes], T]) -> dict[str, Any]:
     if found.get("due_at") is not None:
         try:
             found["due_at"] = moment(found["due_at"])
-        except ValueError:
-            raise batches.refused(body, InvalidEvent(events.TIME_DETAIL, pointer="/due_at")) from None
+        except InvalidEvent as problem:
+            raise batches.refused(body, problem) from None
     return found
 
 
 def moment(text: str) -> datetime:
-    """In UTC; raises ValueError for what is no RFC 3339, or at the very ends of the calendar."""
-    found = events.instant(text)
+    """In UTC; raises InvalidEvent for what is no RFC 3339, or at the very ends of the calendar."""
+    try:
+        found = events.instant(text)
+    except ValueError:
+        raise InvalidEvent(events.TIME_DETAIL, pointer="/due_at") from None
     if not events.EARLIEST <= found <= LATEST:
-        raise ValueError(events.TIME_DETAIL)
+        raise InvalidEvent("must be from 0001-01-02 to 9999-12-30; leave it out for never", pointer="/due_at")
     return found.astimezone(UTC)
 
 

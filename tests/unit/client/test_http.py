@@ -285,12 +285,14 @@ def test_an_address_that_can_not_be_used_is_refused_with_the_fix(url: str) -> No
 @pytest.mark.parametrize(
     ("text", "has_file", "url", "source"),
     [
-        ("given", True, "http://127.0.0.1:1", "SLUICE_API_KEY"),
+        # The file may be an option of the command, which the environment never outdoes.
+        ("given", True, "http://127.0.0.1:1", "SLUICE_API_KEY_FILE"),
+        ("given", False, "http://127.0.0.1:1", "SLUICE_API_KEY"),
         (None, True, "http://127.0.0.1:1", "SLUICE_API_KEY_FILE"),
         (None, False, "http://localhost:1", "first-run.key"),
         (None, False, "https://sluice.example.com", None),
     ],
-    ids=["value", "file", "first run", "the first-run key stays on this machine"],
+    ids=["file before value", "value", "file", "first run", "the first-run key stays on this machine"],
 )
 def test_where_the_key_comes_from(tmp_path: Path, text: str | None, has_file: bool, url: str, source: str | None) -> None:
     (tmp_path / "first-run.key").write_text("first\n")

@@ -28,17 +28,16 @@ def migrate(settings: Settings) -> list[str]:
         if make(client, name):
             done.append(f"table {name}")
         described = active(client, name)
-        if described["KeySchema"] != key_schema("id"):
-            problem = f"TABLE_NAME {name} is a table with another key than ours; set TABLE_NAME to another name"
-            raise errors.SettingsError([problem])
-        there = {index["IndexName"] for index in described.get("GlobalSecondaryIndexes", ())}
+        ttl = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        if problem := unlike_ours(described, ttl):
+            raise errors.SettingsError([f"TABLE_NAME {name} is a table with {problem}"])
+        there = indexes_of(described)
         for index in PARTITION:
             if index not in there:
                 add(client, name, index)
                 active(client, name)
                 done.append(f"index {index}")
-        ttl = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
-        if ttl not in ("ENABLED", "ENABLING"):
+        if ttl["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
             client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"})
             done.append("time to live")
         if describe_itself(client, name, settings.dynamodb_shards):
@@ -67,6 +66,29 @@ def make(client: Any, name: str) -> bool:
             return False
         raise
     return True
+
+
+def unlike_ours(described: dict[str, Any], ttl: dict[str, Any]) -> str | None:
+    """What of a table somebody else made, and what to do; None when it can be completed."""
+    kinds = {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}
+    indexes = indexes_of(described)
+    other = "; set TABLE_NAME to another name"
+    if described["KeySchema"] != key_schema("id") or kinds["id"] != "S":
+        return f"another key than ours{other}"
+    for index, partition in PARTITION.items():
+        keys = key_schema(partition, "at")
+        if indexes.get(index, keys) != keys or {kinds.get(each, "S") for each in (partition, "at")} != {"S"}:
+            return f"another index {index}, or other types of its keys, than ours{other}"
+    if ttl.get("AttributeName", "expires_at") != "expires_at":
+        return f"a time to live by {ttl['AttributeName']}, and it can have one only{other}"
+    if described.get("BillingModeSummary", {}).get("BillingMode") != "PAY_PER_REQUEST" and PARTITION.keys() - indexes.keys():
+        return "provisioned capacity and without our indexes, which need some of their own; set it to on-demand capacity"
+    return None
+
+
+def indexes_of(described: dict[str, Any]) -> dict[str, Any]:
+    """The keys of each index by its name."""
+    return {index["IndexName"]: index["KeySchema"] for index in described.get("GlobalSecondaryIndexes", ())}
 
 
 def add(client: Any, name: str, index: table.Index) -> None:

@@ -39,6 +39,8 @@ CODES = {
     "ThrottlingException": "database_busy",
     "RequestLimitExceeded": "database_busy",
     "ResourceNotFoundException": "schema_behind",
+    # Of the table, that is: `Table.put` knows which are about an item.
+    "ValidationException": "schema_behind",
     "AccessDeniedException": "login_refused",
     "ExpiredTokenException": "login_refused",
     "IncompleteSignatureException": "login_refused",

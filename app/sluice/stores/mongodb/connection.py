@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pymongo
+from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, monitoring
 from pymongo import errors as driver
@@ -38,6 +39,8 @@ LOOK, CONNECT = 0.5, 3.0
 DEFAULTS = {"appname": "sluice", "connecttimeoutms": CONNECT * 1000, "heartbeatfrequencyms": LOOK * 1000}
 # On disk on most members before the answer, whatever the URI and the server's own default say.
 DURABLE = WriteConcern("majority", j=True)
+# Documents as they are on the wire.
+RAW = CodecOptions(document_class=RawBSONDocument)
 # What pymongo says of a URI.
 NOT_TAKEN = (driver.PyMongoError, ValueError, TypeError, OSError, Warning)
 DUPLICATE, NOT_VALID = 11000, 121
@@ -196,6 +199,12 @@ def ours(error: driver.PyMongoError) -> errors.StoreUnavailable:
 
 def unavailable(cause: str, code: int, otherwise: str = "database_error") -> errors.StoreUnavailable:
     return repeats.unavailable(cause, reason_of(code, otherwise), code=code)
+
+
+def refuses_all() -> errors.StoreUnavailable:
+    """Of an event that a validator refused, as it would refuse each that is there."""
+    fix = "correct the validator of the collection events: it refuses every event"
+    return repeats.unavailable("DocumentValidationFailure", "database_error", code=NOT_VALID, fix=fix)
 
 
 def code_of(problem: Document) -> int:

@@ -20,7 +20,7 @@ from sluice.settings import Settings
 from sluice.stores import COUNT_CAP, Capability, Page, capped, matching
 from sluice.stores.matching import stamp
 from sluice.stores.mongodb import documents, queries
-from sluice.stores.mongodb.connection import CONTENT, DUPLICATE, Connection, reason_of
+from sluice.stores.mongodb.connection import CONTENT, DUPLICATE, NOT_VALID, RAW, Connection, reason_of, refuses_all
 from sluice.stores.mongodb.documents import Document
 from sluice.stores.mongodb.migrate import META, VERSION, missing
 from sluice.stores.stored import EachForItself, Result, Stored, judged
@@ -100,8 +100,11 @@ class MongodbStore(EachForItself):
         def work() -> None:
             refused = self._put(batch, batch.left())
             # Once more without subdocuments: servers differ in what these may hold.
-            self._put(batch, batch.as_text(refused))
-            batch.found.update({id: errors.RecordsRefused() for id in refused if id not in batch.found})
+            refused |= self._put(batch, batch.as_text(refused))
+            left = {id: code for id, code in refused.items() if id not in batch.found}
+            all_are = NOT_VALID in left.values() and not self._takes_the_newest()
+            for id, code in left.items():
+                batch.found[id] = refuses_all() if all_are and code == NOT_VALID else errors.RecordsRefused()
 
         self._connection.run(work)
         return judged(records, batch.first, batch.found)
@@ -165,23 +168,31 @@ class MongodbStore(EachForItself):
             raise errors.StoreUnavailable("schema_behind")
         return found
 
-    def _put(self, batch: Batch, made: dict[str, bytes]) -> list[str]:
-        """Store what is new, and tell `batch` what is known then; the ids of those whose content was refused."""
+    def _takes_the_newest(self) -> bool:
+        """Whether a validator would take the newest event again: else it is the validator that is wrong, and no new event.
+
+        It stores nothing, for then the id is taken.
+        """
+        newest = self._events.with_options(RAW).find_one(sort=[("at", -1)])
+        return newest is not None and self._connection.put([bytes(newest.raw)]) == {0: DUPLICATE}
+
+    def _put(self, batch: Batch, made: dict[str, bytes]) -> dict[str, int]:
+        """Store what is new, and tell `batch` what is known then; id and error code of those whose content was refused."""
         if not made:
-            return []
+            return {}
         ids = list(made)
         codes = {ids[place]: code for place, code in self._connection.put(list(made.values())).items()}
         batch.found.update({id: Stored(True, batch.digest(id)) for id in ids if id not in codes})
-        taken = [id for id, code in codes.items() if code == DUPLICATE]
-        # Read as it is on most members: what may still be rolled back is no duplicate yet.
-        held = self._events.find({"_id": {"$in": taken}}, {"digest": 1}) if taken else ()
+        # Read as it is on most members: what may still be rolled back is no duplicate yet. Also of what was refused: a validator
+        # that is newer than the event is asked before the index.
+        held = self._events.find({"_id": {"$in": list(codes)}}, {"digest": 1}) if codes else ()
         there = {each["_id"]: bytes(each["digest"]) for each in held}
         for id, code in codes.items():
             if id in there:
                 batch.found[id] = Stored(False, there[id])
             elif code not in CONTENT:
                 batch.found[id] = errors.StoreUnavailable("database_busy" if code == DUPLICATE else reason_of(code))
-        return [id for id, code in codes.items() if code in CONTENT]
+        return {id: code for id, code in codes.items() if code in CONTENT}
 
     def _found(self, query: Filter, after: tuple[Any, str] | None) -> Any:
         return self._events.find(queries.conditions(query, after)).sort(queries.order(query))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -118,16 +119,24 @@ def drop(login: Login, name: str) -> bool:
 
 
 def relation_of(name: str) -> str:
-    """The index's name in the database: a path may be longer than the 63 bytes of one, and hold any character."""
-    return PREFIX + (name if name in COLUMNS else hashlib.sha256(name.encode()).hexdigest()[:16])
+    """The index's name in the database: a path may be longer than the 63 bytes of one, hold any character, and have spellings."""
+    if name in COLUMNS:
+        return PREFIX + name
+    if match := path_of(name):
+        name = match.column + "".join("." + re.sub(r"[.\\\[]", r"\\\g<0>", step) for step in match.path)
+    return PREFIX + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def path_of(name: str) -> filters.Match | None:
+    match = filters.match(name, "")
+    return match if isinstance(match, filters.Match) and match.path else None
 
 
 def expression_of(name: str) -> sql.Composable:
     """What is indexed, as statements.where compares it; raises ValueError."""
     if name in COLUMNS:
         return sql.Identifier(name)
-    match = filters.match(name, "")
-    if isinstance(match, filters.Match) and match.path:
+    if match := path_of(name):
         return sql.SQL("({})").format(text_at(sql.Identifier(match.column), sql.Literal(list(match.path))))
     raise ValueError(f"{name}: an index serves {', '.join(COLUMNS)}, properties.<path> or device_info.<path>")
 
