@@ -42,6 +42,9 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- if and (ne .service.type "LoadBalancer") (or .service.loadBalancerClass .service.loadBalancerSourceRanges) }}
 - service.loadBalancerClass and service.loadBalancerSourceRanges need service.type LoadBalancer; set it, or leave them empty
 {{- end }}
+{{- if and (eq .service.type "ClusterIP") (eq (int .service.port) 8081) }}
+- service.port is 8081, which is the admin port of the same Service; choose another one
+{{- end }}
 {{- if and (eq .service.type "ClusterIP") .service.externalTrafficPolicy }}
 - service.externalTrafficPolicy needs service.type LoadBalancer or NodePort; set one, or leave it empty
 {{- end }}
