@@ -109,6 +109,12 @@ CLASHES = [
     Clash(
         {"ingress": {"enabled": True}, "httpRoute": GATEWAY}, "ingress.enabled httpRoute.enabled", {"ingress": {"enabled": False}}
     ),
+    Clash(
+        {"podSecurityContext": {"runAsUser": 20002}},
+        "database.embedded podSecurityContext.runAsUser 20002",
+        {"podSecurityContext": {"runAsUser": 0}},
+        "embedded",
+    ),
     Clash({"service": {"port": 8081}}, "service.port 8081", {"service": {"port": 80}}),
     Clash({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs", {"httpRoute": GATEWAY}),
     Clash(

@@ -88,6 +88,10 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- if gt (len $given) 1 }}
 - {{ join " and " $given }} each name a database; keep one
 {{- end }}
+{{- $user := int $.Values.podSecurityContext.runAsUser }}
+{{- if and .embedded (not (has $user (list 0 10001))) }}
+- database.embedded needs user 10001, whom the image knows, and podSecurityContext.runAsUser is {{ $user }}: PostgreSQL makes no database for a user without a line in /etc/passwd; leave runAsUser as it is
+{{- end }}
 {{- if and .embedded $.Values.autoscaling.enabled }}
 - database.embedded serves from one pod, which autoscaling.enabled would multiply; turn one of them off
 {{- end }}

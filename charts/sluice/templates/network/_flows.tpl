@@ -150,8 +150,9 @@ DynamoDB is AWS. Takes a list: root, component.
 {{- end }}
 {{- end }}
 
+{{- /* OpenShift's DNS pods listen on 5353, and a policy is about the port of the pod, not that of the Service. */}}
 {{- define "sluice.egressToNames" -}}
-{{- include "sluice.flow" (list "to" .dns.to (list "UDP" 53) (list "TCP" 53)) }}
+{{- include "sluice.flow" (list "to" .dns.to (list "UDP" 53) (list "TCP" 53) (list "UDP" 5353) (list "TCP" 5353)) }}
 {{- end }}
 
 {{/*
