@@ -30,8 +30,10 @@ locals {
   )
 
   # The cache's first pull of an image needs a route to the internet (ECR user guide, "Considerations for using pull through cache rules").
-  # Without one, what the platform runs beside Sluice is copied to repositories of the same names.
-  pull_through_cache = var.pull_through_cache != null ? var.pull_through_cache : toset(var.nat_mode == "none" ? [] : local.upstreams)
+  # Without one, what the platform runs beside Sluice is copied to repositories of the same names. GovCloud has no such cache ("What's New",
+  # 17 November 2023).
+  no_cache           = var.nat_mode == "none" || startswith(var.region, "us-gov-")
+  pull_through_cache = var.pull_through_cache != null ? var.pull_through_cache : toset(local.no_cache ? [] : local.upstreams)
   upstreams          = ["ecr-public", "k8s", "quay"]
   private_mirrors = [
     "ecr-public/docker/library/redis", "ecr-public/eks/aws-load-balancer-controller", "k8s/autoscaling/cluster-autoscaler",

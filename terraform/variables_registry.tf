@@ -110,7 +110,7 @@ variable "repository_force_delete" {
 }
 
 variable "pull_through_cache" {
-  description = "Public registries that ECR caches for the cluster, by ECR's names: `ecr-public`, `k8s`, `quay`; null: all, and none with nat_mode `none`."
+  description = "Public registries that ECR caches for the cluster, by ECR's names: `ecr-public`, `k8s`, `quay`; null: all, and none with nat_mode `none` or in GovCloud."
   type        = set(string)
   default     = null
 

@@ -107,11 +107,11 @@ def part(raw: Raw, name: str) -> Raw:
 
 def secret(raw: Raw) -> Secret | Published:
     """Its data is read here, and only a digest or the published document, which holds digests, is kept."""
-    found, data = metadata(raw), raw.get("data") or {}
-    if raw.get("type") == api_types.KEYSET_TYPE:
-        return Published(metadata=found, type=str(raw.get("type")), document=document(data))
+    found, data, kind, immutable = metadata(raw), raw.get("data") or {}, str(raw.get("type")), raw.get("immutable") is True
+    if kind == api_types.KEYSET_TYPE:
+        return Published(metadata=found, type=kind, document=document(data), immutable=immutable)
     key = decoded(data, api_types.KEY_DATA)
-    return Secret(metadata=found, type=str(raw.get("type")), digest=keys.digest(key.decode("latin-1")) if key else None)
+    return Secret(metadata=found, type=kind, digest=keys.digest(key.decode("latin-1")) if key else None, immutable=immutable)
 
 
 def document(data: Raw) -> keys.KeySetDocument | None:

@@ -67,7 +67,8 @@ class Doer:
         except AlreadyExists:
             if action.event != "VersionStaged":
                 raise
-            return  # made by us before
+            self._observer.memory(key).taken.add(action.secret)  # made by us before, or by somebody else: the next look tells
+            return
         if action.event == "VersionStaged":
             telemetry.took("Staged", action.since, self._api.clock().server)
         elif action.event in REPAIRED:
@@ -214,13 +215,32 @@ class Doer:
     async def _patch(self, key: Key, name: str, precondition: str, body: Raw) -> None:
         metadata = {**body.get("metadata", {}), "resourceVersion": precondition}
         try:
-            raw = await self._api.merge(SECRETS, key.namespace, name, {**body, "metadata": metadata})
+            seen = self._cache.secret(key.namespace, name) or await self._observer.unseen.get(key.namespace, name)
+            if "data" in body and seen is not None and seen.immutable:
+                raw = await self._replace(key, name, precondition, body)
+            else:
+                raw = await self._api.merge(SECRETS, key.namespace, name, {**body, "metadata": metadata})
         except NotFound as error:
             raise Conflict(error.verb, error.resource, error.told) from None
         finally:
             self._observer.unseen.forget(key.namespace, name)
         if api_types.LABEL_KEYSET in (raw["metadata"].get("labels") or {}):
             self._cache.put(SECRETS, raw, ours=True)
+
+    async def _replace(self, key: Key, name: str, precondition: str, body: Raw) -> Raw:
+        """What is immutable is made again: a Secret that somebody made so may not keep a revocation from going out."""
+        old = await self._api.get(SECRETS, key.namespace, name)
+        whole = {
+            "metadata": {"name": name},
+            "type": old["type"],
+            "data": None if body["data"] is None else {**(old.get("data") or {}), **body["data"]},
+        }
+        for field in ("labels", "annotations"):
+            whole["metadata"][field] = {**(old["metadata"].get(field) or {}), **body.get("metadata", {}).get(field, {})}
+        owners = old["metadata"].get("ownerReferences") or []
+        whole["metadata"]["ownerReferences"] = body.get("metadata", {}).get("ownerReferences", owners)
+        await self._api.delete(SECRETS, key.namespace, name, precondition)
+        return await self._api.create(SECRETS, key.namespace, whole)
 
     async def _annotate(self, key: Key, pod: str, edition: str) -> None:
         patch = {"metadata": {"annotations": {api_types.POD_REVISION: edition}}}

@@ -36,6 +36,7 @@ class Memory:
     converging: the revision that was written last, until every Pod has it
     staged: when each version Secret was made that came into the key set since then
     revoking: revisions that were written to revoke something and that not every Pod has yet
+    taken: names of version Secrets that were there already when they should be made
     foreign, foreign_since: the Secrets of others that keys wait for, and since when these, by the monotonic clock
     writes: what was done the last time
     enforcement: why the target could not be wired
@@ -60,6 +61,7 @@ class Memory:
         self.converging: str | None = None
         self.staged: dict[str, datetime] = {}
         self.revoking: set[str] = set()
+        self.taken: set[str] = set()
         self.foreign: frozenset[str] = frozenset()
         self.foreign_since = 0.0
         self.writes: tuple[Action, ...] = ()

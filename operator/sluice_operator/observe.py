@@ -297,11 +297,14 @@ class Observer:
 
     async def _missing(self, key: Key, seen: World) -> tuple[dict[str, Secret], set[str]]:
         """Secrets that no watch shows, and the names of those that could not be read."""
-        wanted = sorted(set(world.wanted_names(seen)) - set(seen.secrets))
+        expected, taken = set(world.wanted_names(seen)), self.memory(key).taken
+        wanted = sorted((expected | taken) - set(seen.secrets))
         found = await asyncio.gather(*(self._secret(key, name) for name in wanted), return_exceptions=True)
         unread = {name for name, each in zip(wanted, found, strict=True) if isinstance(each, BaseException)}
         read = [as_secret(each) for each in found if not isinstance(each, BaseException)]
-        return {each.name: each for each in read if each is not None}, unread
+        secrets = {each.name: each if each.name in expected else unless_ours(each) for each in read if each is not None}
+        taken &= unread | secrets.keys()
+        return secrets, unread
 
     def _settled(self, key: Key, pods: Sequence[Pod], memory: Memory, deployment: DeploymentFacts | None) -> bool:
         asked = all(pod.uid in memory.heard for pod in pods if pod.answers)
@@ -340,6 +343,11 @@ class Observer:
 def as_secret(found: Secret | Published | None) -> Secret | None:
     """Any Secret as one that a key could have; the published one of another KeySet is somebody else's here."""
     return Secret(metadata=found.metadata, type=found.type) if isinstance(found, Published) else found
+
+
+def unless_ours(found: Secret) -> Secret:
+    """What has the name of a version to be made and no label of ours is somebody else's, whatever it holds."""
+    return found if api_types.LABEL_API_KEY in found.metadata.labels else replace(found, type="")
 
 
 def moving(secrets: Iterable[Secret]) -> bool:

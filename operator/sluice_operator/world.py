@@ -33,6 +33,7 @@ class Secret(Struct, frozen=True, kw_only=True):
     metadata: Metadata
     type: str
     digest: str | None = None
+    immutable: bool = False
 
     @property
     def name(self) -> str:
@@ -52,6 +53,7 @@ class Published(Struct, frozen=True, kw_only=True):
     type: str
     document: KeySetDocument | None = None
     sealed: bool | None = None
+    immutable: bool = False
 
     @property
     def authentic(self) -> bool:

@@ -96,6 +96,20 @@ run "a_private_cluster_speaks_to_aws_inside_the_vpc" {
   }
 }
 
+run "govcloud_caches_no_public_registries" {
+  state_key = "govcloud_caches_no_public_registries"
+  variables {
+    region                       = "us-gov-west-1"
+    destroy_protection           = false
+    database_deletion_protection = false
+  }
+
+  assert {
+    condition     = jsondecode(yamldecode(output.argocd_cluster_secret).metadata.annotations["image_cache_prefixes"]) == {} && output.mirrors == {}
+    error_message = "ECR has no pull-through cache in GovCloud; nodes pull from the internet."
+  }
+}
+
 run "auto_mode_has_no_controllers_of_ours" {
   state_key = "auto_mode_has_no_controllers_of_ours"
   variables {

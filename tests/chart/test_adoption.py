@@ -57,6 +57,15 @@ def test_the_readme_s_values_for_nginx_are_taken() -> None:
     assert annotation(ingress, "nginx.ingress.kubernetes.io/proxy-body-size") == "0"
 
 
+def test_the_readme_s_values_for_openshift_leave_users_to_it_and_let_its_prometheus_in() -> None:
+    text = docs.section(README, "openshift.yaml").strip("`").removeprefix("yaml")
+    objects = parse(template(yaml.safe_load(text), SETS["operator"]))
+    chosen = {"runAsUser", "runAsGroup", "fsGroup"}
+    assert [name for name, pod in pods(objects).items() if chosen & pod["spec"]["securityContext"].keys()] == []
+    scraped = [one for one in of_kind(objects, "NetworkPolicy") if "openshift-user-workload-monitoring" in str(one)]
+    assert {one["metadata"]["name"].rpartition("-")[2] for one in scraped} == {"service", "operator"}
+
+
 @pytest.mark.parametrize(
     ("name", "values", "url"),
     [

@@ -84,6 +84,10 @@ UNREACHABLE = {
         ('operator/deployment.yaml: range $name, $field := dict "POD_NAMESPACE" "metadata.namespace" "POD_NAME" "metadata.name"'),
         'operator/rights.yaml: range include "sluice.watched" . | fromYamlArray',
         "serviceaccount.yaml: range $component, $account := $accounts",
+        (
+            '_derived.tpl: range $name, $number := dict "cpu" "sluice.millicores" "memory" "sluice.mebibytes" '
+            '"ephemeral-storage" "sluice.mebibytes"'
+        ),
         "_derived.tpl: range $part := list $its.requests $its.limits",
         'monitoring/dashboard.yaml: range $name := list "server" "analytics" "errors"',
     ],

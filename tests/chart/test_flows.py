@@ -13,7 +13,8 @@ from tests.chart.render import NAMESPACE, PLAIN, render
 
 API, ADMIN, METRICS, POSTGRES, HTTPS, DNS = 8080, 8081, 8082, 5432, 443, 53
 NAMESPACES = {
-    name: {"kubernetes.io/metadata.name": name} for name in (NAMESPACE, "ingress", "monitoring", "kube-system", "data", "shop")
+    name: {"kubernetes.io/metadata.name": name}
+    for name in (NAMESPACE, "ingress", "monitoring", "kube-system", "openshift-dns", "data", "shop")
 }
 # Over the plain set: the service logs in by IAM, the migration reads the owner's secret.
 AWS = {
@@ -100,6 +101,14 @@ def test_service_and_migration_may_resolve_names(protocol: str) -> None:
         assert allowed.may(pod, NODE_DNS, DNS, protocol)
         assert not allowed.may(pod, KUBE_SYSTEM, DNS, protocol)
         assert not allowed.may(pod, INTERNET, DNS, protocol)
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
+def test_names_are_resolved_on_openshift_whose_pods_listen_on_another_port(protocol: str) -> None:
+    allowed, service, migration, test = network()
+    dns = Peer("openshift-dns", {"dns.operator.openshift.io/daemonset-dns": "default"})
+    assert [allowed.may(pod, dns, 5353, protocol) for pod in (service, migration, test)] == [True] * 3
+    assert not allowed.may(service, Peer("shop", dns.labels), 5353, protocol)
 
 
 def test_where_dns_is_no_pod_names_are_resolved_at_the_address_that_is_given() -> None:

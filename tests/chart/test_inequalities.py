@@ -109,6 +109,13 @@ CLASHES = [
     Clash(
         {"ingress": {"enabled": True}, "httpRoute": GATEWAY}, "ingress.enabled httpRoute.enabled", {"ingress": {"enabled": False}}
     ),
+    Clash(
+        {"podSecurityContext": {"runAsUser": 20002}},
+        "database.embedded podSecurityContext.runAsUser 20002",
+        {"podSecurityContext": {"runAsUser": 0}},
+        "embedded",
+    ),
+    Clash({"service": {"port": 8081}}, "service.port 8081", {"service": {"port": 80}}),
     Clash({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs", {"httpRoute": GATEWAY}),
     Clash(
         {"monitoring": {"prometheusRule": {"enabled": True}}},
@@ -432,10 +439,23 @@ def test_a_worker_holds_what_the_limit_of_memory_has_room_for(memory: str, infli
     assert int(found["MAX_INFLATED_BYTES"]) <= int(found["MAX_INFLIGHT_BYTES"])
 
 
-@pytest.mark.parametrize(("memory", "requested"), [("512Mi", "512Mi"), ("1G", "1G"), ("2Gi", "1Gi")])
-def test_a_request_of_memory_is_never_above_the_limit(memory: str, requested: str) -> None:
-    service = of_kind(render(PLAIN, {"resources": {"limits": {"memory": memory}}}), "Deployment")[0]
-    assert service["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["memory"] == requested
+@pytest.mark.parametrize(
+    ("what", "limit", "requested"),
+    [
+        ("memory", "512Mi", "512Mi"),
+        ("memory", "1G", "1G"),
+        ("memory", "2Gi", "1Gi"),
+        ("cpu", "100m", "100m"),
+        ("cpu", 0.2, "0.2"),
+        ("cpu", "0.3", "250m"),
+        ("cpu", 2, "250m"),
+        ("ephemeral-storage", "1Gi", "1Gi"),
+    ],
+)
+def test_a_request_is_never_above_the_limit(what: str, limit: str | float, requested: str) -> None:
+    disk = {"requests": {"ephemeral-storage": "2Gi"}}
+    service = of_kind(render(PLAIN, {"resources": merged(disk, {"limits": {what: limit}})}), "Deployment")[0]
+    assert service["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"][what] == requested
 
 
 @given(idle=st.integers(1, 3000), delay=st.integers(0, 300))

@@ -15,7 +15,20 @@ from tests import docs
 from tests.chart import closure, kubernetes, pod_security, values_table
 from tests.chart.manifests import Object, annotation, of_kind, only, parse, pod_of, pods, title
 from tests.chart.network_policy import Network, Peer, matches, peer
-from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, manifest, render, template, values_of
+from tests.chart.render import (
+    CHART,
+    NAMESPACE,
+    PLAIN,
+    RELEASE,
+    SETS,
+    Refused,
+    helm,
+    manifest,
+    merged,
+    render,
+    template,
+    values_of,
+)
 
 from sluice.queue import EVENTS
 
@@ -79,6 +92,30 @@ def test_the_longest_release_name_that_helm_takes_names_objects_that_kubernetes_
     assert {len(one["metadata"]["name"]) for one in objects if one["kind"] in ("Service", "Job", "Pod")} <= set(range(64))
     labels = [text for one in objects for text in one["metadata"].get("labels", {}).values()]
     assert max(map(len, labels)) <= 63
+
+
+def looking_like(word: str, values: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """`word` for each text among the values that is set and that the schema lets be so."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        its = node["properties"].get(name, {})
+        if isinstance(value, dict) and "properties" in its:
+            found[name] = looking_like(word, value, its)
+        elif value and re.search(its.get("pattern", "$^"), word):
+            found[name] = word
+    return found
+
+
+@every_set
+@pytest.mark.parametrize("word", ["1234", "on"])
+def test_a_name_that_yaml_takes_for_another_type_stays_text(name: str, word: str) -> None:
+    """A namespace may be called 1234, a Secret on."""
+    empty = {"nameOverride": word, "priorityClassName": word, "ingress": {"className": word}}
+    accounts = {"serviceAccount": {account: {"name": word} for account in ("service", "migrate")}}
+    values = looking_like(word, values_of(name), values_table.schema())
+    values = merged(values, {**empty, **accounts, "operator": {"watchNamespaces": [word]}})
+    objects = parse(template(values, SETS[name], release=f"a{word}", arguments=("--namespace", word)))
+    assert [words for one in objects for words in kubernetes.errors(one, NEWEST_COMMON)] == []
 
 
 @pytest.mark.parametrize("given", [1, 1.0, "1"])

@@ -111,6 +111,21 @@ def test_at_least_two_hundred_wrong_values_are_all_refused() -> None:
     assert [str(one) for one in made if taken(merged(values_of(PLAIN), one.values))] == []
 
 
+@pytest.mark.parametrize(
+    ("repository", "taken"),
+    [
+        ("sluice", True),
+        ("registry.example.org:5000/team/sluice", True),
+        ("123456789012.dkr.ecr.eu-central-1.amazonaws.com/sluice-dev/sluice", True),
+        ("registry.example.org/sluice:1.2", False),
+        ("https://registry.example.org/sluice", False),
+        ("registry.example.org/sluice/", False),
+    ],
+)
+def test_a_repository_is_the_name_of_one_without_scheme_and_tag(repository: str, taken: bool) -> None:
+    assert judge().is_valid(merged(values_of(PLAIN), {"image": {"repository": repository}})) is taken
+
+
 @pytest.mark.parametrize("mutant", sample() if SETS else [], ids=str)
 def test_helm_itself_refuses_a_wrong_value(mutant: Mutant) -> None:
     assert SCHEMA_SAYS in refusal(PLAIN, mutant.values)

@@ -24,8 +24,9 @@ def secret(name: str) -> Object:
     return found
 
 
-def projects() -> dict[str, Object]:
-    return {each["metadata"]["name"]: each for each in of_kind(argocd.rendered(ARGOCD / "root", ROOT_VALUES), "AppProject")}
+def projects(**values: Any) -> dict[str, Object]:
+    made = argocd.rendered(ARGOCD / "root", ROOT_VALUES | values)
+    return {each["metadata"]["name"]: each for each in of_kind(made, "AppProject")}
 
 
 def test_an_environment_of_any_name_gets_a_project_and_its_clusters_are_found() -> None:
@@ -34,8 +35,25 @@ def test_an_environment_of_any_name_gets_a_project_and_its_clusters_are_found() 
     (chosen,) = found["spec"]["generators"][0]["clusters"]["selector"]["matchExpressions"]
     assert chosen == {"key": "environment", "operator": "In", "values": ["dev", "prod", "qa-eu", "staging"]}
     assert {each["metadata"]["name"] for each in of_kind(made, "AppProject")} >= {"qa-eu", "platform"}
-    with pytest.raises(Refused, match="platform"):
-        argocd.rendered(ARGOCD / "root", ROOT_VALUES | {"environments": {"platform": ["sluice-qa"]}})
+
+
+@pytest.mark.parametrize("name", ["clusters", "platform", "root"])
+def test_an_environment_is_not_called_as_another_project(name: str) -> None:
+    with pytest.raises(Refused, match=name):
+        projects(environments={name: ["sluice-qa"]})
+
+
+def test_an_environment_and_a_namespace_of_any_name_reach_the_cluster() -> None:
+    """As README.md says: what the projects allow is what the cluster's Applications ask for."""
+    told = secret("dev")
+    told["metadata"]["labels"]["environment"] = told["stringData"]["name"] = "qa-eu"
+    told["metadata"]["annotations"]["service_namespace"] = "events"
+    allowed = projects(environments={"qa-eu": ["qa-eu"]}, namespace="events")
+    for part, application in argocd.applications(told).items():
+        spec = application["spec"]
+        assert spec["project"] == ("platform" if part == "operator" else "qa-eu")
+        assert spec["destination"] == {"name": "qa-eu", "namespace": "events"}
+        assert spec["destination"] in allowed[spec["project"]]["spec"]["destinations"]
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

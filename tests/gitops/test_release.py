@@ -34,6 +34,18 @@ def test_a_bump_changes_one_line_and_says_where_the_image_comes_from(bare: Bare)
     assert bare.git("show", "--format=", "--name-only", "main").split() == ["argocd/environments/staging/values.yaml"]
 
 
+def test_line_ends_of_windows_and_bytes_of_any_kind_stay_as_they_are(bare: Bare) -> None:
+    work, before = bare.folder / "work", VALUES.replace("\n", "\r\n").encode() + b"# caf\xe9\r\n"
+    (work / repository.values_of("staging")).write_bytes(before)
+    repository.git("-c", "core.autocrlf=false", "commit", "--quiet", "--all", "--message=From Windows", folder=work)
+    repository.git("push", "--quiet", "origin", "HEAD:main", folder=work)
+    for build in (7, 8):
+        bare.ok(*bare.bump("staging", build))
+        repository.git("pull", "--quiet", "origin", "main", folder=work)
+        written = line(build).replace("\n", "\r\n").encode()
+        assert (work / repository.values_of("staging")).read_bytes() == before.replace(b'  digest: ""\r\n', written)
+
+
 def test_the_same_bump_again_writes_nothing(bare: Bare) -> None:
     bare.ok(*bare.bump("staging", 7))
     head = bare.head()

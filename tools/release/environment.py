@@ -14,7 +14,7 @@ import yaml
 
 LINE = re.compile(
     r'^(?P<head> +digest: )(?:""|"?(?P<digest>sha256:[0-9a-f]{64})"?)'
-    r"(?: # build (?P<build>\d+), commit (?P<commit>[0-9a-f]{40})(?:, not (?P<refused>\d+))?)?[ \t]*$",
+    r"(?: # build (?P<build>\d+), commit (?P<commit>[0-9a-f]{40})(?:, not (?P<refused>\d+))?)?[ \t]*(?=\r?$)",
     re.MULTILINE,
 )
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -23,6 +23,8 @@ ENVIRONMENTS = "argocd/environments"
 # Seconds that a change may take while others push.
 PATIENCE = 120.0
 AUTHOR = {"NAME": "sluice release", "EMAIL": "release@sluice.invalid"}
+# Files are written as they were read: line ends of Windows and whatever else somebody put there stay.
+ANY_BYTE = "surrogateescape"
 LOST_RACE = ("[rejected]", "non-fast-forward", "fetch first", "cannot lock ref", "failed to update ref", "incorrect old value")
 
 
@@ -78,7 +80,7 @@ class Clone:
                 target.unlink(missing_ok=True)
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(text)
+                target.write_text(text, encoding="utf-8", errors=ANY_BYTE, newline="")
         self.git("add", "--all", "--", *change.files)
         self.git("commit", "--quiet", "--no-verify", f"--message={change.message}")
 
@@ -137,10 +139,10 @@ def git(*words: str, folder: Path | None = None) -> str:
     for part, value in AUTHOR.items():
         for who in ("AUTHOR", "COMMITTER"):
             environ.setdefault(f"GIT_{who}_{part}", value)
-    done = subprocess.run(["git", *words], cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", *words], cwd=folder, env=environ, capture_output=True, check=False)
     if done.returncode:
-        raise GitFailed(f"git {words[0]} failed: {done.stderr.strip()}")
-    return done.stdout
+        raise GitFailed(f"git {words[0]} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode(errors=ANY_BYTE)
 
 
 def origin() -> str:

@@ -100,12 +100,24 @@ A quantity of memory, by the schema in Mi, Gi, M or G, as a number of whole Mi.
 {{- end }}
 
 {{/*
-A container's resources. Kubernetes refuses a request of memory above the limit, so a lower limit lowers it. Takes the resources.
+An amount of CPU as a number of thousandths.
+*/}}
+{{- define "sluice.millicores" -}}
+{{- $text := toString . }}
+{{- if hasSuffix "m" $text }}{{ trimSuffix "m" $text | int64 }}{{ else }}{{ round (mulf (float64 $text) 1000) 0 | int64 }}{{ end }}
+{{- end }}
+
+{{/*
+A container's resources. Kubernetes refuses a request above the limit, so a lower limit lowers it. Takes the resources.
 */}}
 {{- define "sluice.resources" -}}
 {{- $its := deepCopy . }}
-{{- if gt (include "sluice.mebibytes" .requests.memory | int64) (include "sluice.mebibytes" .limits.memory | int64) }}
-{{- $_ := set $its.requests "memory" .limits.memory }}
+{{- range $name, $number := dict "cpu" "sluice.millicores" "memory" "sluice.mebibytes" "ephemeral-storage" "sluice.mebibytes" }}
+{{- if and (hasKey $its.requests $name) (hasKey $its.limits $name) }}
+{{- if gt (include $number (get $its.requests $name) | int64) (include $number (get $its.limits $name) | int64) }}
+{{- $_ := set $its.requests $name (get $its.limits $name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range $part := list $its.requests $its.limits }}
 {{- if hasKey $part "cpu" }}

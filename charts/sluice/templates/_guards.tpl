@@ -42,6 +42,9 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- if and (ne .service.type "LoadBalancer") (or .service.loadBalancerClass .service.loadBalancerSourceRanges) }}
 - service.loadBalancerClass and service.loadBalancerSourceRanges need service.type LoadBalancer; set it, or leave them empty
 {{- end }}
+{{- if and (eq .service.type "ClusterIP") (eq (int .service.port) 8081) }}
+- service.port is 8081, which is the admin port of the same Service; choose another one
+{{- end }}
 {{- if and (eq .service.type "ClusterIP") .service.externalTrafficPolicy }}
 - service.externalTrafficPolicy needs service.type LoadBalancer or NodePort; set one, or leave it empty
 {{- end }}
@@ -84,6 +87,10 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- end }}
 {{- if gt (len $given) 1 }}
 - {{ join " and " $given }} each name a database; keep one
+{{- end }}
+{{- $user := int $.Values.podSecurityContext.runAsUser }}
+{{- if and .embedded (not (has $user (list 0 10001))) }}
+- database.embedded needs user 10001, whom the image knows, and podSecurityContext.runAsUser is {{ $user }}: PostgreSQL makes no database for a user without a line in /etc/passwd; leave runAsUser as it is
 {{- end }}
 {{- if and .embedded $.Values.autoscaling.enabled }}
 - database.embedded serves from one pod, which autoscaling.enabled would multiply; turn one of them off

@@ -46,8 +46,8 @@ What selects pods. It cannot be changed once installed, so it holds nothing that
 */}}
 {{- define "sluice.selectorLabelsOf" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "sluice.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ include "sluice.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 

@@ -17,7 +17,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $its.priorityClassName | default .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with include "sluice.nodeSelector" (list $root $its) | fromYaml }}
 nodeSelector:
@@ -144,9 +144,9 @@ Takes a list: kind (secret, configMap), name, key, path.
 */}}
 {{- define "sluice.projected" -}}
 - {{ index . 0 }}:
-    name: {{ index . 1 }}
+    name: {{ index . 1 | quote }}
     items:
-      - key: {{ index . 2 }}
+      - key: {{ index . 2 | quote }}
         path: {{ index . 3 }}
     optional: true
 {{- end }}

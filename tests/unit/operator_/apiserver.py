@@ -105,7 +105,10 @@ class ApiServer:
         wanted = body.get("metadata", {}).get("resourceVersion")
         if wanted not in (None, old["metadata"]["resourceVersion"]):
             return self.told(409, {"message": "the object has been modified"})
-        return self.told(200, self.put(path, merged(old, body)))
+        new = merged(old, body)
+        if old.get("immutable") and new.get("data") != old.get("data"):
+            return self.told(422, {"message": "data: Forbidden: field is immutable when `immutable` is set"})
+        return self.told(200, self.put(path, new))
 
     def delete(self, request: web.Request, body: Raw) -> web.Response:
         old = self.objects.get(request.path)

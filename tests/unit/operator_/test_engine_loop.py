@@ -248,6 +248,23 @@ def test_a_key_whose_name_is_taken_goes_on_seconds_after_the_name_is_free() -> N
     with_bench(work)
 
 
+@pytest.mark.parametrize("kind", ["Opaque", api_types.KEYSET_TYPE, api_types.KEY_TYPE])
+def test_a_key_whose_version_s_name_is_taken_tells_so_and_goes_on_once_it_is_free(kind: str) -> None:
+    """Also where it looks like a key: what has no label of ours is not handed out."""
+
+    async def work(bench: Bench, service: Service) -> None:
+        assert await bench.sync._all()
+        await bench.make(SECRETS, "alpha-v1", type=kind, data={"key": "dGhlaXJz"})
+        bench.sync.everything()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("False", "SecretNotOwned"))
+        assert service.document().entries == ()
+        del bench.server.objects[secret("alpha-v1")]  # no watch tells: it has no label of ours
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"), 10)
+        assert bench.observer.memory(KEY).taken == set()
+
+    with_bench(work)
+
+
 def test_of_a_key_set_that_is_gone_nothing_is_remembered() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         await bench.look()
@@ -500,6 +517,33 @@ def test_whatever_call_fails_a_revocation_goes_out(method: str, part: str, statu
         await bench.api.merge(KEY_SETS, SPACE, "main", {"spec": spec})
         bench.server.faults[method, part] = status
         await revoke(bench, "alpha")
+
+    with_bench(work)
+
+
+def test_a_key_set_that_somebody_made_immutable_keeps_no_revocation_back() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        await bench.api.merge(SECRETS, SPACE, "main-published", {"immutable": True, "metadata": {"labels": {"theirs": "x"}}})
+        assert await revoke(bench, "alpha") < 3
+        made = bench.secret("main-published")
+        assert made is not None
+        assert made["metadata"]["labels"] == {"theirs": "x", api_types.LABEL_KEYSET: "main"}
+        assert bench.condition(KEY_SETS, "main", "Degraded")[0] == "False"
+
+    with_bench(work)
+
+
+def test_a_client_secret_that_somebody_made_immutable_keeps_no_rotation_back() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        await bench.api.merge(SECRETS, SPACE, "alpha", {"immutable": True})
+        await bench.api.merge(API_KEYS, SPACE, "alpha", {"metadata": {"annotations": {api_types.ROTATE: "now"}}})
+        await bench.look()
+        await bench.until(
+            lambda: ((bench.secret("alpha") or {}).get("data")) == (bench.secret("alpha-v2") or {"data": 0})["data"]
+        )
+        assert bench.condition(API_KEYS, "alpha", "Degraded")[0] == "False"
 
     with_bench(work)
 

@@ -33,7 +33,7 @@ template:
       {{- toYaml . | nindent 6 }}
     {{- end }}
   spec:
-    serviceAccountName: {{ include "sluice.account" (list . "migrate") }}
+    serviceAccountName: {{ include "sluice.account" (list . "migrate") | quote }}
     # Each try in a pod of its own: their logs stay until the Job goes.
     restartPolicy: Never
     {{- include "sluice.pod" (list . .Values.migration) | trim | nindent 4 }}

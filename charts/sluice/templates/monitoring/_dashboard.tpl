@@ -9,7 +9,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata:
   name: {{ printf "%s-dashboard-%s" (index . 2) (index . 3) }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ $root.Release.Namespace | quote }}
   labels:
     {{- merge (include "sluice.labelsOf" (list $root (index . 1)) | fromYaml) $root.Values.monitoring.dashboard.labels | toYaml | nindent 4 }}
 data:

@@ -11,8 +11,8 @@ Of one component's Service. Takes a list: root, component, name, port, most samp
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata:
-  name: {{ index . 2 }}
-  namespace: {{ $root.Release.Namespace }}
+  name: {{ index . 2 | quote }}
+  namespace: {{ $root.Release.Namespace | quote }}
   labels:
     {{- merge (include "sluice.labelsOf" $component | fromYaml) $root.Values.monitoring.serviceMonitor.labels | toYaml | nindent 4 }}
 spec:
@@ -25,7 +25,7 @@ spec:
       {{- include "sluice.selectorLabelsOf" $component | nindent 6 }}
   namespaceSelector:
     matchNames:
-      - {{ $root.Release.Namespace }}
+      - {{ $root.Release.Namespace | quote }}
   endpoints:
     - port: {{ index . 3 }}
       path: /metrics

@@ -150,8 +150,9 @@ DynamoDB is AWS. Takes a list: root, component.
 {{- end }}
 {{- end }}
 
+{{- /* OpenShift's DNS pods listen on 5353, and a policy is about the port of the pod, not that of the Service. */}}
 {{- define "sluice.egressToNames" -}}
-{{- include "sluice.flow" (list "to" .dns.to (list "UDP" 53) (list "TCP" 53)) }}
+{{- include "sluice.flow" (list "to" .dns.to (list "UDP" 53) (list "TCP" 53) (list "UDP" 5353) (list "TCP" 5353)) }}
 {{- end }}
 
 {{/*
@@ -178,7 +179,7 @@ apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
   name: {{ include "sluice.fullname" $root }}-{{ index . 1 }}
-  namespace: {{ $root.Release.Namespace }}
+  namespace: {{ $root.Release.Namespace | quote }}
   labels:
     {{- include "sluice.labelsOf" $selected | nindent 4 }}
   annotations:

@@ -39,7 +39,7 @@ The namespaces that the operator looks after, as a YAML list; the release's own 
 HOST: {{ .Values.config.listenAddress | quote }}
 PORT: "8082"
 LOG_LEVEL: {{ .Values.operator.logLevel }}
-WATCH_NAMESPACES: {{ include "sluice.watched" . | fromYamlArray | join "," }}
+WATCH_NAMESPACES: {{ include "sluice.watched" . | fromYamlArray | join "," | quote }}
 LEASE_NAME: {{ include "sluice.operatorName" . }}
 BOOTSTRAP_CONFIGMAP: {{ ternary (printf "%s-bootstrap" (include "sluice.fullname" .)) "" (eq (include "sluice.bootstraps" .) "true") | quote }}
 ENFORCE: {{ .Values.operator.enforce | quote }}
