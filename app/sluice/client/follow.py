@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +31,17 @@ class Generation:
     def head(self, size: int) -> bytes:
         """Its first bytes, as they are now."""
         return os.pread(self._file.fileno(), size, 0)
+
+    def digests(self, sizes: Iterable[int]) -> dict[int, str]:
+        """The SHA-256 of its first N bytes for each N of `sizes`, as far as it has them now."""
+        found, digest, at = {}, hashlib.sha256(), 0
+        for size in sorted(sizes):
+            while chunk := os.pread(self._file.fileno(), min(size - at, READ_BYTES), at):
+                digest.update(chunk)
+                at += len(chunk)
+            if at == size:
+                found[size] = digest.hexdigest()
+        return found
 
     def lines(self, sleep: Callable[[float], object]) -> Iterator[bytes | None]:
         """Its lines until it is no longer what the path names; None is a pause.

@@ -149,7 +149,7 @@ class Job:
                     if piece is None:
                         yield Batch(report, [])
                         continue
-                    known = self._known(path, "", given.head, kind, compressed=False, again=lambda _sizes: {})
+                    known = self._known(path, "", given, kind, again=generation.digests)
                     reader = self._importer(path, known, report, None)
                     rest = itertools.chain((piece,), pieces)
                     yield from self._batches(reader, report, reader.entries(rest, kind), size)
@@ -181,7 +181,7 @@ class Job:
                     pass
                 return again.text.digests
 
-            known = self._known(path, openable.member, given.head, kind, compressed=given.compressed, again=digests)
+            known = self._known(path, openable.member, given, kind, again=digests)
             given = openable.open(())
         self._current = given
         growing = path if path is not None and not given.compressed and not given.binary else None
@@ -212,15 +212,17 @@ class Job:
         self,
         path: Path,
         member: str,
-        head: bytes,
+        given: Input,
         kind: Format,
         *,
-        compressed: bool,
         again: Callable[[Iterable[int]], dict[int, str]],
     ) -> File | None:
         if self._options.source:
             return None
-        found = identity.look_at(path, member, head, compressed=compressed, is_log=kind != "json")
+        head = given.head
+        found = identity.look_at(path, member, head, compressed=given.compressed, is_log=kind != "json")
+        # A small file is noted as it is at its end, and once: a note waits for the disk.
+        found = replace(found, size=given.text.taken, digest=given.text.digest.hexdigest())
         memory = self._memory
         if memory is None:
             return found

@@ -133,6 +133,20 @@ def test_a_restart_goes_on_where_it_was(follow: Follow, keeper: Keeper, log: Pat
     assert lines(keeper) == ["first", "while away"]
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_knows_a_large_file_again(follow: Follow, keeper: Keeper, log: Path, end: signal.Signals) -> None:
+    written = ["first", *(f"line {number:04}" for number in range(1000))]
+    log.write_text("".join(f"{line}\n" for line in written))
+    process = follow()
+    arrives(keeper, written[-1])
+    process.send_signal(end)
+    process.communicate(timeout=30)
+    append(log, "while away\n")
+    follow()
+    arrives(keeper, "while away")
+    assert lines(keeper) == [*written, "while away"]
+
+
 def test_a_traceback_is_one_event(follow: Follow, keeper: Keeper, log: Path) -> None:
     follow()
     trace = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\nKeyError: 1'
