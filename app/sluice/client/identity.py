@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import sqlite3
 import time
@@ -72,12 +73,11 @@ class File:
     digest: str
 
 
-def look_at(path: Path, member: str, head: bytes, *, compressed: bool, is_log: bool) -> File:
-    """The file at `path`, whose inflated content begins with `head`. `is_log`: it grows at its end only.
+def look_at(path: Path, status: os.stat_result, member: str, head: bytes, *, compressed: bool, is_log: bool) -> File:
+    """The file at `path` with `status`, whose inflated content begins with `head`. `is_log`: it grows at its end only.
 
-    Its identity is the one that needs no memory: place and first line. Raises OSError.
+    Its identity is the one that needs no memory: place and first line. The path may name another file by now, or none.
     """
-    status = path.stat()
     resolved = path.resolve()
     inner = PurePath(member)
     directory = resolved.parent / inner.parent if member else resolved.parent

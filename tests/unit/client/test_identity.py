@@ -209,7 +209,8 @@ def test_each_service_has_a_memory_of_its_own(tmp_path: Path, logs: Path) -> Non
     head = LINES.encode()
     for service in ("http://a", "http://b"):
         memory = identity.Memory(tmp_path / "imports.sqlite", service)
-        found = identity.look_at(written(logs / "app.log", LINES), "", head, compressed=False, is_log=True)
+        file = written(logs / "app.log", LINES)
+        found = identity.look_at(file, file.stat(), "", head, compressed=False, is_log=True)
         assert memory.recognise(found, head, lambda _sizes: {}) == found
         memory.close()
 
