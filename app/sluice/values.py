@@ -38,7 +38,7 @@ def duration(low: float, high: float) -> Parser:
     def parse(text: str) -> float:
         seconds = sum(float(number) * UNITS[unit] for number, unit in DURATION.findall(text))
         if not re.fullmatch(f"(?:{DURATION.pattern})+", text) or not low <= seconds <= high:
-            raise ValueError(f"must be a duration such as 30s, 5m or 1h30m, from {low:g} to {high:g} seconds")
+            raise ValueError(f"must be a duration such as 30s, 5m or 1h30m, from {low:g} to {high:,.10g} seconds")
         return seconds
 
     return parse

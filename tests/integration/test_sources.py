@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from tenacity import RetryCallState, Retrying
 from tests.certificates import Authority
 from tests.integration import upstream as up
+from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database
 from tests.integration.pulling import MakePulls, Pulls, source_at
 from tests.integration.upstream import Upstream
@@ -338,6 +339,9 @@ def test_a_failure_between_pages_keeps_what_was_stored_and_counts_it(upstream: U
 def test_pages_without_end_are_a_failure(upstream: Upstream, pulls_of: MakePulls) -> None:
     upstream.answers = [up.records(1, Link=f"<{upstream.url}>; rel=next")]
     assert pulls_of(pagination=Pagination(type="link")).reason() == "pagination"
+    upstream.answers = [up.records(1, Link=f"<{upstream.url}?page={page}>; rel=next") for page in (2, 3, 2)]
+    circle = pulls_of(pagination=Pagination(type="link"))
+    assert (circle.reason(), circle.status()["pages"], circle.ids()) == ("pagination", 3, ["1"])
     upstream.answers = [up.paged(100, 1)]
     pages_ = pulls_of(pagination=Pagination(type="page", parameter="page"), max_pages=3)
     assert (pages_.reason(), pages_.status()["pages"]) == ("too_many_pages", 3)
@@ -513,6 +517,16 @@ def test_a_database_that_fails_in_a_page_leaves_neither_records_nor_a_success(
         ("failure", "interrupted"),
         ("success", None),
     ]
+
+
+def test_a_page_may_take_longer_than_one_statement(upstream: Upstream, database: Database, open_store: OpenStore) -> None:
+    database.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END';"
+        "CREATE TRIGGER slow AFTER INSERT ON sluice.source_records FOR EACH STATEMENT EXECUTE FUNCTION slow()"
+    )
+    upstream.answers = [up.records(10_000)]
+    pulls = Pulls(ready(open_store(database.login, deadline=1.0)), database, source_at(upstream.url, timeout=30.0))
+    assert (pulls().status, len(pulls.rows()), pulls.status()["created"]) == ("success", 10_000, 10_000)
 
 
 def test_headers_of_secret_files_are_sent_and_read_again_for_each_run(

@@ -118,6 +118,7 @@ MISTAKES = [
     ({"cron": "* * * * *"}, "sources[0] must have one of interval and cron"),
     ({"interval": ..., "cron": f"* {SECRET}"}, "sources[0].cron must be a cron expression"),
     ({"interval": ..., "cron": "0 0 31 2 *"}, "sources[0].cron must be a cron expression"),
+    ({"interval": ..., "cron": "0 */5 * * * *"}, "sources[0].cron must be a cron expression of five fields"),
     ({"interval": ...}, "sources[0] must have one of interval and cron"),
     ({"url": ...}, "sources[0].url is missing"),
     ({"retries": 21}, "sources[0].retries must be a whole number from 0 to 20"),
@@ -155,6 +156,14 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     assert len(problems(tmp_path, text)) == 1
+
+
+def test_a_field_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    source = "\n  - &base\n    name: orders\n    url: https://x.example/\n    interval: 5m\n"
+    (line,) = problems(tmp_path, f"sources:{source}    url: https://y.example/\n")
+    assert line == "SOURCES_FILE has a name twice in one object, see line 6"
+    merged = load(tmp_path, f"sources:{source}  - &more\n    <<: *base\n    name: more\n  - {{<<: *more, name: most}}\n")
+    assert [each.name for each in merged] == ["orders", "more", "most"]
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +31,21 @@ class Generation:
     def head(self, size: int) -> bytes:
         """Its first bytes, as they are now."""
         return os.pread(self._file.fileno(), size, 0)
+
+    def status(self) -> os.stat_result:
+        """Of the file itself: the path may name another one by now, or none."""
+        return os.fstat(self._file.fileno())
+
+    def digests(self, sizes: Iterable[int]) -> dict[int, str]:
+        """The SHA-256 of its first N bytes for each N of `sizes`, as far as it has them now."""
+        found, digest, at = {}, hashlib.sha256(), 0
+        for size in sorted(sizes):
+            while chunk := os.pread(self._file.fileno(), min(size - at, READ_BYTES), at):
+                digest.update(chunk)
+                at += len(chunk)
+            if at == size:
+                found[size] = digest.hexdigest()
+        return found
 
     def lines(self, sleep: Callable[[float], object]) -> Iterator[bytes | None]:
         """Its lines until it is no longer what the path names; None is a pause.
@@ -59,7 +74,7 @@ class Generation:
 
     def _was_truncated(self) -> bool:
         """It is shorter than what was read, or grew again since but begins with something else."""
-        return os.fstat(self._file.fileno()).st_size < self.size or self.head(len(self._head)) != self._head
+        return self.status().st_size < self.size or self.head(len(self._head)) != self._head
 
     def _is_another(self) -> bool:
         """Whether the path names another file by now. While it names none, its writer still has this one."""
@@ -67,7 +82,7 @@ class Generation:
             there = self._path.stat()
         except OSError:
             return False
-        here = os.fstat(self._file.fileno())
+        here = self.status()
         return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import sqlite3
 import time
@@ -38,6 +39,16 @@ CREATE TABLE IF NOT EXISTS files (
 );
 CREATE INDEX IF NOT EXISTS files_by_head ON files (service, head_size, head);
 """
+# Small files have as many sizes as there are. Each is one step in the index, whatever is remembered.
+BEGIN_LIKE = """
+WITH RECURSIVE sizes (size) AS (
+    SELECT min(head_size) FROM files WHERE service = ?1
+    UNION ALL
+    SELECT (SELECT min(head_size) FROM files WHERE service = ?1 AND head_size > sizes.size) FROM sizes WHERE sizes.size < ?2
+)
+SELECT files.* FROM sizes CROSS JOIN files
+ON service = ?1 AND head_size = sizes.size AND head = beginning(sizes.size) WHERE sizes.size <= ?2
+"""
 
 
 @dataclass(frozen=True)
@@ -62,18 +73,17 @@ class File:
     digest: str
 
 
-def look_at(path: Path, member: str, head: bytes, *, compressed: bool, is_log: bool) -> File:
-    """The file at `path`, whose inflated content begins with `head`. `is_log`: it grows at its end only.
+def look_at(path: Path, status: os.stat_result, member: str, head: bytes, *, compressed: bool, is_log: bool) -> File:
+    """The file at `path` with `status`, whose inflated content begins with `head`. `is_log`: it grows at its end only.
 
-    Its identity is the one that needs no memory: place and first line. Raises OSError.
+    Its identity is the one that needs no memory: place and first line. The path may name another file by now, or none.
     """
-    status = path.stat()
     resolved = path.resolve()
     inner = PurePath(member)
     directory = resolved.parent / inner.parent if member else resolved.parent
     stem = stem_of(inner.name if member else resolved.name)
     head = head[:FINGERPRINT_BYTES]
-    digest = hashlib.sha256(head).hexdigest()
+    digest = digest_of(head)
     # A first line never changes while a log grows; a JSON array has none.
     first = head.partition(b"\n")[0] if is_log else b""
     place = "\0".join((machine(), str(directory), stem))
@@ -83,6 +93,10 @@ def look_at(path: Path, member: str, head: bytes, *, compressed: bool, is_log: b
         identity, storable(stem), str(directory), stem, path_and_member, status.st_dev, status.st_ino,
         compressed, len(head), digest, len(head), digest,
     )  # fmt: skip
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def machine() -> str:
@@ -183,14 +197,8 @@ class Memory:
 
     def _begin_like(self, head: bytes) -> Iterator[File]:
         head = head[:FINGERPRINT_BYTES]
-        sizes = self._connection.execute("SELECT DISTINCT head_size FROM files WHERE service = ?", (self._service,))
-        for (size,) in sizes.fetchall():
-            if size <= len(head):
-                rows = self._connection.execute(
-                    "SELECT * FROM files WHERE service = ? AND head_size = ? AND head = ?",
-                    (self._service, size, hashlib.sha256(head[:size]).hexdigest()),
-                )
-                yield from map(file_of, rows.fetchall())
+        self._connection.create_function("beginning", 1, lambda size: digest_of(head[:size]))
+        return map(file_of, self._connection.execute(BEGIN_LIKE, (self._service, len(head))).fetchall())
 
     def holds(self, identity: str) -> bool:
         return self._held(identity) is not None

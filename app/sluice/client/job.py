@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import itertools
+import os
 import sqlite3
 import sys
 from collections import Counter
@@ -149,8 +150,9 @@ class Job:
                     if piece is None:
                         yield Batch(report, [])
                         continue
-                    known = self._known(path, "", given.head, kind, compressed=False, again=lambda _sizes: {})
-                    reader = self._importer(path, known, report, None)
+                    status = generation.status()
+                    known = self._known(path, status, "", given, kind, again=generation.digests)
+                    reader = self._importer(status, known, report, None)
                     rest = itertools.chain((piece,), pieces)
                     yield from self._batches(reader, report, reader.entries(rest, kind), size)
             finally:
@@ -171,8 +173,9 @@ class Job:
         report.format = kind = self._options.format or given.format
         # A pipe has no name that lasts, and can be read once.
         path = Path(name) if name != STDIN and Path(name).is_file() else None
-        known = None
+        known = status = None
         if path is not None:
+            status = path.stat()
 
             def digests(sizes: Iterable[int]) -> dict[int, str]:
                 sizes = sorted(sizes)
@@ -181,11 +184,11 @@ class Job:
                     pass
                 return again.text.digests
 
-            known = self._known(path, openable.member, given.head, kind, compressed=given.compressed, again=digests)
+            known = self._known(path, status, openable.member, given, kind, again=digests)
             given = openable.open(())
         self._current = given
         growing = path if path is not None and not given.compressed and not given.binary else None
-        reader = self._importer(path, known, report, growing)
+        reader = self._importer(status, known, report, growing)
         if given.live and kind != "json":
             entries = reader.entries(framing.lines_of_pieces(given.live.pieces()), kind)
             yield from self._batches(reader, report, entries, size)
@@ -211,16 +214,19 @@ class Job:
     def _known(
         self,
         path: Path,
+        status: os.stat_result,
         member: str,
-        head: bytes,
+        given: Input,
         kind: Format,
         *,
-        compressed: bool,
         again: Callable[[Iterable[int]], dict[int, str]],
     ) -> File | None:
         if self._options.source:
             return None
-        found = identity.look_at(path, member, head, compressed=compressed, is_log=kind != "json")
+        head = given.head
+        found = identity.look_at(path, status, member, head, compressed=given.compressed, is_log=kind != "json")
+        # A small file is noted as it is at its end, and once: a note waits for the disk.
+        found = replace(found, size=given.text.taken, digest=given.text.digest.hexdigest())
         memory = self._memory
         if memory is None:
             return found
@@ -236,13 +242,13 @@ class Job:
         except sqlite3.Error:
             return found
 
-    def _importer(self, path: Path | None, known: File | None, report: Report, growing: Path | None) -> Importer:
+    def _importer(self, status: os.stat_result | None, known: File | None, report: Report, growing: Path | None) -> Importer:
         as_before = known is not None and known.identity.startswith(legacy.PREFIX)
         if known is not None:
             source, ids = known.source, Ids(known.source, "" if as_before else known.identity)
         else:
             source, ids = self._stream_source, self._stream_ids
-        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path is not None else None
+        changed = datetime.fromtimestamp(status.st_mtime, UTC) if status is not None else None
 
         def growth() -> Growth:
             return files.growth(growing) if growing is not None else ""

@@ -43,15 +43,21 @@ def zone_named(_context: click.Context, _parameter: click.Parameter, value: str)
 
 
 def names_of(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[str]:
-    """The files that `values` name: as they are, or as patterns that the shell left alone. Each once."""
+    """The files that `values` name: as they are, or as patterns that the shell left alone. Each once.
+
+    What is no file keeps no other from being read, as in `/var/log/*`: the report says so.
+    """
     names: list[str] = []
+    problems = []
     for value in values:
         found = [value] if value == STDIN or os.path.lexists(value) else matching(value)
         if not found:
-            raise click.BadParameter(f"there is no file {value}")
-        if value != STDIN and Path(value).is_dir():
-            raise click.BadParameter(f"{value} is a folder; name the files in it, as in '{value.rstrip('/')}/*.log'")
-        names += found
+            problems.append(f"there is no file {value}")
+        elif value != STDIN and Path(value).is_dir():
+            problems.append(f"{value} is a folder; name the files in it, as in '{value.rstrip('/')}/*.log'")
+        names += found or [value]
+    if len(problems) == len(values):
+        raise click.BadParameter(problems[0])
     return list(dict.fromkeys(names))
 
 
@@ -221,7 +227,8 @@ def go_on_for_ever(job: Job, name: str, peer: Peer, tally: Tally, batch_size: in
 
 
 def tell(job: Job) -> None:
-    for report in job.reports:
+    # What could not be read comes last, where it is seen.
+    for report in sorted(job.reports, key=lambda report: bool(report.problem)):
         click.echo(str(report), err=True)
         if report.only_duplicates:
             click.echo(

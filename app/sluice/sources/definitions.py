@@ -27,6 +27,22 @@ RESERVED = frozenset(("accept-encoding", "connection", "content-length", "host",
 KINDS = ("none", "page", "offset", "cursor", "link")
 
 
+class Twice(yaml.MarkedYAMLError):
+    """A name stands twice in one object: of two `headers` YAML would take the last and drop the first without a word."""
+
+
+class Loader(yaml.SafeLoader):
+    """Raises Twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = [name.value for name, _ in node.value]
+        for place, (name, _) in enumerate(node.value):
+            if name.value in names[:place]:
+                raise Twice(problem_mark=name.start_mark)
+        return node
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pagination:
     """`parameter`: the query parameter that says where a page begins. `start`: of the first page or offset.
@@ -128,13 +144,14 @@ def of_file(file: Path, problems: list[str]) -> list[Source | None]:
     """The sources of a file; None in the place of one that has a mistake."""
     try:
         # JSON is YAML, too.
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = Loader(file.read_text(encoding="utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"SOURCES_FILE cannot be read: {type(error).__name__}; mount it, readable and in UTF-8")
         return []
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        problems.append(f"SOURCES_FILE is not YAML or JSON{f', see line {mark.line + 1}' if mark else ''}")
+        what = "has a name twice in one object" if isinstance(error, Twice) else "is not YAML or JSON"
+        problems.append(f"SOURCES_FILE {what}{f', see line {mark.line + 1}' if mark else ''}")
         return []
     listed = document.get("sources") if isinstance(document, dict) else None
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_SOURCES or len(document) > 1:
@@ -203,6 +220,9 @@ def id_names(text: str) -> tuple[str, ...]:
 
 def cron(text: str) -> str:
     try:
+        # Of six fields cronsim would take the first for seconds, and others the last for a year.
+        if len(text.split()) != 5:
+            raise CronSimError
         next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration):
         raise ValueError("must be a cron expression of five fields that comes up, in UTC, such as */15 * * * *") from None

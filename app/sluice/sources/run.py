@@ -85,7 +85,7 @@ class Pull:
         return ending
 
     def _pages(self) -> Ending:
-        source, number = self._source, 0
+        source, number, asked = self._source, 0, set[str]()
         session = self._session = Session(source, fetch.headers_of(source), self._parts.resolve)
         try:
             url = pages.first_url(source)
@@ -93,6 +93,9 @@ class Pull:
                 number += 1
                 if number > source.max_pages:
                     raise Failed("too_many_pages", f"the list has more than {source.max_pages} pages (`max_pages`)")
+                if url in asked:
+                    raise Failed("pagination", "the page before names one as the next that was read already")
+                asked.add(url)
                 following, ending = self._page(session, number, url)
                 if following is None:
                     return ending
@@ -130,8 +133,6 @@ class Pull:
         if following is None:
             return None, self._last(page, success, answer)
         following = fetch.followed(answer.url, following)
-        if following == url:
-            raise Failed("pagination", "the page names itself as the next one")
         self._commit(page, None)
         return following, success
 

@@ -205,6 +205,8 @@ class SourceStore:
         created = updated = 0
         ordered = list(latest.values())
         for start in range(0, len(ordered), STEP):
+            # The deadline is that of a step: cut off as a whole, a long list would be tried again for ever.
+            self._database.writes.go_on(connection)
             versions = upserted(connection, source.name, ordered[start : start + STEP])
             created += sum(version == 1 for version in versions.values())
             updated += sum(version > 1 for version in versions.values())

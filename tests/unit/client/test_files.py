@@ -230,13 +230,6 @@ def test_a_pattern_follows_no_link_in_circles_and_names_nothing_hidden(run: Run,
     assert counts(run(tmp_path / "logs" / ".h*"))[:2] == [1, 0]
 
 
-@pytest.mark.parametrize("name", ["nothing.log", "*.nothing", "."])
-def test_a_name_without_a_file_is_refused_before_anything_is_sent(run: Run, keeper: Keeper, tmp_path: Path, name: str) -> None:
-    (tmp_path / "a.log").write_text("one\n")
-    result = run(tmp_path / "a.log", tmp_path / name)
-    assert (result.exit_code, keeper.events) == (2, {})
-
-
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "gone").symlink_to(tmp_path / "loop")

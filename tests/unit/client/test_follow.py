@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import signal
@@ -57,6 +58,16 @@ def arrives(keeper: Keeper, line: str) -> None:
     until(lambda: line in lines(keeper), seconds=60)
 
 
+def is_open(path: Path) -> bool:
+    """Whether a process has the file open."""
+    there = path.stat()
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(descriptor.stat(), there):
+                return True
+    return False
+
+
 def append(path: Path, text: str) -> None:
     with path.open("a") as file:
         file.write(text)
@@ -80,6 +91,23 @@ def test_a_rotated_file_is_read_to_its_end_and_then_the_new_one(follow: Follow, 
     assert sorted(lines(keeper)) == ["first", "first", "late", "new"]
     # A run over both files finds nothing that is not there.
     assert counts(run(log, rotated))[:2] == [0, 4]
+
+
+def test_an_empty_file_may_be_rotated_before_its_first_line(follow: Follow, keeper: Keeper, log: Path, run: Run) -> None:
+    follow()
+    log.rename(log.with_name("app.log.2"))
+    log.touch()
+    # The second rotation comes when the empty file is read: no sooner than it is quiet for the first.
+    other = log.with_name("seen")
+    os.link(log, other)
+    until(lambda: is_open(other), seconds=30)
+    rotated = log.rename(log.with_name("app.log.1"))
+    append(rotated, "late\n")
+    arrives(keeper, "late")
+    append(log, "new\n")
+    arrives(keeper, "new")
+    assert lines(keeper) == ["first", "late", "new"]
+    assert counts(run(log, rotated))[:2] == [0, 2]
 
 
 @pytest.mark.parametrize("text", ["short\n", "longer than all that was there before\n"])
@@ -131,6 +159,20 @@ def test_a_restart_goes_on_where_it_was(follow: Follow, keeper: Keeper, log: Pat
     follow()
     arrives(keeper, "while away")
     assert lines(keeper) == ["first", "while away"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_knows_a_large_file_again(follow: Follow, keeper: Keeper, log: Path, end: signal.Signals) -> None:
+    written = ["first", *(f"line {number:04}" for number in range(1000))]
+    log.write_text("".join(f"{line}\n" for line in written))
+    process = follow()
+    arrives(keeper, written[-1])
+    process.send_signal(end)
+    process.communicate(timeout=30)
+    append(log, "while away\n")
+    follow()
+    arrives(keeper, "while away")
+    assert lines(keeper) == [*written, "while away"]
 
 
 def test_a_traceback_is_one_event(follow: Follow, keeper: Keeper, log: Path) -> None:

@@ -189,11 +189,28 @@ def test_a_broken_memory_is_said_and_does_without(run: Run, logs: Path, tmp_path
     assert (counts(result)[:2], "cannot be written" in result.stderr) == ([2, 0], True)
 
 
+def test_many_small_files_cost_few_statements_and_one_write_each(
+    run: Run, keeper: Keeper, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+
+    def noting(file: Path, service: str) -> identity.Memory:
+        memory = identity.Memory(file, service)
+        memory._connection.set_trace_callback(statements.append)
+        return memory
+
+    monkeypatch.setattr("sluice.commands.import_.Memory", noting)
+    files = [written(logs / f"{number}.log", f"file {number}\nline {'x' * 20 * number}\n") for number in range(100)]
+    assert counts(run(*files))[:2] == [200, 0]
+    assert (len(statements) <= 6 * 100, sum("INSERT" in each for each in statements), len(keeper.events)) == (True, 100, 200)
+
+
 def test_each_service_has_a_memory_of_its_own(tmp_path: Path, logs: Path) -> None:
     head = LINES.encode()
     for service in ("http://a", "http://b"):
         memory = identity.Memory(tmp_path / "imports.sqlite", service)
-        found = identity.look_at(written(logs / "app.log", LINES), "", head, compressed=False, is_log=True)
+        file = written(logs / "app.log", LINES)
+        found = identity.look_at(file, file.stat(), "", head, compressed=False, is_log=True)
         assert memory.recognise(found, head, lambda _sizes: {}) == found
         memory.close()
 

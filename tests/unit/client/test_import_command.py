@@ -54,6 +54,15 @@ def test_a_service_that_breaks_off_is_told_with_the_way_to_go_on(run: Run, keepe
     assert "Run the same command again" in result.stderr
 
 
+def test_what_is_no_file_keeps_no_other_from_being_read(run: Run, keeper: Keeper, log: Path) -> None:
+    folder, gone = log.with_name("folder"), log.with_name("gone.log")
+    folder.mkdir()
+    result = run(folder, gone, log)
+    assert (result.exit_code, len(keeper.events), counts(result)[0]) == (1, len(log.read_text().splitlines()), len(keeper.events))
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()[-2:]] == [str(folder), str(gone)]
+    assert (run(folder).exit_code, run(gone).exit_code, len(keeper.events)) == (2, 2, counts(result)[0])
+
+
 def test_a_dry_run_prints_the_first_events_and_sends_none(run: Run, keeper: Keeper, log: Path) -> None:
     result = run(log, "--dry-run", "--first", "3")
     assert [json.loads(line)["properties"]["line"][-6:] for line in result.stdout.splitlines()] == ["line 0", "line 1", "line 2"]

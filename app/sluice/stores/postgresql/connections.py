@@ -129,6 +129,10 @@ class Connections:
         self.away = None
         return done
 
+    def go_on(self, connection: Connection) -> None:
+        """Give the work that has `connection` its deadline anew, between the statements of a long transaction."""
+        self._watchdog.go_on(connection.fileno())
+
     def close(self) -> None:
         self._pool.close()
         self._watchdog.close()

@@ -33,6 +33,12 @@ class Watchdog:
             with self._lock:
                 self._guarded.pop(fd, None)
 
+    def go_on(self, fd: int) -> None:
+        """Give what is guarded its time anew: it has come further."""
+        with self._lock:
+            if fd in self._guarded:
+                self._guarded[fd] = time.monotonic() + self.seconds
+
     def close(self) -> None:
         self._stop.set()
 
