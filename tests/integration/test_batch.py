@@ -115,11 +115,6 @@ def test_a_thousand_events_are_taken_and_one_more_is_not(client: httpx.Client, m
     assert mine.count() == 1_000
 
 
-def test_ten_thousand_events_are_refused_as_a_whole(client: httpx.Client, mine: Mine) -> None:
-    problem_of(client.post(BATCH, json={"logs": mine.events(10_000)}), 400, "batch_too_large")
-    assert mine.count() == 0
-
-
 @pytest.mark.parametrize("body", ["7", '"x"', "null", "{}", '{"logs": {}}', '{"logs": null}', '{"event_type": "log"}'])
 def test_json_that_is_no_batch_is_refused(client: httpx.Client, body: str) -> None:
     answer = client.post(BATCH, content=body)

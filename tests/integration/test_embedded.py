@@ -138,13 +138,5 @@ def test_a_server_whose_owner_was_killed_is_taken_over_and_stopped(initialised: 
     assert embedded.found(initialised) is None
 
 
-def test_a_pid_that_belongs_to_a_stranger_now_does_not_hinder_the_start(initialised: Path) -> None:
-    lines = [str(os.getpid()), str(initialised / "postgresql"), "1", "5432", "", "", "1 1", "ready"]
-    (initialised / "postgresql" / "postmaster.pid").write_text("\n".join(lines) + "\n")
-    assert embedded.found(initialised) is None
-    with embedded.owned(initialised) as server:
-        assert answers(server)
-
-
 def test_its_data_are_for_its_own_user_only(initialised: Path) -> None:
     assert (initialised / "postgresql").stat().st_mode & 0o077 == 0
