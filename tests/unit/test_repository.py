@@ -108,13 +108,6 @@ def test_no_file_holds_a_path_of_one_machine() -> None:
     assert {str(path): found.group() for path, text in texts.items() if (found := HOME.search(text))} == {}
 
 
-def test_every_action_of_a_workflow_is_pinned_by_commit() -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github/workflows").glob("*.yml"))
-    used = re.findall(r"uses: (\S+)", text)
-    assert used
-    assert [action for action in used if not re.search(r"@[0-9a-f]{40}$", action)] == []
-
-
 def test_the_changelog_tells_of_this_version() -> None:
     assert f"## [{sluice.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
