@@ -152,30 +152,18 @@ def test_pages_are_counted_from_one(client: httpx.Client, library: Mine, page: i
     ("query", "error"),
     [
         ("colour=red", "unknown_parameter"),
-        ("properties=x", "unknown_parameter"),
         ("event_type=other", "invalid_event_type"),
         ("priority=low", "invalid_priority"),
-        ("start_time=yesterday", "invalid_start_time"),
         ("start_time=2024-01-01T00:00:00", "invalid_start_time"),
-        ("end_time=0000-01-01T00:00:00Z", "invalid_end_time"),
         ("end_time=10000-01-01T00:00:00Z", "invalid_end_time"),
         ("created_start_time=1", "invalid_created_start_time"),
-        ("page=0", "validation_error"),
         ("page=1000000", "validation_error"),
-        ("page_size=1001", "validation_error"),
-        ("page_size=-1", "validation_error"),
-        ("sort_by=properties", "validation_error"),
-        ("sort_order=up", "validation_error"),
-        ("id=9223372036854775808", "validation_error"),
-        ("sequence_number=1.5", "validation_error"),
-        ("properties.=x", "unknown_parameter"),
-        ("properties..a=x", "validation_error"),
         ("user_id=%00", "validation_error"),
         ("cursor=x&page=2", "validation_error"),
-        ("page=1&page=2", "validation_error"),
     ],
 )
 def test_a_parameter_that_can_not_be_used_is_refused_by_name(client: httpx.Client, query: str, error: str) -> None:
+    """One for each code: tests/unit/test_filters.py has them all."""
     problem = problem_of(client.get(f"{FILTER}?{query}"), 400, error, "query")
     assert problem["errors"][0]["parameter"] in query
 
@@ -202,11 +190,13 @@ def test_a_flag_that_is_given_twice_is_refused_and_stores_nothing(client: httpx.
     assert mine.names() == []
 
 
-@pytest.mark.parametrize(
-    "path", [RECENT, EXPORT, "/api/v1/metrics", "/api/v1/status", "/api/v1/limits", "/api/v1/whoami", "/api/v1/events/x"]
-)
-def test_an_unknown_parameter_is_refused_everywhere(client: httpx.Client, path: str) -> None:
-    problem_of(client.get(f"{path}?colour=red"), 400, "unknown_parameter", "query")
+SINGLE = ["/api/v1/metrics", "/api/v1/status", "/api/v1/limits", "/api/v1/whoami", "/api/v1/events/x"]
+
+
+@pytest.mark.parametrize("path", [*SINGLE, RECENT, EXPORT])
+@pytest.mark.parametrize("query", ["colour=red", "page=1", "cursor=x", "sort_by=id"])
+def test_a_parameter_that_a_path_does_not_have_is_refused(client: httpx.Client, path: str, query: str) -> None:
+    problem_of(client.get(f"{path}?{query}"), 400, "unknown_parameter", "query")
 
 
 def test_a_name_with_dots_is_found_in_quotes_or_with_a_backslash(client: httpx.Client, mine: Mine) -> None:
@@ -297,68 +287,20 @@ def test_recent_refuses_a_limit_out_of_range(client: httpx.Client, limit: str) -
     assert problem["errors"][0]["parameter"] == "limit"
 
 
-@pytest.mark.parametrize("name", ["sort_by", "sort_order", "page", "page_size", "cursor", "user_id"])
-def test_recent_takes_a_limit_and_nothing_else(client: httpx.Client, name: str) -> None:
-    problem_of(client.get(RECENT, params={name: "id"}), 400, "unknown_parameter", "query")
+# What stands before or after decides what a router makes of an id.
+FORMS = [
+    "{}a/b", "{}a//b", "{}/a", "{}a/", "{}../a", "{}./a", "{}\u00fc\U0001f600", "{}100%", "{}%2F", "{}a?b=c#d", "{} ", "{}+",
+    "{}a b", "{}\\", "{}\x01\x7f", "{}" + "x" * 240, "/{}", "//{}", "{}/", "/", "///", ".", "..", "./{}", "../{}",
+    "../../v1/whoami", "%2F{}", "%{}", "{}\n", "\n{}", "\t", "?{}", "#{}",
+]  # fmt: skip
 
 
-ODD = [
-    "a/b",
-    "a//b",
-    "/a",
-    "a/",
-    "../a",
-    "./a",
-    "\u00fc\U0001f600",
-    "100%",
-    "%2F",
-    "a?b=c#d",
-    " ",
-    "+",
-    "a b",
-    "\\",
-    "\x01\x7f",
-    "x" * 240,
-]
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_an_event_with_an_odd_id_can_be_read_by_it(service: Service, client: httpx.Client, mine: Mine, name: str) -> None:
-    data_of(client.post(INGEST, json=mine.event(name)), 201)
-    with Raw(service) as raw:
-        # By hand, for a client library would tidy up the path.
-        raw.head("GET", f"/api/v1/events/{quote(mine.id(name), safe='')}")
-        log = data_of(raw.answer())
-    assert (log["event_id"], log["id"]) == (mine.id(name), mine.row(name)["id"])
-
-
-# Ids as a whole, for what stands before or after decides what a router makes of them.
-WHOLE = [
-    "/{}",
-    "//{}",
-    "{}/",
-    "/",
-    "///",
-    ".",
-    "..",
-    "./{}",
-    "../{}",
-    "../../v1/whoami",
-    "%2F{}",
-    "%{}",
-    "{}\n",
-    "\n{}",
-    "\t",
-    "?{}",
-    "#{}",
-]
-
-
-@pytest.mark.parametrize("form", WHOLE)
+@pytest.mark.parametrize("form", FORMS)
 def test_whatever_id_an_event_has_its_url_is_its_own(service: Service, client: httpx.Client, mine: Mine, form: str) -> None:
     event_id = form.format(mine.prefix)
     stored = data_of(client.post(INGEST, json={**mine.event(), "event_id": event_id}), 201)
     with Raw(service) as raw:
+        # By hand, for a client library would tidy up the path.
         raw.head("GET", f"/api/v1/events/{quote(event_id, safe='')}")
         log = data_of(raw.answer())
     assert (log["event_id"], log["id"]) == (event_id, stored["id"])
@@ -386,11 +328,6 @@ def test_an_export_is_every_row_oldest_first(client: httpx.Client, library: Mine
 def test_an_export_of_nothing_is_empty(client: httpx.Client) -> None:
     answer = client.get(EXPORT, params={"source": "nobody"})
     assert (answer.status_code, answer.content) == (200, b"")
-
-
-@pytest.mark.parametrize("query", ["page=1", "cursor=x", "sort_by=id"])
-def test_an_export_has_no_pages(client: httpx.Client, query: str) -> None:
-    problem_of(client.get(f"{EXPORT}?{query}"), 400, "unknown_parameter", "query")
 
 
 @pytest.fixture(scope="module")
@@ -472,14 +409,5 @@ def test_figures_are_those_of_the_rows(database: Database) -> None:
 
 
 def test_limits_are_those_that_are_set(client: httpx.Client) -> None:
-    limits = data_of(client.get("/api/v1/limits"))
-    told = {
-        name: limits[name] for name in ("max_event_bytes", "max_body_bytes", "max_inflated_bytes", "max_batch_size", "max_depth")
-    }
-    assert told == {
-        "max_event_bytes": 256 << 10,
-        "max_body_bytes": 10 << 20,
-        "max_inflated_bytes": 20 << 20,
-        "max_batch_size": 1_000,
-        "max_depth": 64,
-    }
+    sizes = {"max_event_bytes": 256 << 10, "max_body_bytes": 10 << 20, "max_inflated_bytes": 20 << 20}
+    assert data_of(client.get("/api/v1/limits")).items() >= (sizes | {"max_batch_size": 1_000, "max_depth": 64}).items()

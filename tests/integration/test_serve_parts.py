@@ -246,11 +246,16 @@ def test_a_body_that_stalls_ends_at_the_deadline(service: Service, head: bytes) 
     assert 0.9 < time.monotonic() - begin < 4
 
 
-def test_a_body_that_trickles_ends_at_the_deadline_too(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("begun", "trickle"),
+    [(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b"x"), (b"GET / HTTP/1.1\r\n", b"X-Slow: 1\r\n")],
+    ids=["body", "headers"],
+)
+def test_what_trickles_ends_at_the_deadline_too(service: Service, begun: bytes, trickle: bytes) -> None:
     wire, begin = service.connect(), time.monotonic()
-    wire.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
-    until(lambda: gave_up(wire, b"x"))
-    assert 0.9 < time.monotonic() - begin < 4
+    wire.send(begun)
+    until(lambda: gave_up(wire, trickle))
+    assert 0.9 < time.monotonic() - begin < 5
 
 
 def gave_up(wire: Wire, trickle: bytes) -> bool:
@@ -260,13 +265,6 @@ def gave_up(wire: Wire, trickle: bytes) -> bool:
         return bool(select.select([wire.socket], [], [], 0.1)[0])
     except ConnectionError:
         return True
-
-
-def test_headers_that_trickle_end_at_the_deadline(service: Service) -> None:
-    wire, begin = service.connect(), time.monotonic()
-    wire.send(b"GET / HTTP/1.1\r\n")
-    until(lambda: gave_up(wire, b"X-Slow: 1\r\n"))
-    assert 0.9 < time.monotonic() - begin < 5
 
 
 def test_pieces_of_a_stream_come_while_it_is_open(service: Service) -> None:
@@ -329,26 +327,17 @@ def unread_by_pid(service: Service) -> tuple[int, int]:
     return told["pid"], told["unread"]
 
 
-def test_clients_that_do_not_close_hold_up_nobody(service: Service) -> None:
-    idle = [service.connect() for _ in range(12)]
-    for wire in idle:
-        wire.send(b"GET / HTTP/1.0\r\nGarbage\r\n\r\n")
-    begin = time.monotonic()
-    assert [service.connect().get()[0] for _ in range(8)] == [200] * 8
-    assert time.monotonic() - begin < 1.5
+IDLE = {
+    "do not close": (12, b"GET / HTTP/1.0\r\nGarbage\r\n\r\n"),
+    "say nothing": (80, b""),
+    "send half a header": (80, b"GET / HTTP/1.1\r\nHost: x\r\nX-Half: "),
+}
 
 
-def test_connections_that_say_nothing_hold_up_nobody(service: Service) -> None:
-    for _ in range(80):
-        service.connect()
-    begin = time.monotonic()
-    assert [service.connect().get()[0] for _ in range(8)] == [200] * 8
-    assert time.monotonic() - begin < 1.5
-
-
-def test_clients_that_send_half_a_header_hold_up_nobody(service: Service) -> None:
-    for _ in range(80):
-        service.connect().send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Half: ")
+@pytest.mark.parametrize(("count", "said"), IDLE.values(), ids=IDLE)
+def test_clients_that_stay_hold_up_nobody(service: Service, count: int, said: bytes) -> None:
+    for _ in range(count):
+        service.connect().send(said)
     begin = time.monotonic()
     assert [service.connect().get()[0] for _ in range(8)] == [200] * 8
     assert time.monotonic() - begin < 1.5

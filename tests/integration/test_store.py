@@ -163,19 +163,6 @@ def test_all_or_nothing_stores_nothing_beside_a_row_that_the_database_refuses(st
     assert database.count() == 0
 
 
-@pytest.mark.parametrize("place", [0, 1, 62, 99])
-def test_a_row_that_the_database_refuses_does_not_take_its_neighbours_along(
-    store: PostgresqlStore, database: Database, place: int
-) -> None:
-    batch = rows(100)
-    batch[place] = poisoned(batch[place].event_id)
-    found = store.insert(batch, NOW)
-    assert [index for index, outcome in enumerate(found) if outcome.status != "created"] == [place]
-    assert (found[place].status, found[place].reason, found[place].retryable) == ("invalid", "refused_by_store", False)
-    assert found[place].pointer == "/properties"
-    assert database.ids() == [one.event_id for one in batch if one is not batch[place]]
-
-
 def test_several_refused_rows_are_each_found(store: PostgresqlStore, database: Database) -> None:
     batch = [poisoned(f"p{number}") if number % 7 == 0 else row(f"e{number}") for number in range(50)]
     found = store.insert(batch, NOW)
@@ -271,14 +258,6 @@ BY_VALUE = ({"properties": {"a": 100}}, {"properties": {"a": Integral(100.0)}, "
 
 def as_the_release_before(database: Database) -> None:
     database.execute("UPDATE sluice.events SET digest = NULL")
-
-
-@pytest.mark.parametrize(("one", "other"), [BY_VALUE, BY_VALUE[::-1]])
-def test_an_event_sent_again_with_equal_values_is_a_duplicate(
-    store: PostgresqlStore, one: dict[str, Any], other: dict[str, Any]
-) -> None:
-    store.insert([row("a", **one)], NOW)
-    assert statuses(store.insert([row("a", **other), row("a", user_id="x")], NOW)) == ["duplicate", "conflict"]
 
 
 @pytest.mark.parametrize("sent", BY_VALUE)
