@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.checks import Mine, data_of, problem_of
-from tests.integration.keysets import PICKED_UP, KeysetFile
+from tests.integration.keysets import PICKED_UP, KeysetFile, keyset_file
 from tests.integration.postgres import Database
 from tests.integration.service import KEY, OTHER_KEY, Service, running
 from tests.integration.waiting import until
@@ -108,9 +108,7 @@ def test_whoami_tells_of_a_plain_key_what_is_no_secret(client: httpx.Client) -> 
     }
 
 
-@pytest.fixture(scope="module")
-def keyset(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
-    return KeysetFile(tmp_path_factory.mktemp("keyset") / "keyset.json")
+keyset = pytest.fixture(keyset_file, scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.conftest import ROOT
-from tests.integration.postgres import Database, Server
+from tests.integration.conftest import migrated
+from tests.integration.postgres import Database
 from tests.integration.service import KEY, Service, running
 
 from sluice import cli
@@ -40,10 +41,7 @@ def sluice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def database(server: Server, template: str) -> Iterator[Database]:
-    with server.database(template) as database:
-        yield database
+database = pytest.fixture(migrated, scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,16 +30,6 @@ with embedded.owned(Path(sys.argv[1])):
     print("owned", flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def initialised() -> Iterator[Path]:
-    """A data folder after its first start: initdb is the slow part."""
-    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
-        data_dir = Path(name) / "data"
-        with embedded.owned(data_dir):
-            pass
-        yield data_dir
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import zstandard
 from tests.integration.checks import Mine, at_once, data_of, problem_of
-from tests.integration.keysets import KeysetFile
+from tests.integration.keysets import KeysetFile, keyset_file
 from tests.integration.postgres import Database
 from tests.integration.raw import Raw
 from tests.integration.service import KEY, OTHER_KEY, Service, running
@@ -28,9 +28,7 @@ INGEST, BATCH, WHOAMI = "/api/v1/ingest", "/api/v1/batch-ingest", "/api/v1/whoam
 PATHS = (INGEST, BATCH, "/", "/log")
 
 
-@pytest.fixture(scope="module")
-def keyset(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
-    return KeysetFile(tmp_path_factory.mktemp("keyset") / "keyset.json")
+keyset = pytest.fixture(keyset_file, scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.checks import Mine
-from tests.integration.postgres import APP_PASSWORD, Database, Server
+from tests.integration.conftest import migrated
+from tests.integration.postgres import APP_PASSWORD, Database
 from tests.integration.raw import Raw, Upload
 from tests.integration.scrape import scrape
 from tests.integration.service import Service, running
@@ -28,10 +29,7 @@ PASSWORD = "canary-password"
 SECRETS = (PLAIN, MINTED, *WRONG, BODY, PASSWORD, APP_PASSWORD)
 
 
-@pytest.fixture(scope="module")
-def database(server: Server, template: str) -> Iterator[Database]:
-    with server.database(template) as database:
-        yield database
+database = pytest.fixture(migrated, scope="module")
 
 
 @pytest.fixture(scope="module")

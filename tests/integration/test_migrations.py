@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import psycopg
 import pytest
 import yoyo
 from tests.integration import postgres
-from tests.integration.conftest import OpenStore, ready
+from tests.integration.conftest import OpenStore, migrated, ready
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.sample import NOW, row, rows
 from tools.ports import free_port
@@ -27,11 +26,8 @@ WHERE c.relnamespace = 'sluice'::regnamespace ORDER BY 1, 2
 """
 
 
-@pytest.fixture(scope="module")
-def untouched(server: postgres.Server, template: str) -> Iterator[Database]:
-    """A migrated database that no test changes."""
-    with server.database(template) as database:
-        yield database
+# No test changes it.
+untouched = pytest.fixture(migrated, scope="module")
 
 
 def reason(store: PostgresqlStore) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -368,9 +367,8 @@ def test_an_export_ends_when_its_reader_leaves(service: Service, heavy: Mine) ->
 
 @pytest.mark.parametrize("change", [{"state": "revoked"}, {"scopes": frozenset(("ingest",))}], ids=["revoked", "scope"])
 def test_an_export_ends_with_its_key_and_shows_that_it_is_not_all(
-    shared_database: Database, heavy: Mine, tmp_path: Path, change: dict[str, Any]
+    shared_database: Database, heavy: Mine, keyset: KeysetFile, change: dict[str, Any]
 ) -> None:
-    keyset = KeysetFile(tmp_path / "keyset.json")
     key = keyset.add("reader")
     keyset.publish()
     with running(shared_database.url, KEYSET_FILE=str(keyset.path)) as service, Raw(service) as raw:

@@ -13,11 +13,13 @@ import pytest
 from tests.conftest import PARTS, require
 from tests.integration.conftest import (  # noqa: F401 - fixtures
     database,
+    keyset,
     pristine,
     private_database,
     private_server,
     server,
     template,
+    upstream,
 )
 from tests.stores import queues, subjects
 from tests.stores.aws import ENVIRONMENT, Aws
