@@ -155,6 +155,13 @@ def private_database(private_server: postgres.LocalServer) -> Iterator[postgres.
         yield database
 
 
+def reason(work: Callable[[], object]) -> str:
+    """Why the store that `work` uses is not available."""
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        work()
+    return caught.value.reason
+
+
 def ready(store: PostgresqlStore, seconds: float = 10) -> PostgresqlStore:
     """`store` as soon as it works; after `seconds` its StoreUnavailable is raised."""
     without_error(store.check, errors.StoreUnavailable, seconds=seconds)
