@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 from tests.integration.postgres import Database
+from tests.integration.service import Service
 
 T = TypeVar("T")
 # RFC 9110's names; Python had others until 3.13.
@@ -57,6 +58,12 @@ def data_of(answer: httpx.Response, status: int = 200) -> Any:
     assert set(body) == {"success", "message", "data"}
     assert (body["success"], type(body["message"])) == (True, str)
     return body["data"]
+
+
+def send(service: Service, *events: dict[str, Any]) -> None:
+    """Events that are all new."""
+    with service.client() as client:
+        data_of(client.post("/api/v1/batch-ingest", json=list(events)), 201)
 
 
 def problem_of(answer: httpx.Response, status: int, error: str, reason: str | None = None) -> dict[str, Any]:
