@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +82,12 @@ def problem_of(answer: httpx.Response, status: int, error: str, reason: str | No
 
 
 def at_once(count: int, work: Callable[[int], T]) -> list[T]:
-    """`work(0)` to `work(count - 1)`, each in a thread of its own."""
+    """`work(0)` to `work(count - 1)`, each in a thread of its own; they begin together."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> T:
+        barrier.wait(10)
+        return work(number)
+
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(work, range(count)))
+        return list(pool.map(run, range(count)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import psycopg
 import pytest
 import yoyo
 from tests.integration import postgres
+from tests.integration.checks import at_once
 from tests.integration.conftest import OpenStore, migrated, ready, reason
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.sample import NOW, row, rows
@@ -51,8 +51,7 @@ def test_a_second_migration_keeps_events_and_the_key_of_cursors(store: Postgresq
 
 
 def test_four_at_once_apply_each_migration_once(empty_database: Database, open_store: OpenStore) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        applied = list(pool.map(lambda _: migrate.migrate(empty_database.owner), range(4)))
+    applied = at_once(4, lambda _number: migrate.migrate(empty_database.owner))
     assert sorted(name for names in applied for name in names) == NAMES
     ready(open_store(empty_database.login)).insert(rows(1), NOW)
     assert empty_database.count() == 1

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.integration import postgres
+from tests.integration.checks import at_once
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.door import door
 from tests.integration.postgres import Database, LocalServer
@@ -91,8 +92,7 @@ def test_a_stopped_server_is_told_at_once(
 
 def test_64_callers_of_a_stopped_server_are_all_told_at_once(private_server: LocalServer, private_store: PostgresqlStore) -> None:
     private_server.stop()
-    with ThreadPoolExecutor(64) as pool:
-        answers = list(pool.map(lambda _: refused(lambda: private_store.insert(rows(1), NOW)), range(64)))
+    answers = at_once(64, lambda _number: refused(lambda: private_store.insert(rows(1), NOW)))
     assert {reason for reason, _ in answers} == {"database_unreachable"}
     assert max(seconds for _, seconds in answers) < 2 * QUICK
 
@@ -207,10 +207,9 @@ def test_an_ended_session_does_not_say_that_the_database_is_away(database: Datab
 
 def test_every_session_ended_at_once_is_not_seen_by_a_caller(database: Database, open_store: OpenStore) -> None:
     store = ready(open_store(database.login, 4))
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: store.insert(rows(20, f"a{number}-"), NOW), range(8)))
-        assert database.terminate() >= 2
-        list(pool.map(lambda number: store.insert(rows(20, f"b{number}-"), NOW), range(8)))
+    at_once(8, lambda number: store.insert(rows(20, f"a{number}-"), NOW))
+    assert database.terminate() >= 2
+    at_once(8, lambda number: store.insert(rows(20, f"b{number}-"), NOW))
     assert database.count() == 320
 
 
@@ -341,8 +340,7 @@ def test_readers_of_the_cursor_secret_do_not_wait_for_each_other(
 ) -> None:
     store = ready(open_store(private_database.login, 8, 1.0))
     private_server.freeze()
-    with ThreadPoolExecutor(4) as pool:
-        waits = list(pool.map(lambda _: refused(lambda: store.cursor_secret)[1], range(4)))
+    waits = at_once(4, lambda _number: refused(lambda: store.cursor_secret)[1])
     private_server.thaw()
     assert max(waits) < 4
 

@@ -342,17 +342,13 @@ def heavy(shared_database: Database) -> Mine:
     return mine
 
 
-def memory(service: Service) -> int:
-    return sum(worker.memory_info().rss for worker in service.workers())
-
-
 def test_an_export_of_any_size_takes_little_memory(service: Service, client: httpx.Client, heavy: Mine) -> None:
-    before, lines = memory(service), 0
+    before, lines = service.memory(), 0
     with client.stream("GET", EXPORT, params={"source": heavy.id("source")}) as answer:
         for piece in answer.iter_raw():
             lines += piece.count(b"\n")
     assert lines == 20_000
-    assert memory(service) - before < 24 << 20
+    assert service.memory() - before < 24 << 20
 
 
 def test_an_export_ends_when_its_reader_leaves(service: Service, heavy: Mine) -> None:

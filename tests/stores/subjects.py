@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,6 @@ from tests.stores.ferretdb import Ferretdb
 from tests.stores.influxdb import ORG, TOKEN, Influxdb
 
 from sluice.events import Record
-from sluice.outcomes import Outcome
 from sluice.settings import Settings
 from sluice.stores import Store
 from sluice.stores.dynamodb import migrate
@@ -40,10 +39,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.now
-
-
-def statuses(found: Sequence[Outcome]) -> list[str]:
-    return [outcome.status for outcome in found]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from tests.integration.sample import NOW, row, rows
+from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.service import Service, running
 from tests.integration.test_console import browser
 from tests.stores import subjects
 from tests.stores.aws import ENVIRONMENT, Aws
-from tests.stores.subjects import Clock, statuses
+from tests.stores.subjects import Clock
 
 from sluice import errors
 from sluice.filters import Filter

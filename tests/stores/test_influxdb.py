@@ -24,12 +24,12 @@ import urllib3
 from tests import compose
 from tests.certificates import Authority
 from tests.conftest import ROOT
-from tests.integration.sample import NOW, row, rows
+from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.service import KEY, Service, running
 from tests.integration.walks import ids, parsed
 from tests.stores import subjects
 from tests.stores.influxdb import TOKEN, Influxdb
-from tests.stores.subjects import Clock, statuses
+from tests.stores.subjects import Clock
 
 from sluice import errors, parsing  # noqa: F401 - registers the formats
 from sluice.events import Record

@@ -16,13 +16,12 @@ import pytest
 from pymongo import MongoClient, monitoring
 from pymongo import errors as driver
 from tests.conftest import ROOT
-from tests.integration.sample import NOW, row, rows
+from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.service import Service, running
 from tests.integration.waiting import until
 from tests.integration.walks import ids, parsed
 from tests.stores import queues, subjects
 from tests.stores.ferretdb import Ferretdb
-from tests.stores.subjects import statuses
 
 from sluice import errors, stores
 from sluice.events import Integral, Record
