@@ -143,9 +143,7 @@ def fight(
 def bed() -> Iterator[tuple[Broker, postgres.LocalServer, postgres.Database]]:
     """RabbitMQ and PostgreSQL of the soak's own."""
     with contextlib.ExitStack() as stack:
-        broker = Broker()
-        stack.callback(broker.remove)
-        broker.start()
+        broker = stack.enter_context(Broker())
         folder = postgres.temporary_folder()
         stack.callback(shutil.rmtree, folder)
         server = postgres.LocalServer(postgres.make_pristine(folder))

@@ -35,12 +35,8 @@ STORES = ("postgresql", "dynamodb", "mongodb", "influxdb")
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     require("RabbitMQ", PARTS["RabbitMQ"])
-    shared = Broker()
-    try:
-        shared.start()
+    with Broker() as shared:
         yield shared
-    finally:
-        shared.remove()
 
 
 @pytest.fixture
