@@ -8,7 +8,7 @@ CLUSTER ?= tests/image tests/cluster
 OPERATOR ?= tests/operator
 HANDOVER ?=
 # What stands beside ingest and reading, most of it a package of its own: `test-functions` runs these, `test` all others.
-FUNCTIONS := compose console dashboards erasure error_groups follow pull sources sources_http tail tasks
+FUNCTIONS := compose console dashboards erasure error_groups error_groups_http follow pull sources sources_http tail tasks
 # What the fast path serves are single posts: only these tests can differ without it.
 SINGLES := auth http idempotency ingest limits outages_over_http poison probes seed_clients
 SOAK ?= chaos queue stores image sandbox cluster operator gitops platform

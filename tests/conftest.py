@@ -75,6 +75,15 @@ def logging_put_back() -> Iterator[None]:
         root.removeHandler(handler)
 
 
+@pytest.fixture
+def signals_put_back(logging_put_back: None) -> Iterator[None]:
+    """The test may run a command that serves in this process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
     """No variable of ours, libpq's or AWS's reaches a test or a server that it starts."""

@@ -32,7 +32,7 @@ def queue(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     total = CLIENTS * count * 1_000
     batches, singles, one_worker, two_workers = list[Rate](), list[Rate](), list[Rate](), list[Rate]()
     direct_batches, direct_singles = list[Rate](), list[Rate]()
-    with running() as broker:
+    with Broker() as broker:
         for _ in range(rounds):
             shares = [rows.arrays(count, 1_000) for _ in range(CLIENTS)]
             for url, many, one in (("", direct_batches, direct_singles), (broker.url, batches, singles)):
@@ -52,16 +52,6 @@ def queue(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     yield ratio_line("single posts into RabbitMQ, 64 clients", singles, "direct", direct_singles, 0.3, "requests/s")
     yield ratio_line("one worker, which stores those batches", one_worker, "direct", direct_batches, 0.8, "events/s")
     yield ratio_line("two workers on the same two cores", two_workers, "one", one_worker, 0, "events/s")
-
-
-@contextlib.contextmanager
-def running() -> Iterator[Broker]:
-    broker = Broker()
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.remove()
 
 
 def purge(broker: Broker) -> None:

@@ -21,8 +21,7 @@ from tools import Missing
 pytest_plugins = ["tests.integration.services"]
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if program is None:
         raise Missing("Chromium is missing; make test-console installs it (as root)")
@@ -32,6 +31,16 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=program, args=arguments)
         yield found
         found.close()
+
+
+browser = pytest.fixture(chromium, scope="session")
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("API key").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Overview").wait_for()
 
 
 @pytest.fixture
@@ -59,10 +68,7 @@ def signed_in(browser: Browser, service: Service) -> Iterator[Page]:
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", listen)
     page.on("dialog", dismiss)
-    page.goto("/")
-    page.get_by_label("API key").fill(KEY)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Overview").wait_for()
+    sign_in(page)
     yield page
     context.close()
     # Also what the Content-Security-Policy refused.

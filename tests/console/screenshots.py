@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Page, ViewportSize
 from tests.bench import servers
 from tests.conftest import ROOT
+from tests.console.conftest import chromium, sign_in
 from tests.integration.service import KEY, Service, running
 
 IMAGES = ROOT / "docs/images"
@@ -33,9 +33,7 @@ def service() -> Iterator[Service]:
 
 
 def shoot(page: Page) -> None:
-    page.get_by_label("API key").fill(KEY)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="Overview").wait_for()
+    sign_in(page)
     page.screenshot(path=IMAGES / "console-overview.png")
     page.goto("/console/errors")
     page.emulate_media(color_scheme="dark")
@@ -43,14 +41,8 @@ def shoot(page: Page) -> None:
 
 
 def main() -> None:
-    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with service() as found, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        page = browser.new_context(base_url=found.url, viewport=SIZE).new_page()
-        page.goto("/")
-        shoot(page)
-        browser.close()
+    with service() as found, contextmanager(chromium)() as browser:
+        shoot(browser.new_context(base_url=found.url, viewport=SIZE).new_page())
 
 
 if __name__ == "__main__":

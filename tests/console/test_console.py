@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tests.console.conftest import signed_in
-from tests.integration.checks import Mine, data_of
+from tests.integration.checks import Mine, data_of, send
 from tests.integration.postgres import Database
 from tests.integration.service import Service, running
 from tests.integration.test_console import PAGES, SCRIPT, TRACE
@@ -19,11 +19,6 @@ from tests.stores.test_dead_letters import bury, dead
 from sluice.queue import DEAD_LETTERS
 
 FIRST_PAGE = 60 << 10
-
-
-def send(service: Service, *events: dict[str, Any]) -> None:
-    with service.client() as client:
-        data_of(client.post("/api/v1/batch-ingest", json=list(events)), 201)
 
 
 def failure(mine: Mine, name: str = "a", **fields: Any) -> dict[str, Any]:

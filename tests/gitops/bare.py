@@ -74,6 +74,11 @@ class Bare:
         about = (f"--digest={digest_of(build)}", f"--commit={commit_of(build)}", f"--build={build}", *more)
         return self.words("bump", name, *about, *self.trust(proof or self.proof(build)))
 
+    def bumped(self, *builds: int) -> None:
+        """In staging, one after the other."""
+        for build in builds:
+            self.ok(*self.bump("staging", build))
+
     def trust(self, proof: Path) -> tuple[str, ...]:
         return (f"--proof={proof}", "--key=ours.pub", f"--cosign={self.cosign}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 from tests.integration.postgres import Database
+from tests.integration.service import Service
 
 T = TypeVar("T")
 # RFC 9110's names; Python had others until 3.13.
@@ -59,6 +61,12 @@ def data_of(answer: httpx.Response, status: int = 200) -> Any:
     return body["data"]
 
 
+def send(service: Service, *events: dict[str, Any]) -> None:
+    """Events that are all new."""
+    with service.client() as client:
+        data_of(client.post("/api/v1/batch-ingest", json=list(events)), 201)
+
+
 def problem_of(answer: httpx.Response, status: int, error: str, reason: str | None = None) -> dict[str, Any]:
     """The problem (RFC 9457) that `answer` must be."""
     assert answer.status_code == status, answer.text
@@ -74,6 +82,12 @@ def problem_of(answer: httpx.Response, status: int, error: str, reason: str | No
 
 
 def at_once(count: int, work: Callable[[int], T]) -> list[T]:
-    """`work(0)` to `work(count - 1)`, each in a thread of its own."""
+    """`work(0)` to `work(count - 1)`, each in a thread of its own; they begin together."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> T:
+        barrier.wait(10)
+        return work(number)
+
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(work, range(count)))
+        return list(pool.map(run, range(count)))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +23,12 @@ from pathlib import Path
 import pytest
 from tests.conftest import PARTS, require
 from tests.integration import postgres
+from tests.integration import upstream as upstreams
+from tests.integration.keysets import keyset_file
 from tests.integration.waiting import without_error
 
 from sluice import errors
+from sluice.stores.postgresql import embedded
 from sluice.stores.postgresql.store import PostgresqlStore
 
 
@@ -79,11 +83,29 @@ def template(server: postgres.Server) -> Iterator[str]:
         server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-@pytest.fixture
-def database(server: postgres.Server, template: str) -> Iterator[postgres.Database]:
-    """A migrated, empty database of the test's own."""
+def migrated(server: postgres.Server, template: str) -> Iterator[postgres.Database]:
+    """A migrated, empty database of its own."""
     with server.database(template) as database:
         yield database
+
+
+database = pytest.fixture(migrated)
+keyset = pytest.fixture(keyset_file)
+
+
+@pytest.fixture(scope="module")
+def initialised() -> Iterator[Path]:
+    """The data folder of an embedded PostgreSQL after a first start and a clean end: initdb is the slow part."""
+    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
+        with embedded.owned(Path(name) / "data"):
+            pass
+        yield Path(name) / "data"
+
+
+@pytest.fixture
+def upstream() -> Iterator[upstreams.Upstream]:
+    with upstreams.running() as server:
+        yield server
 
 
 @pytest.fixture
@@ -131,6 +153,13 @@ def private_database(private_server: postgres.LocalServer) -> Iterator[postgres.
     """A migrated database on `private_server`."""
     with private_server.database() as database:
         yield database
+
+
+def reason(work: Callable[[], object]) -> str:
+    """Why the store that `work` uses is not available."""
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        work()
+    return caught.value.reason
 
 
 def ready(store: PostgresqlStore, seconds: float = 10) -> PostgresqlStore:

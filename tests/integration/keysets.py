@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.integration.service import Service
 from tests.integration.waiting import until
 
@@ -49,6 +50,10 @@ class KeysetFile:
         """Publish, and return when every worker has it."""
         revision = self.publish()
         until(lambda: loaded(service) == revision, PICKED_UP, "both workers have the new key set")
+
+
+def keyset_file(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
+    return KeysetFile(tmp_path_factory.mktemp("keyset") / "keyset.json")
 
 
 def loaded(service: Service) -> str | None:

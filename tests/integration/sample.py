@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from sluice import events
 from sluice.events import Event, Record, Rules
+from sluice.outcomes import Outcome
 
 # Receipt time of every row that says no other.
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
@@ -31,3 +33,7 @@ def poisoned(event_id: str) -> Record:
     """A row that our checks would never let through: PostgreSQL's jsonb cannot hold U+0000."""
     good = row(event_id)
     return msgspec.structs.replace(good, event=msgspec.structs.replace(good.event, properties={"text": "\0"}))
+
+
+def statuses(found: Iterable[Outcome]) -> list[str]:
+    return [outcome.status for outcome in found]

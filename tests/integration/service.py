@@ -74,6 +74,9 @@ class Service:
             return list(self.gunicorn.children())
         return []
 
+    def memory(self) -> int:
+        return sum(worker.memory_info().rss for worker in self.workers())
+
     def ready(self) -> bool:
         """What the admin port's /readiness says; False as long as nobody answers."""
         with contextlib.suppress(OSError, http.client.HTTPException):

@@ -10,15 +10,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from tests.integration.checks import Mine
-from tests.integration.postgres import Database, Server
+from tests.integration.conftest import migrated
+from tests.integration.postgres import Database
 from tests.integration.service import Service, running
 
-
-@pytest.fixture(scope="session")
-def shared_database(server: Server, template: str) -> Iterator[Database]:
-    """The database behind `service`."""
-    with server.database(template) as database:
-        yield database
+# The database behind `service`.
+shared_database = pytest.fixture(migrated, scope="session")
 
 
 @pytest.fixture(scope="session")

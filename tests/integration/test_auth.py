@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.checks import Mine, data_of, problem_of
-from tests.integration.keysets import PICKED_UP, KeysetFile
+from tests.integration.keysets import PICKED_UP, KeysetFile, keyset_file
 from tests.integration.postgres import Database
 from tests.integration.service import KEY, OTHER_KEY, Service, running
 from tests.integration.waiting import until
@@ -112,18 +112,7 @@ def test_whoami_tells_of_a_plain_key_what_is_no_secret(client: httpx.Client) -> 
     }
 
 
-def test_no_refusal_and_no_log_line_repeats_a_key(service: Service) -> None:
-    canary = keys.mint("canary")
-    with service.client(canary) as client:
-        answers = [client.get(WHOAMI), client.get(f"/api/v1/logs/filter?{canary}=1"), client.get(f"/{canary}")]
-    assert not any(canary in answer.text or canary in str(answer.headers) for answer in answers)
-    assert canary not in service.log
-    assert KEY not in service.log
-
-
-@pytest.fixture(scope="module")
-def keyset(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
-    return KeysetFile(tmp_path_factory.mktemp("keyset") / "keyset.json")
+keyset = pytest.fixture(keyset_file, scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -7,23 +7,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.integration.keysets import KeysetFile
-from tests.integration.postgres import Database, LocalServer, Server
+from tests.integration.conftest import migrated
+from tests.integration.keysets import KeysetFile, keyset_file
+from tests.integration.postgres import Database, LocalServer
 from tests.integration.service import KEY, Service, running
 from tests.integration.waiting import until
 
 from sluice.cli import main
 
-
-@pytest.fixture(scope="module")
-def database(server: Server, template: str) -> Iterator[Database]:
-    with server.database(template) as database:
-        yield database
-
-
-@pytest.fixture(scope="module")
-def keyset(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
-    return KeysetFile(tmp_path_factory.mktemp("keyset") / "keyset.json")
+database = pytest.fixture(migrated, scope="module")
+keyset = pytest.fixture(keyset_file, scope="module")
 
 
 @pytest.fixture(scope="module")

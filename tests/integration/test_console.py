@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -143,8 +142,7 @@ def test_signing_out_ends_it(person: httpx.Client) -> None:
     assert person.get("/console").status_code == 303
 
 
-def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database, tmp_path: Path) -> None:
-    keyset = KeysetFile(tmp_path / "keyset.json")
+def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database, keyset: KeysetFile) -> None:
     reader, writer = keyset.add("reader", scopes=("read",)), keyset.add("writer", scopes=("ingest",))
     keyset.publish()
     with running(database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service:
@@ -163,8 +161,7 @@ def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database
             until(lambda: client.get("/console").status_code == 303, 5, "the session is over")
 
 
-def test_an_admin_sees_every_key_its_limits_and_its_use_and_never_the_key(database: Database, tmp_path: Path) -> None:
-    keyset = KeysetFile(tmp_path / "keyset.json")
+def test_an_admin_sees_every_key_its_limits_and_its_use_and_never_the_key(database: Database, keyset: KeysetFile) -> None:
     limit = RateLimit(requests_per_minute=77, events_per_minute=0)
     boss = keyset.add("boss", scopes=("admin",), rate_limit=limit)
     gone = keyset.add("gone", state="revoked")
@@ -200,8 +197,7 @@ def used_and_refused(service: Service) -> bool:
     return "boss/1" in state["lastUsed"] and "gone/1" in state["lastRefused"]
 
 
-def test_of_many_keys_the_first_are_listed(database: Database, tmp_path: Path) -> None:
-    keyset = KeysetFile(tmp_path / "keyset.json")
+def test_of_many_keys_the_first_are_listed(database: Database, keyset: KeysetFile) -> None:
     boss, *_ = [keyset.add(f"key-{n:04}", scopes=("admin",)) for n in range(keys.LISTED + 1)]
     keyset.publish()
     with running(database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service, browser(service, boss) as client:

@@ -17,9 +17,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from tests.conftest import ROOT
 from tests.integration import grafana, monitored
+from tests.integration.conftest import migrated
 from tests.integration.grafana import Shown
 from tests.integration.monitored import Monitored
-from tests.integration.postgres import Database, Server, connect, wheel_server
+from tests.integration.postgres import Database, connect, wheel_server
 from tests.integration.prometheus import Series
 from tools.dashboards.made import DASHBOARDS, text_of
 
@@ -94,10 +95,7 @@ def only(options: list[str], name: str) -> str:
     return options[0]
 
 
-@pytest.fixture(scope="module")
-def database(server: Server, template: str) -> Iterator[Database]:
-    with server.database(template) as database:
-        yield database
+database = pytest.fixture(migrated, scope="module")
 
 
 @pytest.fixture(scope="module")

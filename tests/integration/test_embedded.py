@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,16 +30,6 @@ with embedded.owned(Path(sys.argv[1])):
     print("owned", flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def initialised() -> Iterator[Path]:
-    """A data folder after its first start: initdb is the slow part."""
-    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
-        data_dir = Path(name) / "data"
-        with embedded.owned(data_dir):
-            pass
-        yield data_dir
 
 
 @contextlib.contextmanager
@@ -136,14 +125,6 @@ def test_a_server_whose_owner_was_killed_is_taken_over_and_stopped(initialised: 
         assert pid_of(initialised) == left
         assert answers(server)
     assert embedded.found(initialised) is None
-
-
-def test_a_pid_that_belongs_to_a_stranger_now_does_not_hinder_the_start(initialised: Path) -> None:
-    lines = [str(os.getpid()), str(initialised / "postgresql"), "1", "5432", "", "", "1 1", "ready"]
-    (initialised / "postgresql" / "postmaster.pid").write_text("\n".join(lines) + "\n")
-    assert embedded.found(initialised) is None
-    with embedded.owned(initialised) as server:
-        assert answers(server)
 
 
 def test_its_data_are_for_its_own_user_only(initialised: Path) -> None:

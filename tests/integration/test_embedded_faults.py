@@ -7,7 +7,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -42,15 +41,6 @@ try:
 except errors.SettingsError as error:
     print(error)
 """
-
-
-@pytest.fixture(scope="module")
-def initialised() -> Iterator[Path]:
-    """A data folder after a first start and a clean end; the tests take copies of it."""
-    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
-        with embedded.owned(Path(name) / "data"):
-            pass
-        yield Path(name) / "data"
 
 
 @pytest.fixture
@@ -145,7 +135,7 @@ OF_PSQL = {
 }
 
 
-def test_variables_of_postgresql_in_the_shell_change_nothing(copy: Path, signals_put_back: None, logging_put_back: None) -> None:
+def test_variables_of_postgresql_in_the_shell_change_nothing(copy: Path, signals_put_back: None) -> None:
     environment = {**OF_PSQL, "DATA_DIR": str(copy), "DATABASE_URL": ""}
     for command in (["migrate"], ["index", "list"], ["doctor"]):
         done = CliRunner().invoke(main, command, env=environment)
@@ -228,14 +218,6 @@ def test_of_what_a_program_says_the_cause_is_taken_that_can_be_fixed(said: str, 
     assert fix in str(embedded.unusable("DATA_DIR", Path("/x"), cause))
 
 
-@pytest.fixture
-def signals_put_back() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def said_by(command: str, data_dir: Path) -> str:
     """What a command that must fail writes, in one line."""
     environment = {"DATA_DIR": str(data_dir), "PORT": "0", "ADMIN_PORT": "0", "DATABASE_URL": "", "COLUMNS": "1000"}
@@ -249,7 +231,7 @@ def said_by(command: str, data_dir: Path) -> str:
 
 @pytest.mark.parametrize(("fault", "line"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_start_is_said_in_one_line_by_serve_migrate_and_doctor(
-    fault: Callable[[Path], None], line: str, copy: Path, signals_put_back: None, logging_put_back: None
+    fault: Callable[[Path], None], line: str, copy: Path, signals_put_back: None
 ) -> None:
     data_dir = copy.rename(copy.with_name("inner"))
     (data_dir.parent / "outer").mkdir()
@@ -275,9 +257,7 @@ def mounted(place: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @needs_root
-def test_a_read_only_file_system_is_named(
-    mounted: Callable[[str], Path], initialised: Path, signals_put_back: None, logging_put_back: None
-) -> None:
+def test_a_read_only_file_system_is_named(mounted: Callable[[str], Path], initialised: Path, signals_put_back: None) -> None:
     data_dir = copied(initialised, mounted("size=200m") / "data")
     mounted("remount,ro")
     for command in ("serve", "migrate", "doctor"):
@@ -286,9 +266,7 @@ def test_a_read_only_file_system_is_named(
 
 @needs_root
 @pytest.mark.parametrize("first", [True, False], ids=["first start", "later start"])
-def test_a_full_disk_is_named(
-    first: bool, mounted: Callable[[str], Path], initialised: Path, signals_put_back: None, logging_put_back: None
-) -> None:
+def test_a_full_disk_is_named(first: bool, mounted: Callable[[str], Path], initialised: Path, signals_put_back: None) -> None:
     folder = mounted("size=8m" if first else "size=200m")
     data_dir = folder / "data" if first else copied(initialised, folder / "data")
     fill(folder / "filler", keep=first)

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import ROOT
 from tests.integration.checks import Mine, data_of, problem_of
 from tests.integration.conftest import OpenStore, ready
-from tests.integration.keysets import KeysetFile
+from tests.integration.keysets import KeysetFile, keyset_file
 from tests.integration.postgres import Database
 from tests.integration.sample import NOW, row, rows
 from tests.integration.service import KEY, Service, running
@@ -191,17 +191,15 @@ def test_a_cursor_that_was_not_made_here_is_refused(client: httpx.Client) -> Non
     problem_of(client.delete(PATH, params={"user_id": "a", "cursor": "x"}), 400, "invalid_cursor")
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeysetFile:
-    return KeysetFile(tmp_path_factory.mktemp("keys") / "keyset.json")
+keyset = pytest.fixture(keyset_file, scope="module")
 
 
 @pytest.fixture(scope="module")
-def scoped(shared_database: Database, keys: KeysetFile) -> Iterator[dict[str, httpx.Client]]:
+def scoped(shared_database: Database, keyset: KeysetFile) -> Iterator[dict[str, httpx.Client]]:
     """A client for each scope."""
-    names = {scope: keys.add(scope, scopes=(scope,)) for scope in ("ingest", "read", "admin")}
-    keys.publish()
-    with running(shared_database.url, API_KEYS=None, KEYSET_FILE=str(keys.path)) as service:
+    names = {scope: keyset.add(scope, scopes=(scope,)) for scope in ("ingest", "read", "admin")}
+    keyset.publish()
+    with running(shared_database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service:
         clients = {scope: service.client(key) for scope, key in names.items()}
         yield clients
         for client in clients.values():
@@ -260,8 +258,8 @@ def test_the_command_erases_nothing_when_the_export_fails(
     assert (there.read_text(), mine.names()) == ("mine", ["a"])
 
 
-def test_the_command_names_the_scope_that_its_key_lacks(scoped: dict[str, httpx.Client], keys: KeysetFile) -> None:
-    key, entry = next((key, entry) for key, entry in keys.entries.items() if entry.key_id == "ingest")
+def test_the_command_names_the_scope_that_its_key_lacks(scoped: dict[str, httpx.Client], keyset: KeysetFile) -> None:
+    key, entry = next((key, entry) for key, entry in keyset.entries.items() if entry.key_id == "ingest")
     environment = {"SLUICE_URL": str(scoped["ingest"].base_url), "SLUICE_API_KEY": key}
     done = CliRunner().invoke(main, ["erase", "--user-id", "nobody"], env=environment)
     assert (done.exit_code, "scope admin" in done.output, entry.owner in done.output) == (1, True, False)

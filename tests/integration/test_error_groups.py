@@ -7,20 +7,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 from tests.conftest import ROOT
 from tests.integration import postgres
-from tests.integration.checks import Mine, at_once, data_of, problem_of
+from tests.integration.checks import at_once
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database
 from tests.integration.sample import NOW, poisoned, row, rows
-from tests.integration.service import Service, running
 from tests.integration.test_pooler import pgbouncer, through
 from tests.integration.waiting import until
 
@@ -31,9 +30,6 @@ from sluice.events import Record
 from sluice.stores import Claim
 from sluice.stores.postgresql import statements
 from sluice.stores.postgresql.store import PostgresqlStore
-
-pytest_plugins = ["tests.integration.services"]
-BY_RULE_1 = "1:" + "0" * 32
 
 
 def failure(event_id: str | None, message: str = "timeout", **fields: Any) -> Record:
@@ -232,15 +228,27 @@ def test_a_flood_is_seen_while_it_is_being_counted(store: PostgresqlStore, monke
     assert [(folder.round(threading.Event()), behind()) for _ in range(3)] == [(True, True), (True, True), (False, False)]
 
 
-def test_counts_are_exact_while_groups_come_and_go_on_two_pods(database: Database, open_store: OpenStore) -> None:
-    pods = [ready(open_store(database.login, 4)) for _ in range(2)]
-    stop = threading.Event()
+@contextmanager
+def folding(pods: Sequence[PostgresqlStore], keep: timedelta | None = None) -> Iterator[list[fold.Folder]]:
+    """Each pod adds up all the time, as it does in the background."""
+    stop, folders = threading.Event(), [fold.Folder(pod.database, lambda: NOW, keep) for pod in pods]
 
-    def removes(pod: PostgresqlStore) -> float:
-        folder = fold.Folder(pod.database, lambda: NOW, timedelta(days=90))
+    def work(folder: fold.Folder) -> None:
         while not stop.wait(0.005):
             folder.round(stop)
-        return folder.removed
+
+    with ThreadPoolExecutor(len(pods)) as pool:
+        working = [pool.submit(work, folder) for folder in folders]
+        try:
+            yield folders
+        finally:
+            stop.set()
+        for each in working:
+            each.result(10)
+
+
+def test_counts_are_exact_while_groups_come_and_go_on_two_pods(database: Database, open_store: OpenStore) -> None:
+    pods = [ready(open_store(database.login, 4)) for _ in range(2)]
 
     def stores(number: int) -> None:
         for batch in range(10):
@@ -251,11 +259,9 @@ def test_counts_are_exact_while_groups_come_and_go_on_two_pods(database: Databas
             new = [failure(f"new-{number // 2}-{batch}-{n}", "seen") for n in range(10)]
             pods[number % 2].insert([*old, *new], NOW)
 
-    with ThreadPoolExecutor(2) as pool:
-        removing = [pool.submit(removes, pod) for pod in pods]
+    with folding(pods, timedelta(days=90)) as folders:
         at_once(4, stores)
-        stop.set()
-        assert sum(each.result(10) for each in removing) + swept(pods[0], NOW) >= 4
+    assert sum(folder.removed for folder in folders) + swept(pods[0], NOW) >= 4
     assert counts(pods[1]) == {group_of("seen"): 200}
     assert database.execute(ROWS_OF_GROUPS.format("hours")) == [(group_of("seen"),)]
 
@@ -264,11 +270,12 @@ def test_a_pod_of_the_release_before_is_counted_too(store: PostgresqlStore, data
     text = """INSERT INTO sluice.events (event_id, id, "timestamp", event_type, event_name, properties, device_info, user_id,
             source, priority, key_id, fingerprint, content, created_at)
         VALUES (%s, 1, now(), %s, 'n', '{}', '{}', 'u1', 'shop', 'normal', 'k', %s, '', now()) ON CONFLICT DO NOTHING"""
+    by_rule_1 = "1:" + "0" * 32
     for _ in range(2):
-        database.execute(text, ["old", "error", BY_RULE_1])
+        database.execute(text, ["old", "error", by_rule_1])
         database.execute(text, ["log", "log", None])
     (group,) = listed(store, now=datetime.now(UTC))
-    assert (group["fingerprint"], group["count"], group["services"], group["users"]) == (BY_RULE_1, 1, ["shop"], 1)
+    assert (group["fingerprint"], group["count"], group["services"], group["users"]) == (by_rule_1, 1, ["shop"], 1)
 
 
 # State.
@@ -354,12 +361,6 @@ def test_a_reader_who_waits_too_long_gets_a_timeout(database: Database, open_sto
 
 def test_counts_are_exact_while_many_store_fold_and_read_at_once(database: Database, open_store: OpenStore) -> None:
     pods = [ready(open_store(database.login, 4)) for _ in range(2)]
-    stop = threading.Event()
-
-    def folds(pod: PostgresqlStore) -> None:
-        folder = fold.Folder(pod.database, lambda: NOW)
-        while not stop.wait(0.005):
-            folder.round(stop)
 
     def stores(number: int) -> int:
         seen = 0
@@ -372,12 +373,8 @@ def test_counts_are_exact_while_many_store_fold_and_read_at_once(database: Datab
             seen += sum(found.values()) > 0
         return seen
 
-    with ThreadPoolExecutor(2) as pool:
-        folding = [pool.submit(folds, pod) for pod in pods]
+    with folding(pods):
         assert at_once(8, stores) == [20] * 8
-        stop.set()
-        for each in folding:
-            each.result(10)
     assert counts(pods[0]) == {group_of("even"): 400, group_of("odd"): 400}
     assert [group["users"] for group in listed(pods[1])] == [5, 5]
 
@@ -430,101 +427,7 @@ def test_groups_are_counted_through_a_pooler(
         assert private_database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 
-# Over HTTP.
-
-
-def error_of(mine: Mine, name: str, **fields: Any) -> dict[str, Any]:
-    """An error event of a service of this test's own."""
-    properties = {"error": "timeout", **fields.pop("properties", {})}
-    return mine.event(name, event_type="error", event_name="/pay", source=mine.prefix, properties=properties, **fields)
-
-
-@pytest.fixture
-def path(client: httpx.Client, mine: Mine) -> str:
-    """The path of a group of two events that this test stored."""
-    client.post("/api/v1/batch-ingest", json=[error_of(mine, "a", user_id="u"), error_of(mine, "b")]).raise_for_status()
-    (group,) = data_of(client.get("/api/v1/errors", params={"service": mine.prefix}))["errors"]
-    return f"/api/v1/errors/{group['fingerprint']}"
-
-
-def test_a_stored_error_is_in_the_list_at_once(client: httpx.Client, mine: Mine) -> None:
-    for number in range(3):
-        client.post("/api/v1/ingest", json=error_of(mine, f"{number}")).raise_for_status()
-        client.post("/api/v1/ingest", json=error_of(mine, f"{number}")).raise_for_status()
-        data = data_of(client.get("/api/v1/errors", params={"service": mine.prefix}))
-        assert [group["count"] for group in data["errors"]] == [number + 1]
-        assert (data["counts_exact"], data["total_count"], data["next_cursor"]) == (True, 1, None)
-        assert data["errors"][0]["example"]["event_id"] == mine.id(f"{number}")
-
-
-def test_one_error_shows_its_events_page_by_page(client: httpx.Client, path: str, mine: Mine) -> None:
-    first = data_of(client.get(path, params={"page_size": 1}))
-    second = data_of(client.get(path, params={"page_size": 1, "cursor": first["next_cursor"]}))
-    assert [event["event_id"] for event in first["events"] + second["events"]] == [mine.id("b"), mine.id("a")]
-    assert second["next_cursor"] is None
-    assert first["error"]["count"] == second["error"]["count"] == 2
-
-
-def test_the_state_of_an_error_is_changed_and_filtered_by(client: httpx.Client, path: str, mine: Mine) -> None:
-    for action, status in (("resolve", "resolved"), ("ignore", "ignored"), ("reopen", "unresolved")):
-        assert data_of(client.post(f"{path}/{action}"))["status"] == status
-        for asked in ("unresolved", "resolved", "ignored"):
-            found = data_of(client.get("/api/v1/errors", params={"service": mine.prefix, "status": asked}))["errors"]
-            assert len(found) == (asked == status)
-
-
-def test_a_regression_shows_in_the_list_the_log_and_the_metrics(
-    client: httpx.Client, service: Service, path: str, mine: Mine
-) -> None:
-    first = data_of(client.post(f"{path}/resolve"))
-    assert data_of(client.post(f"{path}/resolve")) == first
-    client.post("/api/v1/ingest", json=error_of(mine, "c")).raise_for_status()
-    group = data_of(client.get(path))["error"]
-    assert (group["status"], group["regressed"], group["count"]) == ("unresolved", True, 3)
-    lines = service.lines("error_group.regressed")
-    assert path.endswith(lines[-1]["fingerprint"])
-
-    def metrics() -> str:
-        return httpx.get(f"{service.admin_url}/metrics").text
-
-    until(lambda: "sluice_error_regressions_total 0.0" not in metrics() and "sluice_error_regressions_total" in metrics(), 20)
-    assert "sluice_error_uncounted_age_seconds" in metrics()
-
-
-@pytest.mark.parametrize("name", ["x", "1:" + "f" * 32, "1:" + "F" * 32, "1:" + "0" * 33])
-@pytest.mark.parametrize("action", ["", "/resolve", "/reopen", "/ignore"])
-def test_an_error_that_is_not_there_is_404(client: httpx.Client, name: str, action: str) -> None:
-    answer = client.request("POST" if action else "GET", f"/api/v1/errors/{name}{action}")
-    problem_of(answer, 404, "not_found")
-
-
-def test_a_method_that_a_path_does_not_take_is_405_with_those_it_takes(client: httpx.Client) -> None:
-    path = f"/api/v1/errors/{BY_RULE_1}"
-    assert client.delete(path).headers["allow"] == "GET, HEAD, OPTIONS"
-    assert client.get(f"{path}/resolve").headers["allow"] == "OPTIONS, POST"
-
-
-BAD = [
-    ("status=gone", "status"), ("sort_by=id", "sort_by"), ("sort_order=up", "sort_order"), ("page_size=101", "page_size"),
-    ("page_size=0", "page_size"), ("last_seen_from=yesterday", "last_seen_from"), ("first_seen_to=2024-01-01", "first_seen_to"),
-    ("user_id=u", "user_id"), ("status=resolved&status=ignored", "status"), ("service=%00", "service"), ("page=2", "page"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("asked", "name"), BAD)
-def test_a_bad_parameter_is_named(client: httpx.Client, asked: str, name: str) -> None:
-    answer = client.get(f"/api/v1/errors?{asked}")
-    assert answer.status_code == 400
-    assert [each["parameter"] for each in answer.json()["errors"]] == [name]
-
-
-def test_a_cursor_of_other_filters_is_refused(client: httpx.Client, path: str, mine: Mine) -> None:
-    client.post("/api/v1/ingest", json=error_of(mine, "c", properties={"error": "no route"})).raise_for_status()
-    asked = {"service": mine.prefix, "page_size": "1"}
-    cursor = data_of(client.get("/api/v1/errors", params=asked))["next_cursor"]
-    assert client.get("/api/v1/errors", params={**asked, "cursor": cursor}).status_code == 200
-    for changed in ({"status": "resolved"}, {"sort_by": "count"}, {"sort_order": "asc"}, {"cursor": cursor[:-1] + "!"}):
-        problem_of(client.get("/api/v1/errors", params={**asked, "cursor": cursor, **changed}), 400, "invalid_cursor")
+# Pages.
 
 
 @pytest.fixture
@@ -572,19 +475,3 @@ def test_groups_are_found_by_when_they_were_seen(seven: PostgresqlStore) -> None
 
 def test_the_events_of_a_group_are_found_by_its_index(store: PostgresqlStore, database: Database) -> None:
     assert "events_fingerprint" in str(database.execute(f"EXPLAIN {groups.ONE}", [NOW, group_of()]))
-
-
-def test_two_pods_as_processes_count_each_error_once(database: Database) -> None:
-    with running(database.url) as one, running(database.url) as other, one.client() as a, other.client() as b:
-
-        def post(number: int) -> None:
-            batch = [
-                {"event_id": f"{number // 2}-{n}", "event_type": "error", "event_name": "x", "properties": {"error": "e"}}
-                for n in range(50)
-            ]
-            (a, b)[number % 2].post("/api/v1/batch-ingest", json=batch).raise_for_status()
-
-        at_once(8, post)
-        for client in (a, b):
-            (group,) = data_of(client.get("/api/v1/errors"))["errors"]
-            assert group["count"] == 200

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import ROOT
-from tests.integration.checks import Mine, data_of, problem_of
+from tests.integration.checks import Mine, at_once, data_of, problem_of
 from tests.integration.postgres import Database, connect
 from tests.integration.raw import Raw
 from tests.integration.scrape import scrape, values
@@ -257,7 +256,7 @@ def test_what_is_in_flight_at_sigterm_is_answered_and_told_to_close(database: Da
         assert idle.answer().headers["connection"] == "keep-alive"
         with held(database):
             kept.send(request(mine.event("in flight")))
-            until(lambda: waiting(database), what="the commit waits")
+            until(database.waits, what="the commit waits")
             service.process.send_signal(signal.SIGTERM)
             until(lambda: "Handling signal: term" in service.log, what="gunicorn was told to end")
             idle.send(request(mine.event("late")))
@@ -285,28 +284,16 @@ def test_a_commit_that_does_not_end_is_answered_with_503_and_the_retry_is_stored
     assert mine.names() == ["a", "b"]
 
 
-def waiting(database: Database) -> bool:
-    return bool(
-        database.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-    )
-
-
 def test_workers_that_are_replaced_lose_nothing(database: Database) -> None:
     mine = Mine(database)
     with running(database.url, MAX_REQUESTS="100", KEEP_ALIVE="1") as service:
         first = {worker.pid for worker in service.workers()}
-        statuses: list[int] = []
 
-        def post(share: int) -> None:
+        def post(share: int) -> list[int]:
             with service.client() as client:
-                statuses.extend(client.post(INGEST, json=mine.event(f"{share}-{n}")).status_code for n in range(200))
+                return [client.post(INGEST, json=mine.event(f"{share}-{n}")).status_code for n in range(200)]
 
-        threads = [threading.Thread(target=post, args=(share,)) for share in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert statuses == [201] * 800
+        assert at_once(4, post) == [[201] * 200] * 4
         assert not first & {worker.pid for worker in service.workers()}
     assert mine.count() == 800
 
@@ -342,22 +329,17 @@ def test_the_status_says_that_there_is_a_fast_path(service: Service, client: htt
     assert "slow path" not in service.greeting_path.read_text()
 
 
-def test_without_it_everything_is_served_and_the_status_says_so(database: Database) -> None:
-    mine = Mine(database)
-    with running(database.url, FAST_PATH="off") as service, service.client() as client:
-        data_of(client.post(INGEST, json=mine.event()), 201)
-        assert data_of(client.get("/api/v1/status"))["service"]["fast_path"] == "off"
-        assert "FAST_PATH is off" in until(service.greeting_path.read_text)
-        assert set(counts(service).values()) == {0.0}
-    assert mine.names() == ["a"]
-
-
-def test_without_the_parser_everything_is_served_and_the_status_says_so(database: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("state", "said"), [("off", "FAST_PATH is off"), ("no_parser", "pip install 'sluice[fast]'")])
+def test_without_it_everything_is_served_and_the_status_says_so(
+    database: Database, tmp_path: Path, state: str, said: str
+) -> None:
     mine = Mine(database)
     (tmp_path / "gunicorn_h1c.py").write_text("raise ImportError")
     path = os.pathsep.join((str(tmp_path), str(ROOT / "app")))
-    with running(database.url, PYTHONPATH=path) as service, service.client() as client:
+    without: dict[str, Any] = {"FAST_PATH": "off"} if state == "off" else {"PYTHONPATH": path}
+    with running(database.url, **without) as service, service.client() as client:
         data_of(client.post(INGEST, json=mine.event()), 201)
-        assert data_of(client.get("/api/v1/status"))["service"]["fast_path"] == "no_parser"
-        assert "pip install 'sluice[fast]'" in until(service.greeting_path.read_text)
+        assert data_of(client.get("/api/v1/status"))["service"]["fast_path"] == state
+        assert said in until(service.greeting_path.read_text)
+        assert set(counts(service).values()) == {0.0}
     assert mine.names() == ["a"]

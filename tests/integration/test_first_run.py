@@ -134,12 +134,3 @@ def test_a_session_that_outlives_a_killed_postmaster_keeps_no_server_from_starti
 def stored(client: httpx.Client, event_id: str) -> bool:
     """A request may wait for the frozen session until its deadline."""
     return client.post(INGEST, json={**EVENT, "event_id": event_id}, timeout=30).status_code == 201
-
-
-def test_a_postmaster_that_is_killed_comes_back_and_the_service_with_it(
-    service: Service, data_dir: Path, client: httpx.Client
-) -> None:
-    postgres_of(data_dir)[0].kill()
-    until(lambda: service.lines("embedded.died"), 60, "its end is logged")
-    until(lambda: stored(client, "after"), 60, "an event is stored again")
-    assert data_of(client.get("/api/v1/events/after"))["event_id"] == "after"

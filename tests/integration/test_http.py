@@ -70,6 +70,7 @@ def test_the_log_line_of_a_refusal_carries_both_ids_and_no_body(service: Service
     (line,) = until(lambda: [line for line in service.lines("request") if line["request_id"] == mine.prefix], 5, "it is logged")
     told = (line["traceparent"], line["status"], line["route"], line["error"], line["reason"])
     assert told == (TRACE, 400, INGEST, "validation_error", "invalid_value")
+    assert (line["method"], line["key_id"][:4]) == ("POST", "env-")
     assert "canary-of-a-body" not in service.log
     assert mine.names() == []
 

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.checks import Mine
-from tests.integration.postgres import APP_PASSWORD, Database, Server
+from tests.integration.conftest import migrated
+from tests.integration.postgres import APP_PASSWORD, Database
 from tests.integration.raw import Raw, Upload
 from tests.integration.scrape import scrape
 from tests.integration.service import Service, running
@@ -26,13 +27,9 @@ WRONG = ("canary-wrong-key", keys.mint("other"), MINTED[:-1] + ("0" if MINTED[-1
 BODY = "canary-in-a-body"
 PASSWORD = "canary-password"
 SECRETS = (PLAIN, MINTED, *WRONG, BODY, PASSWORD, APP_PASSWORD)
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(scope="module")
-def database(server: Server, template: str) -> Iterator[Database]:
-    with server.database(template) as database:
-        yield database
+database = pytest.fixture(migrated, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -134,15 +131,6 @@ def test_every_line_of_the_log_is_json_and_every_request_has_its_ids(service: Se
     assert all(isinstance(line, dict) and {"event", "level", "timestamp"} <= set(line) for line in whole)
     requests = [line for line in whole if line["event"] == "request"]
     assert [line for line in requests if not (line["request_id"] and line["traceparent"])] == []
-
-
-def test_the_ids_of_a_request_are_in_its_answer_and_its_log_line(service: Service) -> None:
-    with service.client(PLAIN) as client:
-        answer = client.get("/api/v1/status", headers={"X-Request-ID": "mine-1", "traceparent": TRACE})
-    assert (answer.headers["x-request-id"], answer.headers["traceparent"]) == ("mine-1", TRACE)
-    line = until(lambda: [line for line in service.lines("request") if line["request_id"] == "mine-1"])[0]
-    assert (line["traceparent"], line["status"], line["route"], line["method"]) == (TRACE, 200, "/api/v1/status", "GET")
-    assert line["key_id"].startswith("env-")
 
 
 def test_a_password_that_the_server_refuses_is_told_nowhere(database: Database) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from click.testing import CliRunner
 
 from sluice.cli import main
 
-pytestmark = pytest.mark.needs("embedded PostgreSQL")
+pytestmark = [pytest.mark.needs("embedded PostgreSQL"), pytest.mark.usefixtures("signals_put_back")]
 SECRET = "canary7f3a"
 
 # Nothing listens on port 1.
@@ -110,14 +108,6 @@ TOKENS = [
     f"{SECRET}",
     f"me:{SECRET} ${{x}} \"'\\",
 ]
-
-
-@pytest.fixture(autouse=True)
-def put_back(logging_put_back: None) -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def said_by(command: str, folder: Path, capfd: pytest.CaptureFixture[str], **environment: str | None) -> str:

@@ -190,14 +190,12 @@ def steps_back(scrapes: list[str]) -> list[str]:
     ]
 
 
-def test_the_readme_lists_every_metric_with_its_labels(database: Database) -> None:
-    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
-        keyset = KeysetFile(Path(name) / "keyset.json")
-        keyset.add("web")
-        keyset.publish()
-        with running(database.url, KEYSET_FILE=str(keyset.path)) as service, service.client() as client:
-            client.get("/api/v1/status")
-            offered = labels_of(scrape(service))
+def test_the_readme_lists_every_metric_with_its_labels(database: Database, keyset: KeysetFile) -> None:
+    keyset.add("web")
+    keyset.publish()
+    with running(database.url, KEYSET_FILE=str(keyset.path)) as service, service.client() as client:
+        client.get("/api/v1/status")
+        offered = labels_of(scrape(service))
     told = {name: set(docs.quoted(row[1])) for row in docs.table("Metrics") for name in docs.quoted(row[0])}
     assert told == offered
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +9,12 @@ import psycopg
 import pytest
 import yoyo
 from tests.integration import postgres
-from tests.integration.conftest import OpenStore, ready
+from tests.integration.checks import at_once
+from tests.integration.conftest import OpenStore, migrated, ready, reason
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.sample import NOW, row, rows
 from tools.ports import free_port
 
-from sluice import errors
 from sluice.stores.postgresql import inspection, migrate, store
 from sluice.stores.postgresql.store import CAN_WAIT, PostgresqlStore, needed
 
@@ -27,18 +25,8 @@ WHERE c.relnamespace = 'sluice'::regnamespace ORDER BY 1, 2
 """
 
 
-@pytest.fixture(scope="module")
-def untouched(server: postgres.Server, template: str) -> Iterator[Database]:
-    """A migrated database that no test changes."""
-    with server.database(template) as database:
-        yield database
-
-
-def reason(store: PostgresqlStore) -> str:
-    """Why the store is not ready."""
-    with pytest.raises(errors.StoreUnavailable) as caught:
-        store.check()
-    return caught.value.reason
+# No test changes it.
+untouched = pytest.fixture(migrated, scope="module")
 
 
 def marks(database: Database) -> list[str]:
@@ -63,8 +51,7 @@ def test_a_second_migration_keeps_events_and_the_key_of_cursors(store: Postgresq
 
 
 def test_four_at_once_apply_each_migration_once(empty_database: Database, open_store: OpenStore) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        applied = list(pool.map(lambda _: migrate.migrate(empty_database.owner), range(4)))
+    applied = at_once(4, lambda _number: migrate.migrate(empty_database.owner))
     assert sorted(name for names in applied for name in names) == NAMES
     ready(open_store(empty_database.login)).insert(rows(1), NOW)
     assert empty_database.count() == 1
@@ -97,20 +84,12 @@ def test_the_schema_is_all_in_one_place(database: Database) -> None:
     assert database.execute(text) == [("sluice",)]
 
 
-def test_a_database_without_our_schema_is_told_as_behind(empty_database: Database, open_store: OpenStore) -> None:
-    with pytest.raises(errors.StoreUnavailable) as caught:
-        ready(open_store(empty_database.login), seconds=0.5)
-    assert caught.value.reason == "schema_behind"
-
-
 def test_a_role_of_somebody_s_own_serves_once_it_has_the_rights_of_ours(database: Database, open_store: OpenStore) -> None:
     role = f"role_{database.name}"
     database.execute(f"CREATE ROLE {role} LOGIN")
     try:
         store = open_store(lambda: {**database.owner(), "user": role})
-        with pytest.raises(errors.StoreUnavailable) as caught:
-            ready(store, seconds=0.5)
-        assert caught.value.reason == "not_permitted"
+        assert reason(lambda: ready(store, seconds=0.5)) == "not_permitted"
         database.execute(f"GRANT sluice_app TO {role}")
         ready(store).insert(rows(2), NOW)
         assert database.count() == 2
@@ -119,10 +98,11 @@ def test_a_role_of_somebody_s_own_serves_once_it_has_the_rights_of_ours(database
         database.execute(f"DROP ROLE {role}")
 
 
-def test_a_store_that_waited_for_the_schema_serves_when_it_is_there(empty_database: Database, open_store: OpenStore) -> None:
+def test_a_database_without_our_schema_is_behind_and_served_when_it_is_there(
+    empty_database: Database, open_store: OpenStore
+) -> None:
     store = open_store(empty_database.login)
-    with pytest.raises(errors.StoreUnavailable):
-        store.check()
+    assert reason(lambda: ready(store, seconds=0.5)) == "schema_behind"
     migrate.migrate(empty_database.owner)
     ready(store).insert(rows(2), NOW)
     assert empty_database.count() == 2
@@ -131,7 +111,7 @@ def test_a_store_that_waited_for_the_schema_serves_when_it_is_there(empty_databa
 @pytest.mark.parametrize("name", NAMES)
 def test_a_schema_that_lacks_a_migration_is_told_as_behind(store: PostgresqlStore, database: Database, name: str) -> None:
     database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = %s", [name])
-    assert reason(store) == "schema_behind"
+    assert reason(store.check) == "schema_behind"
 
 
 def test_a_migration_that_serving_does_not_wait_for_is_not_needed(tmp_path: Path) -> None:
@@ -168,7 +148,7 @@ def test_an_older_migrator_leaves_a_newer_schema_alone(database: Database) -> No
 @pytest.mark.parametrize("table", ["events", "idempotency_keys"])
 def test_an_unlogged_table_is_not_durable(store: PostgresqlStore, database: Database, table: str) -> None:
     database.execute(f"ALTER TABLE sluice.{table} SET UNLOGGED")
-    assert reason(store) == "not_durable"
+    assert reason(store.check) == "not_durable"
 
 
 def test_every_table_is_a_logged_one(database: Database) -> None:
@@ -218,28 +198,20 @@ def owner_without(server: LocalServer, rights: str) -> Any:
     return lambda: psycopg.conninfo.conninfo_to_dict(server.url_of("plain", "plain", ""))
 
 
-def test_an_owner_who_may_not_make_roles_migrates_where_the_role_is(private_server: LocalServer, open_store: OpenStore) -> None:
-    assert migrate.migrate(owner_without(private_server, "NOCREATEROLE")) == NAMES
-    database = Database(private_server, "plain")
-    ready(open_store(database.login)).insert([row("a")], NOW)
-    assert database.ids() == ["a"]
-
-
-def test_an_owner_who_may_not_make_roles_serves_by_its_own_login(private_server: LocalServer, open_store: OpenStore) -> None:
-    private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
-    private_server.execute("DROP ROLE sluice_app")
-    owner = owner_without(private_server, "NOCREATEROLE")
+@pytest.mark.parametrize(
+    ("rights", "there", "own"),
+    [("NOCREATEROLE", True, False), ("NOCREATEROLE", False, True), ("CREATEROLE", False, False)],
+    ids=["the role is there", "there is none: the owner's own login serves", "the role is made"],
+)
+def test_an_owner_who_is_no_superuser_migrates(
+    private_server: LocalServer, open_store: OpenStore, rights: str, there: bool, own: bool
+) -> None:
+    if not there:
+        private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
+        private_server.execute("DROP ROLE sluice_app")
+    owner, database = owner_without(private_server, rights), Database(private_server, "plain")
     assert migrate.migrate(owner) == NAMES
-    ready(open_store(owner)).insert([row("a")], NOW)
-    assert Database(private_server, "plain").ids() == ["a"]
-
-
-def test_an_owner_who_is_no_superuser_makes_the_role(private_server: LocalServer, open_store: OpenStore) -> None:
-    private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
-    private_server.execute("DROP ROLE sluice_app")
-    assert migrate.migrate(owner_without(private_server, "CREATEROLE")) == NAMES
-    database = Database(private_server, "plain")
-    ready(open_store(database.login)).insert([row("a")], NOW)
+    ready(open_store(owner if own else database.login)).insert([row("a")], NOW)
     assert database.ids() == ["a"]
 
 
@@ -251,13 +223,10 @@ def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalSe
 
 
 def test_a_server_that_is_away_is_told_as_such() -> None:
-    with pytest.raises(errors.StoreUnavailable) as caught:
-        migrate.migrate(lambda: {"host": "127.0.0.1", "port": free_port(), "connect_timeout": 2})
-    assert caught.value.reason == "database_unreachable"
+    login = {"host": "127.0.0.1", "port": free_port(), "connect_timeout": 2}
+    assert reason(lambda: migrate.migrate(lambda: login)) == "database_unreachable"
 
 
 def test_a_login_without_rights_is_told_as_such(empty_database: Database) -> None:
-    with pytest.raises(errors.StoreUnavailable) as caught:
-        migrate.migrate(empty_database.login)
-    assert caught.value.reason == "not_permitted"
+    assert reason(lambda: migrate.migrate(empty_database.login)) == "not_permitted"
     assert empty_database.execute("SELECT to_regnamespace('sluice')") == [(None,)]

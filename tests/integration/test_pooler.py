@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from tests.integration import postgres
+from tests.integration.checks import at_once
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import APP, Database, LocalServer
 from tests.integration.sample import NOW, poisoned, row, rows
@@ -97,8 +97,7 @@ def test_8_threads_get_no_error_through_a_pooler(
             return Counter(outcome.status for outcome in found)
 
         each = 8 * ROUNDS
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(work, range(8)), Counter()) == {"created": each * 5, "invalid": each, "conflict": each}
+        assert sum(at_once(8, work), Counter()) == {"created": each * 5, "invalid": each, "conflict": each}
         assert private_database.count() == each * 5
         assert private_database.execute("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -103,12 +101,6 @@ def test_one_stopped_worker_is_no_reason_to_restart_the_pod(small: Service) -> N
         assert [admin(small, path)[0] for path in PROBES] == [200] * 3
     finally:
         frozen.resume()
-
-
-@pytest.fixture
-def keyset() -> Iterator[KeysetFile]:
-    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
-        yield KeysetFile(Path(name) / "keyset.json")
 
 
 def test_without_its_key_set_it_is_not_ready_and_becomes_so_by_itself(database: Database, keyset: KeysetFile) -> None:

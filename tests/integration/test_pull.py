@@ -26,12 +26,6 @@ pytestmark = pytest.mark.needs("embedded PostgreSQL")
 LEASE_OVER = "UPDATE sluice.sources SET lease_until = now() - interval '1 second'"
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with up.running() as server:
-        yield server
-
-
 class Puller:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process

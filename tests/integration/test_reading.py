@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import select
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
-from tests.integration.checks import Mine, data_of
+from tests.integration.checks import Mine, send
 from tests.integration.service import KEY, Service
 from tests.integration.test_cli import sluice
 
@@ -22,11 +23,6 @@ from sluice.commands import query as table
 
 pytest_plugins = ["tests.integration.services"]
 HOSTILE = "\u001b]0;owned\u0007\u009b31m\u202e"
-
-
-def send(service: Service, *events: dict[str, Any]) -> None:
-    with service.client() as client:
-        data_of(client.post("/api/v1/batch-ingest", json=list(events)), 201)
 
 
 def environment(service: Service) -> dict[str, str]:
@@ -54,8 +50,6 @@ def test_a_tail_shows_what_is_committed_until_its_reader_leaves(service: Service
     while not names:
         # Until the tail is open nothing comes.
         send(service, mine.event(f"{len(mine.names())}", source=mine.id("s"), properties={"x": HOSTILE}))
-        import select  # noqa: PLC0415
-
         if select.select([tail.stdout], [], [], 0.3)[0]:
             line = tail.stdout.readline()
             names.append(json.loads(line)["event_id"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -152,30 +151,18 @@ def test_pages_are_counted_from_one(client: httpx.Client, library: Mine, page: i
     ("query", "error"),
     [
         ("colour=red", "unknown_parameter"),
-        ("properties=x", "unknown_parameter"),
         ("event_type=other", "invalid_event_type"),
         ("priority=low", "invalid_priority"),
-        ("start_time=yesterday", "invalid_start_time"),
         ("start_time=2024-01-01T00:00:00", "invalid_start_time"),
-        ("end_time=0000-01-01T00:00:00Z", "invalid_end_time"),
         ("end_time=10000-01-01T00:00:00Z", "invalid_end_time"),
         ("created_start_time=1", "invalid_created_start_time"),
-        ("page=0", "validation_error"),
         ("page=1000000", "validation_error"),
-        ("page_size=1001", "validation_error"),
-        ("page_size=-1", "validation_error"),
-        ("sort_by=properties", "validation_error"),
-        ("sort_order=up", "validation_error"),
-        ("id=9223372036854775808", "validation_error"),
-        ("sequence_number=1.5", "validation_error"),
-        ("properties.=x", "unknown_parameter"),
-        ("properties..a=x", "validation_error"),
         ("user_id=%00", "validation_error"),
         ("cursor=x&page=2", "validation_error"),
-        ("page=1&page=2", "validation_error"),
     ],
 )
 def test_a_parameter_that_can_not_be_used_is_refused_by_name(client: httpx.Client, query: str, error: str) -> None:
+    """One for each code: tests/unit/test_filters.py has them all."""
     problem = problem_of(client.get(f"{FILTER}?{query}"), 400, error, "query")
     assert problem["errors"][0]["parameter"] in query
 
@@ -202,11 +189,13 @@ def test_a_flag_that_is_given_twice_is_refused_and_stores_nothing(client: httpx.
     assert mine.names() == []
 
 
-@pytest.mark.parametrize(
-    "path", [RECENT, EXPORT, "/api/v1/metrics", "/api/v1/status", "/api/v1/limits", "/api/v1/whoami", "/api/v1/events/x"]
-)
-def test_an_unknown_parameter_is_refused_everywhere(client: httpx.Client, path: str) -> None:
-    problem_of(client.get(f"{path}?colour=red"), 400, "unknown_parameter", "query")
+SINGLE = ["/api/v1/metrics", "/api/v1/status", "/api/v1/limits", "/api/v1/whoami", "/api/v1/events/x"]
+
+
+@pytest.mark.parametrize("path", [*SINGLE, RECENT, EXPORT])
+@pytest.mark.parametrize("query", ["colour=red", "page=1", "cursor=x", "sort_by=id"])
+def test_a_parameter_that_a_path_does_not_have_is_refused(client: httpx.Client, path: str, query: str) -> None:
+    problem_of(client.get(f"{path}?{query}"), 400, "unknown_parameter", "query")
 
 
 def test_a_name_with_dots_is_found_in_quotes_or_with_a_backslash(client: httpx.Client, mine: Mine) -> None:
@@ -297,68 +286,20 @@ def test_recent_refuses_a_limit_out_of_range(client: httpx.Client, limit: str) -
     assert problem["errors"][0]["parameter"] == "limit"
 
 
-@pytest.mark.parametrize("name", ["sort_by", "sort_order", "page", "page_size", "cursor", "user_id"])
-def test_recent_takes_a_limit_and_nothing_else(client: httpx.Client, name: str) -> None:
-    problem_of(client.get(RECENT, params={name: "id"}), 400, "unknown_parameter", "query")
+# What stands before or after decides what a router makes of an id.
+FORMS = [
+    "{}a/b", "{}a//b", "{}/a", "{}a/", "{}../a", "{}./a", "{}\u00fc\U0001f600", "{}100%", "{}%2F", "{}a?b=c#d", "{} ", "{}+",
+    "{}a b", "{}\\", "{}\x01\x7f", "{}" + "x" * 240, "/{}", "//{}", "{}/", "/", "///", ".", "..", "./{}", "../{}",
+    "../../v1/whoami", "%2F{}", "%{}", "{}\n", "\n{}", "\t", "?{}", "#{}",
+]  # fmt: skip
 
 
-ODD = [
-    "a/b",
-    "a//b",
-    "/a",
-    "a/",
-    "../a",
-    "./a",
-    "\u00fc\U0001f600",
-    "100%",
-    "%2F",
-    "a?b=c#d",
-    " ",
-    "+",
-    "a b",
-    "\\",
-    "\x01\x7f",
-    "x" * 240,
-]
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_an_event_with_an_odd_id_can_be_read_by_it(service: Service, client: httpx.Client, mine: Mine, name: str) -> None:
-    data_of(client.post(INGEST, json=mine.event(name)), 201)
-    with Raw(service) as raw:
-        # By hand, for a client library would tidy up the path.
-        raw.head("GET", f"/api/v1/events/{quote(mine.id(name), safe='')}")
-        log = data_of(raw.answer())
-    assert (log["event_id"], log["id"]) == (mine.id(name), mine.row(name)["id"])
-
-
-# Ids as a whole, for what stands before or after decides what a router makes of them.
-WHOLE = [
-    "/{}",
-    "//{}",
-    "{}/",
-    "/",
-    "///",
-    ".",
-    "..",
-    "./{}",
-    "../{}",
-    "../../v1/whoami",
-    "%2F{}",
-    "%{}",
-    "{}\n",
-    "\n{}",
-    "\t",
-    "?{}",
-    "#{}",
-]
-
-
-@pytest.mark.parametrize("form", WHOLE)
+@pytest.mark.parametrize("form", FORMS)
 def test_whatever_id_an_event_has_its_url_is_its_own(service: Service, client: httpx.Client, mine: Mine, form: str) -> None:
     event_id = form.format(mine.prefix)
     stored = data_of(client.post(INGEST, json={**mine.event(), "event_id": event_id}), 201)
     with Raw(service) as raw:
+        # By hand, for a client library would tidy up the path.
         raw.head("GET", f"/api/v1/events/{quote(event_id, safe='')}")
         log = data_of(raw.answer())
     assert (log["event_id"], log["id"]) == (event_id, stored["id"])
@@ -388,11 +329,6 @@ def test_an_export_of_nothing_is_empty(client: httpx.Client) -> None:
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-@pytest.mark.parametrize("query", ["page=1", "cursor=x", "sort_by=id"])
-def test_an_export_has_no_pages(client: httpx.Client, query: str) -> None:
-    problem_of(client.get(f"{EXPORT}?{query}"), 400, "unknown_parameter", "query")
-
-
 @pytest.fixture(scope="module")
 def heavy(shared_database: Database) -> Mine:
     """40 MB of events."""
@@ -406,17 +342,13 @@ def heavy(shared_database: Database) -> Mine:
     return mine
 
 
-def memory(service: Service) -> int:
-    return sum(worker.memory_info().rss for worker in service.workers())
-
-
 def test_an_export_of_any_size_takes_little_memory(service: Service, client: httpx.Client, heavy: Mine) -> None:
-    before, lines = memory(service), 0
+    before, lines = service.memory(), 0
     with client.stream("GET", EXPORT, params={"source": heavy.id("source")}) as answer:
         for piece in answer.iter_raw():
             lines += piece.count(b"\n")
     assert lines == 20_000
-    assert memory(service) - before < 24 << 20
+    assert service.memory() - before < 24 << 20
 
 
 def test_an_export_ends_when_its_reader_leaves(service: Service, heavy: Mine) -> None:
@@ -431,9 +363,8 @@ def test_an_export_ends_when_its_reader_leaves(service: Service, heavy: Mine) ->
 
 @pytest.mark.parametrize("change", [{"state": "revoked"}, {"scopes": frozenset(("ingest",))}], ids=["revoked", "scope"])
 def test_an_export_ends_with_its_key_and_shows_that_it_is_not_all(
-    shared_database: Database, heavy: Mine, tmp_path: Path, change: dict[str, Any]
+    shared_database: Database, heavy: Mine, keyset: KeysetFile, change: dict[str, Any]
 ) -> None:
-    keyset = KeysetFile(tmp_path / "keyset.json")
     key = keyset.add("reader")
     keyset.publish()
     with running(shared_database.url, KEYSET_FILE=str(keyset.path)) as service, Raw(service) as raw:
@@ -472,14 +403,5 @@ def test_figures_are_those_of_the_rows(database: Database) -> None:
 
 
 def test_limits_are_those_that_are_set(client: httpx.Client) -> None:
-    limits = data_of(client.get("/api/v1/limits"))
-    told = {
-        name: limits[name] for name in ("max_event_bytes", "max_body_bytes", "max_inflated_bytes", "max_batch_size", "max_depth")
-    }
-    assert told == {
-        "max_event_bytes": 256 << 10,
-        "max_body_bytes": 10 << 20,
-        "max_inflated_bytes": 20 << 20,
-        "max_batch_size": 1_000,
-        "max_depth": 64,
-    }
+    sizes = {"max_event_bytes": 256 << 10, "max_body_bytes": 10 << 20, "max_inflated_bytes": 20 << 20}
+    assert data_of(client.get("/api/v1/limits")).items() >= (sizes | {"max_batch_size": 1_000, "max_depth": 64}).items()

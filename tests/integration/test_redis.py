@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +14,9 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 from tests.integration.postgres import Database
-from tests.integration.redis_server import RedisServer, running
+from tests.integration.redis_server import RedisServer
 from tests.integration.scrape import scrape, values
-from tests.integration.service import OTHER_KEY
-from tests.integration.service import running as service_running
+from tests.integration.service import OTHER_KEY, running
 from tests.integration.waiting import until
 
 from sluice.limiter import SharedCounters
@@ -35,7 +32,7 @@ EVENT = {"event_type": "log", "event_name": "of a limit"}
 
 @pytest.fixture(scope="module")
 def shared_redis() -> Iterator[RedisServer]:
-    with running() as server:
+    with RedisServer() as server:
         yield server
 
 
@@ -180,12 +177,9 @@ def test_a_redis_that_hangs_is_waited_for_once(redis_server: RedisServer) -> Non
     tries: list[float] = []
     (process,) = (RedisCounters(connection(redis_server, tries.append), SharedCounters(None, 1)) for _ in range(1))
     assert process.spend("requests/a", 1, 10_000)[0]
-    os.kill(redis_server.process.pid, signal.SIGSTOP)
-    try:
+    with redis_server.frozen():
         for number in range(50):
             assert process.spend(f"requests/{number}", 1, 10_000)[0]
-    finally:
-        os.kill(redis_server.process.pid, signal.SIGCONT)
     until(lambda: tries, 5, "a thread looks whether it is back")
 
 
@@ -249,7 +243,7 @@ def test_without_redis_every_answer_is_made(redis_server: RedisServer) -> None:
 def test_two_pods_grant_one_limit_and_go_on_without_redis(redis_server: RedisServer, database: Database) -> None:
     with ExitStack() as stack:
         pods = [
-            stack.enter_context(service_running(database.url, REDIS_URL=redis_server.url, RATE_LIMIT_REQUESTS_PER_MINUTE="40"))
+            stack.enter_context(running(database.url, REDIS_URL=redis_server.url, RATE_LIMIT_REQUESTS_PER_MINUTE="40"))
             for _ in range(2)
         ]
         clients = [stack.enter_context(pod.client()) for pod in pods]
@@ -269,7 +263,7 @@ def test_two_pods_grant_one_limit_and_go_on_without_redis(redis_server: RedisSer
 
 
 def test_figures_come_from_the_cache_and_without_redis_from_the_store(redis_server: RedisServer, database: Database) -> None:
-    with service_running(database.url, REDIS_URL=redis_server.url) as pod, pod.client() as client:
+    with running(database.url, REDIS_URL=redis_server.url) as pod, pod.client() as client:
         assert client.get("/api/v1/metrics").json()["data"]["total_logs"] == 0
         assert client.post(INGEST, json=EVENT).status_code == 201
         assert client.get("/api/v1/metrics").json()["data"]["total_logs"] == 0
@@ -283,7 +277,7 @@ def test_figures_come_from_the_cache_and_without_redis_from_the_store(redis_serv
 
 def test_a_list_of_errors_is_kept_until_one_is_resolved(redis_server: RedisServer, database: Database) -> None:
     error = {"event_type": "error", "event_name": "of a list", "properties": {"message": "boom"}}
-    with service_running(database.url, REDIS_URL=redis_server.url) as pod, pod.client() as client:
+    with running(database.url, REDIS_URL=redis_server.url) as pod, pod.client() as client:
 
         def listed() -> list[dict[str, object]]:
             return list(client.get("/api/v1/errors").json()["data"]["errors"])

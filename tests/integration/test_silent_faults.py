@@ -61,8 +61,8 @@ def post(client: httpx.Client, number: int) -> httpx.Response:
     return client.post("/api/v1/ingest", json=event)
 
 
-def test_a_gunicorn_that_no_serve_started_reads_the_key_set_again(database: Database, tmp_path: Path) -> None:
-    keyset, port = KeysetFile(tmp_path / "keyset.json"), free_port()
+def test_a_gunicorn_that_no_serve_started_reads_the_key_set_again(database: Database, keyset: KeysetFile, tmp_path: Path) -> None:
+    port = free_port()
     keyset.add("first")
     keyset.publish()
     environment = {

@@ -8,7 +8,6 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,6 @@ from sluice.stores.postgresql.store import PostgresqlStore
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 HUNDRED = [str(number) for number in range(1, 101)]
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with up.running() as server:
-        yield server
 
 
 @pytest.fixture

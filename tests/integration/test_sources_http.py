@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,12 +17,6 @@ from tests.integration.upstream import Upstream
 
 pytest_plugins = ["tests.integration.services"]
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with up.running() as server:
-        yield server
 
 
 @pytest.fixture
@@ -161,9 +153,8 @@ def test_a_run_that_is_asked_for_comes_although_it_is_not_due(client: httpx.Clie
     assert client.post("/api/v1/sources/other/run").status_code == 404
 
 
-def test_reading_needs_read_and_running_needs_sources(shared_database: Database, pulls: Pulls, tmp_path: Path) -> None:
+def test_reading_needs_read_and_running_needs_sources(shared_database: Database, pulls: Pulls, keyset: KeysetFile) -> None:
     pulls()
-    keyset = KeysetFile(tmp_path / "keyset.json")
     reader, runner = keyset.add("reader", scopes=("read",)), keyset.add("runner", scopes=("sources",))
     keyset.publish()
     run, read = ("POST", "/api/v1/sources/placeholder_api/run"), ("GET", "/posts")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -19,15 +19,15 @@ import msgspec
 import pytest
 from tests.conftest import ROOT
 from tests.integration import postgres
+from tests.integration.checks import at_once
 from tests.integration.conftest import OpenStore, ready
 from tests.integration.postgres import Database
-from tests.integration.sample import NOW, poisoned, row, rows
+from tests.integration.sample import NOW, poisoned, row, rows, statuses
 from tests.integration.waiting import until
 
 from sluice import errors, outcomes
 from sluice.errors import IdempotencyKeyInUse, InvalidEvent
 from sluice.events import Integral, Record
-from sluice.outcomes import Outcome
 from sluice.settings import Settings
 from sluice.stores import CLAIM_AGE, Claim, Kept
 from sluice.stores.postgresql import inspection, login, statements
@@ -37,10 +37,6 @@ CLAIM = Claim("key-a", "order-1", b"request one")
 OTHER_CONTENT: dict[str, Any] = {"user_id": "somebody else"}
 
 
-def statuses(found: Sequence[Outcome]) -> list[str]:
-    return [outcome.status for outcome in found]
-
-
 def once(store: PostgresqlStore, claim: Claim, some: Sequence[Record], *, atomic: bool = False) -> Kept:
     return store.insert_once(claim, some, [None] * len(some), NOW, atomic=atomic)
 
@@ -48,18 +44,6 @@ def once(store: PostgresqlStore, claim: Claim, some: Sequence[Record], *, atomic
 def told(kept: Kept) -> tuple[list[str], bool]:
     """Statuses, and whether they were kept from a request before."""
     return statuses(kept.outcomes), kept.replayed
-
-
-def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """The results of `count` threads that begin together; an error of any is raised."""
-    barrier = threading.Barrier(count)
-
-    def run(number: int) -> Any:
-        barrier.wait(10)
-        return work(number)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 def test_new_events_are_created_in_one_commit(store: PostgresqlStore, database: Database) -> None:
@@ -163,19 +147,6 @@ def test_all_or_nothing_stores_nothing_beside_a_row_that_the_database_refuses(st
     assert database.count() == 0
 
 
-@pytest.mark.parametrize("place", [0, 1, 62, 99])
-def test_a_row_that_the_database_refuses_does_not_take_its_neighbours_along(
-    store: PostgresqlStore, database: Database, place: int
-) -> None:
-    batch = rows(100)
-    batch[place] = poisoned(batch[place].event_id)
-    found = store.insert(batch, NOW)
-    assert [index for index, outcome in enumerate(found) if outcome.status != "created"] == [place]
-    assert (found[place].status, found[place].reason, found[place].retryable) == ("invalid", "refused_by_store", False)
-    assert found[place].pointer == "/properties"
-    assert database.ids() == [one.event_id for one in batch if one is not batch[place]]
-
-
 def test_several_refused_rows_are_each_found(store: PostgresqlStore, database: Database) -> None:
     batch = [poisoned(f"p{number}") if number % 7 == 0 else row(f"e{number}") for number in range(50)]
     found = store.insert(batch, NOW)
@@ -271,14 +242,6 @@ BY_VALUE = ({"properties": {"a": 100}}, {"properties": {"a": Integral(100.0)}, "
 
 def as_the_release_before(database: Database) -> None:
     database.execute("UPDATE sluice.events SET digest = NULL")
-
-
-@pytest.mark.parametrize(("one", "other"), [BY_VALUE, BY_VALUE[::-1]])
-def test_an_event_sent_again_with_equal_values_is_a_duplicate(
-    store: PostgresqlStore, one: dict[str, Any], other: dict[str, Any]
-) -> None:
-    store.insert([row("a", **one)], NOW)
-    assert statuses(store.insert([row("a", **other), row("a", user_id="x")], NOW)) == ["duplicate", "conflict"]
 
 
 @pytest.mark.parametrize("sent", BY_VALUE)

@@ -11,7 +11,6 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import brotli
@@ -258,11 +257,6 @@ def test_a_parameter_that_does_not_apply_to_a_stream_is_refused(client: httpx.Cl
 def test_an_idempotency_key_does_not_apply_to_a_stream(client: httpx.Client, mine: Mine) -> None:
     problem_of(post(client, ndjson(mine.event()), **{"Idempotency-Key": "x"}), 400, "invalid_idempotency_key")
     assert mine.names() == []
-
-
-@pytest.fixture
-def keyset(tmp_path: Path) -> KeysetFile:
-    return KeysetFile(tmp_path / "keyset.json")
 
 
 @pytest.fixture

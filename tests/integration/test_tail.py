@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -192,8 +191,7 @@ def test_a_reader_that_is_slow_is_sent_the_number_that_it_lost_and_memory_stays(
         assert 0 < number < 1500
 
 
-def test_it_ends_with_its_key(database: Database, tmp_path: Path) -> None:
-    keyset = KeysetFile(tmp_path / "keyset.json")
+def test_it_ends_with_its_key(database: Database, keyset: KeysetFile) -> None:
     leaver = keyset.add("leaver")
     keyset.publish()
     with (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -71,21 +72,24 @@ def resumed(folder: Path, run: Run) -> Run:
     return run
 
 
-def fought(arena: Arena, parts: list[str], keep: Callable[[], None]) -> None:
+@contextlib.contextmanager
+def shown(total: int, completed: int = 0) -> Iterator[Callable[[Kill], None]]:
+    """A bar that goes on by each kill that it is told."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("begins", total=arena.run.total, completed=len(arena.run.kills))
+        task = progress.add_task("begins", total=total, completed=completed)
+        yield lambda kill: progress.update(task, advance=1, description=f"{kill.part:10} back after {kill.recovery:.1f} s")
 
-        def told(kill: Kill) -> None:
-            progress.update(task, advance=1, description=f"{kill.part:10} back after {kill.recovery:.1f} s")
 
+def fought(arena: Arena, parts: list[str], keep: Callable[[], None]) -> None:
+    with shown(arena.run.total, len(arena.run.kills)) as told:
         try:
             chaos.fight(arena, parts, told)
         finally:
             keep()
 
 
-def table(parts: Sequence[str], kills: Sequence[Kill | queue.Kill]) -> list[str]:
+def table(parts: Sequence[str], kills: Sequence[Kill]) -> list[str]:
     rows = [(part, [kill.recovery for kill in kills if kill.part == part]) for part in parts]
     return [
         f"| {' | '.join(HEAD)} |",
@@ -114,25 +118,23 @@ def report(run: Run, books: Books) -> list[str]:
 @click.option("--write/--no-write", default=True, show_default=True, help="Write docs/reliability.md.")
 def kill_queue(kills: int, write: bool) -> None:
     """Kill worker, service, RabbitMQ and PostgreSQL in turn under load in queue mode. About twenty minutes."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with queue.bed() as (broker, server, database), Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("begins", total=kills)
-        books = queue.fight(
-            broker, server, database, kills, lambda kill: progress.update(task, advance=1, description=f"{kill.part:10} killed")
-        )
+    with queue.bed() as (broker, server, database), shown(kills) as told:
+        found = queue.fight(broker, server, database, kills, told)
+    books = found.books
     text = "\n".join(
         [
             docs.header("tests.soak"),
             "",
-            *table(queue.PARTS, books.kills),
+            *table(queue.PARTS, found.kills),
             "",
-            f"{len(books.kills)} kills under load: single posts and batches of 100, each sent again until it was answered 201.",
-            f"Answered `queued`: {books.queued:,} events; stored: {books.stored:,}.",
-            f"Answered `queued`, not stored: {len(books.missing)}. Stored twice: {books.doubled}. Dead letters: {books.dead}.",
+            f"{len(found.kills)} kills under load: {queue.CLIENTS} clients, single posts, batches, streams.",
+            f"Answered `queued`: {found.queued:,} events; stored: {books.stored:,}.",
+            f"Answered `queued`, not stored: {len(books.missing)}. Stored twice: {len(books.doubled)}.",
+            f"Not sent: {len(books.strangers)}. Dead letters: {found.dead}.",
         ]
     )
     click.echo(text)
-    if books.missing or books.doubled or books.dead:
+    if books.missing or books.doubled or books.strangers or found.dead:
         raise click.ClickException(f"the books are wrong: {books.missing[:10]}")
     if write:
         docs.put(REPORT, "queue", text)

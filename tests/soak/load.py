@@ -74,7 +74,7 @@ class Client(threading.Thread):
         if self.kind == "single":
             self.replayed += data["status"] == "duplicate"
             return True
-        bad = [result for result in data["results"] if result["status"] not in ("created", "duplicate")]
+        bad = [result for result in data["results"] if result["status"] not in ("created", "duplicate", "queued")]
         if any(not result["retryable"] for result in bad):
             self.failure = f"{self.name} was refused: {bad}"
         self.replayed += data["duplicate"]

@@ -7,14 +7,15 @@ import itertools
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import httpx
 from tests.integration import postgres
 from tests.integration.service import Service, running
 from tests.integration.waiting import until
+from tests.soak import load
+from tests.soak.chaos import Books, Kill, compared
 from tests.stores import queues
 from tests.stores.queues import Worker
 from tests.stores.rabbitmq import Broker
@@ -22,76 +23,47 @@ from tests.stores.rabbitmq import Broker
 from sluice.queue import DEAD_LETTERS
 
 PARTS = ("worker", "service", "broker", "PostgreSQL")
+CLIENTS = 6
 
 
 @dataclass(frozen=True)
-class Kill:
-    """Of what, and seconds until another thousand events were queued."""
-
-    part: str
-    recovery: float
-
-
-@dataclass(frozen=True)
-class Books:
-    """`missing`: answered `queued` and not stored. `doubled`: rows more than one for an id. `dead`: dead letters."""
+class Fought:
+    """`queued`: how many events were answered so. `dead`: dead letters."""
 
     kills: list[Kill]
     queued: int
-    stored: int
-    missing: list[str]
-    doubled: int
+    books: Books
     dead: int
 
 
 class Load:
-    """Two clients that post single events and batches until the end; `queued`: the ids of those that were answered so."""
+    """Clients that send until the end, each event until it is answered `queued`."""
 
     def __init__(self, service: Service) -> None:
-        self.queued: set[str] = set()
-        self.sent = 0
-        self._service = service
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(name, size)) for name, size in (("s", 1), ("b", 100))]
+        self._clients = load.clients(CLIENTS, service.url, self._end, lambda _: 0)
 
     def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
+        for client in self._clients:
+            client.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        for thread in self._threads:
-            thread.join()
+        for client in self._clients:
+            client.join()
+
+    def queued(self) -> int:
+        return sum(client.acknowledged for client in self._clients)
 
     def goes_on(self) -> None:
         """Return when another thousand events are queued."""
-        goal = len(self.queued) + 1_000
-        until(lambda: len(self.queued) >= goal, 120, "events are queued again")
+        goal = self.queued() + 1_000
+        until(lambda: load.failures(self._clients) or self.queued() >= goal, 120, "events are queued again")
+        assert load.failures(self._clients) == []
 
-    def _run(self, name: str, size: int) -> None:
-        numbers = itertools.count()
-        with self._service.client() as client:
-            while not self._end.is_set():
-                ids = [f"{name}-{next(numbers)}" for _ in range(size)]
-                batch: list[dict[str, Any]] = [
-                    {"event_type": "log", "event_name": "chaos", "event_id": id, "properties": {"of": id}} for id in ids
-                ]
-                while not self._end.is_set() and not self._taken(client, batch):
-                    time.sleep(0.05)
-
-    def _taken(self, client: httpx.Client, batch: list[dict[str, Any]]) -> bool:
-        """Sent again, with the same ids, until it is answered 201."""
-        self.sent += len(batch)
-        single = len(batch) == 1
-        try:
-            answer = client.post("/api/v1/ingest" if single else "/api/v1/batch-ingest", json=batch[0] if single else batch)
-        except httpx.TransportError:
-            return False
-        assert answer.status_code in (200, 201, 503), answer.text
-        if answer.status_code == 201:
-            self.queued.update(str(event["event_id"]) for event in batch)
-        return answer.status_code == 201
+    def books(self, database: postgres.Database) -> Books:
+        return compared(Counter(database.ids()), self._clients)
 
 
 class Arena:
@@ -106,7 +78,7 @@ class Arena:
         self._workers = contextlib.ExitStack()
         return self._workers.enter_context(queues.worker(self._broker.url, self._database.url))
 
-    def kill(self, part: str, load: Load) -> None:
+    def kill(self, part: str, goes_on: Callable[[], None]) -> None:
         """Kill `part`, and start again what nothing else starts."""
         if part == "worker":
             self._worker.process.kill()
@@ -120,15 +92,15 @@ class Arena:
             self._broker.start()
         else:
             self._server.kill()
-            load.goes_on()
+            goes_on()
             self._server.start()
 
-    def drain(self, queued: set[str]) -> None:
+    def drain(self, load: Load) -> None:
         """Return when the worker has stored what waited, or has nothing more to store, and has ended."""
         # What the broker has sent ahead waits no longer, and is not stored yet.
         until(lambda: queues.depth(self._broker.url) == 0, 300, "the queue is empty")
         with contextlib.suppress(AssertionError):
-            until(lambda: queued <= set(self._database.ids()), 60)
+            until(lambda: not load.books(self._database).missing, 60)
         self._workers.close()
 
     def close(self) -> None:
@@ -151,32 +123,27 @@ def fight(
     database: postgres.Database,
     kills: int,
     told: Callable[[Kill], object] = lambda _: None,
-) -> Books:
+) -> Fought:
     """One part after the other, `kills` in all; `told` hears of each."""
     found: list[Kill] = []
     with running(database.url, QUEUE_URL=broker.url) as service, arena(broker, server, database, service) as stage:
-        with Load(service) as load:
+        with Load(service) as at_work:
             for part in itertools.islice(itertools.cycle(PARTS), kills):
-                load.goes_on()
+                at_work.goes_on()
                 began = time.monotonic()
-                stage.kill(part, load)
-                load.goes_on()
+                stage.kill(part, at_work.goes_on)
+                at_work.goes_on()
                 found.append(Kill(part, round(time.monotonic() - began, 1)))
                 told(found[-1])
-        stage.drain(load.queued)
-    ids = database.ids()
-    stored = set(ids)
-    missing = sorted(load.queued - stored)
-    return Books(found, len(load.queued), len(ids), missing, len(ids) - len(stored), queues.depth(broker.url, DEAD_LETTERS))
+        stage.drain(at_work)
+    return Fought(found, at_work.queued(), at_work.books(database), queues.depth(broker.url, DEAD_LETTERS))
 
 
 @contextlib.contextmanager
 def bed() -> Iterator[tuple[Broker, postgres.LocalServer, postgres.Database]]:
     """RabbitMQ and PostgreSQL of the soak's own."""
     with contextlib.ExitStack() as stack:
-        broker = Broker()
-        stack.callback(broker.remove)
-        broker.start()
+        broker = stack.enter_context(Broker())
         folder = postgres.temporary_folder()
         stack.callback(shutil.rmtree, folder)
         server = postgres.LocalServer(postgres.make_pristine(folder))

@@ -13,11 +13,13 @@ import pytest
 from tests.conftest import PARTS, require
 from tests.integration.conftest import (  # noqa: F401 - fixtures
     database,
+    keyset,
     pristine,
     private_database,
     private_server,
     server,
     template,
+    upstream,
 )
 from tests.stores import queues, subjects
 from tests.stores.aws import ENVIRONMENT, Aws
@@ -33,12 +35,8 @@ STORES = ("postgresql", "dynamodb", "mongodb", "influxdb")
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     require("RabbitMQ", PARTS["RabbitMQ"])
-    shared = Broker()
-    try:
-        shared.start()
+    with Broker() as shared:
         yield shared
-    finally:
-        shared.remove()
 
 
 @pytest.fixture

@@ -1,21 +1,15 @@
-"""A real InfluxDB 1.13 built from Go modules, on a free port in a folder of its own, which tests may kill and start again."""
+"""A real InfluxDB 1.13 built from Go modules."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 from tests.certificates import Authority
-from tests.integration.waiting import until
+from tests.servers import Server
 from tools import binaries
 from tools.ports import free_port
 
@@ -50,14 +44,15 @@ https-private-key = "{folder}/key.pem"
 """
 
 
-class Influxdb:
-    """A context manager. Raises tools.Missing where it is not built. `url` has no slash at its end; TOKEN may do everything."""
+class Influxdb(Server):
+    """Raises tools.Missing where it is not built. `url` has no slash at its end; TOKEN may do everything."""
 
     def __init__(self, authority: Authority | None = None) -> None:
         """With an `authority` it speaks TLS, as localhost."""
-        self._program = binaries.path("influxd")
-        self.folder = Path(tempfile.mkdtemp(prefix="sluice-influx-", dir="/dev/shm"))
-        self.port = free_port()
+        program = binaries.path("influxd")
+        super().__init__()
+        self.command = [program, "-config", self.folder / "influxdb.conf"]
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
         self.url = f"http://127.0.0.1:{self.port}" if authority is None else f"https://localhost:{self.port}"
         if authority is not None:
             for name, text in zip(("certificate", "key"), authority.sign("localhost"), strict=True):
@@ -68,52 +63,14 @@ class Influxdb:
         # The tests' own requests do not judge the certificate.
         self._http = httpx.Client(verify=False, trust_env=False, timeout=30, headers={"Authorization": f"Token {TOKEN}"})
         (self.folder / "influxdb.conf").write_text(config)
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Return when it answers."""
-        with (self.folder / "output").open("ab") as output:
-            self._process = subprocess.Popen(
-                [self._program, "-config", self.folder / "influxdb.conf"],
-                env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        try:
-            until(self._answers, 60, "InfluxDB starts")
-        except AssertionError as error:
-            raise AssertionError((self.folder / "output").read_text()[-2_000:]) from error
+    def prepare(self) -> None:
+        user, password = TOKEN.split(":")
+        self.say(f"CREATE USER {user} WITH PASSWORD '{password}' WITH ALL PRIVILEGES")
 
-    def kill(self) -> None:
-        """kill -9; what is on its disk stays."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
-
-    def __enter__(self) -> Influxdb:
-        try:
-            self.start()
-            user, password = TOKEN.split(":")
-            self.say(f"CREATE USER {user} WITH PASSWORD '{password}' WITH ALL PRIVILEGES")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
+    def remove(self) -> None:
         self._http.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        super().remove()
 
     def database(self) -> str:
         """The name of a bucket in a new database."""
@@ -140,9 +97,7 @@ class Influxdb:
         params = {"bucket": bucket, "org": ORG, "precision": "ns"}
         self._http.post(f"{self.url}/api/v2/write", params=params, content="\n".join(lines)).raise_for_status()
 
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "InfluxDB ended by itself"
+    def answers(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
             return self._http.get(f"{self.url}/health").status_code == 200
         return False

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import msgspec
 from tests.integration import postgres
 from tests.integration.conftest import ready
-from tests.integration.sample import NOW, poisoned, row
+from tests.integration.sample import NOW, poisoned, row, statuses
+from tests.integration.walks import ids
 from tests.stores.aws import REGION, Aws
 from tests.stores.ferretdb import Ferretdb
 from tests.stores.influxdb import ORG, TOKEN, Influxdb
 
 from sluice.events import Record
-from sluice.outcomes import Outcome
+from sluice.filters import Filter
 from sluice.settings import Settings
 from sluice.stores import Store
 from sluice.stores.dynamodb import migrate
@@ -40,10 +41,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.now
-
-
-def statuses(found: Sequence[Outcome]) -> list[str]:
-    return [outcome.status for outcome in found]
 
 
 @dataclass(frozen=True)
@@ -160,6 +157,24 @@ def too_early(event_id: str) -> Record:
 
 
 EVENT = {"event_type": "error", "event_name": "n", "event_id": "e-1"}
+
+
+def everything(store: Store) -> list[str]:
+    """The ids on a page of all, oldest first, which are those of an export."""
+    found = ids(store.page(Filter(page_size=1_000, descending=False)))
+    assert found == [json.loads(line)["event_id"] for line in b"".join(store.export(Filter())).splitlines()]
+    return found
+
+
+def forgets(store: Store, clock: Clock) -> None:
+    """An event that expired, an hour after its 30 days, is not shown, and its id is free again."""
+    store.insert([row("a", timestamp=NOW - timedelta(days=29)), row("b")], NOW)
+    clock.now = NOW + timedelta(days=1, minutes=59)
+    assert everything(store) == ["a", "b"]
+    clock.now = NOW + timedelta(days=1, hours=1)
+    assert (store.get("a"), everything(store)) == (None, ["b"])
+    assert statuses(store.insert([row("a", user_id="x"), row("b", user_id="x")], clock.now)) == ["created", "conflict"]
+    assert (store.get("a") is not None, everything(store)) == (True, ["b", "a"])
 
 
 def takes_events_in_and_gives_them_back(client: httpx.Client, *, exact: bool) -> None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.sample import NOW, row, rows
+from tests.integration.checks import at_once
+from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.walks import ids, ingest, parsed, walk
-from tests.stores.subjects import Subject, statuses
+from tests.stores.subjects import Subject
 
 from sluice import errors, filters, stores
 from sluice.events import Integral
 from sluice.filters import Filter
-from sluice.outcomes import Outcome
 from sluice.stores import Store
 from sluice.stores.volume import span
 
@@ -112,14 +110,8 @@ def test_an_event_sent_again_with_equal_values_is_a_duplicate(
 
 
 def test_clients_with_the_same_batch_store_each_event_once(subject: Subject) -> None:
-    stores, batch, barrier = [subject.store, subject.open()], rows(15), threading.Barrier(4)
-
-    def post(number: int) -> list[Outcome]:
-        barrier.wait(10)
-        return stores[number % 2].insert(random.Random(number).sample(batch, 15), NOW)
-
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(post, range(4)))
+    stores, batch = [subject.store, subject.open()], rows(15)
+    found = at_once(4, lambda number: stores[number % 2].insert(random.Random(number).sample(batch, 15), NOW))
     told = Counter(status for some in found for status in statuses(some))
     if "conflicts" in subject.store.capabilities:
         assert told == {"created": 15, "duplicate": 45}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
+from tests.integration.conftest import migrated
 from tests.integration.keysets import KeysetFile
-from tests.integration.postgres import Database, Server
+from tests.integration.postgres import Database
 from tests.integration.service import Service, running
 from tests.integration.test_console import SCRIPT, browser, token_of
 from tests.integration.waiting import until
@@ -41,10 +41,7 @@ def dead(event_id: str, reason: str = "conflict") -> Message:
     return Message(sound.body, sound.content_type, {REASON: reason, DETAIL: f"detail of {event_id}", EVENT_ID: event_id})
 
 
-@pytest.fixture(scope="module")
-def database(server: Server, template: str) -> Iterator[Database]:
-    with server.database(template) as database:
-        yield database
+database = pytest.fixture(migrated, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +91,8 @@ def test_nothing_is_moved_without_a_token_or_a_choice(queue_url: str, admin: htt
     assert queues.depth(queue_url, DEAD_LETTERS) == 1
 
 
-def test_only_an_admin_sees_them(queue_url: str, database: Database, tmp_path: Path) -> None:
+def test_only_an_admin_sees_them(queue_url: str, database: Database, keyset: KeysetFile) -> None:
     (only,) = bury(queue_url, dead("a"))
-    keyset = KeysetFile(tmp_path / "keyset.json")
     reader = keyset.add("reader", scopes=("read", "ingest", "tasks", "sources"))
     keyset.publish()
     with (

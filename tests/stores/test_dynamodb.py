@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from tests.integration.sample import NOW, row, rows
+from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.service import Service, running
 from tests.integration.test_console import browser
 from tests.stores import subjects
 from tests.stores.aws import ENVIRONMENT, Aws
-from tests.stores.subjects import Clock, statuses
+from tests.stores.subjects import Clock
 
 from sluice import errors
 from sluice.filters import Filter
@@ -114,15 +113,7 @@ def test_more_shards_lose_no_event_and_fewer_are_not_taken(store: DynamodbStore,
 
 
 def test_an_expired_event_is_not_shown_and_its_id_is_free_again(store: DynamodbStore, clock: Clock) -> None:
-    store.insert([row("a", timestamp=NOW - timedelta(days=29)), row("b")], NOW)
-    clock.now = NOW + timedelta(days=1, minutes=59)
-    assert len(store.page(Filter()).logs) == 2
-    clock.now = NOW + timedelta(days=1, hours=1)
-    assert store.get("a") is None
-    assert [b'"b"' in bytes(log) for log in store.page(Filter()).logs] == [True]
-    assert b"".join(store.export(Filter())).count(b"\n") == 1
-    assert statuses(store.insert([row("a", user_id="x"), row("b", user_id="x")], clock.now)) == ["created", "conflict"]
-    assert store.get("a") is not None
+    subjects.forgets(store, clock)
 
 
 class Throttled:

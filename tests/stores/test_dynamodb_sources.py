@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +15,7 @@ import tenacity
 from prometheus_client import CollectorRegistry
 from tests.conftest import ROOT
 from tests.integration import upstream as up
+from tests.integration.checks import at_once
 from tests.integration.pulling import source_at
 from tests.integration.service import INHERITED, running
 from tests.integration.upstream import Upstream
@@ -50,12 +49,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with up.running() as server:
-        yield server
 
 
 @pytest.fixture
@@ -134,17 +127,7 @@ def test_a_run_that_fails_in_the_middle_keeps_the_pages_before_and_says_so(kept:
 def test_of_many_pullers_at_once_one_has_the_source(kept: DynamodbSources, upstream: Upstream) -> None:
     source = source_at(upstream.url)
     kept.register([source])
-    gate, taken = threading.Barrier(8), []
-
-    def take() -> None:
-        gate.wait()
-        taken.append(kept.take(source))
-
-    threads = [threading.Thread(target=take) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    taken = at_once(8, lambda _number: kept.take(source))
     assert [run.id for run in taken if run is not None] == [1]
     assert kept.due(["items"])[0].due is False
 

@@ -24,12 +24,12 @@ import urllib3
 from tests import compose
 from tests.certificates import Authority
 from tests.conftest import ROOT
-from tests.integration.sample import NOW, row, rows
+from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.service import KEY, Service, running
 from tests.integration.walks import ids, parsed
 from tests.stores import subjects
 from tests.stores.influxdb import TOKEN, Influxdb
-from tests.stores.subjects import Clock, statuses
+from tests.stores.subjects import Clock, everything
 
 from sluice import errors, parsing  # noqa: F401 - registers the formats
 from sluice.events import Record
@@ -61,13 +61,6 @@ def bucket(settings: Settings) -> str:
 
 def log(store: InfluxdbStore, event_id: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(bytes(store.get(event_id) or b"null"))
-    return found
-
-
-def everything(store: InfluxdbStore) -> list[str]:
-    """The ids on a page of all, which are those of an export."""
-    found = ids(store.page(Filter(page_size=1_000, descending=False)))
-    assert found == [json.loads(line)["event_id"] for line in b"".join(store.export(Filter())).splitlines()]
     return found
 
 
@@ -424,13 +417,7 @@ def test_what_is_older_than_the_bucket_keeps_is_refused_alone(store: InfluxdbSto
 
 
 def test_an_expired_event_is_not_shown_and_its_id_is_free_again(store: InfluxdbStore, clock: Clock) -> None:
-    store.insert([row("a", timestamp=NOW - timedelta(days=29)), row("b")], NOW)
-    clock.now = NOW + timedelta(days=1, minutes=59)
-    assert everything(store) == ["a", "b"]
-    clock.now = NOW + timedelta(days=1, hours=1)
-    assert (store.get("a"), everything(store)) == (None, ["b"])
-    assert statuses(store.insert([row("a", user_id="x"), row("b", user_id="x")], clock.now)) == ["created", "conflict"]
-    assert everything(store) == ["b", "a"]
+    subjects.forgets(store, clock)
 
 
 # Outage

@@ -16,13 +16,12 @@ import pytest
 from pymongo import MongoClient, monitoring
 from pymongo import errors as driver
 from tests.conftest import ROOT
-from tests.integration.sample import NOW, row, rows
+from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.service import Service, running
 from tests.integration.waiting import until
 from tests.integration.walks import ids, parsed
 from tests.stores import queues, subjects
 from tests.stores.ferretdb import Ferretdb
-from tests.stores.subjects import statuses
 
 from sluice import errors, stores
 from sluice.events import Integral, Record
@@ -391,9 +390,8 @@ def test_a_fault_of_the_driver_has_one_of_our_reasons(store: MongodbStore, error
         raise error
 
     store._connection.events = Events(store._connection.events, fail)  # type: ignore[assignment]
-    with pytest.raises(errors.StoreUnavailable) as caught:
+    with pytest.raises(errors.StoreUnavailable, match=f"^{reason}$"):
         store.insert([row("a")], NOW)
-    assert caught.value.reason == reason
 
 
 def test_a_read_that_takes_too_long_is_a_query_timeout(store: MongodbStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,12 +436,8 @@ def test_a_server_that_hangs_costs_one_deadline(own_server: Ferretdb) -> None:
     migrate.migrate(settings)
     with closing(MongodbStore(settings, 1.0)) as store:
         store.insert([row("a")], NOW)
-        own_server.pause()
-        try:
-            with pytest.raises(errors.StoreUnavailable, match="database_unreachable"):
-                store.insert([row("b")], NOW)
-        finally:
-            own_server.go_on()
+        with own_server.frozen(), pytest.raises(errors.StoreUnavailable, match="database_unreachable"):
+            store.insert([row("b")], NOW)
         assert statuses(store.insert([row("a"), row("b")], NOW))[0] == "duplicate"
 
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(600)
 def test_what_was_answered_queued_is_stored_exactly_once_whatever_is_killed(
     broker: Broker, queue_url: str, private_server: postgres.LocalServer, private_database: postgres.Database
 ) -> None:
-    books = queue.fight(broker, private_server, private_database, len(queue.PARTS))
-    assert [kill.part for kill in books.kills] == list(queue.PARTS)
-    assert (books.missing, books.doubled, books.dead) == ([], 0, 0)
-    assert books.stored >= books.queued > 4_000
+    fought = queue.fight(broker, private_server, private_database, len(queue.PARTS))
+    assert [kill.part for kill in fought.kills] == list(queue.PARTS)
+    assert (fought.books.missing, fought.books.doubled, fought.books.strangers, fought.dead) == ([], [], [], 0)
+    assert fought.books.stored >= fought.queued > 4_000

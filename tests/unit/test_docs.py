@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import pytest
 from tests import docs
 from tests.conftest import ROOT
+from tests.unit.test_repository import tracked
 
 from sluice import cli, functions, logs, settings, stores  # noqa: F401 - functions declares their routes
 from sluice.client import timestamps
 from sluice.http.app import create_app
 from sluice.settings import Settings
 
-# Hosts that packages and images come from: nothing here may depend on one. In brackets, so that this line names none.
-REGISTRIES = re.compile(
-    r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|docker[.]io|ghcr[.]io|quay[.]io|gcr[.]io|proxy[.]golang|crates[.]io"
-    r"|registry[.]terraform|registry[.]k8s|repo1?[.]maven|public[.]ecr"
-)
-# Terraform knows a provider only by its registry's name, and a pull-through cache is told what it is a cache of.
-MUST_NAME_ONE = {
-    "terraform/.terraform.lock.hcl",
-    "terraform/bootstrap/.terraform.lock.hcl",
-    "terraform/modules/registry/upstreams.tf",
-}
 Endpoint = tuple[str, str]
 
 
@@ -41,12 +30,6 @@ def routes(monkeypatch: pytest.MonkeyPatch) -> set[Endpoint]:
         for method, path in rules
         if method in ("GET", "POST", "PUT", "PATCH", "DELETE") and not path.startswith("/console")
     }
-
-
-def tracked() -> list[Path]:
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
 
 
 def test_the_settings_table_is_the_code_s() -> None:
@@ -74,37 +57,10 @@ def test_every_command_is_told_in_the_readme() -> None:
     assert [name for name in cli.COMMANDS if f"sluice {name}" not in text] == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "LICENSE",
-        "SECURITY.md",
-        "docs/decisions.md",
-        "docs/import.md",
-        "docs/performance.md",
-        "docs/reliability.md",
-        "docs/scaling.md",
-        "docs/sources.md",
-        "docs/stores.md",
-    ],
-)
-def test_a_document_that_is_promised_is_there(name: str) -> None:
-    assert len((ROOT / name).read_text(encoding="utf-8")) > 250
-
-
 def test_the_fields_that_hold_a_time_are_those_that_the_page_on_importing_lists() -> None:
     text = (ROOT / "docs/import.md").read_text(encoding="utf-8")
     listed = text.partition("these fields are looked at:")[2].partition(".\n\n")[0]
     assert tuple(docs.quoted(listed)) == timestamps.TIME_FIELDS
-
-
-@pytest.mark.needs("git", "git clone")
-def test_no_file_names_a_registry() -> None:
-    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8", errors="replace") for path in tracked()}
-    found = {path: match.group() for path, text in texts.items() if (match := REGISTRIES.search(text))}
-    assert {path: name for path, name in found.items() if path not in MUST_NAME_ONE} == {}
 
 
 def prose(text: str) -> list[str]:

@@ -10,12 +10,6 @@ from sluice import errors
 from sluice.ingest.memory_budget import MemoryBudget
 
 
-def test_the_budget_can_be_used_to_the_last_byte() -> None:
-    memory = MemoryBudget(10)
-    memory.take(10)
-    assert memory.used == 10
-
-
 def test_what_is_more_than_is_left_is_refused_and_takes_nothing() -> None:
     memory = MemoryBudget(10)
     memory.take(4)

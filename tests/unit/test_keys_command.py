@@ -159,11 +159,3 @@ def test_show_refuses_what_is_no_key_set_in_words(tmp_path: Path, content: bytes
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: the key set ")
     assert KEY not in result.output
-
-
-@pytest.mark.parametrize("command", [[], ["new"], ["digest"], ["check"], ["keyset"], ["show"]])
-def test_every_help_has_examples(command: list[str]) -> None:
-    result = run(*command, "--help")
-    assert result.exit_code == 0
-    assert "Examples:\n" in result.stdout
-    assert result.stdout.split("Examples:\n")[1].strip().startswith("sluice keys ")

@@ -1,4 +1,4 @@
-"""The environment that `make` makes: out of nothing but its folder, and anew when that moved or its Python is gone."""
+"""The environment that `make` makes: out of nothing but its folder, anew when that moved or its Python is gone, and once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # Stands for the Python of the machine, and as .venv/bin/python for that of the environment; writes its calls and variables down.
 PYTHON = """#!/bin/sh
 echo "$*" | head -1 >>"$LOG"
@@ -19,6 +19,15 @@ case "$*" in
 "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
 *compiler*) exit 1 ;;
 esac
+"""
+# Stands for every Python: logs pip and venv, and fails when two of them run at once.
+BUSY = """#!/bin/sh
+case "$*" in *pip*install*|*venv\\ --clear*) ;; *) exit 0;; esac
+mkdir busy || exit 1
+echo "$*" >> calls
+sleep 0.1
+[ "$2" != venv ] || { mkdir -p .venv/bin; cp python .venv/bin/python; }
+rmdir busy
 """
 OF_THE_SHELL = {
     "PYTHONHOME": "/of/conda",
@@ -86,3 +95,17 @@ def test_an_environment_whose_python_is_gone_is_made_anew(clone: Path) -> None:
     (clone / ".venv" / "bin" / "python").unlink()
     assert installs(made(clone))
     assert not installs(made(clone))
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is missing; to get it: install util-linux")
+def test_two_makes_install_once_and_never_at_the_same_time(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements", "tools"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "python").write_text(BUSY)
+    (tmp_path / "python").chmod(0o755)
+    command = ["make", "--silent", f"PYTHON={tmp_path}/python", ".venv/.dev"]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len([call for call in calls if "venv --clear .venv" in call]) == 1
+    assert len(calls) == len(set(calls))

@@ -33,19 +33,15 @@ def stored(event: events.Event) -> Any:
 
 
 def test_an_error_report_is_an_error_event() -> None:
-    event = stored(legacy.error_report(body(REPORT), ROOM))
+    event = stored(report(body(REPORT)))
     assert (event["event_type"], event["source"], event["event_name"]) == ("error", "shop", "/cart")
     assert event["properties"] == REPORT
     assert event["fingerprint"]
 
 
-def test_error_and_traceback_may_be_absent_and_other_fields_are_not_read() -> None:
-    event = stored(legacy.error_report(b'{"service":"s","endpoint":"e","host":"h"}', ROOM))
-    assert event["properties"] == {"service": "s", "endpoint": "e", "error": "", "traceback": ""}
-
-
-def test_null_is_absent_in_an_error_report() -> None:
-    event = stored(report(body({"service": "s", "endpoint": "e", "error": None, "traceback": None})))
+@pytest.mark.parametrize("more", [{"host": "h"}, {"error": None, "traceback": None}])
+def test_error_and_traceback_may_be_absent_or_null_and_other_fields_are_not_read(more: dict[str, Any]) -> None:
+    event = stored(report(body({"service": "s", "endpoint": "e", **more})))
     assert event["properties"] == {"service": "s", "endpoint": "e", "error": "", "traceback": ""}
 
 
@@ -69,33 +65,39 @@ def test_a_report_that_is_too_large_for_an_event_keeps_its_beginning_and_its_end
         assert (str(properties[name])[:5], str(properties[name])[-3:]) == ("begin", "end")
 
 
-REFUSED = {
-    "no service": (b'{"endpoint":"e"}', "validation_error", "missing_field", "/service"),
-    "no endpoint": (b'{"service":"s"}', "validation_error", "missing_field", "/endpoint"),
-    "an empty service": (b'{"service":"","endpoint":"e"}', "validation_error", "invalid_value", "/service"),
-    "a service that is null": (b'{"service":null,"endpoint":"e"}', "validation_error", "missing_field", "/service"),
-    "a service that is no text": (b'{"service":5,"endpoint":"e"}', "validation_error", "invalid_value", "/service"),
-    "a traceback of lines": (b'{"service":"s","endpoint":"e","traceback":[]}', "validation_error", "invalid_value", "/traceback"),
-    "an array": (b"[]", "validation_error", "invalid_value", ""),
-    "no JSON": (b"service=s", "invalid_json", "invalid_json", ""),
-    "half a surrogate pair": (b'{"service":"\\ud800","endpoint":"e"}', "invalid_json", "invalid_json", ""),
-    "not UTF-8": (b'{"service":"\xff","endpoint":"e"}', "invalid_json", "not_utf8", ""),
+NO_OBJECT = ["[]", "5", "null", '"text"']
+Parse = Callable[[bytes], events.Event]
+REFUSED: dict[str, tuple[Parse, bytes, str, str, str | None]] = {
+    "no service": (report, b'{"endpoint":"e"}', "validation_error", "missing_field", "/service"),
+    "no endpoint": (report, b'{"service":"s"}', "validation_error", "missing_field", "/endpoint"),
+    "an empty service": (report, b'{"service":"","endpoint":"e"}', "validation_error", "invalid_value", "/service"),
+    "a service that is null": (report, b'{"service":null,"endpoint":"e"}', "validation_error", "missing_field", "/service"),
+    "a service that is no text": (report, b'{"service":5,"endpoint":"e"}', "validation_error", "invalid_value", "/service"),
+    "lines": (report, b'{"service":"s","endpoint":"e","traceback":[]}', "validation_error", "invalid_value", "/traceback"),
+    "an array": (report, b"[]", "validation_error", "invalid_value", ""),
+    "no JSON": (report, b"service=s", "invalid_json", "invalid_json", ""),
+    "half a surrogate pair": (report, b'{"service":"\\ud800","endpoint":"e"}', "invalid_json", "invalid_json", ""),
+    "not UTF-8": (report, b'{"service":"\xff","endpoint":"e"}', "invalid_json", "not_utf8", ""),
+    "an empty report": (report, b"", "invalid_json", "empty_body", None),
+    "an empty log": (legacy.log_object, b"", "invalid_json", "empty_body", None),
+    **{
+        f"a log {sent!r}": (legacy.log_object, sent, "validation_error", "invalid_value", "")
+        for sent in (b"[]", b"5", b"null", b'"x"')
+    },
+    "a log with NaN": (legacy.log_object, b'{"a":NaN}', "invalid_json", "invalid_json", ""),
+    "a deep log": (legacy.log_object, b'{"a":' * 10_000, "invalid_json", "too_deep", ""),
+    "half a log": (legacy.log_object, b"{", "invalid_json", "invalid_json", ""),
 }
 
 
-@pytest.mark.parametrize(("sent", "error", "reason", "pointer"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_error_report_is_refused(sent: bytes, error: str, reason: str, pointer: str) -> None:
+@pytest.mark.parametrize(("parse", "sent", "error", "reason", "pointer"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_error_report_or_log_is_refused(
+    parse: Parse, sent: bytes, error: str, reason: str, pointer: str | None
+) -> None:
     with pytest.raises(errors.BadRequest) as caught:
-        legacy.error_report(sent, ROOM)
+        parse(sent)
     assert (caught.value.error, caught.value.reason) == (error, reason)
-    assert caught.value.errors[0]["pointer"] == pointer
-
-
-@pytest.mark.parametrize("parse", [report, legacy.log_object])
-def test_an_empty_body_is_told_as_such(parse: Any) -> None:
-    with pytest.raises(errors.BadRequest) as caught:
-        parse(b"")
-    assert (caught.value.error, caught.value.reason) == ("invalid_json", "empty_body")
+    assert [problem["pointer"] for problem in caught.value.errors] == ([] if pointer is None else [pointer])
 
 
 def test_a_report_with_u0000_is_invalid_where_it_stands() -> None:
@@ -114,23 +116,7 @@ def test_any_object_is_a_log_event_with_properties_equal_to_it(document: dict[st
     assert (event.event_type, event.event_name, event.properties) == ("log", "log", document)
 
 
-@pytest.mark.parametrize("sent", [b"[]", b"5", b"null", b'"text"'])
-def test_a_log_that_is_no_object_is_refused(sent: bytes) -> None:
-    with pytest.raises(errors.BadRequest) as caught:
-        legacy.log_object(sent)
-    assert (caught.value.error, caught.value.reason) == ("validation_error", "invalid_value")
-
-
-@pytest.mark.parametrize(
-    ("sent", "reason"), [(b'{"a":NaN}', "invalid_json"), (b'{"a":' * 10_000, "too_deep"), (b"{", "invalid_json")]
-)
-def test_a_log_that_is_no_json_is_refused(sent: bytes, reason: str) -> None:
-    with pytest.raises(errors.BadRequest) as caught:
-        legacy.log_object(sent)
-    assert (caught.value.error, caught.value.reason) == ("invalid_json", reason)
-
-
-def error_of(parse: Callable[[bytes], events.Event], sent: bytes) -> str | None:
+def error_of(parse: Parse, sent: bytes) -> str | None:
     try:
         parse(sent)
     except errors.BadRequest as error:

@@ -46,12 +46,6 @@ def test_the_seed_s_variables_are_one_source() -> None:
     assert (source.interval, source.timeout, source.retries) == (5_400, 1.5, 0)
 
 
-def test_the_seed_s_other_variables_name_ours() -> None:
-    found = Settings.from_env({"SERVER_PORT": "9000", "POSTGRES_URI": "postgres://db/x", "TABLE_NAME": "ingested_data"})
-    assert (found.port, found.database_url, found.table_name) == (9000, "postgres://db/x", "ingested_data")
-    assert Settings.from_env({"SERVER_PORT": "9000", "PORT": "9001"}).port == 9001
-
-
 @pytest.mark.parametrize(("text", "seconds"), [("5m", 300), ("30s", 30), ("1h", 3_600), ("1500ms", 1.5), ("1h0m1s", 3_601)])
 def test_durations_are_read_as_go_writes_them(text: str, seconds: float) -> None:
     assert Settings.from_env({"INGESTION_INTERVAL": text}).ingestion_interval == seconds
