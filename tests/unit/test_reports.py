@@ -76,8 +76,8 @@ REFUSED: dict[str, tuple[Parse, bytes, str, str, str | None]] = {
     "lines": (report, b'{"service":"s","endpoint":"e","traceback":[]}', "validation_error", "invalid_value", "/traceback"),
     "an array": (report, b"[]", "validation_error", "invalid_value", ""),
     "no JSON": (report, b"service=s", "invalid_json", "invalid_json", ""),
-    "half a surrogate pair": (report, b'{"service":"\\ud800","endpoint":"e"}', "invalid_json", "invalid_json", ""),
-    "not UTF-8": (report, b'{"service":"\xff","endpoint":"e"}', "invalid_json", "not_utf8", ""),
+    "half a surrogate pair in a log": (legacy.log_object, b'{"a":"\\ud800"}', "invalid_json", "invalid_json", ""),
+    "a log that is not UTF-8": (legacy.log_object, b'{"a":"\xff"}', "invalid_json", "not_utf8", ""),
     "an empty report": (report, b"", "invalid_json", "empty_body", None),
     "an empty log": (legacy.log_object, b"", "invalid_json", "empty_body", None),
     **{
@@ -100,11 +100,24 @@ def test_what_is_no_error_report_or_log_is_refused(
     assert [problem["pointer"] for problem in caught.value.errors] == ([] if pointer is None else [pointer])
 
 
-def test_a_report_with_u0000_is_invalid_where_it_stands() -> None:
-    event = report(body(REPORT | {"traceback": "a\0b"}))
-    with pytest.raises(errors.InvalidEvent) as caught:
-        stored(event)
-    assert (caught.value.reason, caught.value.pointer) == ("nul_character", "/properties/traceback")
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (rb"a\u0000b", "a\ufffdb"),
+        (rb"cut \ud83d", "cut \ufffd"),
+        (rb"\uDE00 \ud83d\ud83d\ude00", "\ufffd \ufffd\U0001f600"),
+        (b"caf\xe9", "caf\ufffd"),
+        (rb"C:\\u0000 \\\ud83d", "C:\\u0000 \\\ufffd"),
+    ],
+)
+def test_what_is_no_character_in_a_report_is_replaced_with_a_mark(sent: bytes, kept: str) -> None:
+    event = stored(report(b'{"service":"shop","endpoint":"/cart","error":"\xef\xbf\xbd","traceback":"' + sent + b'"}'))
+    assert event["properties"] == {**REPORT, "error": "\ufffd", "traceback": kept, "truncated": ["error", "traceback"]}
+
+
+def test_whole_characters_of_a_report_are_kept_as_they_are() -> None:
+    sent = rb'{"service":"shop","endpoint":"/cart","error":"\ud83d\ude00 \\ud83d","traceback":"' + b"\xef\xbf\xbd" + b'"}'
+    assert stored(report(sent))["properties"] == {**REPORT, "error": "\U0001f600 \\ud83d", "traceback": "\ufffd"}
 
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(), st.lists, max_leaves=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +14,11 @@ from sluice.events import Event
 from sluice.parsing import batches
 
 MAX_NAME = 255
+# Escapes that stand for no character which can be stored: half a surrogate pair (a text that was cut within one, RFC 8259 section
+# 8.2) and U+0000. Not an escaped backslash before such letters, nor a whole pair.
+NO_CHARACTER = re.compile(
+    rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)"
+)
 Filled = Annotated[str, Meta(min_length=1)]
 
 
@@ -32,11 +38,12 @@ decode_document = msgspec.json.Decoder(dict[str, Any], float_hook=events.number)
 def error_report(body: bytes, max_event_bytes: int) -> Event:
     """An error event: `source` is the service, `event_name` the endpoint, everything stays in `properties`.
 
-    The report is worth more than its form: what is too long for its field, or for an event, is cut and named in
-    `properties.truncated`.
+    The report is worth more than its form: what is too long for its field, or for an event, is cut, what is no character is
+    U+FFFD, and `properties.truncated` names these fields.
     """
+    whole = storable(body)
     try:
-        report = decode_report(body)
+        report = decode_report(whole)
     except batches.NOT_JSON as error:
         raise batches.refused(body, events.explain(error)) from error
     for name in ("service", "endpoint"):
@@ -45,6 +52,8 @@ def error_report(body: bytes, max_event_bytes: int) -> Event:
             raise batches.refused(body, missing)
     texts: dict[str, str] = {name: value or "" for name, value in msgspec.structs.asdict(report).items()}
     cut = {name for name in ("service", "endpoint") if len(texts[name]) > MAX_NAME}
+    if whole != body:
+        cut |= {name for name, text in texts.items() if "\ufffd" in text}
     event = Event(event_type="error", event_name=texts["endpoint"][:MAX_NAME], source=texts["service"][:MAX_NAME])
     for name in ("traceback", "error", "endpoint", "service"):
         while True:
@@ -56,6 +65,11 @@ def error_report(body: bytes, max_event_bytes: int) -> Event:
             texts = {**texts, name: f"{texts[name][:kept]}\n[...]\n{texts[name][-kept:]}"}
             cut.add(name)
     return event
+
+
+def storable(body: bytes) -> bytes:
+    """`body` in UTF-8, with U+FFFD for what is no character."""
+    return NO_CHARACTER.sub(lambda found: found[1] or rb"\ufffd", body.decode(errors="replace").encode())
 
 
 def log_object(body: bytes) -> Event:
