@@ -61,6 +61,15 @@ PARTS = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loggers_forget() -> Iterator[None]:
+    """A logger that is used while a test has the application's logging would keep it, and be captured by no later test."""
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", lambda **given: configure(**{**given, "cache_logger_on_first_use": False}))
+        yield
+
+
 @pytest.fixture
 def logging_put_back() -> Iterator[None]:
     """The test may configure the process's logging: all is as before afterwards, not with a stream that is closed by then."""
