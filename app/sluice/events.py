@@ -182,7 +182,14 @@ def instant(text: str) -> datetime:
 def cut_to_microseconds(text: str) -> datetime:
     if RFC_3339(text) is None:
         raise ValueError(TIME_DETAIL)
-    return datetime.fromisoformat(text.upper())
+    if text[17:19] != "60":
+        return datetime.fromisoformat(text.upper())
+    # A leap second (RFC 3339 section 5.7) is the last moment before midnight: Python has no other.
+    moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}".upper())
+    midnight = timedelta(hours=moment.hour, minutes=moment.minute + 1) - (moment.utcoffset() or timedelta())
+    if midnight % timedelta(days=1):
+        raise ValueError(TIME_DETAIL)
+    return moment.replace(microsecond=999_999)
 
 
 def contents(event: Event, moment: datetime | None, exact: bool) -> tuple[bytes, bytes]:
@@ -201,8 +208,9 @@ def contents(event: Event, moment: datetime | None, exact: bool) -> tuple[bytes,
             return canonical, canonical
     except TypeError:
         canonical = encode_by_value(content)
-    # Rule 1 rounded what is finer than microseconds, and kept the offset.
-    sent = moment and msgspec.convert(event.timestamp, datetime)
+    # Rule 1 rounded what is finer than microseconds, and kept the offset. It knew no leap second.
+    is_leap = event.timestamp is not None and event.timestamp[17:19] == "60"
+    sent = moment if moment is None or is_leap else msgspec.convert(event.timestamp, datetime)
     return canonical, encode_as_sent(msgspec.structs.replace(event, timestamp=sent))
 
 

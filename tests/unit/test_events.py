@@ -108,6 +108,8 @@ FIELDS = {
     "5,000 digits": (b'"sequence_number":' + b"9" * 5_000, "invalid_value", "/sequence_number"),
     "an offset of a day": (b'"timestamp":"2026-02-28T00:00:00+24:00"', "invalid_value", "/timestamp"),
     "an offset of 60 minutes": (b'"timestamp":"2026-02-28T00:00:00+01:60"', "invalid_value", "/timestamp"),
+    "a leap second at noon": (b'"timestamp":"2026-02-28T12:00:60Z"', "invalid_value", "/timestamp"),
+    "a leap second before all time": (b'"timestamp":"0001-01-01T23:59:60+00:01"', "invalid_value", "/timestamp"),
     "a time without seconds": (b'"timestamp":"2026-02-28T00:00Z"', "invalid_value", "/timestamp"),
     "a week date": (b'"timestamp":"2026-W08-1T00:00:00Z"', "invalid_value", "/timestamp"),
     "digits that are not ASCII": ('"timestamp":"\uff12026-02-28T00:00:00Z"'.encode(), "invalid_value", "/timestamp"),
@@ -300,6 +302,8 @@ TIMES = {
     "2026-02-28T12:00:00+16:00": "2026-02-27T20:00:00Z",
     "2026-02-28T12:00:00+23:59": "2026-02-27T12:01:00Z",
     "2026-02-28T12:00:00-23:59": "2026-03-01T11:59:00Z",
+    "2026-02-28T23:59:60Z": "2026-02-28T23:59:59.999999Z",
+    "2026-02-28T18:29:60.25-05:30": "2026-02-28T23:59:59.999999Z",
 }
 
 
@@ -342,6 +346,10 @@ EQUAL = {
     "no properties": (b'"source":null', b'"properties":{}'),
     "no device": (b'"source":null', b'"device_info":{}'),
     "the default priority": (b'"source":null', b'"priority":"normal"'),
+    "a leap second": (
+        b'"timestamp":"2026-02-28T23:59:60Z","priority":"normal"',
+        b'"timestamp":"2026-02-28T23:59:60+00:00"',
+    ),
 }
 
 
