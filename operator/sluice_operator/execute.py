@@ -215,8 +215,7 @@ class Doer:
     async def _patch(self, key: Key, name: str, precondition: str, body: Raw) -> None:
         metadata = {**body.get("metadata", {}), "resourceVersion": precondition}
         try:
-            seen = self._cache.secret(key.namespace, name) or await self._observer.unseen.get(key.namespace, name)
-            if "data" in body and seen is not None and seen.immutable:
+            if "data" in body and await self._is_immutable(key, name):
                 raw = await self._replace(key, name, precondition, body)
             else:
                 raw = await self._api.merge(SECRETS, key.namespace, name, {**body, "metadata": metadata})
@@ -226,6 +225,10 @@ class Doer:
             self._observer.unseen.forget(key.namespace, name)
         if api_types.LABEL_KEYSET in (raw["metadata"].get("labels") or {}):
             self._cache.put(SECRETS, raw, ours=True)
+
+    async def _is_immutable(self, key: Key, name: str) -> bool:
+        seen = self._cache.secret(key.namespace, name) or await self._observer.unseen.get(key.namespace, name)
+        return seen is not None and seen.immutable
 
     async def _replace(self, key: Key, name: str, precondition: str, body: Raw) -> Raw:
         """What is immutable is made again: a Secret that somebody made so may not keep a revocation from going out."""
