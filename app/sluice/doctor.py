@@ -19,7 +19,6 @@ import structlog
 
 from sluice import errors, keyring, keys, stores
 from sluice.settings import Settings
-from sluice.sources import definitions
 from sluice.stores.postgresql import embedded, inspection, login
 from sluice.stores.postgresql.inspection import ServerFacts
 
@@ -96,6 +95,8 @@ def redis(settings: Settings) -> Iterator[Finding]:
 
 def sources(settings: Settings) -> Iterator[Finding]:
     """Findings about API_ENDPOINT and SOURCES_FILE: what is wrong there stops every start."""
+    from sluice.sources import definitions  # noqa: PLC0415 - only here
+
     try:
         found = definitions.load(settings)
     except errors.SettingsError as error:
