@@ -182,7 +182,7 @@ def instant(text: str) -> datetime:
 def cut_to_microseconds(text: str) -> datetime:
     if RFC_3339(text) is None:
         raise ValueError(TIME_DETAIL)
-    if text[17:19] != "60":
+    if not is_leap_second(text):
         return datetime.fromisoformat(text.upper())
     # A leap second (RFC 3339 section 5.7) is the last moment before midnight: Python has no other.
     moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}".upper())
@@ -190,6 +190,11 @@ def cut_to_microseconds(text: str) -> datetime:
     if midnight % timedelta(days=1):
         raise ValueError(TIME_DETAIL)
     return moment.replace(microsecond=999_999)
+
+
+def is_leap_second(text: str) -> bool:
+    """Of an RFC 3339 text."""
+    return text[17:19] == "60"
 
 
 def contents(event: Event, moment: datetime | None, exact: bool) -> tuple[bytes, bytes]:
@@ -209,8 +214,8 @@ def contents(event: Event, moment: datetime | None, exact: bool) -> tuple[bytes,
     except TypeError:
         canonical = encode_by_value(content)
     # Rule 1 rounded what is finer than microseconds, and kept the offset. It knew no leap second.
-    is_leap = event.timestamp is not None and event.timestamp[17:19] == "60"
-    sent = moment if moment is None or is_leap else msgspec.convert(event.timestamp, datetime)
+    is_known = event.timestamp is not None and not is_leap_second(event.timestamp)
+    sent = msgspec.convert(event.timestamp, datetime) if is_known else moment
     return canonical, encode_as_sent(msgspec.structs.replace(event, timestamp=sent))
 
 
