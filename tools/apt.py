@@ -28,7 +28,7 @@ ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", 
 LOCK = Path("/run/sluice-apt.lock")
 LISTS = Path("/var/lib/apt/lists")
 # What Debian 13 keeps in a package of its own.
-SPLIT_OFF = {"prometheus": "promtool"}
+SPLIT_OFF = {"prometheus": ("promtool",)}
 # What Debian asks before it starts a service.
 POLICY = Path("/usr/sbin/policy-rc.d")
 REFUSAL = "#!/bin/sh\n# Of Sluice's tools/apt.py, while it installs packages. Remove it when that does not run.\nexit 101\n"
@@ -89,7 +89,7 @@ def fetch(package: str, folder: Path, _lock: int) -> None:
     with alone():
         stale = update() if os.geteuid() == 0 else "the package lists may be too old; root renews them: apt-get update\n"
         # As root apt-get would download as the user _apt, who may not enter our folders.
-        also = [other for other in (SPLIT_OFF.get(package),) if other and known(other)]
+        also = filter(known, SPLIT_OFF.get(package, ()))
         apt_get("download", "--option=APT::Sandbox::User=root", package, *also, folder=folder, before=stale)
     for archive in list(folder.glob("*.deb")):
         subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)
