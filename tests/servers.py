@@ -19,7 +19,7 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 class Server:
-    """A context manager. `command` and `environment` are for whoever derives from it to set before it starts."""
+    """A context manager. `command` and `environment` are set by derived classes before it starts."""
 
     START_SECONDS: ClassVar[float] = 60
 

@@ -74,7 +74,7 @@ def resumed(folder: Path, run: Run) -> Run:
 
 @contextlib.contextmanager
 def shown(total: int, completed: int = 0) -> Iterator[Callable[[Kill], None]]:
-    """A bar that goes on by each kill that it is told."""
+    """A bar that advances with each kill that is reported to it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("begins", total=total, completed=completed)

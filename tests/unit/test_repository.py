@@ -30,7 +30,7 @@ REGISTRIES = re.compile(
     r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|docker[.]io|ghcr[.]io|quay[.]io|gcr[.]io|proxy[.]golang|crates[.]io"
     r"|registry[.]terraform|registry[.]k8s|repo1?[.]maven|public[.]ecr"
 )
-# Terraform knows a provider only by its registry's name, and a pull-through cache is told what it is a cache of.
+# Terraform knows a provider only by its registry's name, and a pull-through cache names what it is a cache of.
 MUST_NAME_ONE = {
     "terraform/.terraform.lock.hcl",
     "terraform/bootstrap/.terraform.lock.hcl",
