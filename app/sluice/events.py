@@ -57,6 +57,12 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
     priority: Priority | None = None
 
 
+class Lenient(Event):
+    """The same with a sequence number that a client of floats alone writes: 7.0, 1e2."""
+
+    sequence_number: Decimal | None = None
+
+
 class Record(msgspec.Struct, gc=False):
     """A valid event on its way to a store.
 
@@ -112,14 +118,30 @@ encode_as_sent = msgspec.json.Encoder(order="deterministic", enc_hook=as_sent).e
 encode_by_value = msgspec.json.Encoder(order="deterministic", enc_hook=lambda value: int(Decimal(repr(value.sent)))).encode
 decode_instant: Callable[[str], datetime] = msgspec.json.Decoder(Annotated[datetime, Meta(tz=True)]).decode
 decode_event = msgspec.json.Decoder(Event, float_hook=number).decode
+decode_lenient = msgspec.json.Decoder(Lenient, float_hook=number).decode
+A_FLOAT = "Expected `int | null`, got `float` - at `$.sequence_number`"
 
 
 def parse(data: bytes | msgspec.Raw) -> Event:
     """One JSON object to an Event; raises InvalidEvent. Duplicate names: the last one counts, as in PostgreSQL's jsonb."""
     try:
-        return decode_event(data)
+        try:
+            return decode_event(data)
+        except msgspec.ValidationError as error:
+            if str(error) != A_FLOAT or (found := of_floats(data)) is None:
+                raise
+            return found
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise explain(error, event_id_of(data)) from error
+
+
+def of_floats(data: bytes | msgspec.Raw) -> Event | None:
+    """The event with its sequence number as an integer; None: it is none. Raises ValidationError."""
+    event = decode_lenient(data)
+    number = event.sequence_number or Decimal()
+    if abs(number) > 2**64 or number % 1:
+        return None
+    return msgspec.convert({**msgspec.structs.asdict(event), "sequence_number": int(number)}, Event)
 
 
 def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: Callable[[], str] | None = None) -> Record:
