@@ -28,6 +28,11 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
     exact: bool
 
 
+def given(text: str) -> str | None:
+    """The parameter of a request. An empty one is none: clients begin with it, and httpx sends it for None."""
+    return text or None
+
+
 def encode(cursor: Cursor, secret: bytes, scope: str) -> str:
     """URL-safe text. `scope` names the filters and the order."""
     return str(serializer(secret, scope).dumps(msgspec.to_builtins(cursor)))

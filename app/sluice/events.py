@@ -60,7 +60,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fie
 class Lenient(Event):
     """The same with a sequence number that a client of floats alone writes: 7.0, 1e2."""
 
-    sequence_number: Decimal | None = None
+    sequence_number: Decimal | None = None  # type: ignore[assignment]
 
 
 class Record(msgspec.Struct, gc=False):

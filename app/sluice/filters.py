@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from sluice import errors, events
+from sluice import cursors, errors, events
 from sluice.env import one_of, whole
 
 TEXTS = ("event_id", "event_name", "user_id", "session_id", "app_version", "source", "key_id", "fingerprint")
@@ -213,7 +213,7 @@ PAGE_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "sort_order": ("descending", lambda text: one_of("asc", "desc")(text) == "desc"),
     "page": ("page", whole(1, 10**9)),
     "page_size": ("page_size", whole(1, MAX_PAGE_SIZE)),
-    "cursor": ("cursor", str),
+    "cursor": ("cursor", cursors.given),
 }
 
 
@@ -225,7 +225,7 @@ def page_fields(paging: Mapping[str, str], problems: list[BadParameter]) -> dict
             fields[field] = read(text)
         except ValueError as error:
             problems.append(BadParameter(name, str(error)))
-    if "cursor" in fields and "page" in fields:
+    if fields.get("cursor") and "page" in fields:
         problems.append(BadParameter("page", "cannot be combined with a cursor, which says where the page begins"))
     if (fields.get("page", 1) - 1) * fields.get("page_size", 50) > MAX_OFFSET:
         problems.append(BadParameter("page", f"skips more than {MAX_OFFSET} rows; follow next_cursor instead"))

@@ -189,6 +189,7 @@ def test_what_leaves_open_whose_events_go_is_refused(client: httpx.Client, mine:
 
 def test_a_cursor_that_was_not_made_here_is_refused(client: httpx.Client) -> None:
     problem_of(client.delete(PATH, params={"user_id": "a", "cursor": "x"}), 400, "invalid_cursor")
+    assert client.delete(PATH, params={"user_id": "nobody", "cursor": None}).status_code == 200, "an empty one is none"
 
 
 keyset = pytest.fixture(keyset_file, scope="module")

@@ -266,6 +266,13 @@ def test_a_cursor_that_is_not_ours_is_refused(client: httpx.Client, library: Min
         problem_of(client.get(FILTER, params={**query, **other, "cursor": cursor}), 400, "invalid_cursor")
 
 
+def test_an_empty_cursor_is_the_first_page(client: httpx.Client, library: Mine) -> None:
+    query = {"source": library.id("source"), "page_size": 4}
+    first = data_of(client.get(FILTER, params=query))
+    assert data_of(client.get(FILTER, params={**query, "cursor": None})) == first, "httpx sends an empty one"
+    assert data_of(client.get(FILTER, params={**query, "cursor": "", "page": 1})) == first
+
+
 def test_a_cursor_of_another_database_is_refused(client: httpx.Client, library: Mine, database: Database) -> None:
     cursor = data_of(client.get(FILTER, params={"page_size": 1}))["next_cursor"]
     # Both were cloned from one template, secret and all.

@@ -136,6 +136,7 @@ def test_records_come_in_pages_by_cursor_with_their_versions(client: httpx.Clien
     assert [record["id"] for record in found] == [str(number) for number in range(1, 26)]
     assert [record["version"] for record in found[:3]] == [1, 2, 1]
     assert (found[1]["content"]["title"], found[1]["ingested_at"] > found[1]["created_at"]) == ("new", True)
+    assert data_of(client.get(path, params={"limit": 1, "cursor": None}))["records"] == found[:1], "an empty one is none"
     assert client.get(path, params={"cursor": "x.y"}).json()["error"] == "invalid_cursor"
 
 

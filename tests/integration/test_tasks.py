@@ -172,6 +172,7 @@ def test_a_cursor_of_other_filters_or_of_nobody_is_400(client: httpx.Client, min
         made(client, priority=mine.prefix)
     link = client.get(f"/tasks?priority={mine.prefix}&limit=1").links["next"]["url"]
     cursor = httpx.URL(link).params["cursor"]
+    assert len(client.get("/tasks", params={"priority": mine.prefix, "cursor": None}).json()) == 2, "an empty one is none"
     for query in ({"cursor": cursor}, {"priority": mine.prefix, "cursor": cursor[:-1]}, {"cursor": "\0"}):
         problem_of(client.get("/tasks", params=query), 400, "invalid_cursor")
 

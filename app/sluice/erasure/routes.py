@@ -87,7 +87,7 @@ def erase(parts: Services, context: RequestContext) -> Response:
 def asked(parameters: list[tuple[str, str]]) -> tuple[str, str | None]:
     """The user and the cursor; raises BadRequest. Nobody erases by mistake what a misspelt or empty parameter leaves open."""
     missing = [] if "user_id" in dict(parameters) else [("user_id", "")]
-    given = filters.values([*parameters, *missing], {"user_id": user, "cursor": str})
+    given = filters.values([*parameters, *missing], {"user_id": user, "cursor": cursors.given})
     return given["user_id"], given.get("cursor")
 
 

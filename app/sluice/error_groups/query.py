@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from sluice import filters
+from sluice import cursors, filters
 from sluice.env import one_of, whole
 
 Status = Literal["unresolved", "resolved", "ignored"]
@@ -39,7 +39,7 @@ class Query(msgspec.Struct, frozen=True):
 # Parameter -> field of Query, and how it is read; raises ValueError.
 PAGE: dict[str, tuple[str, Callable[[str], Any]]] = {
     "page_size": ("page_size", whole(1, MAX_PAGE_SIZE)),
-    "cursor": ("cursor", str),
+    "cursor": ("cursor", cursors.given),
 }
 FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     **PAGE,

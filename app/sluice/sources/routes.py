@@ -174,12 +174,12 @@ def sources(parts: Services, context: RequestContext) -> Response:
     ),
 )
 def records(parts: Services, context: RequestContext, name: str) -> Response:
-    given = filters.values(context.query, {"limit": whole(1, MAX_PAGE_SIZE), "cursor": str})
+    given = filters.values(context.query, {"limit": whole(1, MAX_PAGE_SIZE), "cursor": cursors.given})
     limit, sources, secret = given.get("limit", 50), reader(parts), parts.store.cursor_secret
     known(named(name) and sources.known(name))
     scope = cursors.scope_of("sources", name)
-    if "cursor" in given:
-        cursor = cursors.decode(given["cursor"], secret, scope)
+    if asked := given.get("cursor"):
+        cursor = cursors.decode(asked, secret, scope)
     else:
         cursor = Cursor("", 0, *capped(sources.count(name, COUNT_CAP + 1)))
     rows = sources.records(name, cursor, limit + 1)

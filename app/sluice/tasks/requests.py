@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from sluice import errors, events, filters
+from sluice import cursors, errors, events, filters
 from sluice.env import one_of, whole
 from sluice.errors import InvalidEvent
 from sluice.events import Name, Timestamp
@@ -131,5 +131,5 @@ PARAMETERS: dict[str, Callable[[str], Any]] = {
     "event_id": text,
     "fingerprint": text,
     "limit": whole(1, MAX_LIMIT),
-    "cursor": str,
+    "cursor": cursors.given,
 }
