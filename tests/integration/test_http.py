@@ -242,7 +242,9 @@ def test_what_cannot_be_read_is_refused_with_its_limit_counted_and_logged(
     assert said in problem["detail"]
     assert answer.headers["connection"] == "close"
     until(lambda: values(scrape(service))[series] == before + 1, 5, "it is counted")
-    assert service.lines("Invalid request from a client")[-1]["reason"] == reason
+    line = service.lines("Invalid request from a client")[-1]
+    assert (line["reason"], line["request_id"]) == (reason, problem["request_id"])
+    assert answer.headers["X-Request-ID"] == problem["request_id"]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/ingest", "/api/v1/batch-ingest", "/", "/log"])

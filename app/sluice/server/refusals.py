@@ -4,7 +4,6 @@ client's. Written against gunicorn 27.0: workers/base.py handle_error.
 
 from __future__ import annotations
 
-import secrets
 import socket
 from typing import Any
 
@@ -62,10 +61,10 @@ def of(error: gunicorn.ParseException, cfg: Any) -> errors.ApiError:
     return refusal
 
 
-def send(sock: socket.socket, refusal: errors.ApiError) -> None:
-    body = problems.document(refusal, secrets.token_hex(16))
+def send(sock: socket.socket, refusal: errors.ApiError, request_id: str) -> None:
+    body = problems.document(refusal, request_id)
     head = (
         f"HTTP/1.1 {refusal.status} {refusal.title}\r\nConnection: close\r\nContent-Type: {problems.PROBLEM}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\n\r\n"
     )
     util.write_nonblock(sock, head.encode() + body)

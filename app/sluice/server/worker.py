@@ -9,6 +9,7 @@ import contextlib
 import errno
 import functools
 import math
+import secrets
 import selectors
 import socket
 import struct
@@ -182,16 +183,18 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: Exception) -> None:
         """Answer what gunicorn could not read, or what went wrong outside of the application."""
+        request_id = secrets.token_hex(16)
         if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
             refusal: errors.ApiError = refusals.of(exc, self.cfg)
             Process.refused(str(refusal.reason))
             # A stranger can cause it at will: no warning, and no word of the request, which may be a key.
-            log.info("Invalid request from a client", status=refusal.status, reason=refusal.reason, detail=refusal.detail)
+            told = {"status": refusal.status, "reason": refusal.reason, "detail": refusal.detail}
+            log.info("Invalid request from a client", **told, request_id=request_id)
         else:
-            log.error("request.failed", cause=type(exc).__name__, exc_info=exc)
-            refusal = errors.InternalServerError("something here is broken; the log says what")
+            log.error("request.failed", cause=type(exc).__name__, exc_info=exc, request_id=request_id)
+            refusal = errors.InternalServerError("something here is broken; the log has the request id")
         with contextlib.suppress(OSError):
-            refusals.send(client, refusal)
+            refusals.send(client, refusal, request_id)
 
     def finish_request(self, conn: Connection, fs: Future[object]) -> None:
         super().finish_request(conn, fs)
