@@ -18,8 +18,6 @@ from tests.integration.service import KEY, Service
 from tests.stores.conftest import broker, queue_url  # noqa: F401 - fixtures
 from tools import Missing
 
-pytest_plugins = ["tests.integration.services"]
-
 
 def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")

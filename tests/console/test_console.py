@@ -18,6 +18,8 @@ from tests.stores.test_dead_letters import bury, dead
 
 from sluice.queue import DEAD_LETTERS
 
+pytest_plugins = ["tests.integration.services"]
+
 FIRST_PAGE = 60 << 10
 
 
