@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from tests.integration.waiting import until
 from tools.ports import free_port
 
 from sluice.stores.postgresql import migrate
+from sluice.stores.postgresql.programs import INSTEAD_OF_ROOT, instead_of_root
 
 TEMPLATE = "sluice_template"
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -257,7 +259,10 @@ def make_pristine(folder: Path, programs: Path | None = None) -> Path:
 
 
 def wheel_server(data: Path, programs: Path | None) -> Any:
-    """The wheel's own handle of a data folder; as root it also makes the user that the server runs as."""
+    """The wheel's own handle of a data folder."""
+    if os.geteuid() == 0:
+        # The wheel makes it too, in each of several processes at once.
+        instead_of_root(INSTEAD_OF_ROOT)
     with warnings.catch_warnings():
         # It looks for XDG_RUNTIME_DIR while it is imported, and does without.
         warnings.simplefilter("ignore", RuntimeDirWarning)

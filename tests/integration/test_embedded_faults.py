@@ -327,6 +327,18 @@ def test_what_root_ran_once_its_owner_runs_again(place: Path) -> None:
 
 
 @needs_root
+def test_the_user_that_postgresql_runs_as_is_made_once_by_processes_that_start_together() -> None:
+    name = f"sluice-{os.getpid()}"
+    make = f"from sluice.stores.postgresql import programs; print(programs.instead_of_root({name!r}).pw_uid)"
+    try:
+        racing = [subprocess.Popen([sys.executable, "-c", make], stdout=subprocess.PIPE) for _ in range(4)]
+        made = [each.communicate(timeout=60)[0] for each in racing]
+        assert made == [b"%d\n" % pwd.getpwnam(name).pw_uid] * 4
+    finally:
+        subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+@needs_root
 def test_a_folder_of_another_user_is_named_with_its_owner(copy: Path) -> None:
     assert f"Permission denied: {copy}/lock belongs to root; run as the user who owns it" in once_as_nobody(copy)
 

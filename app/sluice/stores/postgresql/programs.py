@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -70,15 +71,27 @@ def account(data_dir: Path, pgdata: Path) -> tuple[int, int] | None:
     for path in (pgdata / "PG_VERSION", pgdata, data_dir):
         if path.exists() and path.stat().st_uid != 0:
             return path.stat().st_uid, path.stat().st_gid
-    with contextlib.suppress(KeyError):
-        entry = pwd.getpwnam(INSTEAD_OF_ROOT)
-        return entry.pw_uid, entry.pw_gid
-    try:
-        subprocess.run(["useradd", "--system", INSTEAD_OF_ROOT], check=True, capture_output=True)  # noqa: S603, S607
-    except (OSError, subprocess.CalledProcessError) as error:
-        fix = f"run as another user, or make the user {INSTEAD_OF_ROOT}"
-        raise errors.SettingsError([f"PostgreSQL does not run as root, and no other user could be made for it; {fix}"]) from error
-    return account(data_dir, pgdata)
+    entry = instead_of_root(INSTEAD_OF_ROOT)
+    return entry.pw_uid, entry.pw_gid
+
+
+def instead_of_root(name: str) -> pwd.struct_passwd:
+    """The user of that name, made if need be; raises SettingsError.
+
+    One process at a time: of two calls of `useradd` one fails (shadow 4.13), or both make the user, with two ids (4.20).
+    """
+    with open("/etc/passwd", "rb") as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+        try:
+            subprocess.run(["useradd", "--system", name], check=True, capture_output=True)  # noqa: S603, S607
+            return pwd.getpwnam(name)
+        except (OSError, KeyError, subprocess.CalledProcessError) as error:
+            fix = f"run as another user, or make the user {name}"
+            raise errors.SettingsError(
+                [f"PostgreSQL does not run as root, and no other user could be made for it; {fix}"]
+            ) from error
 
 
 def hand_over(path: Path) -> None:
