@@ -39,9 +39,9 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def one(body: bytes) -> Event:
     """The event of `body`; raises BadRequest."""
     try:
-        return events.decode_event(body)
-    except NOT_JSON as error:
-        raise refused(body, events.explain(error)) from error
+        return events.parse(body)
+    except InvalidEvent as problem:
+        raise refused(body, problem) from problem
 
 
 def many(body: bytes, max_items: int) -> Sequence[Item]:
