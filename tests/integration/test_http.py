@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import re
@@ -153,6 +154,15 @@ def test_every_coding_is_taken_everywhere(
     body = pack(json.dumps(BODIES[path](mine)).encode())
     headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
     assert client.post(path, content=body, headers=headers).status_code in (201, 202, 204)
+    assert mine.database.execute(STORED, {"id": mine.id()}) == [(1,)]
+
+
+@pytest.mark.parametrize("coding", [{}, {"Content-Encoding": "identity"}], ids=["plain", "not for the fast path"])
+@pytest.mark.parametrize("path", BODIES)
+def test_a_byte_order_mark_is_no_part_of_a_body(client: httpx.Client, mine: Mine, path: str, coding: dict[str, str]) -> None:
+    body = codecs.BOM_UTF8 + json.dumps(BODIES[path](mine)).encode()
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json", **coding})
+    assert answer.status_code in (201, 202, 204), answer.text
     assert mine.database.execute(STORED, {"id": mine.id()}) == [(1,)]
 
 
