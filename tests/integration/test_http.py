@@ -312,6 +312,13 @@ def first_line(raw: Raw) -> bytes:
         return b""
 
 
+@pytest.mark.parametrize("offer", ["websocket", "h2c", "TLS/1.0"])
+def test_an_offer_of_another_protocol_is_ignored(client: httpx.Client, mine: Mine, offer: str) -> None:
+    answer = client.post(INGEST, json=mine.event(), headers={"Connection": "Upgrade", "Upgrade": offer})
+    assert data_of(answer, 201)["status"] == "created"
+    assert mine.names() == ["a"]
+
+
 def test_two_requests_in_one_packet_get_two_answers(service: Service, mine: Mine) -> None:
     bodies = [json.dumps(mine.event(name)).encode() for name in "ab"]
     with Raw(service) as raw:
