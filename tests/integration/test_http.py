@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import re
@@ -156,6 +157,15 @@ def test_every_coding_is_taken_everywhere(
     assert mine.database.execute(STORED, {"id": mine.id()}) == [(1,)]
 
 
+@pytest.mark.parametrize("coding", [{}, {"Content-Encoding": "identity"}], ids=["plain", "not for the fast path"])
+@pytest.mark.parametrize("path", BODIES)
+def test_a_byte_order_mark_is_no_part_of_a_body(client: httpx.Client, mine: Mine, path: str, coding: dict[str, str]) -> None:
+    body = codecs.BOM_UTF8 + json.dumps(BODIES[path](mine)).encode()
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json", **coding})
+    assert answer.status_code in (201, 202, 204), answer.text
+    assert mine.database.execute(STORED, {"id": mine.id()}) == [(1,)]
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "br"])
 @pytest.mark.parametrize("path", BODIES)
 def test_what_is_not_in_its_coding_or_cut_off_is_refused(client: httpx.Client, mine: Mine, path: str, encoding: str) -> None:
@@ -300,6 +310,13 @@ def first_line(raw: Raw) -> bytes:
         return raw.sock.recv(1_000).split(b"\r\n")[0]
     except ConnectionResetError:
         return b""
+
+
+@pytest.mark.parametrize("offer", ["websocket", "h2c", "TLS/1.0"])
+def test_an_offer_of_another_protocol_is_ignored(client: httpx.Client, mine: Mine, offer: str) -> None:
+    answer = client.post(INGEST, json=mine.event(), headers={"Connection": "Upgrade", "Upgrade": offer})
+    assert data_of(answer, 201)["status"] == "created"
+    assert mine.names() == ["a"]
 
 
 def test_two_requests_in_one_packet_get_two_answers(service: Service, mine: Mine) -> None:

@@ -44,6 +44,13 @@ def test_every_field_is_stored_as_it_was_sent(client: httpx.Client, mine: Mine) 
     assert datetime.fromisoformat(row["timestamp"]) == datetime(2024, 1, 15, 8, 30, 0, 123456, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("path", [INGEST, "/api/v1/batch-ingest"])
+def test_a_sequence_number_in_a_form_of_floats_is_taken_alone_as_in_a_batch(client: httpx.Client, mine: Mine, path: str) -> None:
+    event = mine.event(sequence_number=100.0)
+    data_of(client.post(path, json=event if path == INGEST else [event]), 201)
+    assert mine.row()["sequence_number"] == 100
+
+
 def test_what_is_absent_gets_its_default(client: httpx.Client, mine: Mine) -> None:
     client.post(INGEST, json=mine.event())
     row = mine.row()

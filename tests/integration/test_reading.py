@@ -134,7 +134,7 @@ def test_the_shell_completes_filters_and_options(typed: str, offered: str) -> No
 
 
 def test_events_of_a_stream_are_read_however_it_is_cut() -> None:
-    text = b'id: 1\r\ndata: {"a":\ndata: 1}\n\n:\n\nevent: lost\ndata: {"lost":3}\n\ndata: broken off\n'
+    text = b'id: 1\r\ndata: {"a":\ndata: 1}\n\n:\n\nid: 2\n\nevent: lost\ndata: {"lost":3}\n\ndata: broken off\n'
     pieces = [text[i : i + 1] for i in range(len(text))]
     found = [(notice.kind, notice.id, notice.text) for notice in reading.notices(reading.lines(pieces))]
-    assert found == [("message", "1", '{"a":\n1}'), ("lost", "", '{"lost":3}')]
+    assert found == [("message", "1", '{"a":\n1}'), ("message", "2", ""), ("lost", "", '{"lost":3}')]

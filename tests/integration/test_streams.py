@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import itertools
@@ -71,6 +72,12 @@ def test_a_full_chunk_is_committed_at_once(service: Service, mine: Mine) -> None
 def test_the_last_line_needs_no_line_end_and_blank_lines_are_none(client: httpx.Client, mine: Mine) -> None:
     body = b"\n\r\n" + ndjson(mine.event("a")) + b"  \n" + ndjson(mine.event("b")).rstrip()
     assert counts(data_of(post(client, body), 201))[:2] == (2, 2)
+    assert mine.names() == ["a", "b"]
+
+
+def test_files_with_byte_order_marks_may_be_joined(client: httpx.Client, mine: Mine) -> None:
+    body = b"".join(codecs.BOM_UTF8 + ndjson(mine.event(name)) for name in "ab")
+    assert counts(data_of(post(client, body + codecs.BOM_UTF8), 201)) == (2, 2, 0, 0, 0, 0)
     assert mine.names() == ["a", "b"]
 
 

@@ -30,18 +30,21 @@ TAIL, INGEST, BATCH = "/api/v1/logs/tail", "/api/v1/ingest", "/api/v1/batch-inge
 
 
 class Stream:
-    """An open tail, read event by event: {"event", "id", "data"}; comments are left out."""
+    """An open tail, read event by event: {"event", "id", "data"}; what has no data is left out. `last`: the last id."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
+        self.last = ""
         self._lines = response.iter_lines()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         found: dict[str, Any] = {}
         for line in self._lines:
             name, _, value = line.partition(": ")
-            if not line and found:
-                yield found
+            if not line:
+                self.last = found.get("id", self.last)
+                if "data" in found:
+                    yield found
                 found = {}
             elif name in ("event", "id"):
                 found[name] = value
@@ -128,6 +131,15 @@ def test_it_goes_on_behind_the_last_event_id_by_any_worker(service: Service, min
         assert [tail.names(mine, 2) for tail in tails] == [["b", "c"]] * 4
         send(service, mine, "d")
         assert [tail.names(mine, 1) for tail in tails] == [["d"]] * 4
+
+
+def test_one_that_no_event_came_of_goes_on_where_it_was_opened(service: Service, mine: Mine) -> None:
+    with running(mine.database.url, DRAIN_SECONDS="3") as ending, tailing(ending, source=mine.id("source")) as tail:
+        ending.process.send_signal(signal.SIGTERM)
+        assert list(tail) == [{"event": "end", "data": {"reason": "draining"}}]
+    send(service, mine, "a")
+    with tailing(service, last=tail.last, source=mine.id("source")) as again:
+        assert again.names(mine, 1) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,13 @@ def test_if_match_is_read_as_rfc_9110_says(client: httpx.Client, if_match: str, 
     assert client.get(url).json()["title"] == ("new" if answer.status_code == 200 else "Fix deploy")
 
 
+def test_a_weak_etag_as_a_proxy_makes_it_is_refused_with_what_to_send(client: httpx.Client) -> None:
+    url = f"/tasks/{made(client)['id']}"
+    refused = client.patch(url, json={"title": "new"}, headers={"If-Match": 'W/"1"'})
+    assert problem_of(refused, 412, "precondition_failed")["detail"].endswith('makes ours weak: send If-Match: "1"')
+    assert (client.get(url).json()["title"], client.get(url).json()["version"]) == ("Fix deploy", 1)
+
+
 @pytest.mark.parametrize("change", [{"title": None}, {"status": "pending"}, {"id": "x"}, {"due_at": 5}, [], "x", {"title": "\0"}])
 def test_a_change_that_breaks_a_rule_is_400(client: httpx.Client, change: Any) -> None:
     task = made(client)

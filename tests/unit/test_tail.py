@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from sluice.filters import Match
 from sluice.keys import KeyEntry
 from sluice.stores import Fresh, Poll
 from sluice.tail import stream
-from sluice.tail.hub import LEAST_PAUSE, Hub
+from sluice.tail.hub import HEARTBEAT_SECONDS, LEAST_PAUSE, Hub
 from sluice.tail.stream import Tail
 
 KEY = KeyEntry(digest="sha256:" + "0" * 64, key_id="k", owner="o", scopes=frozenset(("read",)))
@@ -96,6 +97,9 @@ class Slow:
         self.now, self._seconds = 0.0, seconds
         self.asked: list[str] = []
 
+    def place(self) -> str:
+        return "now"
+
     def poll(self, filters: Sequence[tuple[Match, ...]]) -> Poll:
         return Poll([], [0] * len(filters))
 
@@ -103,6 +107,24 @@ class Slow:
         self.asked.append(position)
         self.now += self._seconds
         return Poll([Fresh("{}", f"behind {position}", (0,))], [1])
+
+
+def close(hub: Hub) -> None:
+    for each in (hub._selector, hub._woken, hub._waker):
+        each.close()
+
+
+def test_while_nothing_comes_the_place_behind_the_last_poll_does(tail: Tail) -> None:
+    store = Slow(0)
+    hub = Hub(cast(Any, None), lambda: store.now)
+    ours, client = socket.socketpair()
+    with ours, client:
+        hub.begin(tail, ours, chunked=False)
+        hub._write(tail, HEARTBEAT_SECONDS)
+        hub._poll(cast(Any, store), [tail])
+        hub._write(tail, 2 * HEARTBEAT_SECONDS)
+        assert client.recv(100) == b":\n\n:\n\nid: now\n\n"
+    close(hub)
 
 
 def test_tails_that_go_on_somewhere_take_turns_with_those_that_are_live() -> None:
@@ -114,5 +136,4 @@ def test_tails_that_go_on_somewhere_take_turns_with_those_that_are_live() -> Non
     assert (store.asked, [tail.position for tail in tails]) == (["a", "b"], [None, None, None, "c"])
     hub._poll(cast(Any, store), tails)
     assert (store.asked, [b"behind" in drained(tail) for tail in tails]) == (["a", "b", "c"], [True] * 4)
-    for each in (hub._selector, hub._woken, hub._waker):
-        each.close()
+    close(hub)

@@ -53,7 +53,7 @@ class ReadClient(Client):
             try:
                 for notice in notices(lines(response.stream(1 << 16, decode_content=True))):
                     last = notice.id or last
-                    if notice.kind != "end":
+                    if notice.data and notice.kind != "end":
                         yield notice
             except HTTPError:
                 pass
@@ -110,13 +110,13 @@ def lines(pieces: Iterable[bytes]) -> Iterator[str]:
 
 
 def notices(lines: Iterable[str]) -> Iterator[Notice]:
-    """Server-Sent Events; one that broke off is none."""
+    """Server-Sent Events, also an id alone; one that broke off is none."""
     notice = Notice()
     for line in lines:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
-            if notice.data:
+            if notice.data or notice.id:
                 yield notice
             notice = Notice()
         elif name == "data":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -74,7 +75,7 @@ def must_be_json(context: RequestContext, *also: str) -> None:
 
 
 def whole(context: RequestContext, settings: Settings, reservation: Reservation) -> bytes:
-    """The inflated body, held against `reservation`; raises 400, 408, 413, 415 or 503."""
+    """The inflated body, held against `reservation`, without a byte order mark; raises 400, 408, 413, 415 or 503."""
     length = context.headers.get("CONTENT_LENGTH") or ""
     if length.isdecimal() and int(length) > settings.max_body_bytes:
         raise too_large(context, settings)
@@ -87,7 +88,7 @@ def whole(context: RequestContext, settings: Settings, reservation: Reservation)
             raise too_large(context, settings)
         reservation.take(len(piece))
         held.append(piece)
-    return b"".join(held)
+    return b"".join(held).removeprefix(codecs.BOM_UTF8)
 
 
 def inflated(context: RequestContext, pieces: Iterable[bytes]) -> Iterator[bytes]:

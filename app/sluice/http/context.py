@@ -129,6 +129,8 @@ class Middleware:
         self._log_all = log_all
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # An offer that a server may ignore (RFC 9110 section 7.8), and for which werkzeug refuses the request.
+        environ.pop("HTTP_UPGRADE", None)
         # The server's own, when it is one of ours (sluice.server.body).
         body: Any = environ["wsgi.input"]
         context = environ[CONTEXT] = RequestContext(

@@ -6,6 +6,7 @@ that came meanwhile are committed together by one thread. The functions are thos
 
 from __future__ import annotations
 
+import codecs
 import functools
 import io
 import time
@@ -94,7 +95,7 @@ class FastPath:
         parts.memory.take(len(body))
         exchange.held = len(body)
         try:
-            items = [batches.one(body)]
+            items = [batches.one(body.removeprefix(codecs.BOM_UTF8))]
         except errors.BadRequest as error:
             parts.metrics.count("event", received=1, invalid=1)
             parts.metrics.invalid([error.reason])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 from collections.abc import Sequence
@@ -39,9 +40,9 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def one(body: bytes) -> Event:
     """The event of `body`; raises BadRequest."""
     try:
-        return events.decode_event(body)
-    except NOT_JSON as error:
-        raise refused(body, events.explain(error)) from error
+        return events.parse(body)
+    except InvalidEvent as problem:
+        raise refused(body, problem) from problem
 
 
 def many(body: bytes, max_items: int) -> Sequence[Item]:
@@ -79,11 +80,12 @@ def raw_items(body: bytes, is_array: bool) -> Sequence[msgspec.Raw | bytes]:
 
 
 def lines(chunk: bytes) -> Sequence[Item]:
-    """The events of NDJSON text; blank lines are none."""
+    """The events of NDJSON text; blank lines are none. A line may begin with a byte order mark, as each of joined files does."""
     try:
         return decode_lines(chunk)
     except NOT_JSON:
-        return [one_of(line) for line in chunk.split(b"\n") if line.strip()]
+        marked = (line.removeprefix(codecs.BOM_UTF8) for line in chunk.split(b"\n"))
+        return [one_of(line) for line in marked if line.strip()]
 
 
 def one_of(raw: bytes | msgspec.Raw) -> Item:

@@ -17,7 +17,7 @@ from sluice.filters import Match
 from sluice.http.services import Services
 from sluice.keys import KeyEntry
 from sluice.stores import Follower
-from sluice.tail.stream import HEARTBEAT, Block, Tail, blocks_of, line
+from sluice.tail.stream import HEARTBEAT, Block, Tail, blocks_of, line, place
 
 log = structlog.get_logger()
 
@@ -60,14 +60,19 @@ class Hub:
             self._check_room(entry.key_id, matches)
             if self._follower is None:
                 self._follower = stores.follow(self._parts.store)
+            here = ""
             if position is not None:
                 self._follower.check(position)
-            elif self._polling:
-                # What is committed from now on may be seen by this poll, which knows nothing of this tail.
-                position = self._follower.place()
+            else:
+                here = self._follower.place()
+                if self._polling:
+                    # What is committed from now on may be seen by this poll, which knows nothing of this tail.
+                    position = here
             if not self._started:
                 self._start()
             tail = Tail(entry, matches, position)
+            if here:
+                tail.put(place(here))
             self._tails.append(tail)
             self._taken[entry.key_id] += 1
             self._some.notify()
@@ -147,10 +152,11 @@ class Hub:
                 matches: (blocks_of([frame for frame, matched in lines if index in matched]), poll.counts[index])
                 for index, matches in enumerate(filters)
             }
+            here = follower.place()
             with self._lock:
                 for tail in live:
-                    self._queue(tail, *blocks[tail.matches])
-            behind = self._catch_up(follower, tails)
+                    self._queue(tail, *blocks[tail.matches], here)
+            behind = self._catch_up(follower, tails, here)
         except errors.StoreError:
             # What they would have brought is brought by the next poll that works.
             return RETRY
@@ -160,8 +166,8 @@ class Hub:
         self._wake()
         return LEAST_PAUSE if behind else max(LEAST_PAUSE, min((self._clock() - began) / SHARE, MOST_PAUSE))
 
-    def _catch_up(self, follower: Follower, tails: list[Tail]) -> bool:
-        """Send what those missed that go on somewhere; whether some of them wait for the next poll. The same is read once."""
+    def _catch_up(self, follower: Follower, tails: list[Tail], here: str) -> bool:
+        """Send what those missed up to `here` that go on; whether some wait for another poll. The same is read once."""
         missed: dict[tuple[str, tuple[Match, ...]], list[Tail]] = {}
         for tail in tails:
             if tail.position is not None:
@@ -178,16 +184,17 @@ class Hub:
                     if count is None:
                         tail.lose(None)
                     else:
-                        self._queue(tail, blocks, count)
+                        self._queue(tail, blocks, count, here)
                     tail.position = None
             if self._clock() > give_up:
                 return left > 0
         return False
 
     @staticmethod
-    def _queue(tail: Tail, blocks: list[Block], count: int) -> None:
-        """`count`: how many lines there were; the newest of them are in `blocks`."""
+    def _queue(tail: Tail, blocks: list[Block], count: int, here: str) -> None:
+        """`count`: how many lines there were up to `here`; the newest of them are in `blocks`."""
         if not tail.closing:
+            tail.place = here
             tail.lose(count - sum(lines for _, lines in blocks))
             for block in blocks:
                 tail.put(*block)
@@ -260,7 +267,8 @@ class Hub:
             return
         with self._lock:
             if not tail.waiting and not tail.closing and now - tail.active >= HEARTBEAT_SECONDS:
-                tail.put(HEARTBEAT)
+                # A new place, too: to look for all that no event has come of since the last one may take too long one day.
+                tail.put(HEARTBEAT + (place(tail.place) if tail.place else b""))
             blocked = False
             while tail.waiting and not blocked:
                 try:

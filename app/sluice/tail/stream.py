@@ -30,6 +30,11 @@ def line(event: Fresh) -> bytes:
     return f"id: {event.position}\ndata: {event.log}\n\n".encode()
 
 
+def place(position: str) -> bytes:
+    """An id without an event, which no reader shows: one that is cut off before the next event goes on behind it."""
+    return f"id: {position}\n\n".encode()
+
+
 def blocks_of(frames: Iterable[bytes]) -> list[Block]:
     """Lines one after the other, joined once for all tails that get them."""
     blocks: list[Block] = []
@@ -49,7 +54,8 @@ def notice(kind: str, **data: object) -> bytes:
 
 
 class Tail:
-    """`position`: behind which event it goes on, until it has caught up. `socket`: None until the response has begun.
+    """`position`: behind which event it goes on, until it has caught up. `place`: the position behind all that was put since, ""
+    before the first poll. `socket`: None until the response has begun.
 
     `chunked`: whether the response is (HTTP/1.1). `closing`: it ends when what waits is sent.
     `received`: bytes that its client sent after the request. The hub's lock guards it.
@@ -59,6 +65,7 @@ class Tail:
         self.entry = entry
         self.matches = matches
         self.position = position
+        self.place = ""
         self.socket: socket.socket | None = None
         self.chunked = True
         self.closing = False

@@ -173,4 +173,6 @@ def locked(connection: Connection, task_id: UUID) -> Task:
 def must_match(task: Task, etags: frozenset[str] | None) -> None:
     if etags is not None and task.etag not in etags:
         detail = f"the task has changed: its ETag is {task.etag} now; get it, look at it and send your change again"
+        if f"W/{task.etag}" in etags:
+            detail = f"a weak ETag matches none, and a proxy that compresses makes ours weak: send If-Match: {task.etag}"
         raise errors.PreconditionFailed(detail)

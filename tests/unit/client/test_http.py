@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -308,6 +309,13 @@ def test_a_key_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 
 def test_no_key_at_all_is_found_to_be_none(tmp_path: Path) -> None:
     assert http.find_key(None, None, tmp_path, "http://127.0.0.1:1") is None
+
+
+def test_a_tail_goes_on_behind_an_id_that_came_without_an_event(service: Service) -> None:
+    streams = (b"retry: 2000\n\nid: here\n\n", b'id: there\ndata: {"a": 1}\n\n')
+    service.script = [(200, {"Content-Type": "text/event-stream"}, stream) for stream in streams]
+    assert [notice.text for notice in itertools.islice(ReadClient(service.url).tail([]), 1)] == ['{"a": 1}']
+    assert [request.headers.get("Last-Event-ID") for request in service.requests] == [None, "here"]
 
 
 READS: list[Callable[[str], object]] = [
