@@ -267,7 +267,7 @@ def test_a_cursor_that_is_not_ours_is_refused(client: httpx.Client, library: Min
 
 
 def test_an_empty_cursor_is_the_first_page(client: httpx.Client, library: Mine) -> None:
-    query = {"source": library.id("source"), "page_size": 4}
+    query: dict[str, Any] = {"source": library.id("source"), "page_size": 4}
     first = data_of(client.get(FILTER, params=query))
     assert data_of(client.get(FILTER, params={**query, "cursor": None})) == first, "httpx sends an empty one"
     assert data_of(client.get(FILTER, params={**query, "cursor": "", "page": 1})) == first
