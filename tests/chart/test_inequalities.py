@@ -1,4 +1,4 @@
-"""What has to fit together does, or the chart refuses it, names the values and the numbers, and tells the mend."""
+"""What has to fit together does, or the chart refuses it, names the values and the numbers, and says the fix."""
 
 from __future__ import annotations
 
