@@ -70,11 +70,11 @@ EDGES = [
 
 @dataclass(frozen=True)
 class Clash:
-    """Values over a set that can not be, what the refusal names, and what mends them."""
+    """Values over a set that can not be, what the refusal names, and what fixes them."""
 
     values: dict[str, Any]
     names: str
-    mend: dict[str, Any]
+    fix: dict[str, Any]
     base: str = field(default=PLAIN)
 
 
@@ -334,7 +334,7 @@ def test_what_can_not_be_together_is_refused_in_words(clash: Clash) -> None:
 
 @pytest.mark.parametrize("clash", CLASHES, ids=lambda clash: clash.names)
 def test_the_mend_is_taken(clash: Clash) -> None:
-    assert render(clash.base, merged(clash.values, clash.mend))
+    assert render(clash.base, merged(clash.values, clash.fix))
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:

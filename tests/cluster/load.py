@@ -16,8 +16,8 @@ Every failure is told under one of these names:
     status N [without Retry-After]            an answer other than 2xx; 503 and 429 have to say when to come again
     partial                                   a 2xx for a batch of which not everything is stored
 
-Without `--retry` each is final. With it the request is sent again, with the same event ids, and a failure that this mends is
-counted in `mended` instead of `failed`. Before it uses a connection again the client looks whether the server has closed it,
+Without `--retry` each is final. With it the request is sent again, with the same event ids, and a failure that this fixes is
+counted in `fixed` instead of `failed`. Before it uses a connection again the client looks whether the server has closed it,
 as most clients do; `--blind` leaves that out. With `--fresh` it makes a new one for every request.
 
 The last line of stdout is the report, one JSON document; stderr tells the progress.
@@ -54,7 +54,7 @@ TIMEOUT = 15.0
 RETRY_FOR = 60.0
 PAUSE = 0.2
 TOLD_EVERY = 5.0
-# Answers that another try may mend.
+# Answers that another try may fix.
 REPEATED = (429, 500, 502, 503, 504)
 # Failures of one kind that are told in full, and all that are told by time and kind.
 SAMPLES = 5
@@ -255,7 +255,7 @@ class Books:
     late: int = 0
     replayed: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    mended: Counter[str] = field(default_factory=Counter)
+    fixed: Counter[str] = field(default_factory=Counter)
     moments: list[tuple[float, str]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
@@ -275,7 +275,7 @@ class Books:
             self.acknowledged.add(number)
             self.latencies.append(seconds)
             self.replayed += replayed
-            self.mended.update(failure.kind for failure in failures)
+            self.fixed.update(failure.kind for failure in failures)
             self._note(number, failures)
 
     def fail(self, number: int, failures: list[Failure]) -> None:
@@ -294,7 +294,7 @@ class Books:
         with self._lock:
             seconds = time.monotonic() - self.began
             counts = f"sent {self.sent}, acknowledged {len(self.acknowledged)}, late {self.late}"
-            return f"{seconds:.0f} s: {counts}, failed {dict(self.failed)}, mended {dict(self.mended)}"
+            return f"{seconds:.0f} s: {counts}, failed {dict(self.failed)}, fixed {dict(self.fixed)}"
 
     def report(self) -> dict[str, Any]:
         with self._lock:
@@ -304,7 +304,7 @@ class Books:
                 "acknowledged": len(self.acknowledged),
                 "late": self.late,
                 "failed": dict(self.failed),
-                "mended": dict(self.mended),
+                "fixed": dict(self.fixed),
                 "replayed": self.replayed,
                 "latency_ms": percentiles(self.latencies),
                 "moments": self.moments[:MOMENTS],

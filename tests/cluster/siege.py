@@ -46,7 +46,7 @@ class Aftermath:
         return next(event for event in self.events if event.name == name)
 
     def during(self, event: Event) -> list[str]:
-        """Every failure that a client met meanwhile, mended or not."""
+        """Every failure that a client met meanwhile, fixed or not."""
         return [
             f"{name}: {what}" for name, report in self.reports.items() for moment, what in report.moments if event.covers(moment)
         ]
@@ -62,8 +62,8 @@ class Aftermath:
         return {name: report.failed for name, report in self.reports.items() if report.failed}
 
     @property
-    def mended(self) -> dict[str, dict[str, int]]:
-        return {name: report.mended for name, report in self.reports.items() if report.mended}
+    def fixed(self) -> dict[str, dict[str, int]]:
+        return {name: report.fixed for name, report in self.reports.items() if report.fixed}
 
     def details(self) -> str:
         """For people who look for the cause."""

@@ -51,7 +51,7 @@ def restart_workers(release: Release) -> None:
 
 
 def test_a_rollout_of_service_and_workers_fails_no_request(rolled: Aftermath) -> None:
-    assert (rolled.failed, rolled.mended) == ({}, {}), rolled.details()
+    assert (rolled.failed, rolled.fixed) == ({}, {}), rolled.details()
     assert all(report.sent > 500 for report in rolled.reports.values())
 
 

@@ -69,8 +69,8 @@ def killed(cluster: Cluster, release: Release, traefik: Traefik, image: str) -> 
 def test_a_killed_container_costs_connection_errors_only_and_a_retry_mends_them(killed: Aftermath) -> None:
     assert killed.failed == {}, killed.details()
     assert all(report.sent > 100 for report in killed.reports.values())
-    assert set(killed.mended["service"]) <= CONNECTION_ERRORS
-    assert set(killed.mended.get("ingress", {})) <= CONNECTION_ERRORS | BAD_GATEWAY
+    assert set(killed.fixed["service"]) <= CONNECTION_ERRORS
+    assert set(killed.fixed.get("ingress", {})) <= CONNECTION_ERRORS | BAD_GATEWAY
 
 
 def test_a_killed_container_loses_and_doubles_nothing(killed: Aftermath) -> None:

@@ -128,18 +128,18 @@ def test_doctor_finds_nothing_wrong_with_a_good_place(database: Database) -> Non
 
 
 @pytest.mark.parametrize(
-    ("environment", "told", "mend"),
+    ("environment", "told", "fix"),
     [
         ({"DATABASE_URL": "postgresql://x:canary@127.0.0.1:1/x"}, "database_unreachable", "DATABASE_URL"),
         ({"DATABASE_URL": "postgresql://127.0.0.1:1/x", "API_KEYS": ""}, "no key source", "sluice keys new"),
         ({"KEYSET_FILE": "/nowhere/keyset.json"}, "missing", "KEYSET_FILE"),
     ],
 )
-def test_doctor_tells_what_is_wrong_and_how_to_mend_it(environment: dict[str, str], told: str, mend: str, tmp_path: Path) -> None:
+def test_doctor_tells_what_is_wrong_and_how_to_mend_it(environment: dict[str, str], told: str, fix: str, tmp_path: Path) -> None:
     done = sluice("doctor", **{"API_KEYS": KEY, "DATA_DIR": str(tmp_path), "PORT": "0", "ADMIN_PORT": "0", **environment})
     assert done.returncode == 1
     assert told in done.stdout
-    assert mend in done.stdout
+    assert fix in done.stdout
     assert "canary" not in done.stdout + done.stderr
 
 

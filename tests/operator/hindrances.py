@@ -1,4 +1,4 @@
-"""What keeps the operator from its work until somebody mends it."""
+"""What keeps the operator from its work until somebody fixes it."""
 
 from __future__ import annotations
 

@@ -45,13 +45,13 @@ def skewed(at: Place) -> list[Figure]:
         made = timed(lambda: at.stand.active(at.stand.key()))
         wrong.stop()
         right = at.operator()
-        mended = timed(lambda: at.stand.until_condition(KEYSET, "Degraded", "AsExpected", 60, "keyset"))
+        fixed = timed(lambda: at.stand.until_condition(KEYSET, "Degraded", "AsExpected", 60, "keyset"))
         right.stop()
         what = f"clock {ahead / HOUR:+.0f} h"
         figures += [
             bounded(f"{what}: told by a condition once it leads", told, TOLD_SECONDS),
             bounded("a key is made and handed out meanwhile", made, MADE_SECONDS),
-            bounded("and once the clock is right it says so", mended, TOLD_SECONDS),
+            bounded("and once the clock is right it says so", fixed, TOLD_SECONDS),
         ]
     return figures
 

@@ -53,7 +53,7 @@ class Client(msgspec.Struct):
     acknowledged: int
     stored: int
     failed: dict[str, int]
-    mended: dict[str, int]
+    fixed: dict[str, int]
     lost: int
     doubled: int
     median: float
@@ -61,7 +61,7 @@ class Client(msgspec.Struct):
 
 
 class Happened(msgspec.Struct):
-    """`failures`: requests that failed meanwhile, mended or not."""
+    """`failures`: requests that failed meanwhile, fixed or not."""
 
     name: str
     seconds: float
@@ -93,7 +93,7 @@ def client_of(aftermath: Aftermath, name: str) -> Client:
         acknowledged=report.acknowledged,
         stored=books.stored,
         failed=report.failures,
-        mended=report.mended,
+        fixed=report.fixed,
         lost=len(books.lost),
         doubled=len(books.doubled),
         median=latency["50"],
@@ -282,7 +282,7 @@ def planned_table(run: Run) -> Iterator[str]:
     for name in (*events.PLANNED, "container killed"):
         found = [event for result in (*run.of("planned"), *run.of("killed")) for event in result.events if event.name == name]
         failures = sum(event.failures for event in found)
-        word = f"{failures}, each mended by a retry" if name == "container killed" else f"{failures}"
+        word = f"{failures}, each fixed by a retry" if name == "container killed" else f"{failures}"
         yield f"| {name} | {len(found)} | {max(event.seconds for event in found):.0f} | {word} |"
 
 
@@ -292,10 +292,10 @@ def sums(run: Run) -> Iterator[str]:
         met = [result.clients[name] for result in (*run.of("planned"), *run.of("killed"))]
         sent, stored = sum(client.sent for client in met), sum(client.stored for client in met)
         lost, doubled = sum(client.lost for client in met), sum(client.doubled for client in met)
-        mended = sum(map(Counter, (client.mended for client in met)), Counter[str]())
+        fixed = sum(map(Counter, (client.fixed for client in met)), Counter[str]())
         times = f"median {max(client.median for client in met):.0f} ms, slowest {max(client.slowest for client in met):.0f} ms"
         books = f"{stored:,} events stored, lost {lost}, doubled {doubled}"
-        yield f"- `{name}`: {sent:,} requests, {books}; {times}; mended by a retry: {told(mended)}"
+        yield f"- `{name}`: {sent:,} requests, {books}; {times}; fixed by a retry: {told(fixed)}"
 
 
 def outage_lines(run: Run) -> Iterator[str]:

@@ -177,7 +177,7 @@ def test_a_retry_sends_the_same_events_and_tells_what_it_mended(attack: Attack) 
     server = Server(hang_up, refusal, duplicate)
     with server.listener:
         report = attack(server.url, "--retry")
-    assert (report["failed"], report["mended"]) == ({}, {"reset before": 1, "status 503": 1})
+    assert (report["failed"], report["fixed"]) == ({}, {"reset before": 1, "status 503": 1})
     assert (report["acknowledged"], report["replayed"]) == (10, 1)
     assert server.bodies[0] == server.bodies[1] == server.bodies[2] != server.bodies[3]
 

@@ -349,7 +349,7 @@ class Exploration(RuleBasedStateMachine):
         pods = sorted(self.cluster.pods)
         return self.cluster.pods[data.draw(st.sampled_from(pods))] if pods else None
 
-    # damage: one at a time, and then a chance to mend it
+    # damage: one at a time, and then a chance to fix it
 
     @precondition(lambda self: not self.damaged)
     @rule(data=st.data(), how=st.sampled_from(["delete", "stomp", "garble", "edit"]))
@@ -432,7 +432,7 @@ class Exploration(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Nothing befalls the world for a while: all is mended, delivered, and then still."""
+        """Nothing befalls the world for a while: all is fixed, delivered, and then still."""
         faults["settled"] += 1
         for operator in self.operators:
             operator.queue, operator.asks = [], True

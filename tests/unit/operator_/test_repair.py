@@ -1,4 +1,4 @@
-"""What others do to our Secrets is mended: the same value, never a new one, and nobody is locked out meanwhile."""
+"""What others do to our Secrets is fixed: the same value, never a new one, and nobody is locked out meanwhile."""
 
 from __future__ import annotations
 
