@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from tests import docs
+from tests.chart import pod_security
 from tests.chart.manifests import annotation, of_kind, only, parse, pods
-from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, render, template
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, refusal, render, template
 
 README = CHART / "README.md"
 LIMIT = {"resources": {"limits": {"cpu": 1}}}
@@ -64,6 +65,43 @@ def test_the_readme_s_values_for_openshift_leave_users_to_it_and_let_its_prometh
     assert [name for name, pod in pods(objects).items() if chosen & pod["spec"]["securityContext"].keys()] == []
     scraped = [one for one in of_kind(objects, "NetworkPolicy") if "openshift-user-workload-monitoring" in str(one)]
     assert {one["metadata"]["name"].rpartition("-")[2] for one in scraped} == {"service", "operator"}
+
+
+@pytest.mark.parametrize("name", ["ca", "csi"])
+@pytest.mark.parametrize("base", ["operator", "pull", "queue"])
+def test_the_readme_s_volumes_for_certificates_and_secrets_are_in_every_pod_but_the_test_s(name: str, base: str) -> None:
+    values = yaml.safe_load(docs.section(README, f"{name}.yaml").strip("`").removeprefix("yaml"))
+    objects = render(base, values)
+    for title, pod in pods(objects).items():
+        (container,) = pod["spec"]["containers"]
+        assert (values["extraVolumes"][0] in pod["spec"]["volumes"]) is not title.endswith("-test")
+        assert (values["extraVolumeMounts"][0] in container["volumeMounts"]) is not title.endswith("-test")
+        names = [one["name"] for one in container.get("env", [])]
+        assert ("SSL_CERT_FILE" in names) is (name == "ca" and not title.endswith("-test"))
+        assert pod_security.violations(pod) == []
+
+
+@pytest.mark.parametrize("name", ["ingress-alb", "operator", "pull", "queue", "embedded"])
+def test_every_object_and_pod_keeps_what_admission_policies_usually_ask_for(name: str) -> None:
+    """Of hooks too. What the README excepts: the test's ServiceAccount, and probes of what ends by itself."""
+    objects = render(name, {"commonLabels": {"team": "events"}, "imagePullSecrets": [{"name": "mirror"}]})
+    found = [*objects, *pods(objects).values()]
+    assert [one for one in found if one["metadata"]["labels"].get("team") != "events"] == []
+    for title, pod in pods(objects).items():
+        spec, ends = pod["spec"], title.startswith(("Pod/", "Job/"))
+        assert spec["imagePullSecrets"] == [{"name": "mirror"}]
+        assert spec["automountServiceAccountToken"] is False
+        assert ("serviceAccountName" in spec) is not title.endswith("-test")
+        assert [pod_security.violations(pod), pod_security.weaknesses(pod)] == [[], []]
+        for container in spec["containers"]:
+            assert ends or container.keys() >= {"livenessProbe", "readinessProbe"}
+    assert [one for one in of_kind(objects, "ServiceAccount") if one["automountServiceAccountToken"]] == []
+
+
+@pytest.mark.parametrize("name", ["dynamodb", "influxdb", "mongodb"])
+def test_a_ca_of_postgresql_is_refused_beside_another_store(name: str) -> None:
+    """It was left out without a word, and the store not reached."""
+    assert "remove database.caConfigMap.name" in refusal(name, {"database": {"caConfigMap": {"name": "ca"}}})
 
 
 @pytest.mark.parametrize(

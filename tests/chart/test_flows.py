@@ -39,7 +39,8 @@ CONTROLLER = Peer("ingress", {"app.kubernetes.io/name": "traefik"})
 BALANCER = Peer(ip="10.0.3.7")
 PROMETHEUS = Peer("monitoring", {"app.kubernetes.io/name": "prometheus"})
 COREDNS = Peer("kube-system", {"k8s-app": "kube-dns"})
-NODE_DNS = Peer(ip="169.254.20.10")
+# NodeLocal DNSCache, LocalDNS of AKS, and the node's server that speaks for Cloud DNS of GKE.
+NODE_DNS = [Peer(ip=ip) for ip in ("169.254.20.10", "169.254.10.11", "169.254.169.254")]
 KUBE_SYSTEM = Peer("kube-system", {"k8s-app": "metrics-server"})
 RDS = Peer(ip="10.9.0.5")
 OTHER_DATABASE = Peer(ip="10.8.0.5")
@@ -98,7 +99,7 @@ def test_service_and_migration_may_resolve_names(protocol: str) -> None:
     allowed, service, migration, _ = network()
     for pod in (service, migration):
         assert allowed.may(pod, COREDNS, DNS, protocol)
-        assert allowed.may(pod, NODE_DNS, DNS, protocol)
+        assert all(allowed.may(pod, node, DNS, protocol) for node in NODE_DNS)
         assert not allowed.may(pod, KUBE_SYSTEM, DNS, protocol)
         assert not allowed.may(pod, INTERNET, DNS, protocol)
 
@@ -179,6 +180,16 @@ def test_an_extra_rule_adds_what_it_names() -> None:
     allowed, service, migration, _ = network({"networkPolicy": {"extraEgress": [more]}})
     assert [allowed.may(pod, INTERNET, 3128) for pod in (service, migration)] == [True, True]
     assert not allowed.may(service, BALANCER, 3128)
+
+
+def test_a_rule_for_what_leaves_is_every_component_s() -> None:
+    more = {"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"port": 3128, "protocol": "TCP"}]}
+    for base in ("operator", "pull", "queue"):
+        objects = render(base, {"networkPolicy": {"extraEgress": [more]}})
+        policies = of_kind(objects, "NetworkPolicy")
+        allowed = Network(policies, NAMESPACES, NAMESPACE)
+        stopped = [title for title, pod in pods(objects).items() if not allowed.may(peer(pod, NAMESPACE), INTERNET, 3128)]
+        assert stopped == ["Pod/blue-sluice-test"]
 
 
 # the puller

@@ -122,6 +122,30 @@ def test_what_is_allowed_is_used_or_could_be_switched_on(name: str) -> None:
     assert allowed - made <= optional | {"ApiKey", "KeySet"}
 
 
+def test_an_object_is_made_by_one_application_whatever_the_environment_s_values_add() -> None:
+    """Argo CD refuses the sync of what another Application has made (FailOnSharedResource)."""
+    own = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "own"},
+        "spec": {"podSelector": {}},
+    }
+    monitoring = {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True, "runbookBaseUrl": "https://example.org"},
+        "dashboard": {"enabled": True},
+    }
+    told = secret("dev")
+    told["metadata"]["annotations"]["sluice_helm_values"] += yaml.safe_dump({"extraObjects": [own], "monitoring": monitoring})
+    found = argocd.applications(told)
+    made = {
+        part: {(one["kind"], one["metadata"]["name"]) for one in argocd.manifests(found[part])}
+        for part in ("operator", "service")
+    }
+    assert made["operator"] & made["service"] == set()
+    assert ("NetworkPolicy", "own") in made["service"]
+
+
 def test_nothing_is_left_open() -> None:
     """No `default` project, no `*`, no HEAD, in what Argo CD reads."""
     documents = [

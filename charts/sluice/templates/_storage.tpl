@@ -59,7 +59,7 @@ What a store other than PostgreSQL needs, and what does not go with it.
 {{- if not (include "sluice.postgresql" .) }}
 {{- with .Values }}
 {{- $type := .storage.type }}
-{{- range $where, $given := dict "database.embedded" .database.embedded "database.url.existingSecret" .database.url.existingSecret "database.host" .database.host }}
+{{- range $where, $given := dict "database.embedded" .database.embedded "database.url.existingSecret" .database.url.existingSecret "database.host" .database.host "database.caConfigMap.name" .database.caConfigMap.name }}
 {{- if $given }}
 - storage.type {{ $type }} uses no PostgreSQL; remove {{ $where }}, or set storage.type to postgresql
 {{- end }}
