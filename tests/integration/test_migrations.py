@@ -215,6 +215,36 @@ def test_an_owner_who_is_no_superuser_migrates(
     assert database.ids() == ["a"]
 
 
+@pytest.mark.parametrize("with_the_role", [True, False])
+def test_a_dump_restored_without_the_role_or_its_rights_is_served_after_a_migration(
+    private_server: LocalServer, private_database: Database, open_store: OpenStore, with_the_role: bool
+) -> None:
+    before = private_database.execute(SCHEMA)
+    private_database.execute("REVOKE CONNECT ON DATABASE " + private_database.name + " FROM PUBLIC")
+    private_database.execute("DROP OWNED BY sluice_app")
+    if not with_the_role:
+        private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
+        private_server.execute("DROP ROLE sluice_app")
+    assert migrate.migrate(private_database.owner) == []
+    assert private_database.execute(SCHEMA) == before
+    ready(open_store(private_database.login)).insert([row("a")], NOW)
+    assert private_database.ids() == ["a"]
+
+
+def test_a_right_that_an_administrator_took_away_stays_away(database: Database) -> None:
+    database.execute("REVOKE DELETE ON sluice.events FROM sluice_app")
+    migrate.migrate(database.owner)
+    assert database.execute("SELECT has_table_privilege('sluice_app', 'sluice.events', 'DELETE')") == [(False,)]
+
+
+def test_the_owner_of_a_schema_that_was_made_for_it_needs_no_right_to_make_others(private_server: LocalServer) -> None:
+    private_server.execute("CREATE ROLE plain LOGIN")
+    with private_server.database("template0") as database:
+        database.execute("CREATE SCHEMA sluice AUTHORIZATION plain")
+        assert migrate.migrate(lambda: {**database.owner(), "user": "plain"}) == NAMES
+        assert marks(database) == NAMES
+
+
 def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalServer) -> None:
     private_server.execute("CREATE ROLE rds_iam")
     with private_server.database("template0") as database:
@@ -225,6 +255,15 @@ def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalSe
 def test_a_server_that_is_away_is_told_as_such() -> None:
     login = {"host": "127.0.0.1", "port": free_port(), "connect_timeout": 2}
     assert reason(lambda: migrate.migrate(lambda: login)) == "database_unreachable"
+
+
+def test_a_table_that_another_session_locks_is_told_as_busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "WAIT_TABLE", "100ms")
+    database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = '0004.add-digest'")
+    with postgres.connect(database.owner_url) as dump, dump.transaction():
+        dump.execute("LOCK TABLE sluice.events IN ACCESS SHARE MODE")
+        assert reason(lambda: migrate.migrate(database.owner)) == "database_busy"
+    assert migrate.migrate(database.owner) == ["0004.add-digest"]
 
 
 def test_a_login_without_rights_is_told_as_such(empty_database: Database) -> None:

@@ -23,6 +23,7 @@ CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, p
 LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification)
 DEMOTED = pg.ReadOnlySqlTransaction
 LATER = (pg.SerializationFailure, pg.DeadlockDetected)
+BUSY = (*LATER, pg.LockNotAvailable)
 # A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
 # they are all "unreachable".
 SAID = {
@@ -83,4 +84,4 @@ def reason_of(error: psycopg.Error) -> str:
         return "too_many_connections"
     if error.sqlstate is None:
         return next((reason for reason, words in SAID.items() if re.search(words, str(error))), "database_unreachable")
-    return "database_unreachable" if is_lost(error) else "database_busy" if isinstance(error, LATER) else "database_error"
+    return "database_unreachable" if is_lost(error) else "database_busy" if isinstance(error, BUSY) else "database_error"

@@ -38,8 +38,10 @@ def migrate(login: Login) -> list[str]:
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-            connection.execute("CREATE SCHEMA IF NOT EXISTS sluice")
-            names = apply(parameters)
+            if connection.execute("SELECT to_regnamespace('sluice')").fetchone() == (None,):
+                # Where it is there, an owner needs no right to make others: IF NOT EXISTS would ask for it.
+                connection.execute("CREATE SCHEMA sluice")
+            names = apply(parameters, connection.info.server_version)
     except psycopg.Error as error:
         log.error("migrate.failed", cause=type(error).__name__, sqlstate=error.sqlstate)
         raise driver_errors.ours(error) from error
@@ -48,15 +50,18 @@ def migrate(login: Login) -> list[str]:
     return names
 
 
-def apply(parameters: dict[str, Any]) -> list[str]:
+def apply(parameters: dict[str, Any], version: int) -> list[str]:
     options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE} -c statement_timeout=0"
+    options += " -c transaction_timeout=0" if version >= 170_000 else ""
     uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
     with (
         yoyo.get_backend(uri, "_yoyo_migration") as backend,
         resources.as_file(resources.files("sluice") / "migrations") as folder,
     ):
         backend.break_lock()
-        pending = backend.to_apply(yoyo.read_migrations(str(folder)))
+        found = yoyo.read_migrations(str(folder))
+        pending = backend.to_apply(found)
         names = [migration.id for migration in pending]
-        backend.apply_migrations(pending)
+        backend.apply_migrations_only(pending)
+        backend.run_post_apply(found)
     return names

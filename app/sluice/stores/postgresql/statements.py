@@ -21,8 +21,11 @@ SETTINGS = """
 SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, YMD', %(local)s),
     set_config('default_transaction_isolation', 'read committed', %(local)s),
     set_config('statement_timeout', %(timeout)s, %(local)s)"""
-# Of the owner: what takes hours, and a session that only holds a lock, are not ended by what is there for others.
-OF_OWNER = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'idle_session_timeout')"
+# Of the owner: what takes hours, what waits for others, and a session that only holds a lock, are not ended by what is there for
+# others. Not every version has each of them.
+OF_OWNER = """
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_session_timeout', 'lock_timeout', 'transaction_timeout')"""
 
 # `ord` is the place in the request: ids follow it although the rows are sorted by event_id, and they are sorted so that two
 # requests with the same events take their locks in the same order. The transaction has its number before its ids, for `follow`.
