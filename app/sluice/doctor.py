@@ -41,6 +41,7 @@ FIXES = {
     "tls_refused": "set DATABASE_CA_FILE, or tlsCAFile in MONGODB_URI, to the CA of the server's certificate,"
     " and the host to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
+    "database_encoding": "use a database with the encoding UTF8 (`createdb -E UTF8 -T template0`): others refuse good events",
     "database_busy": "another session holds a lock on a table of Sluice (a dump, VACUUM FULL, ALTER TABLE; pg_locks names it):"
     " try again when it has ended",
     "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",

@@ -21,7 +21,8 @@ SCHEMA = (
 # What a statement that stores records says of their content. Of any other statement it is a fault of ours or of the server.
 CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
 LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification)
-DEMOTED = pg.ReadOnlySqlTransaction
+# What another session may not meet: it finds the new primary, or has no plan of a table that was changed since.
+OF_SESSION = (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported)
 LATER = (pg.SerializationFailure, pg.DeadlockDetected)
 BUSY = (*LATER, pg.LockNotAvailable)
 # A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
@@ -42,14 +43,18 @@ repeats = Repeats()
 
 
 class Interrupted(errors.StoreUnavailable):
-    """The connection or transaction was lost. Nobody knows whether it was committed, so only what is safe is repeated."""
+    """The connection or transaction was lost, or is of no use.
+
+    Nobody knows whether it was committed, so only what is safe is repeated.
+    """
 
 
 def ours(error: psycopg.Error) -> errors.StoreError:
     """Our error for the driver's."""
     if isinstance(error, LATER) or is_lost(error):
         return Interrupted(reason_of(error))
-    return repeats.unavailable(type(error).__name__, reason_of(error), sqlstate=error.sqlstate)
+    fault = repeats.unavailable(type(error).__name__, reason_of(error), sqlstate=error.sqlstate)
+    return Interrupted(fault.reason) if isinstance(error, OF_SESSION) else fault
 
 
 def is_lost(error: psycopg.Error) -> bool:
@@ -74,7 +79,7 @@ def reason_of(error: psycopg.Error) -> str:
         return "login_refused"
     if isinstance(error, pg.InvalidCatalogName):
         return "database_missing"
-    if isinstance(error, DEMOTED):
+    if isinstance(error, pg.ReadOnlySqlTransaction):
         return "database_read_only"
     if isinstance(error, pg.QueryCanceled):
         return "query_timeout"

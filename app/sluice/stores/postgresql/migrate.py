@@ -13,7 +13,7 @@ import yoyo
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql import indexes
-from sluice.stores.postgresql.connections import is_behind_pooler
+from sluice.stores.postgresql.connections import is_behind_pooler, keeps_all_text
 from sluice.stores.postgresql.login import Login
 from sluice.stores.postgresql.statements import OF_OWNER
 
@@ -34,6 +34,8 @@ def migrate(login: Login) -> list[str]:
             if is_behind_pooler(connection):
                 # The lock below would stay with a session that the pooler gives to others.
                 raise errors.StoreUnavailable("behind_pooler")
+            if not keeps_all_text(connection):
+                raise errors.StoreUnavailable("database_encoding")
             connection.execute(OF_OWNER)
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.

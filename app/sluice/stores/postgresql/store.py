@@ -276,9 +276,11 @@ class Insertion:
         insert = statements.INSERT_ERRORS if with_errors else statements.INSERT_EVENTS
         values = {**self._columns, "count": len(first)}
         try:
-            base, count, ids = connection.execute(insert, values, prepare=True).fetchone() or (0, 0, None)
+            base, count, ids = connection.execute(insert, values, prepare=True).fetchone() or (None, 0, None)
         except driver_errors.CONTENT as error:
             raise errors.RecordsRefused(type(error).__name__) from error
+        if base is None:
+            raise driver_errors.repeats.unavailable("a setting of the server", "not_durable")
         if count == len(records):
             return [outcomes.created(event_id, id) for id, event_id in enumerate(event_ids, base)]
         known: dict[str, tuple[int, bytes, bytes | None]] = {}
