@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tools.ports import free_port
 
 from sluice.stores.postgresql import inspection, migrate, store
 from sluice.stores.postgresql.store import CAN_WAIT, PostgresqlStore, needed
+from sluice.tasks import store as tasks
 
 NAMES = sorted(store.migrations())
 SCHEMA = """
@@ -193,6 +195,13 @@ def test_a_look_at_a_database_tells_what_the_doctor_needs(database: Database) ->
     assert inspection.inspect(database.owner).role_may_ddl
 
 
+def test_a_look_at_a_database_tells_what_an_administrator_did_to_it(database: Database) -> None:
+    database.execute("ALTER TABLE sluice.tasks ENABLE ROW LEVEL SECURITY")
+    database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    facts = inspection.inspect(database.login)
+    assert (facts.read_only, facts.secured) == (True, ["tasks"])
+
+
 def test_a_look_at_an_empty_database_names_what_is_missing(empty_database: Database) -> None:
     assert inspection.inspect(empty_database.login).missing == NAMES
 
@@ -235,6 +244,35 @@ def test_a_dump_restored_without_the_role_or_its_rights_is_served_after_a_migrat
     assert private_database.execute(SCHEMA) == before
     ready(open_store(private_database.login)).insert([row("a")], NOW)
     assert private_database.ids() == ["a"]
+
+
+def test_sequences_that_are_behind_their_rows_go_on_behind_them_after_a_migration(
+    store: PostgresqlStore, database: Database
+) -> None:
+    made = [task(store) for _ in range(3)]
+    (event,) = store.insert([row("before")], NOW)
+    database.execute("ALTER TABLE sluice.tasks ALTER COLUMN id RESTART")
+    database.execute("ALTER SEQUENCE sluice.events_id_seq RESTART")
+    assert reason(lambda: task(store)) == "sequence_behind"
+    migrate.migrate(database.owner)
+    made.append(task(store))
+    (after,) = store.insert([row("after")], NOW)
+    assert (after.id or 0) > (event.id or 0)
+    assert database.execute("SELECT task_id::text FROM sluice.tasks ORDER BY id") == [(each,) for each in made]
+
+
+def test_sequences_that_are_in_order_stay_as_they_are(store: PostgresqlStore, database: Database) -> None:
+    task(store)
+    store.insert([row("a")], NOW)
+    text = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'sluice' ORDER BY 1"
+    before = database.execute(text)
+    migrate.migrate(database.owner)
+    assert database.execute(text) == before
+
+
+def task(store: PostgresqlStore) -> str:
+    columns = dict.fromkeys(tasks.SETTABLE) | {"title": "title", "priority": "high"}
+    return tasks.create(store.database, uuid.uuid4(), "key", None, columns)[0].id
 
 
 def test_a_right_that_an_administrator_took_away_stays_away(database: Database) -> None:

@@ -42,3 +42,27 @@ EXCEPTION
     WHEN insufficient_privilege THEN RAISE WARNING 'no right to let sluice_app connect: let the database''s owner grant it';
 END
 $$;
+
+-- Logical replication copies no sequence, nor does a dump of data alone: one that is behind its rows goes on behind them. One that is
+-- not is left as it is, for the service may be using it.
+DO $$
+DECLARE
+    each record;
+    newest bigint;
+BEGIN
+    FOR each IN
+        SELECT attrelid::regclass AS relation, attname AS name, pg_get_serial_sequence(attrelid::regclass::text, attname) AS ids
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = 'sluice'::regnamespace AND attidentity <> ''
+    LOOP
+        EXECUTE format('SELECT max(%I) FROM %s', each.name, each.relation) INTO newest;
+        IF newest > coalesce(pg_sequence_last_value(each.ids::regclass), 0) THEN
+            PERFORM setval(each.ids, newest);
+        END IF;
+    END LOOP;
+    SELECT max(id) INTO newest FROM (SELECT id FROM sluice.events ORDER BY created_at DESC, id DESC LIMIT 1000) AS last;
+    IF newest >= coalesce(pg_sequence_last_value('sluice.events_id_seq'), 0) + 10000 THEN
+        PERFORM setval('sluice.events_id_seq', newest / 10000 * 10000);
+    END IF;
+END
+$$;
