@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,19 @@ def test_a_table_that_another_session_locks_is_told_as_busy(database: Database, 
         dump.execute("LOCK TABLE sluice.events IN ACCESS SHARE MODE")
         assert reason(lambda: migrate.migrate(database.owner)) == "database_busy"
     assert migrate.migrate(database.owner) == ["0004.add-digest"]
+
+
+def test_time_limits_of_a_database_do_not_end_a_migration_that_takes_long(database: Database) -> None:
+    limits = ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
+    database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = '0004.add-digest'")
+    with ThreadPoolExecutor(1) as pool, postgres.connect(database.owner_url) as other:
+        for (name,) in database.execute("SELECT name FROM pg_settings WHERE name = ANY(%s)", [limits]):
+            database.execute(f"ALTER DATABASE {database.name} SET {name} = '400ms'")
+        with other.transaction():
+            other.execute("LOCK TABLE sluice.events IN ACCESS SHARE MODE")
+            migrating = pool.submit(migrate.migrate, database.owner)
+            other.execute("SELECT pg_sleep(2)")
+        assert migrating.result(30) == ["0004.add-digest"]
 
 
 def test_a_login_without_rights_is_told_as_such(empty_database: Database) -> None:

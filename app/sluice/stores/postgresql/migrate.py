@@ -53,8 +53,11 @@ def migrate(login: Login) -> list[str]:
 
 
 def apply(parameters: dict[str, Any], version: int) -> list[str]:
-    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE} -c statement_timeout=0"
-    options += " -c transaction_timeout=0" if version >= 170_000 else ""
+    unlimited = ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"]
+    if version >= 170_000:
+        unlimited.append("transaction_timeout")
+    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
+    options += "".join(f" -c {name}=0" for name in unlimited)
     uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
     with (
         yoyo.get_backend(uri, "_yoyo_migration") as backend,
