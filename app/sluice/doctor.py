@@ -41,7 +41,13 @@ FIXES = {
     "tls_refused": "set DATABASE_CA_FILE, or tlsCAFile in MONGODB_URI, to the CA of the server's certificate,"
     " and the host to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
-    "database_read_only": "name the primary, not a standby; several hosts in DATABASE_URL find it by themselves",
+    "database_encoding": "use a database with the encoding UTF8 (`createdb -E UTF8 -T template0`): others refuse good events",
+    "sequence_behind": "run `sluice migrate` as the schema's owner: a sequence gives ids that are taken, for logical replication"
+    " copies none",
+    "database_busy": "another session holds a lock on a table of Sluice (a dump, VACUUM FULL, ALTER TABLE; pg_locks names it):"
+    " try again when it has ended",
+    "database_read_only": "name the primary, not a standby (several hosts in DATABASE_URL find it by themselves);"
+    " on the primary, reset default_transaction_read_only of server, database and role",
     "behind_pooler": "name the server itself: migrations and indexes need a session of their own, `serve` does not",
     "database_full": "free some space on the server's disk, or make it larger",
     "password_file_missing": "mount the file that DATABASE_PASSWORD_FILE names, readable and in UTF-8",
@@ -246,6 +252,11 @@ def server(facts: ServerFacts, now: Callable[[], datetime] = lambda: datetime.no
         yield Finding("ok", "a commit survives a crash")
     else:
         yield Finding("failed", "a commit may be lost in a crash", "turn fsync, full_page_writes and synchronous_commit on")
+    if facts.read_only:
+        yield Finding("failed", "the database takes no writes", FIXES["database_read_only"])
+    if facts.secured:
+        text = f"row-level security may hide rows from this login: {', '.join(facts.secured)}"
+        yield Finding("warning", text, "give the login BYPASSRLS, or disable row-level security on these tables")
     if facts.missing:
         yield Finding("failed", f"schema is behind by {', '.join(facts.missing)}", "run `sluice migrate` as the schema's owner")
     else:

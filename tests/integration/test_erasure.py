@@ -36,6 +36,16 @@ pytest_plugins = ["tests.integration.services"]
 PATH = "/api/v1/events"
 
 
+def test_errors_are_counted_and_erased_where_all_changes_are_published(store: PostgresqlStore, database: Database) -> None:
+    database.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    store.insert([row("a", event_type="error", user_id="user-1")], NOW)
+    erasure, removed, _ = erase(store, "user-1")
+    erasures.finish(store.database, erasure, "user-1", NOW)
+    assert (removed, database.count()) == (1, 0)
+    assert fold.drain(store.database, NOW)
+    assert database.execute("SELECT events, users FROM sluice.error_groups") == [(1, 0)]
+
+
 def erase(of: PostgresqlStore, user_id: str, place: Place | None = None, **more: Any) -> tuple[str, int, Place | None]:
     """Begin an erasure and do what fits into one request."""
     erasure = events.uuid7()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.postgres import Database, connect
+from tests.integration.conftest import OpenStore, ready
+from tests.integration.postgres import Database, LocalServer, connect
 from tests.integration.sample import row, rows
 
 from sluice import errors, events, filters
@@ -126,6 +129,36 @@ def test_a_store_that_lost_ids_is_followed_from_its_beginning(
     put(store, "after a failover", ago=30)
     clock.seconds = 22
     assert ids(follower.poll([()])) == ["after a failover"]
+
+
+def test_what_comes_after_a_backup_was_restored_is_new_and_nothing_comes_again(
+    private_server: LocalServer, private_database: Database, open_store: OpenStore, clock: Clock
+) -> None:
+    store = ready(open_store(private_database.login))
+    put(store, "kept")
+    private_server.stop()
+    backup = private_server.folder / "backup"
+    subprocess.run(["cp", "-a", private_server.data, backup], check=True)
+    private_server.start()
+    ready(store)
+    follower = EventFollower(store.database.query, store.cursor_secret, clock=clock)
+    for number in range(20):
+        put(store, f"lost {number}")
+    assert len(ids(follower.poll([()]))) == 20
+    place = follower.place()
+    private_server.stop()
+    shutil.rmtree(private_server.data)
+    backup.rename(private_server.data)
+    private_server.start()
+    ready(store)
+    put(store, "new")
+    assert ids(follower.poll([()])) == ["new"]
+    put(store, "later")
+    clock.seconds = 11
+    assert ids(follower.poll([()])) == ["later"]
+    clock.seconds = 22
+    assert ids(follower.poll([()])) == []
+    assert ids(follower.since(place, ())) == ["new", "later"]
 
 
 def test_what_is_older_than_an_empty_store_is_found_too(store: PostgresqlStore, follower: EventFollower) -> None:

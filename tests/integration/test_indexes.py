@@ -95,7 +95,8 @@ def test_events_go_on_coming_while_an_index_is_built(store: PostgresqlStore, dat
 
 def test_time_limits_that_a_database_has_for_its_sessions_end_no_building_and_no_migrator(database: Database) -> None:
     with ThreadPoolExecutor(2) as pool, postgres.connect(database.owner_url) as other:
-        for name in ("statement_timeout", "idle_session_timeout"):
+        limits = "statement_timeout", "idle_session_timeout", "lock_timeout", "transaction_timeout"
+        for (name,) in database.execute("SELECT name FROM pg_settings WHERE name = ANY(%s)", [list(limits)]):
             database.execute(f"ALTER DATABASE {database.name} SET {name} = '400ms'")
         with other.transaction():
             other.execute("LOCK TABLE sluice.events IN ROW EXCLUSIVE MODE")
@@ -154,6 +155,14 @@ def test_an_index_is_listed_dropped_and_named_when_it_cannot_be(database: Databa
         code, output = run("add", name)
         assert (code, "an index serves" in output) == (2, True)
     assert [index.name for index in indexes.listed(database.owner)] == ["properties.a"]
+
+
+def test_an_owner_whose_search_path_has_our_schema_knows_its_indexes(database: Database) -> None:
+    # As "$user" does for a role named sluice.
+    database.execute(f"ALTER DATABASE {database.name} SET search_path = sluice")
+    assert [indexes.add(database.owner, "user_id", quiet) for _ in range(2)] == [True, False]
+    assert [indexes.drop(database.owner, "user_id") for _ in range(2)] == [True, False]
+    assert indexes.listed(database.owner) == []
 
 
 def test_a_role_that_does_not_own_the_schema_is_refused_in_our_words(database: Database) -> None:

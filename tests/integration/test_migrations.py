@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tools.ports import free_port
 
 from sluice.stores.postgresql import inspection, migrate, store
 from sluice.stores.postgresql.store import CAN_WAIT, PostgresqlStore, needed
+from sluice.tasks import store as tasks
 
 NAMES = sorted(store.migrations())
 SCHEMA = """
@@ -108,7 +111,7 @@ def test_a_database_without_our_schema_is_behind_and_served_when_it_is_there(
     assert empty_database.count() == 2
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(needed()))
 def test_a_schema_that_lacks_a_migration_is_told_as_behind(store: PostgresqlStore, database: Database, name: str) -> None:
     database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = %s", [name])
     assert reason(store.check) == "schema_behind"
@@ -155,6 +158,12 @@ def test_every_table_is_a_logged_one(database: Database) -> None:
     assert {kind for _, _, kind, _, _ in database.execute(SCHEMA)} == {"p"}
 
 
+def test_rows_of_every_table_can_be_told_apart_where_changes_are_published(database: Database) -> None:
+    text = """SELECT relname FROM pg_class WHERE relnamespace = 'sluice'::regnamespace AND relkind = 'r' AND relreplident = 'd'
+        AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)"""
+    assert database.execute(text) == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -187,6 +196,13 @@ def test_a_look_at_a_database_tells_what_the_doctor_needs(database: Database) ->
     assert inspection.inspect(database.owner).role_may_ddl
 
 
+def test_a_look_at_a_database_tells_what_an_administrator_did_to_it(database: Database) -> None:
+    database.execute("ALTER TABLE sluice.tasks ENABLE ROW LEVEL SECURITY")
+    database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    facts = inspection.inspect(database.login)
+    assert (facts.read_only, facts.secured) == (True, ["tasks"])
+
+
 def test_a_look_at_an_empty_database_names_what_is_missing(empty_database: Database) -> None:
     assert inspection.inspect(empty_database.login).missing == NAMES
 
@@ -215,6 +231,65 @@ def test_an_owner_who_is_no_superuser_migrates(
     assert database.ids() == ["a"]
 
 
+@pytest.mark.parametrize("with_the_role", [True, False])
+def test_a_dump_restored_without_the_role_or_its_rights_is_served_after_a_migration(
+    private_server: LocalServer, private_database: Database, open_store: OpenStore, with_the_role: bool
+) -> None:
+    before = private_database.execute(SCHEMA)
+    private_database.execute("REVOKE CONNECT ON DATABASE " + private_database.name + " FROM PUBLIC")
+    private_database.execute("DROP OWNED BY sluice_app")
+    if not with_the_role:
+        private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
+        private_server.execute("DROP ROLE sluice_app")
+    assert migrate.migrate(private_database.owner) == []
+    assert private_database.execute(SCHEMA) == before
+    ready(open_store(private_database.login)).insert([row("a")], NOW)
+    assert private_database.ids() == ["a"]
+
+
+def test_sequences_that_are_behind_their_rows_go_on_behind_them_after_a_migration(
+    store: PostgresqlStore, database: Database
+) -> None:
+    made = [task(store) for _ in range(3)]
+    (event,) = store.insert([row("before")], NOW)
+    database.execute("ALTER TABLE sluice.tasks ALTER COLUMN id RESTART")
+    database.execute("ALTER SEQUENCE sluice.events_id_seq RESTART")
+    assert reason(lambda: task(store)) == "sequence_behind"
+    migrate.migrate(database.owner)
+    made.append(task(store))
+    (after,) = store.insert([row("after")], NOW)
+    assert (after.id or 0) > (event.id or 0)
+    assert database.execute("SELECT task_id::text FROM sluice.tasks ORDER BY id") == [(each,) for each in made]
+
+
+def test_sequences_that_are_in_order_stay_as_they_are(store: PostgresqlStore, database: Database) -> None:
+    task(store)
+    store.insert([row("a")], NOW)
+    text = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'sluice' ORDER BY 1"
+    before = database.execute(text)
+    migrate.migrate(database.owner)
+    assert database.execute(text) == before
+
+
+def task(store: PostgresqlStore) -> str:
+    columns = dict.fromkeys(tasks.SETTABLE) | {"title": "title", "priority": "high"}
+    return tasks.create(store.database, uuid.uuid4(), "key", None, columns)[0].id
+
+
+def test_a_right_that_an_administrator_took_away_stays_away(database: Database) -> None:
+    database.execute("REVOKE DELETE ON sluice.events FROM sluice_app")
+    migrate.migrate(database.owner)
+    assert database.execute("SELECT has_table_privilege('sluice_app', 'sluice.events', 'DELETE')") == [(False,)]
+
+
+def test_the_owner_of_a_schema_that_was_made_for_it_needs_no_right_to_make_others(private_server: LocalServer) -> None:
+    private_server.execute("CREATE ROLE plain LOGIN")
+    with private_server.database("template0") as database:
+        database.execute("CREATE SCHEMA sluice AUTHORIZATION plain")
+        assert migrate.migrate(lambda: {**database.owner(), "user": "plain"}) == NAMES
+        assert marks(database) == NAMES
+
+
 def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalServer) -> None:
     private_server.execute("CREATE ROLE rds_iam")
     with private_server.database("template0") as database:
@@ -225,6 +300,28 @@ def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalSe
 def test_a_server_that_is_away_is_told_as_such() -> None:
     login = {"host": "127.0.0.1", "port": free_port(), "connect_timeout": 2}
     assert reason(lambda: migrate.migrate(lambda: login)) == "database_unreachable"
+
+
+def test_a_table_that_another_session_locks_is_told_as_busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "WAIT_TABLE", "100ms")
+    database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = '0004.add-digest'")
+    with postgres.connect(database.owner_url) as dump, dump.transaction():
+        dump.execute("LOCK TABLE sluice.events IN ACCESS SHARE MODE")
+        assert reason(lambda: migrate.migrate(database.owner)) == "database_busy"
+    assert migrate.migrate(database.owner) == ["0004.add-digest"]
+
+
+def test_time_limits_of_a_database_do_not_end_a_migration_that_takes_long(database: Database) -> None:
+    limits = ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
+    database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = '0004.add-digest'")
+    with ThreadPoolExecutor(1) as pool, postgres.connect(database.owner_url) as other:
+        for (name,) in database.execute("SELECT name FROM pg_settings WHERE name = ANY(%s)", [limits]):
+            database.execute(f"ALTER DATABASE {database.name} SET {name} = '400ms'")
+        with other.transaction():
+            other.execute("LOCK TABLE sluice.events IN ACCESS SHARE MODE")
+            migrating = pool.submit(migrate.migrate, database.owner)
+            other.execute("SELECT pg_sleep(2)")
+        assert migrating.result(30) == ["0004.add-digest"]
 
 
 def test_a_login_without_rights_is_told_as_such(empty_database: Database) -> None:

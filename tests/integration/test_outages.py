@@ -26,7 +26,8 @@ from tools.ports import free_port
 from sluice import errors
 from sluice.filters import Filter
 from sluice.stores import Claim
-from sluice.stores.postgresql import connections, statements
+from sluice.stores.postgresql import connections, inspection, migrate, statements
+from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.store import Insertion, PostgresqlStore
 from sluice.stores.volume import span
 
@@ -382,8 +383,88 @@ def test_a_read_only_server_reads_and_is_written_to_by_a_new_session_as_soon_as_
     assert len(store.page(Filter()).logs) == 1
     assert database.count() == 1
     database.server.execute(f"ALTER DATABASE {database.name} RESET ALL")
-    without_error(lambda: store.insert(rows(1), NOW), errors.StoreUnavailable)
+    store.insert(rows(1), NOW)
     assert database.count() == 2
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+def test_a_running_server_that_is_configured_to_lose_commits_acknowledges_nothing(
+    private_server: LocalServer, private_database: Database, private_store: PostgresqlStore, setting: str
+) -> None:
+    def becomes(value: str) -> None:
+        private_server.execute(f"ALTER SYSTEM SET {setting} = {value}")
+        private_server.execute("SELECT pg_reload_conf()")
+        until(lambda: private_store.database.run(lambda c: c.execute(f"SHOW {setting}").fetchone()) == (value,))
+
+    private_store.insert(rows(1, "before"), NOW)
+    becomes("off")
+    assert refused(lambda: private_store.insert(rows(1, "before"), NOW))[0] == "not_durable"
+    assert refused(lambda: private_store.insert(rows(1, "new"), NOW))[0] == "not_durable"
+    assert private_database.count() == 1
+    becomes("on")
+    private_store.insert(rows(1, "new"), NOW)
+    assert private_database.count() == 2
+
+
+def test_a_running_server_that_is_configured_to_commit_later_does_not_so_for_the_service(
+    private_server: LocalServer, private_store: PostgresqlStore
+) -> None:
+    private_server.execute("ALTER SYSTEM SET synchronous_commit = off")
+    private_server.execute("SELECT pg_reload_conf()")
+    until(lambda: private_server.execute("SHOW synchronous_commit") == [("off",)])
+    assert private_store.database.run(lambda c: c.execute("SHOW synchronous_commit").fetchone()) == ("on",)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_keep_all_text_is_refused(server: postgres.Server, open_store: OpenStore, encoding: str) -> None:
+    name = f"sluice_{encoding.lower()}"
+    server.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    database = Database(server, name)
+    try:
+        until(lambda: refused(open_store(database.login).check)[0] == "database_encoding")
+        assert refused(lambda: migrate.migrate(database.owner))[0] == "database_encoding"
+        assert refused(lambda: inspection.inspect(database.owner))[0] == "database_encoding"
+        assert database.execute("SELECT to_regnamespace('sluice')") == [(None,)]
+    finally:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def standby(private_server: LocalServer) -> Iterator[LocalServer]:
+    """A standby that stays behind `private_server`."""
+    private_server.stop()
+    copy = LocalServer(private_server.data)
+    copy.write("data/standby.signal", b"")
+    private_server.start()
+    try:
+        copy.start()
+        yield copy
+    finally:
+        copy.remove()
+
+
+def test_a_name_that_led_to_a_standby_for_a_moment_is_read_from_the_primary_again(
+    private_server: LocalServer, standby: LocalServer, open_store: OpenStore
+) -> None:
+    primary, leads_to = Database(private_server, postgres.TEMPLATE), [standby]
+    store = ready(open_store(lambda: Database(leads_to[0], postgres.TEMPLATE).login()))
+    assert store.get("e00000") is None
+    assert refused(lambda: store.insert(rows(1), NOW))[0] == "database_read_only"
+    leads_to[0] = private_server
+    store.insert(rows(1), NOW)
+    assert primary.ids() == ["e00000"]
+    until(lambda: store.get("e00000"))
+
+
+def test_a_column_whose_type_is_widened_needs_no_new_start(database: Database, store: PostgresqlStore) -> None:
+    def version(connection: Connection) -> list[Any]:
+        return connection.execute("SELECT max(version) FROM sluice.tasks").fetchall()
+
+    # So often that the driver keeps the statement prepared.
+    for _ in range(10):
+        store.database.run(version)
+    database.execute("ALTER TABLE sluice.tasks ALTER COLUMN version TYPE bigint")
+    assert store.database.run(version) == [(None,)]
 
 
 def test_a_server_without_a_free_connection_is_told_as_such(

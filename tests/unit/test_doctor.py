@@ -67,6 +67,8 @@ SICK: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "behind": ({"missing": ["0001", "0002"]}, "failed", "behind by 0001, 0002", "sluice migrate"),
     "slow clock": ({"clock": NOW - timedelta(seconds=6)}, "warning", "differs by 6 s", "NTP"),
     "fast clock": ({"clock": NOW + timedelta(hours=1)}, "warning", "differs by 3600 s", "NTP"),
+    "read only": ({"read_only": True}, "failed", "takes no writes", "default_transaction_read_only"),
+    "hidden rows": ({"secured": ["events"]}, "warning", "may hide rows from this login: events", "BYPASSRLS"),
     "owner": ({"role_may_ddl": True}, "warning", "may change the schema", "sluice_app"),
 }
 

@@ -43,6 +43,7 @@ Reason = Literal[
     "database_read_only",
     "schema_behind",
     "not_durable",
+    "database_encoding",
     "queue_unreachable",
     "queue_refused",
     "queue_not_durable",

@@ -29,12 +29,18 @@ SLICE = 0.1
 # A server that ends a login is there, and may take the next; the pool would come back after a second. A failover's or a
 # proxy's restart is over in a few hundredths.
 LOGINS, PAUSE = 5, 0.02
+# Seconds that a session on a standby is used: where a name led to one for a moment, what is read there would be old for ever.
+ON_STANDBY = 1.0
 
 
 class PooledConnection(Connection):
     """What the pool makes. `behind_pooler`: sessions are not ours, so nothing may be left in one."""
 
     behind_pooler = False
+    made = 0.0
+
+    def is_of_a_standby(self) -> bool:
+        return self.info.parameter_status("in_hot_standby") == "on"
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
@@ -112,6 +118,9 @@ class Connections:
     def once(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
         """Do `work` with a connection, one time."""
         with self._connection(large) as connection:
+            if connection.is_of_a_standby() and time.monotonic() > connection.made + ON_STANDBY:
+                connection.close()
+                raise driver_errors.Interrupted("database_read_only")
             try:
                 with self._watchdog.guard(connection.fileno()):
                     if connection.behind_pooler:
@@ -121,7 +130,7 @@ class Connections:
                     else:
                         done = work(connection)
             except psycopg.Error as error:
-                if isinstance(error, driver_errors.DEMOTED):
+                if isinstance(error, driver_errors.OF_SESSION):
                     # After a failover it would stay with the old primary for its lifetime; a new one finds the new primary.
                     connection.close()
                 # One lost session does not say that the database is away: the pool is making the next, which will show it.
@@ -206,16 +215,22 @@ class Connections:
             raise psycopg.OperationalError("no login") from error
 
     def _configure(self, connection: PooledConnection) -> None:
-        """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there."""
+        """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there. It must keep any text, too."""
+        connection.made = time.monotonic()
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        if not keeps_all_text(connection):
+            self._failed("database_encoding")
+            log.error("store.database_encoding", fix="use a database with the encoding UTF8")
+            connection.close()
+            raise psycopg.OperationalError("the database cannot keep all text")
         with self._watchdog.guard(connection.fileno()):
             connection.behind_pooler = is_behind_pooler(connection)
             if connection.behind_pooler:
                 # A named statement belongs to a session, and the next transaction may get another one.
                 connection.prepare_threshold = None
-            else:
-                connection.execute(statements.SETTINGS, self._settings(local=False))
             durable = connection.execute(statements.DURABLE).fetchone()
+            if not connection.behind_pooler:
+                connection.execute(statements.SETTINGS, self._settings(local=False))
         if "off" in (durable or ("off",)):
             self._failed("not_durable")
             log.error("store.not_durable", fix="turn fsync, full_page_writes and synchronous_commit on")
@@ -234,3 +249,8 @@ def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:
     """Whether a pooler (PgBouncer and its like) stands between: it answers the login itself, with an invented process id."""
     row = connection.execute(statements.BACKEND).fetchone()
     return row is None or row[0] != connection.info.backend_pid
+
+
+def keeps_all_text(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the database takes any text: of another encoding than UTF8 it would refuse good events, or cut a character."""
+    return connection.info.parameter_status("server_encoding") in (None, "UTF8")

@@ -20,9 +20,22 @@ SCHEMA = (
 )
 # What a statement that stores records says of their content. Of any other statement it is a fault of ours or of the server.
 CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
-LOGIN = (pg.InvalidPassword, pg.InvalidAuthorizationSpecification)
-DEMOTED = pg.ReadOnlySqlTransaction
+# What another session may not meet: it finds the new primary, or has no plan of a table that was changed since.
+OF_SESSION = (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported)
 LATER = (pg.SerializationFailure, pg.DeadlockDetected)
+REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str], ...] = (
+    (SCHEMA, "schema_behind"),
+    (pg.InsufficientPrivilege, "not_permitted"),
+    ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification), "login_refused"),
+    (pg.InvalidCatalogName, "database_missing"),
+    # What is sent again is no conflict anywhere: only an id that is given twice is one.
+    (pg.UniqueViolation, "sequence_behind"),
+    (pg.ReadOnlySqlTransaction, "database_read_only"),
+    (pg.QueryCanceled, "query_timeout"),
+    ((pg.DiskFull, pg.OutOfMemory), "database_full"),
+    (pg.TooManyConnections, "too_many_connections"),
+    ((*LATER, pg.LockNotAvailable), "database_busy"),
+)
 # A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
 # they are all "unreachable".
 SAID = {
@@ -41,14 +54,18 @@ repeats = Repeats()
 
 
 class Interrupted(errors.StoreUnavailable):
-    """The connection or transaction was lost. Nobody knows whether it was committed, so only what is safe is repeated."""
+    """The connection or transaction was lost, or is of no use.
+
+    Nobody knows whether it was committed, so only what is safe is repeated.
+    """
 
 
 def ours(error: psycopg.Error) -> errors.StoreError:
     """Our error for the driver's."""
     if isinstance(error, LATER) or is_lost(error):
         return Interrupted(reason_of(error))
-    return repeats.unavailable(type(error).__name__, reason_of(error), sqlstate=error.sqlstate)
+    fault = repeats.unavailable(type(error).__name__, reason_of(error), sqlstate=error.sqlstate)
+    return Interrupted(fault.reason) if isinstance(error, OF_SESSION) else fault
 
 
 def is_lost(error: psycopg.Error) -> bool:
@@ -65,22 +82,8 @@ def was_ended(error: psycopg.Error) -> bool:
 
 def reason_of(error: psycopg.Error) -> str:
     """One of a closed list of words."""
-    if isinstance(error, SCHEMA):
-        return "schema_behind"
-    if isinstance(error, pg.InsufficientPrivilege):
-        return "not_permitted"
-    if isinstance(error, LOGIN):
-        return "login_refused"
-    if isinstance(error, pg.InvalidCatalogName):
-        return "database_missing"
-    if isinstance(error, DEMOTED):
-        return "database_read_only"
-    if isinstance(error, pg.QueryCanceled):
-        return "query_timeout"
-    if isinstance(error, pg.DiskFull | pg.OutOfMemory):
-        return "database_full"
-    if isinstance(error, pg.TooManyConnections):
-        return "too_many_connections"
+    if found := next((reason for kinds, reason in REASONS if isinstance(error, kinds)), None):
+        return found
     if error.sqlstate is None:
         return next((reason for reason, words in SAID.items() if re.search(words, str(error))), "database_unreachable")
-    return "database_unreachable" if is_lost(error) else "database_busy" if isinstance(error, LATER) else "database_error"
+    return "database_unreachable" if is_lost(error) else "database_error"

@@ -23,7 +23,7 @@ from sluice.stores import MAX_FRESH, MAX_FRESH_BYTES, Fresh, Poll
 from sluice.stores.postgresql import statements
 
 # How far behind the newest event a poll looks.
-NEAR = timedelta(seconds=1)
+NEAR, SOON = timedelta(seconds=1), timedelta(microseconds=1)
 # Seconds from one deep poll to the next, more in a flood, and how far one looks: as far as is cheap, and as a commit may last.
 DEEP_LEAST, DEEP_MOST, DEEP_SHARE = 10.0, 30.0, 0.01
 LEAST, MOST = timedelta(seconds=60), timedelta(days=1)
@@ -35,6 +35,8 @@ MAX_MARKS = 100
 # How often a new follower looks for the end of the transactions that it met.
 SETTLE = 10
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
+# A snapshot that sees nothing.
+NOTHING = "1:1:"
 
 # `next`: the number of the next transaction, which a snapshot does not know: its upper bound is behind the last one that ended.
 NOW = """
@@ -120,7 +122,13 @@ class EventFollower:
         self._begin()
 
     def poll(self, filters: Sequence[tuple[Match, ...]]) -> Poll:
-        deep = self._clock() >= self._deep_at
+        ((now, newest, *mark),) = self._query(NOW, None)
+        if highest(now) < highest(self._snapshots[-1]):
+            # A backup was restored, and other transactions get the same numbers: new is what is newer.
+            self._snapshots, self._bounds = [NOTHING], [self._newest + SOON]
+            self._floor, self._marks = 0, []
+        restored = self._snapshots == [NOTHING]
+        deep = self._clock() >= self._deep_at and not restored
         near = max([self._newest - NEAR, *self._bounds[-1:]]) if self._newest > NEVER else NEVER
         bound = max(NEVER, self._deep_newest - min(self._window, self._deep_newest - NEVER)) if deep else near
         began = self._clock()
@@ -130,7 +138,6 @@ class EventFollower:
             unseen, snapshots, bounds = UNSEEN_DEEP, self._snapshots, [self._bounds]
         seen = [[xid(lowest(each)) for each in snapshots], *bounds, xid(highest(snapshots[-1])), snapshots, *bounds]
         try:
-            ((_, newest, *mark),) = self._query(NOW, None)
             self._mark(*mark)
             snapshot, counts, rows = self._read(bound, self._floor, unseen, seen, filters)
         except errors.QueryTimeout:
@@ -141,9 +148,10 @@ class EventFollower:
         before, self._newest = self._snapshots[-1], self._bound(newest)
         if deep:
             # What an earlier poll missed was not seen by the first of them.
-            before, took = self._snapshots[0], self._clock() - began
-            self._widen(took)
-            self._begin_deep(snapshot, took)
+            before = self._snapshots[0]
+            self._widen(self._clock() - began)
+        if deep or restored:
+            self._begin_deep(snapshot, self._clock() - began)
         else:
             self._snapshots.append(snapshot)
             self._bounds.append(bound)
@@ -161,6 +169,9 @@ class EventFollower:
         place = self._position(position)
         bound = max(NEVER, place.newest - min(self._window, place.newest - NEVER))
         until = self._snapshots[-1]
+        if highest(place.before) > highest(until):
+            # Of before a backup was restored, or of a poll that was later than the last one here.
+            place, bound = Position(NOTHING, NOTHING, NEVER, 0, place.newest), place.newest + SOON
         values = [xid(lowest(place.before)), place.before, until, place.until, place.at, place.id]
         _, counts, rows = self._read(bound, 0, BETWEEN, values, [matches])
         return Poll([self._fresh(row, place.before, until) for row in rows], counts)

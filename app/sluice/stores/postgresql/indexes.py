@@ -30,7 +30,7 @@ PREFIX = "events_by_"
 # event_id has its own.
 COLUMNS = (*(name for name in filters.TEXTS if name != "event_id"), *filters.CHOICES)
 LIST = """
-SELECT obj_description(i.indexrelid, 'pg_class'), i.indisvalid, pg_relation_size(i.indexrelid), i.indexrelid::regclass::text
+SELECT obj_description(i.indexrelid, 'pg_class'), i.indisvalid, pg_relation_size(i.indexrelid), 'sluice.' || c.relname
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE i.indrelid = 'sluice.events'::regclass AND starts_with(c.relname, 'events_by_') ORDER BY 1
 """

@@ -9,14 +9,14 @@ import psycopg
 
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
-from sluice.stores.postgresql.connections import is_behind_pooler
+from sluice.stores.postgresql.connections import is_behind_pooler, keeps_all_text
 from sluice.stores.postgresql.login import Login
 from sluice.stores.postgresql.statements import APPLIED, DURABLE
 from sluice.stores.postgresql.store import migrations
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
-    """What a look at the database found. `missing`: migrations that are not applied."""
+    """What a look at the database found. `missing`: migrations not applied; `secured`: tables with row-level security."""
 
     version: int
     durable: bool
@@ -24,12 +24,16 @@ class ServerFacts(msgspec.Struct, frozen=True):
     clock: datetime
     role_may_ddl: bool
     behind_pooler: bool = False
+    read_only: bool = False
+    secured: list[str] = []
 
 
 FACTS = """
 SELECT current_setting('server_version_num')::int, extract(epoch FROM now())::float8,
     coalesce(has_schema_privilege(to_regnamespace('sluice')::oid, 'CREATE'), false),
-    to_regclass('sluice._yoyo_migration') IS NOT NULL
+    to_regclass('sluice._yoyo_migration') IS NOT NULL, current_setting('transaction_read_only') = 'on',
+    ARRAY(SELECT relname::text FROM pg_class
+        WHERE relnamespace = to_regnamespace('sluice') AND relkind IN ('r', 'p') AND row_security_active(oid) ORDER BY 1)
 """
 
 
@@ -37,6 +41,8 @@ def inspect(login: Login) -> ServerFacts:
     """Raises errors.StoreUnavailable with the reason."""
     try:
         with psycopg.connect(**login(), autocommit=True) as connection:
+            if not keeps_all_text(connection):
+                raise errors.StoreUnavailable("database_encoding")
             return facts(connection)
     except psycopg.Error as error:
         raise driver_errors.ours(error) from error
@@ -47,7 +53,7 @@ def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
     durable = connection.execute(DURABLE).fetchone()
     if row is None or durable is None:
         raise errors.StoreUnavailable("database_error")
-    version, clock, may_ddl, has_schema = row
+    version, clock, may_ddl, has_schema, read_only, secured = row
     applied = {name[0] for name in connection.execute(APPLIED)} if has_schema else set()
     return ServerFacts(
         version=version,  # type: ignore[arg-type]
@@ -56,4 +62,6 @@ def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
         clock=datetime.fromtimestamp(clock, UTC),  # type: ignore[arg-type]
         role_may_ddl=bool(may_ddl),
         behind_pooler=is_behind_pooler(connection),
+        read_only=bool(read_only),
+        secured=secured,  # type: ignore[arg-type]
     )

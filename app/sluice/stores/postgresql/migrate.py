@@ -13,7 +13,7 @@ import yoyo
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql import indexes
-from sluice.stores.postgresql.connections import is_behind_pooler
+from sluice.stores.postgresql.connections import is_behind_pooler, keeps_all_text
 from sluice.stores.postgresql.login import Login
 from sluice.stores.postgresql.statements import OF_OWNER
 
@@ -34,12 +34,16 @@ def migrate(login: Login) -> list[str]:
             if is_behind_pooler(connection):
                 # The lock below would stay with a session that the pooler gives to others.
                 raise errors.StoreUnavailable("behind_pooler")
+            if not keeps_all_text(connection):
+                raise errors.StoreUnavailable("database_encoding")
             connection.execute(OF_OWNER)
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-            connection.execute("CREATE SCHEMA IF NOT EXISTS sluice")
-            names = apply(parameters)
+            if connection.execute("SELECT to_regnamespace('sluice')").fetchone() == (None,):
+                # Where it is there, an owner needs no right to make others: IF NOT EXISTS would ask for it.
+                connection.execute("CREATE SCHEMA sluice")
+            names = apply(parameters, connection.info.server_version)
     except psycopg.Error as error:
         log.error("migrate.failed", cause=type(error).__name__, sqlstate=error.sqlstate)
         raise driver_errors.ours(error) from error
@@ -48,15 +52,21 @@ def migrate(login: Login) -> list[str]:
     return names
 
 
-def apply(parameters: dict[str, Any]) -> list[str]:
-    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE} -c statement_timeout=0"
+def apply(parameters: dict[str, Any], version: int) -> list[str]:
+    unlimited = ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"]
+    if version >= 170_000:
+        unlimited.append("transaction_timeout")
+    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
+    options += "".join(f" -c {name}=0" for name in unlimited)
     uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
     with (
         yoyo.get_backend(uri, "_yoyo_migration") as backend,
         resources.as_file(resources.files("sluice") / "migrations") as folder,
     ):
         backend.break_lock()
-        pending = backend.to_apply(yoyo.read_migrations(str(folder)))
+        found = yoyo.read_migrations(str(folder))
+        pending = backend.to_apply(found)
         names = [migration.id for migration in pending]
-        backend.apply_migrations(pending)
+        backend.apply_migrations_only(pending)
+        backend.run_post_apply(found)
     return names

@@ -17,17 +17,27 @@ DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'),
 BACKEND = "SELECT pg_backend_pid()"
 BY_INDEX = "SET LOCAL enable_seqscan = off"
 # What our statements need, whatever the server, the database or the role has: of the session, or (`local`) of one transaction.
+# What is set here stays when the server's configuration is loaded again.
 SETTINGS = """
 SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, YMD', %(local)s),
-    set_config('default_transaction_isolation', 'read committed', %(local)s),
+    set_config('default_transaction_isolation', 'read committed', %(local)s), set_config('lock_timeout', '0', %(local)s),
+    set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+        ELSE current_setting('synchronous_commit') END, %(local)s),
     set_config('statement_timeout', %(timeout)s, %(local)s)"""
-# Of the owner: what takes hours, and a session that only holds a lock, are not ended by what is there for others.
-OF_OWNER = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'idle_session_timeout')"
+# Of the owner: what takes hours, what waits for others, and a session that only holds a lock, are not ended by what is there for
+# others. Not every version has each of them.
+OF_OWNER = """
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_session_timeout', 'lock_timeout', 'transaction_timeout')"""
 
 # `ord` is the place in the request: ids follow it although the rows are sorted by event_id, and they are sorted so that two
 # requests with the same events take their locks in the same order. The transaction has its number before its ids, for `follow`.
+# There is no step, and nothing is stored, while the server may lose the commit: a running one can be configured so.
 INSERT = """
-WITH step AS MATERIALIZED (SELECT nextval('sluice.events_id_seq') AS base WHERE pg_current_xact_id() IS NOT NULL),
+WITH step AS MATERIALIZED (
+    SELECT nextval('sluice.events_id_seq') AS base
+    WHERE pg_current_xact_id() IS NOT NULL AND 'off' NOT IN (current_setting('fsync'), current_setting('full_page_writes'))
+),
 stored AS (
     INSERT INTO sluice.events (id, {columns})
     SELECT step.base + r.ord, {columns} FROM step, unnest(%(ord)s::int4[], {arrays}) AS r(ord, {columns})

@@ -33,6 +33,8 @@ LARGE = 250
 encode = msgspec.json.Encoder().encode
 decode_outcomes = msgspec.json.Decoder(list[Outcome]).decode
 MIGRATIONS = resources.files("sluice") / "migrations"
+# No migration: yoyo runs it after them.
+AFTER_ALL = "post-apply.sql"
 # The line of a migration that the version which brings it serves without: an index, the contract step after an expand.
 CAN_WAIT = "-- serving does not wait for this"
 
@@ -241,7 +243,8 @@ def whole(connection: Connection) -> contextlib.AbstractContextManager[object]:
 
 def migrations(folder: Traversable = MIGRATIONS) -> dict[str, str]:
     """The text of every migration of this version by its name; a newer schema may have more."""
-    return {file.name.removesuffix(".sql"): file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql")}
+    files = (file for file in folder.iterdir() if file.name.endswith(".sql") and file.name != AFTER_ALL)
+    return {file.name.removesuffix(".sql"): file.read_text("utf-8") for file in files}
 
 
 @functools.cache
@@ -273,9 +276,11 @@ class Insertion:
         insert = statements.INSERT_ERRORS if with_errors else statements.INSERT_EVENTS
         values = {**self._columns, "count": len(first)}
         try:
-            base, count, ids = connection.execute(insert, values, prepare=True).fetchone() or (0, 0, None)
+            base, count, ids = connection.execute(insert, values, prepare=True).fetchone() or (None, 0, None)
         except driver_errors.CONTENT as error:
             raise errors.RecordsRefused(type(error).__name__) from error
+        if base is None:
+            raise driver_errors.repeats.unavailable("a setting of the server", "not_durable")
         if count == len(records):
             return [outcomes.created(event_id, id) for id, event_id in enumerate(event_ids, base)]
         known: dict[str, tuple[int, bytes, bytes | None]] = {}
