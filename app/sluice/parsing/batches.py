@@ -34,6 +34,8 @@ decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 decode_raw_batch = msgspec.json.Decoder(RawBatch).decode
 decode_lines = msgspec.json.Decoder(Event).decode_lines
 
+# What to send instead: clients post one event here, or lines under the type of JSON.
+SHAPE = 'a batch is an array of events or {"logs": [...]}, or one event a line as application/x-ndjson'
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -76,7 +78,9 @@ def raw_items(body: bytes, is_array: bool) -> Sequence[msgspec.Raw | bytes]:
             items = batch.get("logs") if isinstance(batch, dict) else batch
             if isinstance(items, list):
                 return [json.dumps(item).encode() for item in items]
-        raise refused(body, events.explain(error)) from error
+        found = events.explain(error)
+        problem = InvalidEvent(f"{found.detail}; {SHAPE}", pointer=found.pointer, reason=found.reason)
+        raise refused(body, problem) from error
 
 
 def lines(chunk: bytes) -> Sequence[Item]:
