@@ -139,6 +139,19 @@ def test_another_key_s_idempotency_key_is_another(client: httpx.Client, service:
     assert len(ids) == 2
 
 
+@pytest.mark.parametrize("sent", ["application/json-patch+json", "application/xml"])
+def test_a_patch_of_another_form_is_answered_with_the_forms_that_are_taken(client: httpx.Client, mine: Mine, sent: str) -> None:
+    url = f"/tasks/{made(client, priority=mine.prefix)['id']}"
+    patch = '[{"op": "replace", "path": "/title", "value": "new"}]'
+    answer = client.patch(url, content=patch, headers={"Content-Type": sent, "If-Match": "*"})
+    problem_of(answer, 415, "unsupported_media_type")
+    assert answer.headers["Accept-Patch"] == "application/json, application/merge-patch+json"
+    merged = client.patch(
+        url, content='{"title": "new"}', headers={"Content-Type": "application/merge-patch+json", "If-Match": "*"}
+    )
+    assert merged.json()["title"] == "new"
+
+
 def test_two_workers_that_complete_at_once_make_one_transition(client: httpx.Client, service: Service, mine: Mine) -> None:
     task = made(client)
     before = completions(service)

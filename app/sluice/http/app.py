@@ -33,6 +33,7 @@ EXPOSED = (
     "Retry-After",
     "Idempotent-Replayed",
     "WWW-Authenticate",
+    "Accept-Patch",
     "Accept-Post",
     "Allow",
     "ETag",

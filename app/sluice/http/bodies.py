@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sluice.http.context import RequestContext
 
 JSON_TYPES = re.compile(r"(application|text)/json|text/plain|application/[\w.+-]+\+json")
+# RFC 6902: operations, and no object that any request here takes.
+JSON_PATCH = "application/json-patch+json"
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 READ_BYTES = 64 << 10
 
@@ -65,13 +67,13 @@ class InputBody:
 def must_be_json(context: RequestContext, *also: str) -> None:
     """Refuse a body that says it is something else; one that says nothing is taken for JSON."""
     kind = context.media_type
-    if kind in ("", "application/json") or JSON_TYPES.fullmatch(kind):
+    if kind != JSON_PATCH and (kind in ("", "application/json") or JSON_TYPES.fullmatch(kind)):
         return
     accepted = ", ".join(("application/json", *also))
     detail = f"the body is sent as {kind[:100]}, and {accepted} can be taken"
     if kind == "application/x-www-form-urlencoded":
         detail += "; add the header 'Content-Type: application/json', without which curl -d and many clients send a form's type"
-    raise errors.UnsupportedMediaType(detail, headers={"Accept-Post": accepted})
+    raise errors.UnsupportedMediaType(detail, headers={"Accept-Patch" if context.method == "PATCH" else "Accept-Post": accepted})
 
 
 def whole(context: RequestContext, settings: Settings, reservation: Reservation) -> bytes:

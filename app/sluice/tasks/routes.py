@@ -189,7 +189,7 @@ def delete(parts: Services, context: RequestContext, task_id: UUID) -> Response:
 def read(parts: Services, context: RequestContext, parse: Callable[[bytes], T]) -> T:
     """What the JSON body of a request says."""
     flags(context)
-    bodies.must_be_json(context)
+    bodies.must_be_json(context, *([MERGE_PATCH] if context.method == "PATCH" else ()))
     with parts.memory.reservation() as reservation:
         return parse(bodies.whole(context, parts.settings, reservation))
 
