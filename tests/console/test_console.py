@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.integration.checks import Mine, data_of, send
 from tests.integration.postgres import Database
 from tests.integration.service import Service, running
 from tests.integration.test_console import PAGES, SCRIPT, TRACE
+from tests.integration.test_tail import tailing
 from tests.stores import queues
 from tests.stores.test_dead_letters import bury, dead
 
@@ -44,6 +46,23 @@ def test_an_event_comes_live_into_the_page(page: Page, service: Service, mine: M
     expect(row).to_have_count(2)
     row.first.get_by_role("link", name="while paused").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("while paused")
+
+
+def test_a_tail_that_is_paused_before_its_first_event_misses_none(page: Page, service: Service, mine: Mine) -> None:
+    page.goto(f"/console/tail?where=source={mine.id('s')}")
+    state, row = page.locator("#state"), page.locator("#lines tr")
+    expect(state).to_have_text("live")
+    page.get_by_role("button", name="Pause").click()
+    with contextlib.ExitStack() as stack:
+        # Every worker has a tail of others, which has shown them already.
+        others = [stack.enter_context(tailing(service, source=mine.id("s"))) for _ in range(6)]
+        send(service, *(mine.event(name, source=mine.id("s"), event_name=name) for name in ("first", "second")))
+        assert {len(other.take(2)) for other in others} == {2}
+        expect(state).to_have_text("paused")
+        expect(row).to_have_count(0)
+        page.get_by_role("button", name="Go on").click()
+        expect(row).to_have_count(2)
+    expect(row.last).to_contain_text("first")
 
 
 def test_an_error_is_searched_opened_and_resolved(page: Page, service: Service, mine: Mine) -> None:

@@ -10,9 +10,13 @@
   let source = null;
   let last = "";
   let paused = false;
+  let held = null;
   let timer = 0;
 
-  const say = (text) => { if (state.textContent !== text) state.textContent = text; };
+  const say = (text) => {
+    const now = paused ? "paused" : text;
+    if (state.textContent !== now) state.textContent = now;
+  };
   const cell = (row, text) => { row.insertCell().textContent = text; };
   const trim = () => { while (lines.rows.length > MOST) lines.deleteRow(-1); };
 
@@ -33,7 +37,11 @@
     if (source) source.close();
     source = new EventSource("/console/tail/stream?" + new URLSearchParams({ where: where.value, ...(last && { after: last }) }));
     source.onopen = () => say("live");
-    source.onmessage = (event) => { last = event.lastEventId; show(JSON.parse(event.data)); };
+    source.onmessage = (event) => {
+      last = event.lastEventId;
+      const log = JSON.parse(event.data);
+      if (paused) { held = log; source.close(); } else show(log);
+    };
     source.addEventListener("lost", (event) => {
       const number = JSON.parse(event.data).lost;
       const row = lines.insertRow(0);
@@ -52,7 +60,15 @@
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
     pause.textContent = paused ? "Go on" : "Pause";
-    if (paused) { source.close(); say("paused"); } else open();
+    if (paused) {
+      // Before the first event there is no place to go on from: the stream stays open for one.
+      if (last) source.close();
+      say("paused");
+    } else {
+      if (held) show(held);
+      held = null;
+      if (source.readyState === EventSource.CLOSED) open(); else say("live");
+    }
   });
   document.getElementById("clear").addEventListener("click", () => lines.replaceChildren());
   document.getElementById("tail-form").addEventListener("submit", (event) => event.preventDefault());
@@ -60,9 +76,10 @@
     clearTimeout(timer);
     timer = setTimeout(() => {
       last = "";
+      held = null;
       // The address of the page is that of what it shows.
       history.replaceState(null, "", "/console/tail?" + new URLSearchParams({ where: where.value }));
-      if (!paused) open();
+      if (paused) source.close(); else open();
     }, 400);
   });
   open();
