@@ -69,8 +69,10 @@ class Service:
     async def whoami(self, request: web.Request) -> web.Response:
         self.asked += 1
         self.most_asked = max(self.asked, self.most_asked)
-        await asyncio.sleep(self.slow)
-        self.asked -= 1
+        try:
+            await asyncio.sleep(self.slow)
+        finally:
+            self.asked -= 1
         digest = keys.digest(request.headers["X-API-Key"])
         found = next((entry for entry in self.document().entries if entry.digest == digest), None)
         if found is None:
