@@ -59,7 +59,7 @@ UNREACHABLE = {
         "_guards.tpl: range $name, $served := .served",
         (
             '_storage.tpl: range $where, $given := dict "database.embedded" .database.embedded "database.url.existingSecret" '
-            '.database.url.existingSecret "database.host" .database.host'
+            '.database.url.existingSecret "database.host" .database.host "database.caConfigMap.name" .database.caConfigMap.name'
         ),
         (
             '_guards.tpl: range $where, $its := dict "nodeSelector" . "operator.nodeSelector" .operator "migration.nodeSelector" '
