@@ -92,8 +92,8 @@ class Client:
     def report(self, seconds: float = ENDING) -> Report:
         """Wait for its end."""
         self.space.wait(f"pod/{self.name}", "jsonpath={.status.phase}=Succeeded", seconds)
-        # Not by --tail=1, which takes for a line what the runtime writes as one: 16 KiB. A line of progress, which is stderr's, may
-        # come behind it.
+        # Not by --tail=1, which takes for a line what the runtime writes as one: 16 KiB. A line of progress, which is
+        # stderr's, may come behind it.
         lines = self.space.logs(self.name).splitlines()
         return Report(json.loads(next(line for line in reversed(lines) if line.startswith("{"))))
 
