@@ -70,7 +70,7 @@ EDGES = [
 
 @dataclass(frozen=True)
 class Clash:
-    """Values over a set that can not be, what the refusal names, and what fixes them."""
+    """Values over a set that cannot be, what the refusal names, and what fixes them."""
 
     values: dict[str, Any]
     names: str
