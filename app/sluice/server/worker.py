@@ -188,8 +188,13 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
             refusal: errors.ApiError = refusals.of(exc, self.cfg)
             Process.refused(str(refusal.reason))
             # A stranger can cause it at will: no warning, and no word of the request, which may be a key.
-            told = {"status": refusal.status, "reason": refusal.reason, "detail": refusal.detail}
-            log.info("Invalid request from a client", **told, request_id=request_id)
+            log.info(
+                "Invalid request from a client",
+                status=refusal.status,
+                reason=refusal.reason,
+                detail=refusal.detail,
+                request_id=request_id,
+            )
         else:
             log.error("request.failed", cause=type(exc).__name__, exc_info=exc, request_id=request_id)
             refusal = errors.InternalServerError("something here is broken; the log has the request id")

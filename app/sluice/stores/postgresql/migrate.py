@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 from urllib.parse import urlencode
@@ -36,14 +37,14 @@ def migrate(login: Login) -> list[str]:
                 raise errors.StoreUnavailable("behind_pooler")
             if not keeps_all_text(connection):
                 raise errors.StoreUnavailable("database_encoding")
-            connection.execute(OF_OWNER)
+            limits = [name for name, _ in connection.execute(OF_OWNER)]
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             if connection.execute("SELECT to_regnamespace('sluice')").fetchone() == (None,):
                 # Where it is there, an owner needs no right to make others: IF NOT EXISTS would ask for it.
                 connection.execute("CREATE SCHEMA sluice")
-            names = apply(parameters, connection.info.server_version)
+            names = apply(parameters, limits)
     except psycopg.Error as error:
         log.error("migrate.failed", cause=type(error).__name__, sqlstate=error.sqlstate)
         raise driver_errors.ours(error) from error
@@ -52,12 +53,10 @@ def migrate(login: Login) -> list[str]:
     return names
 
 
-def apply(parameters: dict[str, Any], version: int) -> list[str]:
-    unlimited = ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"]
-    if version >= 170_000:
-        unlimited.append("transaction_timeout")
-    options = f"{parameters.get('options', '')} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
-    options += "".join(f" -c {name}=0" for name in unlimited)
+def apply(parameters: dict[str, Any], limits: Iterable[str]) -> list[str]:
+    """The migrations that were pending. `limits`: settings of time that end nothing here."""
+    unlimited = "".join(f" -c {name}=0" for name in limits)
+    options = f"{parameters.get('options', '')}{unlimited} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
     uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
     with (
         yoyo.get_backend(uri, "_yoyo_migration") as backend,

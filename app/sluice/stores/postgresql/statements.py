@@ -25,10 +25,11 @@ SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, Y
         ELSE current_setting('synchronous_commit') END, %(local)s),
     set_config('statement_timeout', %(timeout)s, %(local)s)"""
 # Of the owner: what takes hours, what waits for others, and a session that only holds a lock, are not ended by what is there for
-# others. Not every version has each of them.
+# others. Not every version has each of them: the names that this one has are returned.
 OF_OWNER = """
-SELECT set_config(name, '0', false) FROM pg_settings
-WHERE name IN ('statement_timeout', 'idle_session_timeout', 'lock_timeout', 'transaction_timeout')"""
+SELECT name, set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout',
+    'transaction_timeout')"""
 
 # `ord` is the place in the request: ids follow it although the rows are sorted by event_id, and they are sorted so that two
 # requests with the same events take their locks in the same order. The transaction has its number before its ids, for `follow`.
