@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +25,15 @@ from tests.integration.waiting import until, without_error
 from tools.ports import free_port
 
 from sluice import errors
+from sluice.erasure import store as erasure
+from sluice.error_groups import store as error_groups
 from sluice.filters import Filter
 from sluice.stores import Claim
 from sluice.stores.postgresql import connections, inspection, migrate, statements
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.store import Insertion, PostgresqlStore
 from sluice.stores.volume import span
+from sluice.tasks import store as tasks
 
 # Generous beside the promised 0.25 s: the machine of the tests has other work too.
 QUICK = 1.0
@@ -394,13 +398,22 @@ def test_a_running_server_that_is_configured_to_lose_commits_acknowledges_nothin
     def becomes(value: str) -> None:
         private_server.execute(f"ALTER SYSTEM SET {setting} = {value}")
         private_server.execute("SELECT pg_reload_conf()")
-        until(lambda: private_store.database.run(lambda c: c.execute(f"SHOW {setting}").fetchone()) == (value,))
+        until(lambda: private_store.database.writes.run(lambda c: c.execute(f"SHOW {setting}").fetchone()) == (value,))
 
     private_store.insert(rows(1, "before"), NOW)
+    kept = private_store.database
+    task = uuid.uuid4()
+    writes: list[Callable[[], object]] = [
+        lambda: private_store.insert(rows(1, "before"), NOW),
+        lambda: private_store.insert(rows(1, "new"), NOW),
+        lambda: tasks.create(kept, task, "ci", None, dict.fromkeys(tasks.SETTABLE, None) | {"title": "look", "priority": "high"}),
+        lambda: error_groups.change(kept, "1:" + "0" * 32, "resolved", NOW, "ci"),
+        lambda: erasure.begin(kept, str(task), "ci", "request", NOW),
+    ]
     becomes("off")
-    assert refused(lambda: private_store.insert(rows(1, "before"), NOW))[0] == "not_durable"
-    assert refused(lambda: private_store.insert(rows(1, "new"), NOW))[0] == "not_durable"
+    assert [refused(write)[0] for write in writes] == ["not_durable"] * len(writes)
     assert private_database.count() == 1
+    assert private_database.execute("SELECT 1 FROM sluice.tasks UNION ALL SELECT 1 FROM sluice.erasures") == []
     becomes("on")
     private_store.insert(rows(1, "new"), NOW)
     assert private_database.count() == 2

@@ -245,6 +245,14 @@ class Connections:
         self.away = reason
 
 
+def durable(connection: Connection) -> Connection:
+    """The connection of a server that keeps in a crash what is committed; else raises StoreUnavailable. A running server can be
+    configured not to."""
+    if "off" in (connection.execute(statements.DURABLE).fetchone() or ("off",)):
+        raise driver_errors.repeats.unavailable("a setting of the server", "not_durable")
+    return connection
+
+
 def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:
     """Whether a pooler (PgBouncer and its like) stands between: it answers the login itself, with an invented process id."""
     row = connection.execute(statements.BACKEND).fetchone()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sluice import errors
-from sluice.stores.postgresql.connections import Connection, Connections
+from sluice.stores.postgresql.connections import Connection, Connections, durable
 from sluice.stores.postgresql.login import Login
 
 T = TypeVar("T")
@@ -22,23 +22,27 @@ class Database:
         self.writes = Connections(login, pool_size - queries, deadline)
         self.reads = Connections(login, queries, deadline, least=0) if queries else self.writes
 
-    def run(self, work: Callable[[Connection], T], *, large: bool = False) -> T:
+    def run(self, work: Callable[[Connection], T]) -> T:
         """Do `work`, which writes; it is done again after a lost connection, so it must be safe to repeat.
 
-        `large`: it takes long, and leaves a connection for what is not large.
+        Not while the server may lose a commit. (The statement that inserts events asks by itself.)
         """
-        return self.writes.run(work, large=large)
+        return self.writes.run(lambda connection: work(durable(connection)))
 
     def query(self, text: Any, values: Any = None) -> list[Any]:
         """The rows of one statement that only reads; raises errors.QueryTimeout when it takes longer than the deadline."""
         # Planned for these values, each time: a plan for any value knows nothing of how rare they are.
-        return self.run_aside(lambda c: c.execute(text, values, prepare=False).fetchall())
+        return self.read(lambda c: c.execute(text, values, prepare=False).fetchall())
 
     def run_aside(self, work: Callable[[Connection], T]) -> T:
         """As `run`, by a connection of the queries: for what may wait for a lock, so that no event waits with it.
 
-        Raises errors.QueryTimeout when a statement takes longer than the deadline.
+        Raises errors.QueryTimeout as `read` does.
         """
+        return self.read(lambda connection: work(durable(connection)))
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Do `work`, which only reads; raises errors.QueryTimeout when a statement takes longer than the deadline."""
         try:
             return self.reads.run(work)
         except errors.StoreUnavailable as error:

@@ -122,7 +122,7 @@ class PostgresqlStore:
                 connection.execute(statements.BY_INDEX)
                 return connection.execute(text, values, prepare=False).fetchall()
 
-        return self.database.run_aside(work)
+        return self.database.read(work)
 
     def volume(self, over: Span, by: Split) -> Volume:
         return volume.read(self._query, over, by)
@@ -177,7 +177,7 @@ class PostgresqlStore:
                 return once(connection, claim, insertion, found, at, atomic)
 
         try:
-            return self.database.run(work, large=len(records) > LARGE)
+            return self.database.writes.run(work, large=len(records) > LARGE)
         except Aborted as aborted:
             return Kept(outcomes.merged(found, aborted.outcomes))
         except errors.RecordsRefused:
@@ -228,7 +228,7 @@ class PostgresqlStore:
                 insertion.run(connection)
 
         try:
-            self.database.run(work)
+            self.database.writes.run(work)
         except errors.RecordsRefused:
             return False
         return True
