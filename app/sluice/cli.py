@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -45,29 +47,41 @@ class Commands(click.Group):
         module, _, function = COMMANDS[name].partition(":")
         return getattr(import_module(f"sluice.commands.{module}"), function)  # type: ignore[no-any-return]
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        # It is here that --help and --version write.
+        with in_one_line():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A terminal that cannot show a character gets its escape: what clients sent must not end a command.
             sys.stdout.reconfigure(errors="backslashreplace")
-        try:
+        with in_one_line():
             return super().invoke(ctx)
-        except errors.SettingsError as error:
-            from sluice.commands import environment  # noqa: PLC0415 - as every command
 
-            raise environment.BadSettings(error.problems) from error
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
-            raise click.ClickException(f"cannot write: {error.strerror}; free space, or write elsewhere") from error
-        except errors.QueueUnavailable as error:
-            from sluice.queue import FIXES as QUEUE_FIXES  # noqa: PLC0415 - as every command
 
-            raise click.ClickException(f"the queue cannot be used: {error.reason}; {QUEUE_FIXES[error.reason]}") from error
-        except errors.StoreUnavailable as error:
-            from sluice.doctor import FIXES  # noqa: PLC0415 - as every command
+@contextlib.contextmanager
+def in_one_line() -> Iterator[None]:
+    """What ends a command becomes click's own error."""
+    try:
+        yield
+    except errors.SettingsError as error:
+        from sluice.commands import environment  # noqa: PLC0415 - as every command
 
-            fix = FIXES.get(error.reason, "`sluice doctor` says more")
-            raise click.ClickException(f"the database cannot be used: {error.reason}; {fix}") from error
+        raise environment.BadSettings(error.problems) from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise click.ClickException(f"cannot write: {error.strerror}; free space, or write elsewhere") from error
+    except errors.QueueUnavailable as error:
+        from sluice.queue import FIXES as QUEUE_FIXES  # noqa: PLC0415 - as every command
+
+        raise click.ClickException(f"the queue cannot be used: {error.reason}; {QUEUE_FIXES[error.reason]}") from error
+    except errors.StoreUnavailable as error:
+        from sluice.doctor import FIXES  # noqa: PLC0415 - as every command
+
+        fix = FIXES.get(error.reason, "`sluice doctor` says more")
+        raise click.ClickException(f"the database cannot be used: {error.reason}; {fix}") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -103,7 +103,25 @@ def test_a_port_in_use_is_named_with_its_mend(service: Service, database: Databa
     assert re.search(rf"PORT: cannot listen on 127\.0\.0\.1:{service.port} .*set HOST and PORT to a free one", done.stderr)
 
 
+@pytest.mark.parametrize("command", [("index", "list"), ("index", "add", "user_id"), ("index", "drop", "user_id")])
+def test_a_command_on_a_database_that_is_not_there_makes_none(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = sluice(*command, DATA_DIR=str(tmp_path / "d"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"DATA_DIR {tmp_path / 'd'} has no database; set DATABASE_URL" in done.stderr
+    assert not (tmp_path / "d").exists()
+
+
 # help, keys, doctor
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "query --help"])
+def test_help_that_finds_no_room_ends_in_one_line(command: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sluice", *command.split()], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr.splitlines()[1:]) == (1, [])
+    assert "cannot write: No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -85,12 +85,16 @@ def build(parameters: Login, names: tuple[str, ...]) -> None:
 
 @contextlib.contextmanager
 def owner(settings: Settings | None = None) -> Iterator[Login]:
-    """The login of the schema's owner."""
+    """The login of the schema's owner. `settings`: of a command that makes the embedded database when there is none yet."""
+    makes = settings is not None
     settings = settings or environment.settings_once_there()
     logs.configure(settings.log_level)
     if settings.storage_type != "postgresql":
         raise errors.SettingsError([f"STORAGE_TYPE={settings.storage_type} has no indexes to choose; they are for postgresql"])
     if settings.embedded:
+        if not makes and not embedded.has_database(settings.data_dir):
+            fix = "set DATABASE_URL, or DATA_DIR to where `sluice serve` runs"
+            raise errors.SettingsError([f"DATA_DIR {settings.data_dir} has no database; {fix}"])
         with embedded.running(settings.data_dir) as server:
             yield server.owner
     else:

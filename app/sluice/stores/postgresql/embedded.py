@@ -267,6 +267,10 @@ def pgdata_of(data_dir: Path) -> Path:
     return Path(os.path.realpath(data_dir)) / "postgresql"
 
 
+def has_database(data_dir: Path) -> bool:
+    return (pgdata_of(data_dir) / "PG_VERSION").exists()
+
+
 def socket_folder(pgdata: Path) -> Path:
     """Where the server makes its socket: with its data, unless no client could name that place."""
     if SOCKET_FOLDER.fullmatch(str(pgdata)):
@@ -282,7 +286,7 @@ def initialise(data_dir: Path) -> None:
         if user:
             programs.open_way(pgdata)
         refuse_strangers(data_dir)
-        if (pgdata / "PG_VERSION").exists():
+        if has_database(data_dir):
             if user and pgdata.stat().st_uid != user[0]:
                 os.chown(pgdata, *user)
             return
