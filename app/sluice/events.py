@@ -277,6 +277,8 @@ def escaped(name: object) -> str:
 
 
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+# msgspec says so of a surrogate before the end of a text too.
+TRUNCATED = "Input data was truncated"
 MISSING = re.compile(r"^Object missing required field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
 UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
 NO_CHOICE = re.compile(r"^Invalid enum value '.*'(?: - at `\$\.(event_type|priority)`)$", re.DOTALL)
@@ -292,6 +294,8 @@ def explain(error: Exception, event_id: str | None = None) -> InvalidEvent:
         text, reason = TOO_DEEP, "too_deep"
     elif isinstance(error, UnicodeDecodeError):
         text, reason = "the text is not UTF-8", "not_utf8"
+    elif text == TRUNCATED:
+        text = "the JSON ends too early, or a text in it ends with half a surrogate pair, such as \\ud83d"
     elif match := MISSING.match(text):
         text, pointer, reason = "this field is required", f"/{escaped(match[1])}", "missing_field"
     elif match := UNKNOWN.match(text):

@@ -243,6 +243,11 @@ def test_a_pointer_that_was_cut_is_still_a_json_pointer(name: str) -> None:
     assert "~" not in pointer.replace("~0", "").replace("~1", "")
 
 
+@pytest.mark.parametrize("body", [b'{"event_type":"log"', with_field(rb'"user_id":"\ud83d"'), with_field(rb'"user_id":"\udc00"')])
+def test_half_a_surrogate_pair_is_named(body: bytes) -> None:
+    assert "surrogate pair" in refusal(body).detail
+
+
 @pytest.mark.parametrize("field", [b'"user_id":5', b'"priority":"x"', b'"properties":{"a":1e999}', b'"a":1'])
 def test_the_id_of_an_invalid_event_is_told_when_it_can_be_read_and_is_not_too_long(field: bytes) -> None:
     assert refusal(with_field(b'"event_id":"e-1",' + field)).event_id == "e-1"
