@@ -152,10 +152,10 @@ def error_report(parts: Services, context: RequestContext) -> Response:
 @route(
     "POST",
     "/log",
-    summary="Store any JSON object as a log event",
+    summary="Store any JSON object as a log event; or many, as an array or one a line",
     access="ingest",
-    body={JSON: dict[str, Any]},
-    answers={202: envelope(Stored)},
+    body={JSON: dict[str, Any] | list[dict[str, Any]], NDJSON: str},
+    answers={202: envelope(Stored), 200: envelope(BatchData)},
     refusals=ONCE,
     parameters=(KEY_PARAMETER,),
     example=Example(
@@ -163,11 +163,18 @@ def error_report(parts: Services, context: RequestContext) -> Response:
         answer=success("Log accepted", Stored("019c1e5d-6b00-7000-8000-3f1c2d4e5a6b", 20000, "created")),
     ),
 )
-def log_object(parts: Services, context: RequestContext) -> Response:
+def logs(parts: Services, context: RequestContext) -> Response:
+    """202 for one object, and 200 with the counts of a batch for more."""
+
+    def respond(found: Sequence[Outcome], replayed: bool) -> Response:
+        if len(found) == 1:
+            return responses.single(found[0], "Log accepted", 202, replayed=replayed)
+        tally = Tally(everything=False)
+        tally.add(found)
+        return responses.batch(tally.data(), 200, replayed=replayed)
+
     flags(context)
-    return ingest(
-        parts, context, formats.LOG, lambda found, replayed: responses.single(found[0], "Log accepted", 202, replayed=replayed)
-    )
+    return ingest(parts, context, formats.LOG, respond)
 
 
 def ingest(parts: Services, context: RequestContext, format: Format, respond: Respond, *, atomic: bool = False) -> Response:
@@ -179,7 +186,7 @@ def ingest(parts: Services, context: RequestContext, format: Format, respond: Re
         try:
             items = format.parse(body, parts.settings.max_batch_size, parts.settings.max_event_bytes)
         except errors.BadRequest as error:
-            if format.single:
+            if format.single and error.reason is not None:
                 parts.metrics.count(format.label, received=1, invalid=1)
                 parts.metrics.invalid([error.reason])
             raise

@@ -271,12 +271,12 @@ class Tally:
         )
 
 
-def batch(data: BatchData, *, replayed: bool = False) -> Response:
-    """201 when everything is stored, else 200."""
+def batch(data: BatchData, status: int = 201, *, replayed: bool = False) -> Response:
+    """The response to many events: `status` when everything is stored, else 200."""
     whole = data.logs_processed == data.total_received and data.stopped is None
     done = "queued" if data.queued else "stored"
     message = f"all events {done}" if whole else f"{data.logs_processed} of {data.total_received} events {done}"
-    return success(data, message, 201 if whole else 200, replayed=replayed)
+    return success(data, message, status if whole else 200, replayed=replayed)
 
 
 def atomic(data: BatchData, *, replayed: bool = False) -> Response:

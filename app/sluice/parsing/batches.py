@@ -56,6 +56,11 @@ def many(body: bytes, max_items: int) -> Sequence[Item]:
         items = decode_list(body) if is_array else decode_batch(body).logs
     except NOT_JSON:
         items = [one_of(raw) for raw in raw_items(body, is_array)]
+    return bounded(items, max_items)
+
+
+def bounded(items: Sequence[Item], max_items: int) -> Sequence[Item]:
+    """`items`; raises BadRequest when there is none, or more than `max_items`."""
     if not items:
         raise errors.BadRequest("the batch holds no event", error="empty_batch")
     if len(items) > max_items:
@@ -88,8 +93,13 @@ def lines(chunk: bytes) -> Sequence[Item]:
     try:
         return decode_lines(chunk)
     except NOT_JSON:
-        marked = (line.removeprefix(codecs.BOM_UTF8) for line in chunk.split(b"\n"))
-        return [one_of(line) for line in marked if line.strip()]
+        return [one_of(line) for line in lines_of(chunk)]
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """Those that are not blank, without a byte order mark."""
+    marked = (line.removeprefix(codecs.BOM_UTF8) for line in text.split(b"\n"))
+    return [line for line in marked if line.strip()]
 
 
 def one_of(raw: bytes | msgspec.Raw) -> Item:

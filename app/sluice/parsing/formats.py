@@ -28,4 +28,4 @@ EVENT = Format("event", lambda body, *_: [batches.one(body)])
 BATCH = Format("batch", lambda body, max_items, _: batches.many(body, max_items), single=False)
 # Clients of the seeds send these with any Content-Type.
 ERROR_REPORT = Format("error_report", lambda body, _, max_bytes: [legacy.error_report(body, max_bytes)], json_only=False)
-LOG = Format("log", lambda body, *_: [legacy.log_object(body)], json_only=False)
+LOG = Format("log", lambda body, *_: legacy.logs(body), json_only=False)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from sluice import events
+from sluice import errors, events
 from sluice.errors import InvalidEvent
 from sluice.events import Event
 from sluice.parsing import batches
+from sluice.parsing.batches import Item
 
 MAX_NAME = 255
+# Of one request to /log. A shipper fills a body by its bytes and drops one that is refused, so MAX_BATCH_SIZE does not count.
+MAX_LOGS = 10_000
+# What msgspec says where a value is whole and something follows.
+AFTER_FIRST = "trailing characters"
 # Escapes that stand for no character which can be stored: half a surrogate pair (a text that was cut within one, RFC 8259 section
 # 8.2) and U+0000. Not an escaped backslash before such letters, nor a whole pair.
 NO_CHARACTER = re.compile(
@@ -75,7 +81,31 @@ def storable(body: bytes) -> bytes:
 def log_object(body: bytes) -> Event:
     """A log event whose `properties` equal the posted object."""
     try:
-        document = decode_document(body)
+        return log_of(body)
     except batches.NOT_JSON as error:
         raise batches.refused(body, events.explain(error)) from error
-    return Event(event_type="log", event_name="log", properties=document)
+
+
+def logs(body: bytes) -> Sequence[Item]:
+    """As log_object; or an event of each object of an array or of lines, as log shippers send them."""
+    if body.lstrip()[:1] == b"[":
+        found = batches.raw_items(body, is_array=True)
+    else:
+        try:
+            return [log_object(body)]
+        except errors.BadRequest as error:
+            found = batches.lines_of(body)
+            if AFTER_FIRST not in error.detail or len(found) == 1:
+                raise
+    return batches.bounded([item_of(raw) for raw in found], MAX_LOGS)
+
+
+def item_of(raw: bytes | msgspec.Raw) -> Item:
+    try:
+        return log_of(raw)
+    except batches.NOT_JSON as error:
+        return events.explain(error)
+
+
+def log_of(data: bytes | msgspec.Raw) -> Event:
+    return Event(event_type="log", event_name="log", properties=decode_document(data))
