@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from sluice import errors
 from sluice.ingest.memory_budget import Reservation
 from sluice.parsing import decompression
+from sluice.parsing.weight import weight
 from sluice.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,7 +91,15 @@ def whole(context: RequestContext, settings: Settings, reservation: Reservation)
             raise too_large(context, settings)
         reservation.take(len(piece))
         held.append(piece)
-    return b"".join(held).removeprefix(codecs.BOM_UTF8)
+    body = b"".join(held).removeprefix(codecs.BOM_UTF8)
+    parsed = weight(body)
+    if parsed > settings.max_inflight_bytes:
+        detail = (
+            f"so many small values weigh {parsed} bytes, and a worker holds {settings.max_inflight_bytes}; send less at a time"
+        )
+        raise errors.ContentTooLarge(detail, reason="too_many_values")
+    reservation.take(parsed - len(body))
+    return body
 
 
 def inflated(context: RequestContext, pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -31,6 +31,7 @@ from sluice.ingest.batch_thread import BatchThread
 from sluice.keyring import LastKey
 from sluice.metrics import RequestMetrics, SlowReason
 from sluice.parsing import batches
+from sluice.parsing.weight import weight
 
 log = structlog.get_logger()
 ROUTE = PATH.decode()
@@ -92,8 +93,9 @@ class FastPath:
         parts, context = self._parts, exchange.context
         entry = auth.identify(parts, context, "ingest")
         auth.count_request(parts, context, entry)
-        parts.memory.take(len(body))
-        exchange.held = len(body)
+        held = weight(body)
+        parts.memory.take(held)
+        exchange.held = held
         try:
             items = [batches.one(body.removeprefix(codecs.BOM_UTF8))]
         except errors.BadRequest as error:

@@ -14,6 +14,7 @@ from sluice.http.context import RequestContext
 from sluice.http.responses import JSON, BatchData, Response, Result, Stored, Tally
 from sluice.http.routes import NDJSON, Example, envelope, flags, parameter, route, success
 from sluice.http.services import Services
+from sluice.ingest.memory_budget import Reservation
 from sluice.outcomes import Outcome
 from sluice.parsing import batches, formats, legacy
 from sluice.parsing.formats import Format
@@ -182,21 +183,25 @@ def ingest(parts: Services, context: RequestContext, format: Format, respond: Re
     if format.json_only:
         bodies.must_be_json(context, *(() if format.single else (NDJSON,)))
     with parts.memory.reservation() as reservation:
-        body = bodies.whole(context, parts.settings, reservation)
-        try:
-            items = format.parse(body, parts.settings.max_batch_size, parts.settings.max_event_bytes)
-        except errors.BadRequest as error:
-            if format.single and error.reason is not None:
-                parts.metrics.count(format.label, received=1, invalid=1)
-                parts.metrics.invalid([error.reason])
-            raise
-        auth.count_events(parts, context, len(items))
-        claim = claim_of(context, body)
-        if claim is not None:
-            kept = parts.pipeline.accept_once(claim, items, format.label, atomic=atomic)
-        else:
-            kept = Kept(parts.pipeline.accept(items, auth.entry_on(context).key_id, format.label, atomic=atomic))
+        kept = accept(parts, context, format, reservation, atomic=atomic)
     return respond(kept.outcomes, kept.replayed)
+
+
+def accept(parts: Services, context: RequestContext, format: Format, reservation: Reservation, *, atomic: bool) -> Kept:
+    """The outcomes. Body and items go with this frame, before the reservation does."""
+    body = bodies.whole(context, parts.settings, reservation)
+    try:
+        items = format.parse(body, parts.settings.max_batch_size, parts.settings.max_event_bytes)
+    except errors.BadRequest as error:
+        if format.single and error.reason is not None:
+            parts.metrics.count(format.label, received=1, invalid=1)
+            parts.metrics.invalid([error.reason])
+        raise
+    auth.count_events(parts, context, len(items))
+    claim = claim_of(context, body)
+    if claim is not None:
+        return parts.pipeline.accept_once(claim, items, format.label, atomic=atomic)
+    return Kept(parts.pipeline.accept(items, auth.entry_on(context).key_id, format.label, atomic=atomic))
 
 
 def claim_of(context: RequestContext, body: bytes) -> Claim | None:

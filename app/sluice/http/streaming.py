@@ -77,11 +77,10 @@ def chunks(parts: Services, context: RequestContext, reservation: Reservation) -
         pieces = bodies.streamed(context, settings.request_timeout, lambda: chunker.wait)
         for piece in bodies.inflated(context, pieces):
             try:
-                # Each byte twice, for a chunk becomes events.
-                reservation.hold(2 * (chunker.held + len(piece)))
+                reservation.hold(chunker.room(piece))
             except errors.ServiceUnavailable:
                 yield from chunker.finish()
-                reservation.hold(2 * (chunker.held + len(piece)))
+                reservation.hold(chunker.room(piece))
             chunker.add(piece)
             yield from chunker.take() if chunker.due else (b"",)
     except errors.ApiError:

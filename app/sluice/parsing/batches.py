@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import json
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +14,7 @@ from sluice import errors, events
 from sluice.errors import InvalidEvent
 from sluice.events import Event
 
+T = TypeVar("T")
 Item = Event | InvalidEvent
 
 
@@ -50,17 +52,19 @@ def one(body: bytes) -> Event:
 def many(body: bytes, max_items: int) -> Sequence[Item]:
     """The events of an array or of `{"logs": [...]}`; raises BadRequest for what is no batch."""
     is_array = body.lstrip()[:1] == b"["
-    items: Sequence[Item]
     try:
         # Nearly every batch is well-formed, and then one call decodes all of it.
         items = decode_list(body) if is_array else decode_batch(body).logs
     except NOT_JSON:
-        items = [one_of(raw) for raw in raw_items(body, is_array)]
+        return [one_of(raw) for raw in raw_items(body, is_array, max_items)]
     return bounded(items, max_items)
 
 
-def bounded(items: Sequence[Item], max_items: int) -> Sequence[Item]:
-    """`items`; raises BadRequest when there is none, or more than `max_items`."""
+def bounded(items: Sequence[T], max_items: int) -> Sequence[T]:
+    """`items`; raises BadRequest when there is none, or more than `max_items`.
+
+    To be asked before each is parsed: a refusal is some hundred times as large as `{}`.
+    """
     if not items:
         raise errors.BadRequest("the batch holds no event", error="empty_batch")
     if len(items) > max_items:
@@ -68,21 +72,21 @@ def bounded(items: Sequence[Item], max_items: int) -> Sequence[Item]:
     return items
 
 
-def raw_items(body: bytes, is_array: bool) -> Sequence[msgspec.Raw | bytes]:
-    """The items of a batch in which some are no events.
+def raw_items(body: bytes, is_array: bool, max_items: int) -> Sequence[msgspec.Raw | bytes]:
+    """The items of a batch in which some are no events; raises BadRequest.
 
     Where only NaN, Infinity or half a surrogate pair is wrong, as Python's own json writes them, the standard library reads
     what it wrote, so that such a value spoils its item and not the batch. The items are written as they were read, for the
     event's own decoder to refuse.
     """
     try:
-        return decode_raw_list(body) if is_array else decode_raw_batch(body).logs
+        return bounded(decode_raw_list(body) if is_array else decode_raw_batch(body).logs, max_items)
     except NOT_JSON as error:
         with contextlib.suppress(ValueError, RecursionError):
             batch = json.loads(body.decode(errors="surrogateescape"))
             items = batch.get("logs") if isinstance(batch, dict) else batch
             if isinstance(items, list):
-                return [json.dumps(item).encode() for item in items]
+                return [json.dumps(item).encode() for item in bounded(items, max_items)]
         found = events.explain(error)
         problem = InvalidEvent(f"{found.detail}; {SHAPE}", pointer=found.pointer, reason=found.reason)
         raise refused(body, problem) from error

@@ -89,15 +89,16 @@ def log_object(body: bytes) -> Event:
 def logs(body: bytes) -> Sequence[Item]:
     """As log_object; or an event of each object of an array or of lines, as log shippers send them."""
     if body.lstrip()[:1] == b"[":
-        found = batches.raw_items(body, is_array=True)
+        found = batches.raw_items(body, True, MAX_LOGS)
     else:
         try:
             return [log_object(body)]
         except errors.BadRequest as error:
-            found = batches.lines_of(body)
-            if AFTER_FIRST not in error.detail or len(found) == 1:
+            lines = batches.lines_of(body)
+            if AFTER_FIRST not in error.detail or len(lines) == 1:
                 raise
-    return batches.bounded([item_of(raw) for raw in found], MAX_LOGS)
+        found = batches.bounded(lines, MAX_LOGS)
+    return [item_of(raw) for raw in found]
 
 
 def item_of(raw: bytes | msgspec.Raw) -> Item:

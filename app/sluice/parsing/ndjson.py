@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from sluice import errors
+from sluice.parsing.weight import FACTOR, parsed
 
-# A chunk is closed at this size also when it has few lines, so that memory does not grow with the lines' length.
+# A chunk is closed at this weight also when it has few lines, so that memory does not grow with what the lines hold.
 CHUNK_BYTES = 4 << 20
 
 
@@ -20,32 +21,41 @@ class Chunker:
         self._clock = clock
         self._whole = bytearray()
         self._rest = bytearray()
+        # What these take when they are parsed.
+        self._whole_parsed = self._rest_parsed = 0
         self._lines = 0
         self._since = 0.0
 
     def add(self, data: bytes) -> None:
-        """Take `data`; raises ContentTooLarge when a line has no end within the limit."""
+        """Take `data`; raises ContentTooLarge when a line has no end within the limits."""
         head, newline, tail = data.rpartition(b"\n")
         if not newline:
             self._rest += data
+            self._rest_parsed += parsed(data)
         else:
             if not self._lines:
                 self._since = self._clock()
             self._whole += self._rest + head + newline
+            self._whole_parsed += self._rest_parsed + parsed(head)
             self._lines += head.count(b"\n") + 1
             self._rest = bytearray(tail)
+            self._rest_parsed = parsed(tail)
         # A line may hold white space and escapes that its event's canonical form does not, hence the generous factor.
         if len(self._rest) > 8 * self._max_line_bytes:
             raise errors.ContentTooLarge(f"a line is longer than {8 * self._max_line_bytes} bytes", reason="line_too_long")
+        # Commas and brackets the canonical form has too.
+        if self._rest_parsed > 16 * self._max_line_bytes * FACTOR:
+            raise errors.ContentTooLarge("a line has more values than an event may have", reason="too_many_values")
 
-    @property
-    def held(self) -> int:
-        """Bytes."""
-        return len(self._whole) + len(self._rest)
+    def room(self, more: bytes) -> int:
+        """What is needed of the memory with `more`: each byte twice, for a chunk becomes events, or what small values take."""
+        size = len(self._whole) + len(self._rest) + len(more)
+        return max(2 * size, (self._whole_parsed + self._rest_parsed + parsed(more)) // FACTOR)
 
     @property
     def due(self) -> bool:
-        return self._lines >= self._max_lines or len(self._whole) >= CHUNK_BYTES or (self._lines > 0 and self.wait <= 0)
+        heavy = max(len(self._whole), self._whole_parsed // FACTOR) >= CHUNK_BYTES
+        return self._lines >= self._max_lines or heavy or (self._lines > 0 and self.wait <= 0)
 
     @property
     def wait(self) -> float:
@@ -69,9 +79,11 @@ class Chunker:
 
     def _cut(self) -> bytes:
         if self._lines <= self._max_lines:
-            text, self._whole, self._lines = bytes(self._whole), bytearray(), 0
+            text, self._whole = bytes(self._whole), bytearray()
+            self._lines = self._whole_parsed = 0
             return text
         *head, rest = self._whole.split(b"\n", self._max_lines)
         self._whole = rest
         self._lines -= self._max_lines
+        self._whole_parsed = parsed(rest)
         return b"\n".join(head)
