@@ -107,6 +107,7 @@ FAILURES = [
     (up.raw(b"\x1f\x8b\x08\x00broken", Content_Encoding="gzip"), "incomplete", 3),
     (up.raw(b"x", Content_Encoding="rot13"), "not_json", 3),
     (up.huge, "too_large", 1),
+    (up.raw(gzip.compress(b"[" + b"{}," * 2_500_000 + b"{}]"), Content_Encoding="gzip"), "too_large", 1),
     (up.raw(gzip.compress(b"[" + b" " * 30_000_000 + b"]"), Content_Encoding="gzip"), "too_large", 1),
     (up.half_closed, "incomplete", 3),
     (up.broken_chunks, "incomplete", 3),

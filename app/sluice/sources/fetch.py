@@ -24,6 +24,7 @@ from urllib3.util import parse_url
 
 from sluice import __version__, errors, values
 from sluice.parsing import decompression
+from sluice.parsing.weight import weight
 from sluice.sources import addresses
 from sluice.sources.definitions import HEADER_VALUE, Source
 from sluice.sources.failures import PASSING, Failed
@@ -240,7 +241,11 @@ def read(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
     except errors.BadRequest:
         raise Failed("incomplete", "the answer is not complete") from None
     # RFC 8259 section 8.1: nobody may write it, and who reads may ignore it.
-    return bytes(body.removeprefix(codecs.BOM_UTF8))
+    text = bytes(body.removeprefix(codecs.BOM_UTF8))
+    if weight(text) > 2 * limit:
+        # Parsed they would take all memory of the puller, and stop every other source.
+        raise Failed("too_large", "the answer has too many small values; ask for smaller pages, or raise `max_body_bytes`")
+    return text
 
 
 def counted(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
