@@ -201,6 +201,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 NO_SHARED_MEMORY = 'could not resize shared memory segment "/PostgreSQL.1" to 8 bytes: No space left on device'
+NO_WAY_TO_SHM = 'could not open shared memory segment "/PostgreSQL.1": Read-only file system'
 QUOTE_IN_PATH = 'program "postgres" is needed by initdb but was not found in the same directory as "/a"b/initdb"'
 
 
@@ -208,6 +209,7 @@ QUOTE_IN_PATH = 'program "postgres" is needed by initdb but was not found in the
     ("said", "cause", "fix"),
     [
         (f"FATAL:  {NO_SHARED_MEMORY}\nPANIC:  cannot abort transaction 1\nAborted\n", NO_SHARED_MEMORY, "make /dev/shm larger"),
+        (f"FATAL:  {NO_WAY_TO_SHM}\n", NO_WAY_TO_SHM, "let /dev/shm be written"),
         (f"initdb: error: {QUOTE_IN_PATH}\n", QUOTE_IN_PATH, "move the environment"),
         ("FATAL:  first\nFATAL:  second\n", "second", "set DATA_DIR to another folder"),
         ("", "it ended without a word, or was killed", "set DATA_DIR to another folder"),
