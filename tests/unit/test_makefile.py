@@ -33,7 +33,11 @@ rmdir busy
 """
 OF_THE_SHELL = {
     "PYTHONHOME": "/of/conda",
+    "PYTHONINSPECT": "1",
+    "PYTHONOPTIMIZE": "2",
     "PYTHONPATH": "/of/another/project",
+    "PYTHONPLATLIBDIR": "lib64",
+    "PYTHONWARNINGS": "error",
     "PIP_CONSTRAINT": "/of/another/project/constraints.txt",
     "PIP_PREFIX": "/opt",
     "PIP_REQUIRE_HASHES": "1",
@@ -82,7 +86,7 @@ def test_an_environment_is_made_once(clone: Path) -> None:
 
 def test_variables_for_other_pythons_and_other_installs_change_nothing(clone: Path) -> None:
     made(clone)
-    found = {line for line in (clone.parent / "log.env").read_text().splitlines() if re.match("PIP_|PYTHON[HP]", line)}
+    found = {line for line in (clone.parent / "log.env").read_text().splitlines() if re.match("PIP_|PYTHON[A-Z]", line)}
     assert found == {"PIP_USER=0", "PIP_INDEX_URL=https://pypi.example.com/simple"}
 
 
