@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 
 from sluice import errors
 from sluice.cli import main
-from sluice.stores.postgresql import embedded
+from sluice.stores.postgresql import embedded, programs
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and act as another user")
@@ -326,6 +326,17 @@ def test_what_root_ran_once_its_owner_runs_again(place: Path) -> None:
     assert "answered (1,)" in once_as_nobody(place / "theirs")
     assert starts(place / "theirs")
     assert "answered (1,)" in once_as_nobody(place / "theirs")
+
+
+@needs_root
+def test_what_root_installed_for_nobody_else_runs_as_another_user(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a umask of 077."""
+    wheel = programs.folder().parents[1]
+    there = place / programs.folder().relative_to(wheel.parent)
+    subprocess.run(["cp", "-a", *wheel.parent.glob(f"{wheel.name}*"), place], check=True)
+    subprocess.run(["chmod", "-R", "go=", *place.iterdir()], check=True)
+    monkeypatch.setattr(programs, "folder", lambda: there)
+    assert starts(place / "data")
 
 
 @needs_root
