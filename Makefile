@@ -28,7 +28,8 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 # What a shell has for other Pythons, and for other installs than ours. Where packages come from (PIP_INDEX_URL, ...) stays.
-unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS PIP_CONSTRAINT PIP_PREFIX PIP_REQUIRE_HASHES PIP_ROOT PIP_TARGET
+unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONPLATLIBDIR PYTHONWARNINGS
+unexport PIP_CONSTRAINT PIP_PREFIX PIP_REQUIRE_HASHES PIP_ROOT PIP_TARGET
 export PIP_USER := 0
 # An environment works in one place and with one Python: after mv, cp or an upgrade of Python it is made anew.
 $(shell if test -e .venv/.made; then read -r place <.venv/.made; test "$${place:-$$(pwd -P)}" = "$$(pwd -P)" && \
@@ -184,10 +185,13 @@ else
 	@touch $@
 endif
 
-# gunicorn parses HTTP in C when gunicorn_h1c can be built here, and in Python when it can not: never a reason to stop.
+# gunicorn parses HTTP in C when gunicorn_h1c can be built here, and in Python when it cannot: never a reason to stop.
+# A path in the .pth file would be read by the locale's encoding (until Python 3.12.3), so it is none of this folder's name.
 define install
-@$(PIP) install --require-hashes -r $(1)
+@$(PIP) install --require-hashes -r $(1) || { echo "the packages of $(1) are not installed, for what pip says above;" \
+	'without a way to pypi.org name a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY' >&2; exit 1; }
 @$(PIP) install --no-build-isolation --no-deps -e .
+@cd ./.venv/lib/python3*/site-packages && printf '../../../../%s\n' app operator >_editable_impl_sluice.pth
 @if $(BIN)/python -c "$$CAN_COMPILE"; then \
 	echo "building gunicorn's HTTP parser in C ..."; \
 	$(PIP) install --no-build-isolation --require-hashes -r requirements/fast.txt >.venv/fast.log 2>&1 || \

@@ -1,4 +1,4 @@
-"""A certificate authority of the tests."""
+"""A certificate authority of the tests: like many a private one it writes no key identifiers."""
 
 from __future__ import annotations
 

@@ -55,6 +55,7 @@ PARTS = {
     "RabbitMQ": Part("/usr/lib/rabbitmq/bin/rabbitmq-server", "make test-stores installs it (as root)", in_ci=True),
     "pgbouncer": Part("/usr/sbin/pgbouncer", "make test installs it (as root)", in_ci=True),
     "redis-server": Part("redis-server", "make test installs it (as root)", in_ci=True),
+    "curl": Part("curl", "apt-get install curl", in_ci=True),
     "git": Part("git", "apt-get install git", in_ci=True),
     "git clone": Part(f"{ROOT}/.git", "clone the repository instead of unpacking an archive", in_ci=True),
     "package manager log": Part("/var/log/dpkg.log", "run the tests on Debian or Ubuntu", in_ci=False),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -231,3 +232,13 @@ def is_loopback(host: str) -> bool:
 def host_part(host: str) -> str:
     """A host as it stands in a URL: a socket folder is quoted, an IPv6 address bracketed."""
     return f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")
+
+
+def client_tls(ca_file: Path | None = None) -> ssl.SSLContext:
+    """TLS that trusts what this machine trusts, or only `ca_file`, which the library at hand is to load. With every Python alike:
+    the defaults of 3.13 and later refuse a CA whose certificates lack key identifiers, as those of EKS and many a private one do.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca_file is None:
+        context.load_default_certs()
+    return context

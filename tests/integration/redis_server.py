@@ -12,10 +12,11 @@ from tests.servers import Server
 class RedisServer(Server):
     """`url`: of a server without persistence; its data goes with its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         super().__init__()
         self.url = f"redis://127.0.0.1:{self.port}"
-        self.command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+        here = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self.command = [*here, *options]
 
     def answers(self) -> bool:
         with contextlib.suppress(redis.RedisError), self.client() as client:

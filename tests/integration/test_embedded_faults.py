@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 
 from sluice import errors
 from sluice.cli import main
-from sluice.stores.postgresql import embedded
+from sluice.stores.postgresql import embedded, programs
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and act as another user")
@@ -201,6 +201,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 NO_SHARED_MEMORY = 'could not resize shared memory segment "/PostgreSQL.1" to 8 bytes: No space left on device'
+NO_WAY_TO_SHM = 'could not open shared memory segment "/PostgreSQL.1": Read-only file system'
 QUOTE_IN_PATH = 'program "postgres" is needed by initdb but was not found in the same directory as "/a"b/initdb"'
 
 
@@ -208,6 +209,7 @@ QUOTE_IN_PATH = 'program "postgres" is needed by initdb but was not found in the
     ("said", "cause", "fix"),
     [
         (f"FATAL:  {NO_SHARED_MEMORY}\nPANIC:  cannot abort transaction 1\nAborted\n", NO_SHARED_MEMORY, "make /dev/shm larger"),
+        (f"FATAL:  {NO_WAY_TO_SHM}\n", NO_WAY_TO_SHM, "let /dev/shm be written"),
         (f"initdb: error: {QUOTE_IN_PATH}\n", QUOTE_IN_PATH, "move the environment"),
         ("FATAL:  first\nFATAL:  second\n", "second", "set DATA_DIR to another folder"),
         ("", "it ended without a word, or was killed", "set DATA_DIR to another folder"),
@@ -324,6 +326,17 @@ def test_what_root_ran_once_its_owner_runs_again(place: Path) -> None:
     assert "answered (1,)" in once_as_nobody(place / "theirs")
     assert starts(place / "theirs")
     assert "answered (1,)" in once_as_nobody(place / "theirs")
+
+
+@needs_root
+def test_what_root_installed_for_nobody_else_runs_as_another_user(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a umask of 077."""
+    wheel = programs.folder().parents[1]
+    there = place / programs.folder().relative_to(wheel.parent)
+    subprocess.run(["cp", "-a", *wheel.parent.glob(f"{wheel.name}*"), place], check=True)
+    subprocess.run(["chmod", "-R", "go=", *place.iterdir()], check=True)
+    monkeypatch.setattr(programs, "folder", lambda: there)
+    assert starts(place / "data")
 
 
 @needs_root

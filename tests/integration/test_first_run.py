@@ -96,6 +96,7 @@ def test_the_second_start_finds_data_and_key_again(data_dir: Path, first: First,
     assert data_of(client.post(INGEST, json=EVENT), 201)["status"] == "duplicate"
 
 
+@pytest.mark.needs("curl")
 def test_the_greeting_has_a_curl_line_that_works_when_it_is_pasted(service: Service, data_dir: Path) -> None:
     greeting = until(service.greeting_path.read_text)
     assert f"{service.url} " in greeting

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 import yoyo
+from tests.conftest import ROOT
 from tests.integration import postgres
 from tests.integration.checks import at_once
 from tests.integration.conftest import OpenStore, migrated, ready, reason
@@ -41,6 +46,17 @@ def test_a_first_migration_applies_all_and_a_second_nothing(empty_database: Data
     before = empty_database.execute(SCHEMA)
     assert migrate.migrate(empty_database.owner) == []
     assert empty_database.execute(SCHEMA) == before
+    assert marks(empty_database) == NAMES
+
+
+def test_a_path_that_reads_as_a_pattern_hides_no_migration(empty_database: Database, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "app", tmp_path / "sluice [old]?*")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{tmp_path}/sluice [old]?*",
+        "DATABASE_URL": empty_database.owner_url,
+    }
+    subprocess.run([sys.executable, "-m", "sluice", "migrate"], env=environment, cwd=tmp_path, check=True)
     assert marks(empty_database) == NAMES
 
 

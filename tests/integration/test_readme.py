@@ -20,7 +20,7 @@ from tests.integration.waiting import until
 
 from sluice.stores.postgresql import embedded
 
-pytestmark = pytest.mark.needs("embedded PostgreSQL")
+pytestmark = pytest.mark.needs("embedded PostgreSQL", "curl")
 
 PORTS = {"PORT": "8080", "ADMIN_PORT": "8081"}
 

@@ -8,16 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from prometheus_client import CollectorRegistry
+from tests.certificates import Authority
 from tests.integration.postgres import Database
 from tests.integration.redis_server import RedisServer
 from tests.integration.scrape import scrape, values
 from tests.integration.service import OTHER_KEY, running
 from tests.integration.waiting import until
+from tools.ports import free_port
 
 from sluice.limiter import SharedCounters
 from sluice.metrics import Metrics
@@ -298,3 +301,17 @@ def test_a_list_of_errors_is_kept_until_one_is_resolved(redis_server: RedisServe
         assert listed() == [group]
         assert client.post(f"/api/v1/errors/{group['fingerprint']}/resolve").status_code == 200
         assert [(each["status"], each["count"]) for each in listed()] == [("resolved", 2)]
+
+
+def test_tls_is_verified_by_the_ca_that_the_url_names(tmp_path: Path) -> None:
+    authority, port = Authority(), free_port()
+    certificate, key = authority.sign("localhost")
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    for name, text in (("ca-cert", authority.certificate), ("cert", certificate), ("key", key)):
+        (tmp_path / name).write_text(text)
+        options += [f"--tls-{name}-file", str(tmp_path / name)]
+    with RedisServer(*options):
+        Connection(f"rediss://localhost:{port}?ssl_ca_certs={tmp_path}/ca-cert").check()
+        for url in (f"rediss://localhost:{port}", f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/ca-cert"):
+            with pytest.raises(Away):
+                Connection(url).check()

@@ -212,6 +212,8 @@ def test_the_rights_that_the_docs_list_are_enough_and_without_them_the_doctor_sa
 def test_tls_is_verified(broker: Broker) -> None:
     with pytest.raises(errors.QueueUnavailable, match="queue_refused"):
         Link(broker.tls_url)
+    with pytest.raises(errors.QueueUnavailable, match="queue_refused"):
+        Link(f"{broker.tls_url.replace('localhost', '127.0.0.1')}?cacertfile={broker.authority}")
     with contextlib.closing(Link(f"{broker.tls_url}?cacertfile={broker.authority}", EVENTS)) as link:
         assert link.publish(EVENTS, [Message(b"{}")]) == [None]
 

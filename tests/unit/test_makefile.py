@@ -16,7 +16,9 @@ PYTHON = """#!/bin/sh
 echo "$*" | head -1 >>"$LOG"
 case "$*" in -m*) env >>"$LOG.env" ;; esac
 case "$*" in
-"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+"-m venv"*) mkdir -p .venv/bin .venv/lib/python3.11/site-packages && cp "$0" .venv/bin/python ;;
+*"-r requirements/run.txt"*) exit "${STATUS:-0}" ;;
+*"-e .") echo "$PWD/app" >.venv/lib/python3.11/site-packages/_editable_impl_sluice.pth ;;
 *compiler*) exit 1 ;;
 esac
 """
@@ -26,12 +28,16 @@ case "$*" in *pip*install*|*venv\\ --clear*) ;; *) exit 0;; esac
 mkdir busy || exit 1
 echo "$*" >> calls
 sleep 0.1
-[ "$2" != venv ] || { mkdir -p .venv/bin; cp python .venv/bin/python; }
+[ "$2" != venv ] || { mkdir -p .venv/bin .venv/lib/python3.11/site-packages; cp python .venv/bin/python; }
 rmdir busy
 """
 OF_THE_SHELL = {
     "PYTHONHOME": "/of/conda",
+    "PYTHONINSPECT": "1",
+    "PYTHONOPTIMIZE": "2",
     "PYTHONPATH": "/of/another/project",
+    "PYTHONPLATLIBDIR": "lib64",
+    "PYTHONWARNINGS": "error",
     "PIP_CONSTRAINT": "/of/another/project/constraints.txt",
     "PIP_PREFIX": "/opt",
     "PIP_REQUIRE_HASHES": "1",
@@ -51,17 +57,20 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
+def make(clone: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    python = clone.parent / "python3"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "LOG": str(clone.parent / "log"), **OF_THE_SHELL, **more}
+    command = ["make", ".venv/.run", f"PYTHON={python}"]
+    return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, timeout=60)
+
+
 def made(clone: Path) -> list[str]:
     """What Python was called for by `make .venv/.run`."""
     log = clone.parent / "log"
     log.write_text("")
-    python = clone.parent / "python3"
-    python.write_text(PYTHON)
-    python.chmod(0o755)
-    environment = {"PATH": os.environ["PATH"], "LOG": str(log), **OF_THE_SHELL}
-    done = subprocess.run(
-        ["make", ".venv/.run", f"PYTHON={python}"], cwd=clone, env=environment, capture_output=True, text=True, timeout=60
-    )
+    done = make(clone)
     assert done.returncode == 0, done.stdout + done.stderr
     return log.read_text().splitlines()
 
@@ -77,8 +86,23 @@ def test_an_environment_is_made_once(clone: Path) -> None:
 
 def test_variables_for_other_pythons_and_other_installs_change_nothing(clone: Path) -> None:
     made(clone)
-    found = {line for line in (clone.parent / "log.env").read_text().splitlines() if re.match("PIP_|PYTHON[HP]", line)}
+    found = {line for line in (clone.parent / "log.env").read_text().splitlines() if re.match("PIP_|PYTHON[A-Z]", line)}
     assert found == {"PIP_USER=0", "PIP_INDEX_URL=https://pypi.example.com/simple"}
+
+
+def test_without_packages_the_way_to_them_is_named_and_the_next_run_goes_on(clone: Path) -> None:
+    refused = make(clone, STATUS="1")
+    assert refused.returncode == 2
+    assert "requirements/run.txt are not installed" in refused.stderr
+    assert "a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY" in refused.stderr
+    assert installs(made(clone))
+
+
+def test_the_environment_finds_the_code_whatever_the_encoding_of_its_path(clone: Path) -> None:
+    made(clone)
+    (file,) = clone.glob(".venv/lib/*/site-packages/*.pth")
+    lines = file.read_text(encoding="ascii").splitlines()
+    assert [(file.parent / line).resolve() for line in lines] == [clone / "app", clone / "operator"]
 
 
 @pytest.mark.parametrize("away", ["mv", "cp -a"])

@@ -324,6 +324,7 @@ def pool_for(url: str, **options: Any) -> urllib3.PoolManager:
     """Connections to `url`: by the proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name, never within this machine."""
     parts = urlsplit(url)
     host, proxies = parts.hostname or "", getproxies()
+    options |= {"ssl_context": values.client_tls()} if parts.scheme == "https" else {}
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if not proxy or values.is_loopback(host) or proxy_bypass(host):
         return urllib3.PoolManager(**options)

@@ -248,7 +248,7 @@ def parameters(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     given = dict(parse_qsl(parts.query))
     host = parts.hostname or "localhost"
-    tls: dict[str, Any] = {"context": {"check_hostname": True, "cafile": given.get("cacertfile")}, "server_hostname": host}
+    tls = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": given.get("cacertfile"), "server_hostname": host}
     return {
         "host": f"[{host}]:{port_of(parts)}" if ":" in host else f"{host}:{port_of(parts)}",
         "userid": unquote(parts.username or "guest"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -37,9 +38,10 @@ class Connection:
         self, url: str, count: Callable[[RedisUse], object] = lambda _: None, pause: Callable[[float], object] = time.sleep
     ) -> None:
         # Without its own retries, which would come on top of TIMEOUT. (Any: its types leave open whether a call is awaited.)
-        self._client: Any = redis.Redis.from_url(
-            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
-        )
+        options: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
+        if url.startswith("rediss:"):
+            options["ssl_exclude_verify_flags"] = [ssl.VERIFY_X509_STRICT]  # as values.client_tls
+        self._client: Any = redis.Redis.from_url(url, **options)
         self._count = count
         self._pause = pause
         self._lock = threading.Lock()

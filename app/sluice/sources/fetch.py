@@ -171,8 +171,9 @@ class Session:
                 self._leave(next(iter(self._pools)))
             common: dict[str, Any] = {"timeout": urllib3.Timeout(self._source.timeout), "maxsize": 1, "dial": self._dial}
             if scheme == "https":
-                ca_file = str(self._source.ca_file) if self._source.ca_file else None
-                self._pools[origin] = TlsPool(host, port, ca_certs=ca_file, **common)
+                ca_file = self._source.ca_file
+                common |= {"ca_certs": ca_file and str(ca_file), "ssl_context": values.client_tls(ca_file)}
+                self._pools[origin] = TlsPool(host, port, **common)
             else:
                 self._pools[origin] = PlainPool(host, port, **common)
         return self._pools[origin]

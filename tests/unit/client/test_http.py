@@ -6,6 +6,7 @@ import base64
 import gzip
 import itertools
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import tenacity
+from tests.certificates import Authority
 from tests.unit.client.script import SECRET, Answer, Request, Service, Time, closed_port
 
 from sluice.client import http
@@ -330,6 +332,19 @@ READS: list[Callable[[str], object]] = [
 def test_whatever_is_asked_a_certificate_without_trust_is_said_at_once(service: Service, ask: Callable[[str], object]) -> None:
     with pytest.raises(ClientError, match=r"no trusted TLS.*SSL_CERT_FILE"):
         ask(service.url.replace("http", "https"))
+
+
+def test_a_private_ca_is_trusted(service: Service, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, context = Authority(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    (tmp_path / "server.pem").write_text("".join(authority.sign("localhost")))
+    (tmp_path / "ca.pem").write_text(authority.certificate)
+    context.load_cert_chain(tmp_path / "server.pem")
+    service.socket = context.wrap_socket(service.socket, server_side=True)
+    service.script = [told(1)]
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    assert connect(f"https://localhost:{service.server_port}").send_batch([event(0)]).counts["created"] == 1
+    with pytest.raises(ClientError, match="no trusted TLS"):
+        connect(f"https://127.0.0.1:{service.server_port}").send_batch([event(0)])
 
 
 @pytest.mark.parametrize("ask", READS)

@@ -14,7 +14,7 @@ import influxdb_client
 import urllib3
 from influxdb_client.rest import ApiException
 
-from sluice import errors
+from sluice import errors, values
 from sluice.settings import Settings
 from sluice.stores.repeats import Repeats
 
@@ -133,7 +133,8 @@ class Bucket:
             settings.influxdb_token,
             org=self._org,
             connection_pool_maxsize=connections,
-            ssl_ca_cert=None if authority is None else str(authority),
+            ssl_ca_cert=authority and str(authority),
+            ssl_context=values.client_tls(authority),
         )
         self._writes = influxdb_client.WriteService(self._client.api_client)
         self._queries = influxdb_client.QueryService(self._client.api_client)

@@ -46,6 +46,7 @@ WORDLESS = "it ended without a word, or was killed"
 # By words of the operating system and of PostgreSQL.
 FIXES = {
     "shared memory segment.*No space left": "make /dev/shm larger (`docker run --shm-size=64m`)",
+    "shared memory segment.*(Read-only|Permission)": "let /dev/shm be written (`mount -t tmpfs -o mode=1777 shm /dev/shm`)",
     "No space left|quota exceeded": "free some space, or set {name} to a folder on another disk",
     "Read-only file system": "set {name} to a folder that can be written",
     "Permission denied|not permitted|wrong ownership": "run as the user who owns it, or `chown -R` it to the user who runs this",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import resources
 from typing import Any
 from urllib.parse import urlencode
 
@@ -58,12 +57,10 @@ def apply(parameters: dict[str, Any], limits: Iterable[str]) -> list[str]:
     unlimited = "".join(f" -c {name}=0" for name in limits)
     options = f"{parameters.get('options', '')}{unlimited} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
     uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
-    with (
-        yoyo.get_backend(uri, "_yoyo_migration") as backend,
-        resources.as_file(resources.files("sluice") / "migrations") as folder,
-    ):
+    with yoyo.get_backend(uri, "_yoyo_migration") as backend:
         backend.break_lock()
-        found = yoyo.read_migrations(str(folder))
+        # Not a path, which would be read as a pattern: `[` and `?` may be in it.
+        found = yoyo.read_migrations("package:sluice:migrations")
         pending = backend.to_apply(found)
         names = [migration.id for migration in pending]
         backend.apply_migrations_only(pending)

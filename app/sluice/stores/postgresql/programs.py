@@ -37,7 +37,9 @@ def start(name: str, user: tuple[int, int] | None, *words: str | Path, output: I
     """Start `initdb` or `postgres`, as `user`, out of reach of Ctrl-C and of our environment (PGPORT, a language)."""
     found = folder() / name
     if user is not None:
-        open_way(found, recursively=found.parent.parent)
+        package = found.parents[2]
+        # Beside it: libraries that auditwheel took along.
+        open_way(found, found.parents[1], *package.parent.glob(f"{package.name}.libs"))
     return subprocess.Popen(  # noqa: S603 - no shell, and every word is ours
         [found, *words],
         env={"LC_ALL": "C", "PATH": os.defpath},
@@ -52,16 +54,17 @@ def start(name: str, user: tuple[int, int] | None, *words: str | Path, output: I
     )
 
 
-def open_way(path: Path, recursively: Path | None = None) -> None:
-    """Let the user that PostgreSQL runs as get to `path`: through its folders, not into them."""
+def open_way(path: Path, *trees: Path) -> None:
+    """Let the user that PostgreSQL runs as get to `path`: through its folders, not into them; and into all of `trees`."""
     for folder in path.parents:
         mode = folder.stat().st_mode
         if not mode & 0o001:
             log.info("embedded.opened", folder=str(folder), why="PostgreSQL runs as another user than root")
             folder.chmod(mode | 0o001)
-    if recursively is not None and not path.stat().st_mode & 0o004:
-        for each in recursively.rglob("*"):
-            each.chmod(each.stat().st_mode | (0o005 if each.stat().st_mode & 0o100 else 0o004))
+    for tree in trees:
+        if not tree.stat().st_mode & 0o004:
+            for each in (*tree.rglob("*"), tree):
+                each.chmod(each.stat().st_mode | (0o005 if each.stat().st_mode & 0o100 else 0o004))
 
 
 def account(data_dir: Path, pgdata: Path) -> tuple[int, int] | None:
