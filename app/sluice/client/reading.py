@@ -81,9 +81,9 @@ class ReadClient(Client):
                 response = self.send("GET", path, headers, preload_content=False)
             except NoAnswer as error:
                 return error
-            if response.status == 200:
+            answer = self.streamed(response, path, "text/event-stream")
+            if answer is None:
                 return response
-            answer = self._answer(response, repeated=False)
             refusal = self._reading_refusal(answer)
             if answer.status in RETRIED:
                 return refusal
@@ -97,7 +97,7 @@ class ReadClient(Client):
     def _reading_refusal(self, answer: Any) -> ClientError:
         error = self.refusal(answer)
         fix = {400: "`sluice query --help` says how filters are written", 403: "use a key with the scope read"}
-        return ClientError(error.what, fix[answer.status], answer.status) if answer.status in fix else error
+        return ClientError(error.what, fix[answer.status], answer.status) if answer.ours and answer.status in fix else error
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[str]:
