@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import tenacity
+import urllib3
 from tests.unit.client.script import SECRET, Answer, Request, Service, Time, closed_port
 
 from sluice.client import http
@@ -319,6 +320,23 @@ def test_a_tail_goes_on_behind_an_id_that_came_without_an_event(service: Service
     service.script = [(200, {"Content-Type": "text/event-stream"}, stream) for stream in streams]
     assert [notice.text for notice in itertools.islice(ReadClient(service.url).tail([]), 1)] == ['{"a": 1}']
     assert [request.headers.get("Last-Event-ID") for request in service.requests] == [None, "here"]
+
+
+def test_a_tail_that_comes_without_chunks_shows_an_event_as_soon_as_it_is_there(service: Service) -> None:
+    """As by HTTP/1.0."""
+    headers = {"Content-Type": "text/event-stream", "Content-Length": "1000000"}
+    service.script = [(200, headers, b'id: 1\ndata: {"a": 1}\n\n')]
+    tail = ReadClient(service.url, timeout=urllib3.Timeout(5)).tail([])
+    assert next(tail).text == '{"a": 1}'
+    assert len(service.requests) == 1
+
+
+def test_a_tail_of_which_nothing_comes_is_opened_again_with_pauses_and_then_said(service: Service, time: Time) -> None:
+    service.script = [(200, {"Content-Type": "text/event-stream"}, b"")] * 9
+    client = ReadClient(service.url, sleep=time.sleep, clock=time.clock, backoff=BACKOFF, retry_for=1)
+    with pytest.raises(ClientError, match=r"nothing comes; does a proxy before it collect answers\?.*proxy_buffering"):
+        next(client.tail([]))
+    assert time.slept == pytest.approx([0.1, 0.2, 0.4])
 
 
 READS: list[Callable[[str], object]] = [
