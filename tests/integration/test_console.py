@@ -102,6 +102,14 @@ def test_a_wrong_key_a_foreign_form_and_too_many_tries_are_refused(database: Dat
         assert client.post("/console/sign-in", data={"key": KEY}).status_code == 303
 
 
+@pytest.mark.parametrize(("site", "status"), [("same-origin", 303), ("same-site", 403), ("cross-site", 403), ("none", 403)])
+def test_behind_a_proxy_that_changes_host_the_browser_says_whose_a_form_is(service: Service, site: str, status: int) -> None:
+    with browser(service, None) as client:
+        headers = {"Origin": "https://tools.example.com", "Sec-Fetch-Site": site}
+        answer = client.post("/console/sign-in", data={"key": KEY}, headers=headers)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (status, status == 303)
+
+
 def test_a_cookie_that_was_changed_is_none(service: Service, person: httpx.Client) -> None:
     value = person.cookies["sluice_console"]
     for other in (value[:-3] + "abc", "x", value.replace(".", "", 1)):
