@@ -26,12 +26,12 @@ FROM generate_series(1, {count}) AS n CROSS JOIN LATERAL (
     SELECT now() - interval '7 days' * (1 - n::float8 / {count}) + interval '4 hours' * sin(n::float8 / {count} * 14 * pi()) AS at
 ) AS its WHERE at <= now() ORDER BY at
 """
-FIRST = "/console"
+FIRST = "/console/"
 # Every page that reads what grows.
 OTHERS = (
-    "/console?range=24h&by=status",
-    "/console?range=7d&by=event_type",
-    "/console?range=7d&by=source",
+    "/console/?range=24h&by=status",
+    "/console/?range=7d&by=event_type",
+    "/console/?range=7d&by=source",
     "/console/events",
     "/console/events?event_type=error",
     "/console/errors",

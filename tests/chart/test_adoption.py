@@ -58,6 +58,16 @@ def test_the_readme_s_values_for_nginx_are_taken() -> None:
     assert annotation(ingress, "nginx.ingress.kubernetes.io/proxy-body-size") == "0"
 
 
+def test_the_readme_s_values_below_a_path_take_away_the_path_that_they_let_in() -> None:
+    text = docs.section(README, "below-a-path.yaml").strip("`").removeprefix("yaml")
+    objects = parse(template(yaml.safe_load(text), SETS[PLAIN]))
+    ingress, middleware = only(objects, "Ingress"), only(objects, "Middleware")
+    name = f"{middleware['metadata']['namespace']}-{middleware['metadata']['name']}@kubernetescrd"
+    assert annotation(ingress, "traefik.ingress.kubernetes.io/router.middlewares") == name
+    paths = [path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+    assert middleware["spec"]["stripPrefix"]["prefixes"] == paths == ["/sluice"]
+
+
 def test_the_readme_s_values_for_openshift_leave_users_to_it_and_let_its_prometheus_in() -> None:
     text = docs.section(README, "openshift.yaml").strip("`").removeprefix("yaml")
     objects = parse(template(yaml.safe_load(text), SETS["operator"]))

@@ -34,8 +34,8 @@ def chromium() -> Iterator[Browser]:
 browser = pytest.fixture(chromium, scope="session")
 
 
-def sign_in(page: Page) -> None:
-    page.goto("/")
+def sign_in(page: Page, start: str = "/") -> None:
+    page.goto(start)
     page.get_by_label("API key").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("heading", name="Overview").wait_for()
@@ -48,9 +48,9 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def signed_in(browser: Browser, service: Service) -> Iterator[Page]:
+def signed_in(browser: Browser, service: Service, start: str = "/") -> Iterator[Page]:
     """A page with a key for everything; at its end nothing may have gone wrong in it."""
-    context = browser.new_context(base_url=service.url)
+    context = browser.new_context(base_url=f"{service.url}/")
     page = context.new_page()
     page.set_default_timeout(15_000)
     faults: list[str] = []
@@ -66,7 +66,7 @@ def signed_in(browser: Browser, service: Service) -> Iterator[Page]:
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", listen)
     page.on("dialog", dismiss)
-    sign_in(page)
+    sign_in(page, start)
     yield page
     context.close()
     # Also what the Content-Security-Policy refused.

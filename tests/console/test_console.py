@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -14,6 +15,7 @@ from tests.integration.checks import Mine, data_of, send
 from tests.integration.postgres import Database
 from tests.integration.service import Service, running
 from tests.integration.test_console import PAGES, SCRIPT, TRACE
+from tests.integration.test_machine import behind_nginx
 from tests.integration.test_tail import tailing
 from tests.stores import queues
 from tests.stores.test_dead_letters import bury, dead
@@ -77,7 +79,7 @@ def test_an_error_is_searched_opened_and_resolved(page: Page, service: Service, 
     folded.click()
     page.get_by_role("button", name="Resolve").click()
     expect(page.get_by_role("button", name="Reopen")).to_be_visible()
-    fingerprint = page.url.rpartition("/")[2].replace("%3A", ":")
+    fingerprint = page.url.rpartition("=")[2].replace("%3A", ":")
     with service.client() as client:
         assert data_of(client.get(f"/api/v1/errors/{fingerprint}"))["error"]["status"] == "resolved"
 
@@ -93,10 +95,10 @@ def test_a_task_is_completed(page: Page, service: Service, mine: Mine) -> None:
 
 def test_the_chart_is_zoomed_by_click_and_by_keyboard(page: Page, service: Service, mine: Mine) -> None:
     send(service, *(mine.event(f"e{n}", source=mine.id("s")) for n in range(20)))
-    page.goto("/console?range=6h&by=source")
+    page.goto("/console/?range=6h&by=source")
     bar = page.locator("svg.chart a").filter(has_text=mine.id("s"))
     bar.click()
-    page.wait_for_url("**/console?start=*by=source")
+    page.wait_for_url("**/console/?start=*by=source")
     link = page.locator(f'details a[href="{bar.get_attribute("href")}"]')
     page.get_by_text("As a table").focus()
     page.keyboard.press("Enter")
@@ -129,6 +131,51 @@ def test_a_dead_letter_is_replayed_and_another_dropped(browser: Browser, queue_u
     assert (queues.depth(queue_url, DEAD_LETTERS), queues.depth(queue_url)) == (0, 1)
 
 
+def test_below_a_path_of_a_proxy_everything_in_the_console_leads_back(
+    browser: Browser, database: Database, mine: Mine, tmp_path: Path
+) -> None:
+    with (
+        running(database.url) as service,
+        behind_nginx(service, tmp_path, "/tools/sluice") as proxy,
+        signed_in(browser, cast(Any, proxy), "console") as page,
+    ):
+        (cookie,) = page.context.cookies()
+        assert (cookie["name"], cookie["path"]) == ("sluice_console", "/tools/sluice/console")
+        send(service, failure(mine, "https://a/../b?c=d"))
+        with service.client() as client:
+            client.post("/tasks", json={"title": "look", "priority": "high"})
+        for name in page.get_by_role("navigation", name="Console").get_by_role("link").all_inner_texts():
+            page.get_by_role("link", name=name, exact=True).click()
+            expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        page.get_by_role("link", name="Live tail").click()
+        expect(page.locator("#state")).to_have_text("live")
+        send(service, mine.event("https://a//live", event_name="live"))
+        page.get_by_role("link", name="live", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("live")
+        page.get_by_role("link", name="Errors").click()
+        page.get_by_role("link", name=mine.id("failed")).click()
+        page.get_by_role("link", name=mine.id("failed")).click()
+        expect(page.get_by_text(mine.id("https://a/../b?c=d"))).to_be_visible()
+        page.go_back()
+        page.get_by_role("button", name="Resolve").click()
+        expect(page.get_by_role("button", name="Reopen")).to_be_visible()
+        page.get_by_role("link", name="Tasks").click()
+        page.get_by_role("button", name="Complete look").click()
+        expect(page.get_by_role("region", name="completed").get_by_text("look")).to_be_visible()
+        page.get_by_role("link", name="Overview").click()
+        page.get_by_role("link", name="6h").click()
+        page.get_by_role("link", name="Events of this time").click()
+        expect(page.get_by_role("link", name="live", exact=True)).to_be_visible()
+        page.get_by_role("link", name="About").click()
+        page.get_by_role("link", name="API documentation").click()
+        page.locator("#operations-openapi-get_openapi_json").wait_for()
+        page.goto("console/")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert page.context.cookies() == []
+    assert database.execute("SELECT completed_at IS NOT NULL FROM sluice.tasks") == [(True,)]
+
+
 def accessible(page: Page) -> None:
     """Axe finds nothing, and a phone need not scroll sideways."""
     # Axe is a script of its own, which the page's policy would refuse as one.
@@ -145,13 +192,19 @@ def test_axe_finds_no_violation_and_no_page_is_wider_than_a_phone(page: Page, se
         fingerprint = data_of(client.get(f"/api/v1/events/{mine.id('b')}"))["fingerprint"]
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 360, "height": 740})
-    for path in (*PAGES, "?range=7d&by=status", "/keys?q=none", f"/events/{mine.id('b')}", f"/errors/{fingerprint}"):
+    for path in (
+        *PAGES,
+        "/?range=7d&by=status",
+        "/keys?q=none",
+        f"/event?event_id={mine.id('b')}",
+        f"/error?fingerprint={fingerprint}",
+    ):
         page.goto(f"/console{path}")
         accessible(page)
 
 
 def test_a_page_is_used_by_keyboard(page: Page) -> None:
-    page.goto("/console")
+    page.goto("/console/")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -161,6 +214,6 @@ def test_a_page_is_used_by_keyboard(page: Page) -> None:
 def test_the_first_page_is_small(page: Page, service: Service) -> None:
     sizes: list[int] = []
     page.on("response", lambda response: sizes.append(len(response.body())))
-    page.goto("/console")
+    page.goto("/console/")
     page.wait_for_load_state("networkidle")
     assert (len(sizes), sum(sizes) <= FIRST_PAGE) == (3, True), sizes

@@ -45,10 +45,10 @@ class Raw:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
-    def head(self, method: str, path: str, **headers: str) -> None:
+    def head(self, method: str, path: str, protocol: str = "HTTP/1.1", /, **headers: str) -> None:
         """Request line and headers; in a header's name `_` stands for `-`."""
         given = {"Host": "x", "Authorization": f"Bearer {KEY}", **headers}
-        lines = [f"{method} {path} HTTP/1.1", *(f"{name.replace('_', '-')}: {value}" for name, value in given.items())]
+        lines = [f"{method} {path} {protocol}", *(f"{name.replace('_', '-')}: {value}" for name, value in given.items())]
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def answered(self) -> bool:

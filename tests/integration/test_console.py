@@ -37,7 +37,7 @@ TRACE = f"""Traceback (most recent call last):
     raise ValueError("{SCRIPT}")
 ValueError: {SCRIPT}
 """
-PAGES = ("", "/events", "/tail", "/errors", "/tasks", "/sources", "/keys", "/about")
+PAGES = ("/", "/events", "/tail", "/errors", "/tasks", "/sources", "/keys", "/about")
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def browser(service: Service, key: str | None = KEY) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=20, trust_env=False, verify=NO_TLS) as client:
         if key is not None:
             answer = client.post("/console/sign-in", data={"key": key})
-            assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+            assert (answer.status_code, answer.headers["location"]) == (303, "./")
         yield client
 
 
@@ -67,19 +67,22 @@ def test_json_clients_get_a_description_and_browsers_the_console(service: Servic
         assert client.get("/").json()["name"] == "sluice"
         for accept in ("text/html,*/*;q=0.8", "application/json;q=0.5, Text/HTML; level=1; q=0.7", "text/html,application/json"):
             answer = client.get("/", headers={"Accept": accept})
-            assert (answer.status_code, answer.headers["location"], answer.headers["vary"]) == (303, "/console", "Accept")
+            assert (answer.status_code, answer.headers["location"], answer.headers["vary"]) == (303, "console/", "Accept")
         for accept in ("text/html;q=0", "application/json, text/html;q=0.9", "*/*", "text/*", "text/html;q=0.000, */*"):
             assert client.get("/", headers={"Accept": accept}).status_code == 200, accept
         for page in PAGES:
             answer = client.get(f"/console{page}")
-            assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in")
+            assert (answer.status_code, answer.headers["location"]) == (303, "sign-in")
+        answer = client.get("/console?range=6h&by=status")
+        assert (answer.status_code, answer.headers["location"]) == (303, "console/?range=6h&by=status")
 
 
 def test_the_cookie_is_out_of_reach_and_has_no_key(service: Service) -> None:
     with browser(service, None) as client:
         cookie = client.post("/console/sign-in", data={"key": KEY}).headers["set-cookie"]
         assert KEY not in cookie
-        assert {"HttpOnly", "SameSite=Strict", "Path=/console"} <= set(cookie.split("; "))
+        assert {"HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))
+        assert [(each.name, each.path) for each in client.cookies.jar] == [("sluice_console", "/console")]
         host = service.url.removeprefix("http://")
         by_tls = client.post("/console/sign-in", data={"key": KEY}, headers={"Origin": f"https://{host}"})
         assert "Secure" in by_tls.headers["set-cookie"].split("; ")
@@ -99,17 +102,25 @@ def test_a_wrong_key_a_foreign_form_and_too_many_tries_are_refused(database: Dat
         assert client.post("/console/sign-in", data={"key": KEY}).status_code == 303
 
 
+@pytest.mark.parametrize(("site", "status"), [("same-origin", 303), ("same-site", 403), ("cross-site", 403), ("none", 403)])
+def test_behind_a_proxy_that_changes_host_the_browser_says_whose_a_form_is(service: Service, site: str, status: int) -> None:
+    with browser(service, None) as client:
+        headers = {"Origin": "https://tools.example.com", "Sec-Fetch-Site": site}
+        answer = client.post("/console/sign-in", data={"key": KEY}, headers=headers)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (status, status == 303)
+
+
 def test_a_cookie_that_was_changed_is_none(service: Service, person: httpx.Client) -> None:
     value = person.cookies["sluice_console"]
     for other in (value[:-3] + "abc", "x", value.replace(".", "", 1)):
-        answer = httpx.get(f"{service.url}/console", headers={"Cookie": f"sluice_console={other}"}, trust_env=False)
+        answer = httpx.get(f"{service.url}/console/", headers={"Cookie": f"sluice_console={other}"}, trust_env=False)
         assert answer.status_code == 303
 
 
 @pytest.mark.parametrize("others", ['theme={"a": 1}', "no name", 'half="', "path=/", "\xe9=1"])
 def test_cookies_of_other_programs_on_the_host_do_not_end_a_session(service: Service, person: httpx.Client, others: str) -> None:
     cookie = f"{others}; sluice_console={person.cookies['sluice_console']}".encode("latin-1")
-    assert httpx.get(f"{service.url}/console", headers={b"Cookie": cookie}, trust_env=False).status_code == 200
+    assert httpx.get(f"{service.url}/console/", headers={b"Cookie": cookie}, trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize(("age", "good"), [(-30, True), (0, True), (12 * 3600 - 30, True), (12 * 3600 + 30, False)])
@@ -130,16 +141,16 @@ def test_a_session_lasts_12_hours_also_when_the_pod_that_began_it_has_a_fast_clo
 
 def test_a_form_without_the_session_s_token_changes_nothing(person: httpx.Client, mine: Mine) -> None:
     task = person.post("/tasks", json={"title": mine.id("t"), "priority": "high"}, headers={"X-API-Key": KEY}).json()
-    path = f"/console/tasks/{task['id']}/complete"
-    assert [person.post(path, data=data).status_code for data in ({"x": ""}, {"token": "x"})] == [403, 403]
-    answer = person.post(path, data={"token": token_of(person.get("/console/tasks"))})
-    assert answer.status_code == 303
+    path, form = "/console/complete-task", {"task_id": task["id"]}
+    assert [person.post(path, data={**form, **data}).status_code for data in ({}, {"token": "x"})] == [403, 403]
+    token = {"token": token_of(person.get("/console/tasks"))}
+    assert [person.post(path, data={**token, **data}).status_code for data in ({}, {"task_id": "x"}, form)] == [404, 404, 303]
     assert person.get(f"/tasks/{task['id']}", headers={"X-API-Key": KEY}).json()["status"] == "completed"
 
 
 def test_signing_out_ends_it(person: httpx.Client) -> None:
-    person.post("/console/sign-out", data={"token": token_of(person.get("/console"))})
-    assert person.get("/console").status_code == 303
+    person.post("/console/sign-out", data={"token": token_of(person.get("/console/"))})
+    assert person.get("/console/").status_code == 303
 
 
 def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database, keyset: KeysetFile) -> None:
@@ -147,18 +158,20 @@ def test_a_session_has_the_scopes_of_its_key_and_ends_with_it(database: Database
     keyset.publish()
     with running(database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service:
         with browser(service, writer) as client:
-            assert "no scope" in client.get("/console").text
+            assert "no scope" in client.get("/console/").text
             assert client.get("/console/events").status_code == 403
             assert [client.get(f"/console/{page}").status_code for page in ("tail", "keys")] == [403, 403]
         with browser(service, reader) as client:
-            page = client.get("/console")
-            assert ("/console/errors" in page.text, "/console/tasks" in page.text) == (True, False)
+            page = client.get("/console/")
+            assert ('href="errors"' in page.text, 'href="tasks"' in page.text) == (True, False)
             assert client.get("/console/tasks").status_code == 403
-            change = client.post("/console/errors/2:00/change", data={"action": "resolve", "token": token_of(page)})
+            change = client.post(
+                "/console/change-error", data={"fingerprint": "2:00", "action": "resolve", "token": token_of(page)}
+            )
             assert change.status_code == 403
             keyset.change(reader, state="revoked")
             keyset.publish()
-            until(lambda: client.get("/console").status_code == 303, 5, "the session is over")
+            until(lambda: client.get("/console/").status_code == 303, 5, "the session is over")
 
 
 def test_an_admin_sees_every_key_its_limits_and_its_use_and_never_the_key(database: Database, keyset: KeysetFile) -> None:
@@ -222,14 +235,20 @@ def test_text_of_others_stays_text_on_every_page(person: httpx.Client, mine: Min
     person.post("/tasks", json={"title": SCRIPT, "priority": SCRIPT[:20], "event_id": event_id}, headers=api)
     log: dict[str, Any] = data_of(person.get(f"/api/v1/events/{quote(event_id, safe='')}", headers=api))
     where = f"/events?{httpx.QueryParams({'source': SCRIPT, 'where': f'properties.x={SCRIPT}'})}"
-    paths = [*PAGES, where, f"/events/{quote(event_id)}", f"/errors/{log['fingerprint']}", "/events/" + quote(SCRIPT)]
+    paths = [
+        *PAGES,
+        where,
+        f"/event?event_id={quote(event_id)}",
+        f"/error?fingerprint={log['fingerprint']}",
+        f"/event?event_id={quote(SCRIPT)}",
+    ]
     for path in paths:
         page = person.get(f"/console{path}")
         assert page.status_code == (404 if path == paths[-1] else 200), path
         assert (page.text.count("<script"), "<img" in page.text, " style=" in page.text) == (1, False, False), path
         policy = page.headers["content-security-policy"]
         assert ("unsafe" in policy, "default-src 'none'" in policy) == (False, True)
-    assert "1 frame of libraries" in person.get(f"/console/errors/{log['fingerprint']}").text
+    assert "1 frame of libraries" in person.get(f"/console/error?fingerprint={log['fingerprint']}").text
 
 
 def test_a_search_is_the_api_s_and_its_link_reproduces_it(person: httpx.Client, mine: Mine) -> None:
@@ -237,10 +256,8 @@ def test_a_search_is_the_api_s_and_its_link_reproduces_it(person: httpx.Client, 
         event = mine.event(name, source=mine.id("s"), properties={"code": code})
         data_of(person.post("/api/v1/ingest", json=event, headers={"X-API-Key": KEY}), 201)
     page = person.get("/console/events", params={"source": mine.id("s"), "where": "properties.code=502", "user_id": ""})
-    link = re.search(r'href="([^"]+)">Link to this search', page.text)
-    assert link is not None
-    for text in (page.text, person.get(link[1].replace("&amp;", "&")).text):
-        assert (mine.id("b") in text, f"/events/{mine.id('a')}" in text) == (True, False)
+    for text in (page.text, person.get(linked(page, "Link to this search")).text):
+        assert (mine.id("b") in text, f"event_id={mine.id('a')}" in text) == (True, False)
     curl = re.search(r'"\$SLUICE_URL(/[^"]+)"</pre>', html.unescape(page.text))
     assert curl is not None
     (log,) = data_of(person.get(curl[1], headers={"X-API-Key": KEY}))["logs"]
@@ -253,7 +270,7 @@ def linked(page: httpx.Response, text: str) -> str:
     """Where the link with this text leads."""
     found = re.search(rf'href="([^"]+)"[^>]*>{re.escape(text)}<', page.text)
     assert found is not None, f"no link {text!r} in {page.url}"
-    return html.unescape(found[1])
+    return str(page.url.join(html.unescape(found[1])))
 
 
 def test_the_chart_splits_zooms_in_and_ends_at_the_events(person: httpx.Client, mine: Mine) -> None:
@@ -264,14 +281,14 @@ def test_the_chart_splits_zooms_in_and_ends_at_the_events(person: httpx.Client, 
         event = mine.event(name, event_type="log", source=mine.id("s"), properties={"level": level})
         data_of(person.post("/api/v1/ingest", json=event, headers={"X-API-Key": KEY}), 201)
     bar = datetime.fromisoformat(mine.row("a")["created_at"]).strftime("%Y-%m-%d %H:%M")
-    page = person.get("/console?range=1h&by=source")
+    page = person.get("/console/?range=1h&by=source")
     assert mine.id("s") in person.get(linked(page, mine.id("s"))).text
     assert ">warning<" in person.get(linked(page, "status")).text or ">error<" in person.get(linked(page, "status")).text
     minute = person.get(linked(page, bar))
     assert mine.id("s") in minute.text
     assert person.get(str(minute.url)).text.count("<tr>") == minute.text.count("<tr>") > 1
     second = person.get(linked(minute, datetime.fromisoformat(mine.row("a")["created_at"]).strftime("%Y-%m-%d %H:%M:%S")))
-    assert (second.url.path, f"/events/{mine.id('a')}" in second.text) == ("/console/events", True)
+    assert (second.url.path, f"event_id={mine.id('a')}" in second.text) == ("/console/events", True)
     earlier = person.get(linked(minute, "Earlier"))
     assert mine.id("s") not in earlier.text
     for move in ("Later", "Zoom out", "Events of this time"):
@@ -280,19 +297,19 @@ def test_the_chart_splits_zooms_in_and_ends_at_the_events(person: httpx.Client, 
 
 def test_a_time_that_is_none_is_said_to_be(person: httpx.Client) -> None:
     for query in ("range=9d", "start=yesterday", "start=2026-01-02T00:00:00Z&end=2026-01-01T00:00:00Z", "by=key", "x=1"):
-        answer = person.get(f"/console?{query}")
+        answer = person.get(f"/console/?{query}")
         assert (answer.status_code, 'role="alert"' in answer.text, "Unresolved errors" in answer.text) == (400, True, True), query
 
 
 def test_a_chart_of_many_events_says_what_is_estimated(database: Database) -> None:
     database.execute(FILL, {"noon": datetime.now(UTC) - timedelta(minutes=30), "count": 25_000})
     with running(database.url) as service, browser(service) as client:
-        page = client.get("/console?range=24h").text
+        page = client.get("/console/?range=24h").text
         assert ("<dd>25,000</dd>" in page, "estimated from a sample" in page, ">about 15" in page) == (True, True, True)
-        assert "about" not in client.get("/console?start=2020-01-01T00:00:00Z&end=2020-01-02T00:00:00Z").text.lower()[3_000:]
+        assert "about" not in client.get("/console/?start=2020-01-01T00:00:00Z&end=2020-01-02T00:00:00Z").text.lower()[3_000:]
 
 
 def test_the_console_can_be_switched_off(database: Database) -> None:
     with running(database.url, CONSOLE="off") as service, service.client() as client:
         assert client.get("/", headers={"Accept": "text/html"}).json()["name"] == "sluice"
-        assert [client.get(f"/console{page}").status_code for page in ("", "/sign-in", "/console.js")] == [404] * 3
+        assert [client.get(f"/console{page}").status_code for page in ("", "/", "/sign-in", "/console.js")] == [404] * 4

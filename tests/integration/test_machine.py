@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any, cast
 import click
 import httpx
 import pytest
+from click.testing import CliRunner
 from tests import docs
 from tests.conftest import ROOT
 from tests.integration.postgres import Database
@@ -54,9 +56,9 @@ def test_the_unit_lets_serve_drain_and_does_not_begin_again_what_cannot_start() 
 class Behind:
     """What Raw needs of a service: the port of the proxy before it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, path: str) -> None:
         self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}{path}"
 
 
 @pytest.fixture
@@ -65,22 +67,37 @@ def service(database: Database) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture
-def nginx(service: Service, tmp_path: Path) -> Iterator[Behind]:
+@contextlib.contextmanager
+def behind_nginx(service: Service, folder: Path, path: str = "") -> Iterator[Behind]:
+    """nginx as the page has it, below `path` if given."""
     program = apt.program("nginx", "nginx")
     port = free_port()
     site = block("nginx").replace("127.0.0.1:8080", f"127.0.0.1:{service.port}").replace("listen 80", f"listen 127.0.0.1:{port}")
-    folders = "".join(f"{name}_temp_path {tmp_path}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    log = f"error_log {tmp_path}/error.log; access_log off;"
-    (tmp_path / "conf").write_text(f"daemon off; pid {tmp_path}/pid; user root; events {{}}\nhttp {{ {log}\n{folders}{site} }}\n")
-    with subprocess.Popen([program, "-e", f"{tmp_path}/error.log", "-c", f"{tmp_path}/conf"]) as process:
+    if path:
+        site = site.replace("location / {", f"location {path}/ {{").replace("http://sluice;", "http://sluice/;")
+    folders = "".join(f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    log = f"error_log {folder}/error.log; access_log off;"
+    (folder / "conf").write_text(f"daemon off; pid {folder}/pid; user root; events {{}}\nhttp {{ {log}\n{folders}{site} }}\n")
+    with subprocess.Popen([program, "-e", f"{folder}/error.log", "-c", f"{folder}/conf"]) as process:
         try:
-            proxy = Behind(port)
+            proxy = Behind(port, path)
             look = partial(httpx.get, f"{proxy.url}/readiness", trust_env=False)
             until(lambda: without_error(look, httpx.ConnectError, seconds=20).status_code == 200, 20)
             yield proxy
         finally:
             process.terminate()
+
+
+@pytest.fixture
+def nginx(service: Service, tmp_path: Path) -> Iterator[Behind]:
+    with behind_nginx(service, tmp_path) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def below(service: Service, tmp_path: Path) -> Iterator[Behind]:
+    with behind_nginx(service, tmp_path, "/tools/sluice") as proxy:
+        yield proxy
 
 
 def line(number: int, size: int = 1) -> bytes:
@@ -103,7 +120,7 @@ def test_through_nginx_a_stream_is_committed_while_it_comes(nginx: Behind, datab
 def test_through_nginx_a_browser_signs_in(nginx: Behind) -> None:
     with httpx.Client(base_url=nginx.url, headers={"Origin": nginx.url}, trust_env=False) as browser:
         assert browser.post("/console/sign-in", data={"key": KEY}).status_code == 303
-        assert browser.get("/console").status_code == 200
+        assert browser.get("/console/").status_code == 200
 
 
 def test_through_nginx_a_tail_is_live(nginx: Behind) -> None:
@@ -117,3 +134,25 @@ def test_through_nginx_a_tail_is_live(nginx: Behind) -> None:
         stored = httpx.post(f"{nginx.url}{BATCH}", headers=headers, json=[json.loads(line(1))], trust_env=False)
         assert stored.status_code == 201
         assert any('"e1"' in each for each in lines if each.startswith("data:"))
+
+
+def test_below_a_path_the_api_s_references_lead_back_through_nginx(below: Behind, database: Database) -> None:
+    with httpx.Client(headers={"Authorization": f"Bearer {KEY}"}, trust_env=False) as client:
+        made = [client.post(f"{below.url}/tasks", json={"title": title, "priority": "high"}) for title in ("a", "b")]
+        places = [str(answer.url.join(answer.headers["location"])) for answer in made]
+        assert [client.get(place).json() for place in places] == [answer.json() for answer in made]
+        page = client.get(f"{below.url}/tasks?limit=1")
+        rest = client.get(page.url.join(page.links["next"]["url"]))
+        assert [*page.json(), *rest.json()] == [answer.json() for answer in made]
+        document = client.get(f"{below.url}/openapi.json")
+        assert str(document.url.join(document.json()["servers"][0]["url"])) == f"{below.url}/"
+    assert database.execute("SELECT title FROM sluice.tasks ORDER BY title") == [("a",), ("b",)]
+
+
+@pytest.mark.parametrize("command", ["check", "import"])
+def test_below_a_path_the_client_finds_the_service(below: Behind, database: Database, tmp_path: Path, command: str) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("one line\n")
+    words = ["import", str(log), "--url", f"{below.url}/"] if command == "import" else ["check", f"{below.url}/"]
+    done = CliRunner().invoke(main, words, env={"SLUICE_API_KEY": KEY, "XDG_STATE_HOME": str(tmp_path), "DATA_DIR": "/nowhere"})
+    assert (done.exit_code, database.count()) == (0, 1), done.output

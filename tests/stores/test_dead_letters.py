@@ -26,7 +26,7 @@ from sluice.queue.link import Message
 from sluice.queue.worker import DETAIL, EVENT_ID, REASON
 
 pytestmark = pytest.mark.timeout(400)
-PAGE = "/console/dead-letters"
+PAGE, ONE = "/console/dead-letters", "/console/dead-letter?id="
 
 
 def bury(url: str, *bodies: Message) -> list[str]:
@@ -64,9 +64,9 @@ def test_dead_letters_are_listed_shown_and_replayed_into_the_store(
     first, second = bury(queue_url, dead("a"), dead("b", "unexpected"))
     page = admin.get(PAGE)
     assert [text in page.text for text in ("2 could not be stored", first, second, "unexpected", "detail of a")] == [True] * 5
-    assert "&#34;event_id&#34;: &#34;b&#34;" in admin.get(f"{PAGE}/{second}").text
+    assert "&#34;event_id&#34;: &#34;b&#34;" in admin.get(f"{ONE}{second}").text
     assert queues.depth(queue_url, DEAD_LETTERS) == 2
-    answer = admin.post(f"{PAGE}/replay", data={"token": token_of(page), f"id:{second}": "on"}, follow_redirects=True)
+    answer = admin.post("/console/replay", data={"token": token_of(page), f"id:{second}": "on"}, follow_redirects=True)
     assert "replayed: 1" in answer.text
     assert [letter.message_id for letter in queues.waiting(queue_url, DEAD_LETTERS)] == [first]
     with worker(queue_url, database.url):
@@ -76,9 +76,9 @@ def test_dead_letters_are_listed_shown_and_replayed_into_the_store(
 def test_dropping_asks_first_and_then_is_for_good(queue_url: str, database: Database, admin: httpx.Client) -> None:
     first, second = bury(queue_url, dead("a"), dead("b"))
     form = {"token": token_of(admin.get(PAGE)), f"id:{first}": "on"}
-    assert "for good" in admin.post(f"{PAGE}/drop", data=form).text
+    assert "for good" in admin.post("/console/drop", data=form).text
     assert queues.depth(queue_url, DEAD_LETTERS) == 2
-    assert "dropped: 1" in admin.post(f"{PAGE}/drop", data={**form, "sure": "yes"}, follow_redirects=True).text
+    assert "dropped: 1" in admin.post("/console/drop", data={**form, "sure": "yes"}, follow_redirects=True).text
     assert [letter.message_id for letter in queues.waiting(queue_url, DEAD_LETTERS)] == [second]
 
 
@@ -86,8 +86,8 @@ def test_nothing_is_moved_without_a_token_or_a_choice(queue_url: str, admin: htt
     (only,) = bury(queue_url, dead("a"))
     token = token_of(admin.get(PAGE))
     for path in ("replay", "drop"):
-        assert admin.post(f"{PAGE}/{path}", data={f"id:{only}": "on", "sure": "yes"}).status_code == 403
-        assert admin.post(f"{PAGE}/{path}", data={"token": token, "sure": "yes"}).status_code == 400
+        assert admin.post(f"/console/{path}", data={f"id:{only}": "on", "sure": "yes"}).status_code == 403
+        assert admin.post(f"/console/{path}", data={"token": token, "sure": "yes"}).status_code == 400
     assert queues.depth(queue_url, DEAD_LETTERS) == 1
 
 
@@ -99,20 +99,20 @@ def test_only_an_admin_sees_them(queue_url: str, database: Database, keyset: Key
         running(database.url, QUEUE_URL=queue_url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service,
         browser(service, reader) as client,
     ):
-        page = client.get("/console")
-        assert PAGE not in page.text
-        assert [client.get(f"{PAGE}{path}").status_code for path in ("", f"/{only}")] == [403, 403]
+        page = client.get("/console/")
+        assert "dead-letters" not in page.text
+        assert [client.get(path).status_code for path in (PAGE, f"{ONE}{only}")] == [403, 403]
         form = {"token": token_of(page), f"id:{only}": "on", "sure": "yes"}
-        assert [client.post(f"{PAGE}/{path}", data=form).status_code for path in ("replay", "drop")] == [403, 403]
+        assert [client.post(f"/console/{path}", data=form).status_code for path in ("replay", "drop")] == [403, 403]
     assert queues.depth(queue_url, DEAD_LETTERS) == 1
 
 
 def test_text_of_others_stays_text(queue_url: str, admin: httpx.Client) -> None:
     headers = {REASON: SCRIPT, DETAIL: SCRIPT, EVENT_ID: SCRIPT}
     bury(queue_url, Message(SCRIPT.encode(), SCRIPT, headers, SCRIPT), Message(b"\xff\0", None, {}, "binary"))
-    drop = admin.post(f"{PAGE}/drop", data={"token": token_of(admin.get(PAGE)), f"id:{SCRIPT}": "on"})
-    one = admin.get(f"{PAGE}/{quote(SCRIPT, safe='')}")
-    for page in (admin.get(PAGE), one, drop, admin.get(f"{PAGE}/binary"), admin.get(f"{PAGE}?replayed={quote(SCRIPT)}")):
+    drop = admin.post("/console/drop", data={"token": token_of(admin.get(PAGE)), f"id:{SCRIPT}": "on"})
+    one = admin.get(f"{ONE}{quote(SCRIPT)}")
+    for page in (admin.get(PAGE), one, drop, admin.get(f"{ONE}binary"), admin.get(f"{PAGE}?replayed={quote(SCRIPT)}")):
         assert page.status_code == 200
         assert (page.text.count("<script"), "<img" in page.text, " style=" in page.text) == (1, False, False)
     assert "&lt;script&gt;" in one.text
@@ -123,7 +123,7 @@ def test_of_thousands_the_oldest_are_shown_and_the_rest_is_counted(queue_url: st
     page = admin.get(PAGE).text
     assert f"{letters.SOUGHT + 5:,} could not be stored; these are the {letters.LISTED} oldest" in page
     assert (ids[letters.LISTED - 1] in page, ids[letters.LISTED] in page) == (True, False)
-    answers = [admin.get(f"{PAGE}/{ids[place]}").status_code for place in (letters.SOUGHT - 1, letters.SOUGHT)]
+    answers = [admin.get(f"{ONE}{ids[place]}").status_code for place in (letters.SOUGHT - 1, letters.SOUGHT)]
     assert answers == [200, 404]
     assert [str(letter.message_id) for letter in queues.waiting(queue_url, DEAD_LETTERS)] == ids
 
@@ -132,7 +132,7 @@ def test_large_ones_end_the_list_early_and_are_shown_in_part(queue_url: str, adm
     ids = bury(queue_url, *(Message(b"x" * (4 << 20)) for _ in range(6)))
     page = admin.get(PAGE).text
     assert "6 could not be stored; these are the 4 oldest" in page
-    one = admin.get(f"{PAGE}/{ids[0]}").text
+    one = admin.get(f"{ONE}{ids[0]}").text
     assert ("Its first 64 KiB" in one, len(one) < 100_000) == (True, True)
 
 

@@ -230,5 +230,5 @@ def test_the_service_takes_events_in_gives_them_back_and_says_what_it_cannot(ser
 
 def test_the_console_s_first_page_says_what_this_store_cannot(service: Service) -> None:
     with browser(service) as client:
-        page = client.get("/console")
+        page = client.get("/console/")
         assert (page.status_code, "does not count events over time" in page.text) == (200, True)

@@ -12,7 +12,7 @@ import msgspec
 import tenacity
 import urllib3
 
-from sluice.client.http import FIXES, NOT_SLUICE, SET_A_KEY, Answer, Client, ClientError, Key, encode, printable
+from sluice.client.http import FIXES, NOT_SLUICE, SET_A_KEY, Answer, Client, ClientError, Key, encode, printable, stranger
 from sluice.doctor import Finding
 
 Step = Callable[[], Finding]
@@ -81,6 +81,8 @@ class Check:
             raise ClientError(f"not ready: {printable(reason)}", NOT_READY.get(reason, FIXES[503]))
         if answer.status != 200:
             raise refusal(answer, "not ready")
+        if answer.body.message is None:
+            raise stranger(200)
         return Finding("ok", "ready")
 
     def key(self) -> Finding:

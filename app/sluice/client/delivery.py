@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sluice import outcomes
-from sluice.client.http import Answer, Client, ClientError, encode
+from sluice.client.http import Answer, Client, ClientError, encode, stranger
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -81,7 +81,19 @@ class IngestClient(Client):
         """Store up to 1,000 events, each with its `event_id`; raises ClientError when the service takes none of them.
 
         Events that the service calls retryable are sent again until the deadline; then they count as what they were last.
+        What is too large for the service, or for a proxy before it, is sent in halves.
         """
+        try:
+            return self._send_whole(events)
+        except ClientError as error:
+            if error.status != 413 or len(events) == 1:
+                raise
+        middle = len(events) // 2
+        first, second = self.send_batch(events[:middle]), self.send_batch(events[middle:])
+        moved = [msgspec.structs.replace(refusal, index=middle + refusal.index) for refusal in second.refused]
+        return BatchResult(first.counts + second.counts, first.refused + moved)
+
+    def _send_whole(self, events: Sequence[Event]) -> BatchResult:
         deadline = self.deadline()
         result = BatchResult()
         places: Sequence[int] = range(len(events))
@@ -103,7 +115,9 @@ class IngestClient(Client):
 
         It has no id, so it is not sent again when only its answer was lost.
         """
-        self._post("/", encode(report), self.deadline(), repeatable=False)
+        answer = self._post("/", encode(report), self.deadline(), repeatable=False)
+        if answer.status != 204:
+            raise stranger(answer.status)
 
     def deliver(self, send: Callable[[T], R], things: Iterable[T]) -> Generator[tuple[T, R]]:
         """`(thing, send(thing))` for each, in order, with `connections` at work at a time.

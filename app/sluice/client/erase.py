@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
 from urllib3.exceptions import HTTPError
 
-from sluice.client.http import RETRIED, Answer, Client, ClientError, NoAnswer
+from sluice.client.http import NOT_JSON, RETRIED, Answer, Client, ClientError, NoAnswer
 
 READ_BYTES = 1 << 16
+INDEX = "the database may need an index for it: sluice index add user_id"
 SCOPES = {"GET": "read", "DELETE": "admin"}
 
 
@@ -27,6 +29,19 @@ class Erased(msgspec.Struct):
     looked_until: str | None
 
 
+class Place(msgspec.Struct, order=True):
+    """Of an event in the order of an export."""
+
+    created_at: datetime
+    id: int
+
+
+class Newest(msgspec.Struct):
+    """`data` of a page of one event, or none."""
+
+    logs: list[Place]
+
+
 class EraseClient(Client):
     """A client that exports and erases."""
 
@@ -36,41 +51,55 @@ class EraseClient(Client):
         `progress` gets the number so far. Raises ClientError when the service does not give all of them, FileExistsError.
         """
         query = urlencode({"user_id": user_id}, errors="surrogateescape")
+        deadline = self.deadline()
         with open(path, "xb", opener=private) as file, removed_unless_complete(path):
 
             def attempt() -> int | ClientError:
                 file.seek(0)
                 file.truncate()
-                count = 0
+                count, last, rest = 0, b"", b""
                 try:
+                    newest = self.newest(query, deadline)
                     for piece in self.stream(f"/api/v1/export?{query}"):
                         file.write(piece)
-                        count += piece.count(b"\n")
+                        *whole, rest = (rest + piece).split(b"\n")
+                        last = whole[-1] if whole else last
+                        count += len(whole)
                         progress(count)
                 except NoAnswer as error:
                     return error
                 except HTTPError as error:
-                    fix = "the database may need an index for it: sluice index add user_id"
-                    return ClientError(f"the export broke off ({type(error).__name__})", fix)
+                    return ClientError(f"the export broke off ({type(error).__name__})", INDEX)
                 except ClientError as error:
                     if error.status in RETRIED:
                         return error
                     raise
+                # Over HTTP/1.0, which nginx speaks to a service by default, an export that breaks off looks like one that ends.
+                if rest or not reaches(last, newest):
+                    return ClientError("the export broke off (the newest event is not in it)", INDEX)
                 file.flush()
                 os.fsync(file.fileno())
                 return count
 
-            count = self.retry(attempt, self.deadline(), lambda result: result.detail if isinstance(result, ClientError) else "")
+            count = self.retry(attempt, deadline, lambda result: result.detail if isinstance(result, ClientError) else "")
             if isinstance(count, ClientError):
                 raise count
             return count
+
+    def newest(self, query: str, deadline: float) -> Place | None:
+        """Where an export must come to at least; raises ClientError."""
+        answer = self.request("GET", f"/api/v1/logs/filter?{query}&page_size=1", None, deadline)
+        if answer.status != 200:
+            raise refusal(self, "GET", answer)
+        return next(iter(answer.data(Newest).logs), None)
 
     def stream(self, path: str) -> Iterator[bytes]:
         """The body of a 200, piece by piece; raises ClientError for any other answer and HTTPError when it breaks off."""
         response = self.send("GET", path, preload_content=False)
         try:
-            if response.status != 200:
-                raise refusal(self, "GET", self._answer(response, repeated=False))
+            answer = self.streamed(response, path, "application/x-ndjson")
+            if answer is not None:
+                raise refusal(self, "GET", answer)
             yield from response.stream(READ_BYTES)
         finally:
             response.release_conn()
@@ -89,9 +118,17 @@ class EraseClient(Client):
             query["cursor"] = erased.next_cursor
 
 
+def reaches(line: bytes, newest: Place | None) -> bool:
+    """Whether an export with this last line has the event that was the newest before it."""
+    try:
+        return newest is None or msgspec.json.decode(line, type=Place) >= newest
+    except NOT_JSON:
+        return False
+
+
 def refusal(client: Client, method: str, answer: Answer) -> ClientError:
     error = client.refusal(answer)
-    if answer.status == 403:
+    if answer.status == 403 and answer.ours:
         return ClientError(error.what, f"use a key with the scope {SCOPES[method]}", 403)
     return error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import ipaddress
 import re
 import threading
 import time
@@ -14,13 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 import tenacity
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError, ProxyError, SSLError
 from urllib3.util import make_headers, parse_url
 
 from sluice import errors, values
@@ -32,7 +33,9 @@ RETRIED = frozenset({429, 502, 503, 504})
 # Of these, what says that nothing was stored: a gateway's 502 or 504 may hide a success.
 TURNED_AWAY = frozenset({429, 503})
 # The request never left this machine, so even one without an id may be sent again.
-NEVER_SENT = (NewConnectionError, ConnectTimeoutError)
+NEVER_SENT = (NewConnectionError, ConnectTimeoutError, ProxyError)
+# What a proxy answers to CONNECT, in http.client's words: asked again, it says the same.
+NO_TUNNEL = re.compile(r"Tunnel connection failed: (403|407)")
 # Full jitter: clients that were refused together do not come back together.
 BACKOFF = tenacity.wait_random_exponential(multiplier=0.2, max=10)
 RETRY_FOR = 120.0
@@ -44,12 +47,15 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 SET_A_KEY = "set SLUICE_API_KEY, or SLUICE_API_KEY_FILE to a file that holds it"
 NOT_SLUICE = "set SLUICE_URL to the address of a Sluice service; `sluice check URL` tests one"
+TRUST = "check the address (does it speak https?) and its certificate; SSL_CERT_FILE names a CA of your own"
+NOT_OURS = "not Sluice but something before it answers so: a proxy that wants a sign-in, a firewall, or a port for https"
 UNREACHABLE = "start it with `make run`, or set SLUICE_URL to where it is; does a firewall or NetworkPolicy block it?"
 FIXES = {
     401: f"{SET_A_KEY}; `sluice keys check` tells whether it was copied whole",
     403: "use a key with the scope ingest",
     404: NOT_SLUICE,
-    413: "send less at a time: a smaller --batch-size",
+    407: "the proxy wants a sign-in: name it as http://USER:PASSWORD@HOST:PORT",
+    413: "raise the limit: of a proxy before it (nginx: client_max_body_size), or its MAX_BODY_BYTES",
     429: "wait a minute, or raise the key's limit",
     503: "run `sluice doctor` where the service runs",
 }
@@ -104,7 +110,7 @@ class Body(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer without our key in it. `location`: of a redirect, or empty; `retry_after`: seconds to wait, 0 when not given.
+    """An answer without our key in it. `location`: what to do about a redirect, or empty; `retry_after`: seconds to wait, or 0.
 
     `repeated`: an earlier try may have reached the service, too.
     """
@@ -126,7 +132,12 @@ class Answer:
         try:
             return msgspec.json.decode(self.body.data, type=kind)
         except NOT_JSON as error:
-            raise ClientError(f"the answer {self.status} is not that of a Sluice service", NOT_SLUICE) from error
+            raise stranger(self.status) from error
+
+    @property
+    def ours(self) -> bool:
+        """Whether a refusal is that of a Sluice service."""
+        return self.body.error is not None
 
     @property
     def reason(self) -> str:
@@ -137,7 +148,9 @@ class Answer:
     @property
     def fix(self) -> str:
         if self.location:
-            return f"give the address that it redirects to: {printable(self.location)}"
+            return self.location
+        if self.status in (400, 401, 403) and not self.ours:
+            return NOT_OURS
         return FIXES.get(self.status, "")
 
     @property
@@ -156,14 +169,14 @@ def find_key(text: str | None, file: Path | None, data_dir: Path, url: str) -> K
     """The key to send: out of a file, given, or the first-run key under `data_dir`; None when there is none.
 
     The first-run key goes to a service on this machine only: no other service may learn it.
-    Raises ClientError for a file that cannot be read or holds no key.
+    Raises ClientError for a file that cannot be read or holds no key, and for what is no address.
     """
     if file is not None:
         return Key(read_key(file), "SLUICE_API_KEY_FILE")
     if text:
         return Key(text, "SLUICE_API_KEY")
     first_run = data_dir / FIRST_RUN_KEY
-    if values.is_loopback(urlsplit(url).hostname or "") and first_run.is_file():
+    if values.is_loopback(urlsplit(checked(url)).hostname or "") and first_run.is_file():
         return Key(read_key(first_run), str(first_run))
     return None
 
@@ -234,7 +247,7 @@ class Client:
             nonlocal tries
             tries += 1
             try:
-                return self._answer(self.send(method, path, headers, body=body), tries > 1)
+                return self._answer(self.send(method, path, headers, body=body), path, tries > 1)
             except NoAnswer as error:
                 if repeatable or not error.sent:
                     return error
@@ -257,11 +270,14 @@ class Client:
         try:
             return self._pool.request(method, self.url + path, headers=whole, redirect=False, **options)
         except SSLError as error:
-            what = f"no trusted TLS with {self.url} ({cause_of(error)})"
-            raise ClientError(what, "check the address and its certificate; SSL_CERT_FILE names a CA of your own") from error
+            raise ClientError(f"no trusted TLS with {self.url} ({cause_of(error)})", TRUST) from error
         except HTTPError as error:
             by = f" by the proxy {self._pool.proxy.netloc}" if self._pool.proxy else ""
-            what = f"no answer from {self.url}{by} ({cause_of(error)})"
+            cause = cause_of(error)
+            if (refused := NO_TUNNEL.search(cause)) is not None:
+                fix = FIXES[407] if refused[1] == "407" else NOT_OURS
+                raise ClientError(f"no way to {self.url}{by} ({cause})", fix) from error
+            what = f"no answer from {self.url}{by} ({cause})"
             raise NoAnswer(what, UNREACHABLE, sent=not isinstance(error, NEVER_SENT)) from error
 
     def retry(
@@ -295,24 +311,33 @@ class Client:
 
     def refusal(self, answer: Answer) -> ClientError:
         """An answer that is no success, as an error."""
-        if answer.status == 401:
+        if answer.status == 401 and answer.ours:
             refused = f"refuses the key from {self.key.source}" if self.key else "wants a key and none was found"
             return ClientError(f"{self.url} {refused} ({answer.explained})", FIXES[401], 401)
         return ClientError(f"{self.url} answers {answer.explained}", answer.fix, answer.status)
 
-    def _answer(self, response: urllib3.BaseHTTPResponse, repeated: bool) -> Answer:
-        content, location = response.data, response.headers.get("Location", "")
+    def _answer(self, response: urllib3.BaseHTTPResponse, path: str, repeated: bool = False) -> Answer:
+        content, location = response.data, redirected(response.headers.get("Location", ""), path)
         if self.key is not None:
             content = content.replace(self.key.text.encode(), b"[key]")
             location = location.replace(self.key.text, "[key]")
         return Answer(response.status, content, location, retry_after(response), repeated)
+
+    def streamed(self, response: urllib3.BaseHTTPResponse, path: str, kind: str) -> Answer | None:
+        """None for a 200 of the media type `kind`, which is not read yet; raises ClientError for a 200 of another one."""
+        if response.status != 200:
+            return self._answer(response, path)
+        if response.headers.get("Content-Type", "").partition(";")[0].strip().lower() != kind:
+            response.close()
+            raise stranger(200)
+        return None
 
 
 def checked(url: str) -> str:
     """`url` without its last slash; raises ClientError for what is no http(s) address."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parse_url(url).host) and (parts.port or 1) > 0
+        usable = parts.scheme in ("http", "https") and bool(parse_url(url).host) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
@@ -323,10 +348,10 @@ def checked(url: str) -> str:
 def pool_for(url: str, **options: Any) -> urllib3.PoolManager:
     """Connections to `url`: by the proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name, never within this machine."""
     parts = urlsplit(url)
-    host, proxies = parts.hostname or "", getproxies()
+    proxies = getproxies()
     options |= {"ssl_context": values.client_tls()} if parts.scheme == "https" else {}
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or values.is_loopback(host) or proxy_bypass(host):
+    if not proxy or values.is_loopback(parts.hostname or "") or is_passed_by(parts, proxies.get("no", "")):
         return urllib3.PoolManager(**options)
     try:
         found = parse_url(proxy if "://" in proxy else f"http://{proxy}")
@@ -336,6 +361,28 @@ def pool_for(url: str, **options: Any) -> urllib3.PoolManager:
         # It may hold a password.
         what = f"the proxy that the environment names for {parts.scheme} cannot be used"
         raise ClientError(what, "write http://HOST:PORT, or name this service's host in NO_PROXY") from error
+
+
+def is_passed_by(parts: SplitResult, no_proxy: str) -> bool:
+    """Whether NO_PROXY names the host: as Python reads it, or by a network such as 10.0.0.0/8, which Python does not know."""
+    for each in no_proxy.split(","):
+        with contextlib.suppress(ValueError):
+            if "/" in each and ipaddress.ip_address(parts.hostname or "") in ipaddress.ip_network(each.strip(), strict=False):
+                return True
+    return bool(proxy_bypass(parts.hostname or "") or proxy_bypass(parts.netloc))
+
+
+def redirected(location: str, path: str) -> str:
+    """What to do about a redirect of the request for `path` to `location`."""
+    # A sign-in's query is long, and may hold what is nobody's business.
+    place, asked = printable(location.partition("?")[0]), path.partition("?")[0]
+    if place.endswith(asked):
+        return f"give the address that it redirects to: {place.removesuffix(asked)}"
+    return place and f"something before it redirects to: {place}; name an address that needs no sign-in"
+
+
+def stranger(status: int) -> ClientError:
+    return ClientError(f"the answer {status} is not that of a Sluice service", NOT_SLUICE)
 
 
 def retry_after(response: urllib3.BaseHTTPResponse) -> float:
@@ -350,4 +397,5 @@ def cause_of(error: BaseException) -> str:
     """The system's own words for why there is no answer, without urllib3's wrapping."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return getattr(error, "strerror", None) or type(error).__name__
+    words = getattr(error, "strerror", None) or (str(error) if isinstance(error, OSError) else "")
+    return printable(words) or type(error).__name__

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+import urllib3
 from urllib3.exceptions import HTTPError
 
 from sluice.client.http import RETRIED, Client, ClientError, NoAnswer
 
+COLLECTED = "does a proxy before it collect answers? It has to pass a tail on as it comes (nginx: proxy_buffering off)"
 TAIL, FILTER = "/api/v1/logs/tail", "/api/v1/logs/filter"
 MAX_PAGE = 1000
 Log = dict[str, Any]
@@ -47,11 +52,11 @@ class ReadClient(Client):
         """What comes, for ever; a stream that ends is opened again behind the last event. Raises ClientError."""
         last = ""
         while True:
-            response = self._open(
+            response, pieces = self._open(
                 f"{TAIL}?{urlencode(filters, errors='surrogateescape')}", {"Last-Event-ID": last} if last else {}
             )
             try:
-                for notice in notices(lines(response.stream(1 << 16, decode_content=True))):
+                for notice in notices(lines(pieces)):
                     last = notice.id or last
                     if notice.data and notice.kind != "end":
                         yield notice
@@ -75,15 +80,23 @@ class ReadClient(Client):
             if cursor is None:
                 return
 
-    def _open(self, path: str, headers: Mapping[str, str]) -> Any:
-        def attempt() -> Any:
+    def _open(self, path: str, headers: Mapping[str, str]) -> tuple[urllib3.BaseHTTPResponse, Iterator[bytes]]:
+        """A stream and its pieces, as they come. It begins with some, so one without any is not that of the service."""
+
+        def attempt() -> tuple[urllib3.BaseHTTPResponse, Iterator[bytes]] | ClientError:
             try:
                 response = self.send("GET", path, headers, preload_content=False)
             except NoAnswer as error:
                 return error
-            if response.status == 200:
-                return response
-            answer = self._answer(response, repeated=False)
+            answer = self.streamed(response, path, "text/event-stream")
+            if answer is None:
+                # Not by `stream`: of an answer over HTTP/1.0 it waits for as many bytes as it is asked for.
+                pieces = iter(functools.partial(response.read1, 1 << 16), b"")
+                with contextlib.suppress(HTTPError):
+                    if first := next(pieces, b""):
+                        return response, itertools.chain((first,), pieces)
+                response.close()
+                return ClientError(f"the tail of {self.url} begins, and nothing comes", COLLECTED)
             refusal = self._reading_refusal(answer)
             if answer.status in RETRIED:
                 return refusal
@@ -97,7 +110,7 @@ class ReadClient(Client):
     def _reading_refusal(self, answer: Any) -> ClientError:
         error = self.refusal(answer)
         fix = {400: "`sluice query --help` says how filters are written", 403: "use a key with the scope read"}
-        return ClientError(error.what, fix[answer.status], answer.status) if answer.status in fix else error
+        return ClientError(error.what, fix[answer.status], answer.status) if answer.ours and answer.status in fix else error
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from sluice.client import files, http
+from sluice.client import files
 from sluice.client.delivery import IngestClient
 from sluice.client.identity import Memory
 from sluice.client.importer import Multiline
@@ -163,7 +163,7 @@ def import_file(
     check(options, names, follow, dry_run)
     tally = Tally(errors_to)
     with contextlib.ExitStack() as stack:
-        memory = None if dry_run or source else stack.enter_context(remembered(state_dir, peer.url))
+        memory = None if dry_run or source else stack.enter_context(remembered(state_dir, peer.url.rstrip("/")))
         job = Job(names, options, memory, tally.refuse, lambda event_id: is_stored(peer, event_id))
         try:
             if dry_run:
@@ -212,9 +212,12 @@ def is_stored(peer: Peer, event_id: str) -> bool:
     """Whether the service has the event; no for a key that may not read."""
     service = reader_of(peer)
     answer = service.request("GET", f"/api/v1/events/{quote(event_id, safe='')}", None, service.deadline())
-    if answer.status in (401, *http.RETRIED):
+    if answer.status == 200:
+        answer.data(dict)
+        return True
+    if answer.status not in (403, 404) or not answer.ours:
         raise service.refusal(answer)
-    return answer.status == 200
+    return False
 
 
 def go_on_for_ever(job: Job, name: str, peer: Peer, tally: Tally, batch_size: int) -> None:

@@ -81,7 +81,7 @@ class Chart:
 
     def zoom(self, start: datetime, end: datetime, by: str = "") -> str:
         """The page of a part of this time, or of the same by something else."""
-        return f"/console?{urlencode({'start': stamp(start), 'end': stamp(end), 'by': by or self.by}, safe=':')}"
+        return f"?{urlencode({'start': stamp(start), 'end': stamp(end), 'by': by or self.by}, safe=':')}"
 
     def _bar(self, place: int, row: Sequence[int], bars: int) -> Bar:
         start = self.start + place * self.step
@@ -142,4 +142,4 @@ def stamp(at: datetime) -> str:
 def search(start: datetime, end: datetime, **more: str) -> str:
     """The events that were received from `start` until before `end`."""
     last = (end - timedelta(microseconds=1)).isoformat().replace("+00:00", "Z")
-    return f"/console/events?{urlencode({**more, 'created_start_time': stamp(start), 'created_end_time': last}, safe=':')}"
+    return f"events?{urlencode({**more, 'created_start_time': stamp(start), 'created_end_time': last}, safe=':')}"

@@ -29,7 +29,7 @@ class Row(NamedTuple):
     refused: str | None
 
 
-@shown("/console/keys")
+@shown("keys")
 def keys(parts: Services, context: RequestContext, session: Session) -> Response:
     session.must("admin")
     wanted = dict(context.query).get("q", "").strip().lower()

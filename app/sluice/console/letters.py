@@ -22,7 +22,7 @@ SOUGHT = 1_000
 SHOWN_BYTES = 64 << 10
 # A field of the form for each chosen one.
 CHOSEN = "id:"
-PAGE = "/console/dead-letters"
+PAGE = "dead-letters"
 # What the address may say of the step before.
 DONE = ("replayed", "dropped")
 
@@ -43,8 +43,9 @@ def letters(parts: Services, context: RequestContext, session: Session) -> Respo
     return html("letters.html", session=session, here="letters", letters=found, there=max(there, len(found)), said=said)
 
 
-@shown(f"{PAGE}/<path:letter_id>")
-def letter(parts: Services, _context: RequestContext, session: Session, letter_id: str) -> Response:
+@shown("dead-letter")
+def letter(parts: Services, context: RequestContext, session: Session) -> Response:
+    letter_id = dict(context.query).get("id", "")
     with dead_letters.opened(queue_url(parts, session)) as link:
         message = next(dead_letters.chosen(link, frozenset((letter_id,)), SOUGHT), None)
     if message is None:
@@ -56,7 +57,7 @@ def letter(parts: Services, _context: RequestContext, session: Session, letter_i
     return html("letter.html", session=session, here="letters", letter=found, body=body, whole=whole)
 
 
-@done(f"{PAGE}/replay")
+@done("replay")
 def replay(parts: Services, _context: RequestContext, session: Session, form: Form) -> Response:
     url, ids = queue_url(parts, session), chosen(form)
     with dead_letters.opened(url) as link:
@@ -65,7 +66,7 @@ def replay(parts: Services, _context: RequestContext, session: Session, form: Fo
     return see(f"{PAGE}?replayed={number}")
 
 
-@done(f"{PAGE}/drop")
+@done("drop")
 def drop(parts: Services, _context: RequestContext, session: Session, form: Form) -> Response:
     """For good, so it asks first: the page that it returns sends the same form again, with `sure`."""
     url, ids = queue_url(parts, session), chosen(form)

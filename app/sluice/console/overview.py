@@ -35,7 +35,7 @@ READERS: dict[str, Any] = {
 }
 
 
-@shown("/console")
+@shown("")
 def overview(parts: Services, context: RequestContext, session: Session) -> Response:
     """Of `range`, or from `start` to `end`, and split `by`: the address reproduces it."""
     if not session.may("read"):
@@ -83,7 +83,7 @@ def frame(given: Mapping[str, Any], now: datetime) -> tuple[str, datetime, datet
 
 
 def link(chosen: str, by: str) -> str:
-    return f"/console?{urlencode({'range': chosen or '1h', 'by': by})}"
+    return f"?{urlencode({'range': chosen or '1h', 'by': by})}"
 
 
 def unresolved(parts: Services, session: Session) -> list[dict[str, Any]] | None:

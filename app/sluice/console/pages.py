@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
 
 import msgspec
 
@@ -48,7 +49,7 @@ DESCRIPTION = Description("sluice", __version__, "/openapi.json", "/docs")
 )
 def root(parts: Services, context: RequestContext) -> Response:
     if parts.settings.console and prefers_html(str(context.headers.get("HTTP_ACCEPT", ""))):
-        return see("/console", Vary="Accept")
+        return see("console/", Vary="Accept")
     return Response(body=msgspec.json.encode(DESCRIPTION), headers={"Vary": "Accept"})
 
 
@@ -58,12 +59,17 @@ def prefers_html(accept: str) -> bool:
     return weights.get("text/html", 0.0) > 0 and weights["text/html"] >= weights.get("application/json", 0.0)
 
 
-@page("GET", site.SIGN_IN)
+@page("GET", site.FOLDER.removesuffix("/"))
+def bare(_parts: Services, context: RequestContext) -> Response:
+    return see(f"console/?{context.query_string}" if context.query_string else "console/")
+
+
+@page("GET", site.FOLDER + site.SIGN_IN)
 def sign_in_page(_parts: Services, _context: RequestContext) -> Response:
     return html("signin.html", session=None, fault="", here="")
 
 
-@page("POST", site.SIGN_IN)
+@page("POST", site.FOLDER + site.SIGN_IN)
 def sign_in(parts: Services, context: RequestContext) -> Response:
     try:
         form = site.form_of(parts, context)
@@ -73,15 +79,15 @@ def sign_in(parts: Services, context: RequestContext) -> Response:
         return html("signin.html", 401, session=None, fault=error.detail, here="")
     except Exception as error:
         return site.problem(error, context)
-    return see("/console", **{"Set-Cookie": cookie})
+    return see("./", **{"Set-Cookie": cookie})
 
 
-@done("/console/sign-out")
+@done("sign-out")
 def sign_out(_parts: Services, context: RequestContext, _session: Session, _form: site.Form) -> Response:
     return see(site.SIGN_IN, **{"Set-Cookie": sessions.cookie(context, "", 0)})
 
 
-@shown("/console/events")
+@shown("events")
 def search(parts: Services, context: RequestContext, session: Session) -> Response:
     """By the parameters of the API: the address of this page and `filter` both reproduce it."""
     given = asked(context)
@@ -123,21 +129,22 @@ def written(given: dict[str, str]) -> str:
     return "\n".join(f"{name}={value}" for name, value in given.items())
 
 
-@shown("/console/events/<path:event_id>")
-def event(parts: Services, _context: RequestContext, session: Session, event_id: str) -> Response:
+@shown("event")
+def event(parts: Services, context: RequestContext, session: Session) -> Response:
+    event_id = dict(context.query).get("event_id", "")
     log = site.ask(parts, session, "/api/v1/events/{event_id}", event_id=event_id)
     trace = show.trace_of(log["properties"])
     return html("event.html", session=session, here="events", log=log, trace=trace, raised=show.folded(trace))
 
 
-@shown("/console/tail")
+@shown("tail")
 def tail(_parts: Services, context: RequestContext, session: Session) -> Response:
     session.must("read")
     given = asked(context)
     return html("tail.html", session=session, here="tail", where=written(given), types=filters.CHOICES["event_type"])
 
 
-@page("GET", "/console/tail/stream")
+@page("GET", site.FOLDER + "tail/stream")
 def stream(parts: Services, context: RequestContext) -> Response:
     """The tail of the API, for the session's key. An error is the API's own: a script reads it."""
     session = sessions.current(parts, context)
@@ -149,7 +156,7 @@ def stream(parts: Services, context: RequestContext) -> Response:
     return tails.opened(parts, context, session.entry, matches, after)
 
 
-@shown("/console/errors")
+@shown("errors")
 def groups(parts: Services, context: RequestContext, session: Session) -> Response:
     given = {"status": "unresolved", **asked(context)}
     if given["status"] == "all":
@@ -162,8 +169,9 @@ def groups(parts: Services, context: RequestContext, session: Session) -> Respon
     return html("errors.html", session=session, here="errors", found=found, status=given.get("status", "all"), more=more)
 
 
-@shown("/console/errors/<path:fingerprint>")
-def group(parts: Services, _context: RequestContext, session: Session, fingerprint: str) -> Response:
+@shown("error")
+def group(parts: Services, context: RequestContext, session: Session) -> Response:
+    fingerprint = dict(context.query).get("fingerprint", "")
     found = site.ask(parts, session, "/api/v1/errors/{fingerprint}", {"page_size": "20"}, fingerprint=fingerprint)
     error = found["error"]
     example = error["example"] or {"properties": {}}
@@ -185,16 +193,16 @@ def open_actions(status: str) -> tuple[str, ...]:
     return ("resolve", "ignore") if status == "unresolved" else ("reopen",)
 
 
-@done("/console/errors/<path:fingerprint>/change")
-def change_group(parts: Services, _context: RequestContext, session: Session, form: site.Form, fingerprint: str) -> Response:
-    action = form.get("action", "")
+@done("change-error")
+def change_group(parts: Services, _context: RequestContext, session: Session, form: site.Form) -> Response:
+    action, fingerprint = form.get("action", ""), form.get("fingerprint", "")
     if action not in ACTIONS:
         raise errors.BadRequest("an error can be resolved, reopened or ignored", error="validation_error")
     site.ask(parts, session, f"/api/v1/errors/{{fingerprint}}/{action}", method="POST", fingerprint=fingerprint)
-    return see(f"/console/errors/{quote(fingerprint)}")
+    return see(f"error?{urlencode({'fingerprint': fingerprint})}")
 
 
-@shown("/console/tasks")
+@shown("tasks")
 def tasks(parts: Services, _context: RequestContext, session: Session) -> Response:
     board = {
         status: site.ask(parts, session, "/tasks", {"status": status, "limit": "100"}) for status in ("pending", "completed")
@@ -202,13 +210,17 @@ def tasks(parts: Services, _context: RequestContext, session: Session) -> Respon
     return html("tasks.html", session=session, here="tasks", board=board)
 
 
-@done("/console/tasks/<uuid:task_id>/complete")
-def complete(parts: Services, _context: RequestContext, session: Session, _form: site.Form, task_id: Any) -> Response:
+@done("complete-task")
+def complete(parts: Services, _context: RequestContext, session: Session, form: site.Form) -> Response:
+    try:
+        task_id = UUID(form.get("task_id", ""))
+    except ValueError as error:
+        raise errors.NotFound("no such task") from error
     site.ask(parts, session, "/tasks/{task_id}/complete", method="POST", task_id=task_id)
-    return see("/console/tasks")
+    return see("tasks")
 
 
-@shown("/console/sources")
+@shown("sources")
 def sources(parts: Services, _context: RequestContext, session: Session) -> Response:
     found = site.ask(parts, session, "/api/v1/sources")
     for source in found:
@@ -216,13 +228,13 @@ def sources(parts: Services, _context: RequestContext, session: Session) -> Resp
     return html("sources.html", session=session, here="sources", sources=found)
 
 
-@done("/console/sources/<string:name>/run")
-def run(parts: Services, _context: RequestContext, session: Session, _form: site.Form, name: str) -> Response:
-    site.ask(parts, session, "/api/v1/sources/{name}/run", method="POST", name=name)
-    return see("/console/sources")
+@done("run-source")
+def run(parts: Services, _context: RequestContext, session: Session, form: site.Form) -> Response:
+    site.ask(parts, session, "/api/v1/sources/{name}/run", method="POST", name=form.get("name", ""))
+    return see("sources")
 
 
-@shown("/console/about")
+@shown("about")
 def about(parts: Services, _context: RequestContext, session: Session) -> Response:
     ready, reason = parts.ready()
     state = site.ask(parts, session, "/api/v1/status") if session.may("read") else None

@@ -68,7 +68,9 @@ def sign_in(parts: Services, context: RequestContext, key: str) -> str:
 def cookie(context: RequestContext, value: str, seconds: int) -> str:
     # The browser says by which scheme it came; nothing that a proxy reports is believed.
     secure = "; Secure" if str(context.headers.get("HTTP_ORIGIN", "")).startswith("https://") else ""
-    return f"{COOKIE}={value}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    # Without a Path it is sent to the folder that the browser sees this page in (RFC 6265 section 5.1.4): /console, or what a
+    # proxy makes of it.
+    return f"{COOKIE}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def current(parts: Services, context: RequestContext) -> Session | None:
@@ -91,6 +93,9 @@ def current(parts: Services, context: RequestContext) -> Session | None:
 
 def must_be_own(context: RequestContext) -> None:
     """A form comes from a page of this site; raises Forbidden. (Old browsers send no Origin: the token is checked beside.)"""
+    # The browser's own word, which no page can write and no proxy changes. By plain http it sends none.
+    if context.headers.get("HTTP_SEC_FETCH_SITE") == "same-origin":
+        return
     origin = context.headers.get("HTTP_ORIGIN")
     if origin is not None and origin.partition("://")[2] != context.headers.get("HTTP_HOST"):
         raise errors.Forbidden(

@@ -1,4 +1,8 @@
-"""How a page is made: who may see it, what it asks of the API, how it is rendered, and what an error looks like."""
+"""How a page is made: who may see it, what it asks of the API, how it is rendered, and what an error looks like.
+
+All pages that link to others are siblings in one folder, /console/, and name each other without it: so their links hold below
+any path at which a proxy serves them. What names one of many (an id) is in the query or the form, for it may have slashes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,8 @@ POLICY = (
     " base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
-SIGN_IN = "/console/sign-in"
+FOLDER = "/console/"
+SIGN_IN = "sign-in"
 MAX_FORM = 16 << 10
 Form = dict[str, str]
 
@@ -53,13 +58,13 @@ def html(name: str, code: int = 200, **values: Any) -> Response:
     return Response(code, text.encode(), HTML, HEADERS)
 
 
-def see(path: str, **headers: str) -> Response:
-    """To another page, by GET (RFC 9110 section 15.4.4)."""
-    return Response(303, b"", None, {**HEADERS, "Location": path, **headers})
+def see(page: str, **headers: str) -> Response:
+    """To another page, by GET (RFC 9110 section 15.4.4), seen from this one."""
+    return Response(303, b"", None, {**HEADERS, "Location": page, **headers})
 
 
 def ask(
-    parts: Services, session: Session, path: str, query: dict[str, str] | None = None, method: str = "GET", **place: str
+    parts: Services, session: Session, path: str, query: dict[str, str] | None = None, method: str = "GET", **place: Any
 ) -> Any:
     """`data` of what the API answers to the key of this session; raises what the API's view raises."""
     operation = next(each for each in OPERATIONS if (each.method, each.path) == (method, path))
@@ -85,29 +90,29 @@ def form_of(parts: Services, context: RequestContext) -> Form:
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-def shown(path: str) -> Callable[[Callable[..., Response]], View]:
-    """Declare a page at GET `path`: `view(parts, context, session, **place)`. Without a session it leads to the sign-in."""
+def shown(name: str) -> Callable[[Callable[..., Response]], View]:
+    """Declare the page `name`: `view(parts, context, session)`. Without a session it leads to the sign-in."""
 
     def decorate(view: Callable[..., Response]) -> View:
-        @page("GET", path)
-        def show_page(parts: Services, context: RequestContext, **place: Any) -> Response:
-            return guarded(parts, context, lambda session: view(parts, context, session, **place))
+        @page("GET", FOLDER + name)
+        def show_page(parts: Services, context: RequestContext) -> Response:
+            return guarded(parts, context, lambda session: view(parts, context, session))
 
         return show_page
 
     return decorate
 
 
-def done(path: str) -> Callable[[Callable[..., Response]], View]:
-    """Declare what POST `path` does: `view(parts, context, session, form, **place)`; the form carries the session's token."""
+def done(name: str) -> Callable[[Callable[..., Response]], View]:
+    """Declare what POST `name` does: `view(parts, context, session, form)`; the form carries the session's token."""
 
     def decorate(view: Callable[..., Response]) -> View:
-        @page("POST", path)
-        def do(parts: Services, context: RequestContext, **place: Any) -> Response:
+        @page("POST", FOLDER + name)
+        def do(parts: Services, context: RequestContext) -> Response:
             def act(session: Session) -> Response:
                 form = form_of(parts, context)
                 sessions.must_match(session, form.get("token", ""))
-                return view(parts, context, session, form, **place)
+                return view(parts, context, session, form)
 
             return guarded(parts, context, act)
 
@@ -143,7 +148,7 @@ def asset(name: str) -> bytes:
 
 
 def serve_asset(name: str, kind: str) -> None:
-    @page("GET", f"/console/{name}")
+    @page("GET", FOLDER + name)
     def send(_parts: Services, _context: RequestContext) -> Response:
         return Response(200, asset(name), kind, {**HEADERS, "Cache-Control": "no-cache"})
 

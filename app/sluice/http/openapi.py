@@ -58,6 +58,8 @@ def document() -> Schema:
             "version": __version__,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        # Where this document is, whatever path a proxy serves it at (OpenAPI 3.1 section 4.8.5).
+        "servers": [{"url": "."}],
         "paths": paths,
         "components": {
             "schemas": components,

@@ -60,4 +60,4 @@ class Chunks(Iterator[bytes]):
         except (errors.ApiError, errors.StoreError) as error:
             log.info("response.cut_short", cause=type(error).__name__, reason=getattr(error, "reason", None))
             # As for a client that left: the server writes no traceback.
-            raise ConnectionResetError(errno.ECONNRESET, "the response was cut short") from error
+            raise BrokenPipeError(errno.EPIPE, "the response was cut short") from error

@@ -221,3 +221,8 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         except BlockingIOError as error:
             # SO_SNDTIMEO. To gunicorn it looks like a client that left, which is nothing to log.
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from error
+        except BrokenPipeError:
+            if req.version < (1, 1):
+                # Such a body ends with its connection: nothing but a reset says that this is not all of it.
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise

@@ -45,9 +45,12 @@ class KeeperHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         known = self.path.removeprefix("/api/v1/events/") in self.server.events
-        self.send_response(self.server.reading or (200 if known else 404))
-        self.send_header("Content-Length", "0")
+        status = self.server.reading or (200 if known else 404)
+        text = b'{"success": true, "data": {}}' if status == 200 else b'{"error": "not_for_you"}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
+        self.wfile.write(text)
 
     def do_POST(self) -> None:
         batch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

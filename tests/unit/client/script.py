@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_POST = do_DELETE = play  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_DELETE = do_CONNECT = play  # noqa: N815 - http.server's names
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""

@@ -167,7 +167,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(run: Run, service:
 
 def test_a_redirect_is_not_followed_but_told(run: Run) -> None:
     found = run((301, {"Location": "https://events.test/readiness"}, b""))
-    assert found == [Finding("failed", "not ready (301)", "give the address that it redirects to: https://events.test/readiness")]
+    assert found == [Finding("failed", "not ready (301)", "give the address that it redirects to: https://events.test")]
 
 
 def test_what_a_service_says_reaches_the_terminal_without_the_key_and_without_escapes(run: Run) -> None:

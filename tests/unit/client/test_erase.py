@@ -12,8 +12,12 @@ from tests.unit.client.script import SECRET, Answer, Service, Time
 from sluice.client.erase import EraseClient
 from sluice.client.http import ClientError, Key
 
-BROKEN: Answer = (200, {"Content-Length": "1000", "Connection": "close"}, b'{"event_id": "a"}\n{"ev')
-WHOLE: Answer = (200, {}, b'{"event_id": "a"}\n{"event_id": "b"}\n')
+NDJSON = {"Content-Type": "application/x-ndjson"}
+AT = "2026-01-31T12:00:00.5+00:00"
+LINES = [f'{{"id": {id}, "created_at": "{AT}"}}\n'.encode() for id in (9, 10)]
+NEWEST: Answer = (200, {}, {"success": True, "data": {"logs": [{"id": 10, "created_at": "2026-01-31T12:00:00.500Z"}]}})
+BROKEN: Answer = (200, {"Content-Length": "1000", "Connection": "close", **NDJSON}, LINES[0] + b'{"id": 1')
+WHOLE: Answer = (200, NDJSON, b"".join(LINES))
 AWAY: Answer = (503, {"Retry-After": "0"}, {"error": "database_error"})
 
 
@@ -43,7 +47,7 @@ def test_an_erasure_that_is_refused_names_the_scope(service: Service, client: Er
 
 
 def test_an_export_that_breaks_off_is_begun_again(service: Service, client: EraseClient, tmp_path: Path) -> None:
-    service.script = [None, BROKEN, AWAY, WHOLE]
+    service.script = [None, NEWEST, BROKEN, NEWEST, AWAY, NEWEST, WHOLE]
     file, shown = tmp_path / "out", list[int]()
     assert client.export("a", file, shown.append) == 2
     assert file.read_bytes() == WHOLE[2]  # type: ignore[index]
@@ -51,10 +55,26 @@ def test_an_export_that_breaks_off_is_begun_again(service: Service, client: Eras
 
 
 def test_an_export_that_never_comes_whole_leaves_no_file(service: Service, client: EraseClient, tmp_path: Path) -> None:
-    service.script = [BROKEN] * 4
+    service.script = [NEWEST, BROKEN] * 4
     with pytest.raises(ClientError, match="broke off"):
         client.export("a", tmp_path / "out", lambda _: None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", [b"", LINES[0], LINES[0] + LINES[1][:-1], b"<html>\n"])
+def test_an_export_that_ends_before_the_newest_event_is_not_whole_whatever_the_proxy_says(
+    service: Service, client: EraseClient, tmp_path: Path, part: bytes
+) -> None:
+    service.script = [NEWEST, (200, NDJSON, part)] * 4
+    with pytest.raises(ClientError, match="newest event is not in it"):
+        client.export("a", tmp_path / "out", lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_user_without_events_the_export_is_empty(service: Service, client: EraseClient, tmp_path: Path) -> None:
+    service.script = [(200, {}, {"success": True, "data": {"logs": []}}), (200, NDJSON, b"")]
+    assert client.export("a", tmp_path / "out", lambda _: None) == 0
+    assert (tmp_path / "out").read_bytes() == b""
 
 
 def test_a_user_may_have_any_bytes_for_a_name(service: Service, client: EraseClient) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import tenacity
+import urllib3
 from tests.certificates import Authority
 from tests.unit.client.script import SECRET, Answer, Request, Service, Time, closed_port
 
@@ -135,7 +136,7 @@ def test_a_refused_key_names_its_reason_its_source_and_the_fix(service: Service,
 
 
 def test_a_missing_key_names_the_fix(service: Service, connect: Connect) -> None:
-    service.script = [(401, {}, {"reason": "missing"})]
+    service.script = [(401, {}, {"error": "unauthorized", "reason": "missing"})]
     with pytest.raises(ClientError, match=r"none was found .* set SLUICE_API_KEY, or SLUICE_API_KEY_FILE"):
         connect(key=None).send_batch([event(0)])
     assert "Authorization" not in service.requests[0].headers
@@ -272,6 +273,7 @@ def waited_for(condition: Callable[[], bool]) -> bool:
         "ftp://h",
         "http://",
         "http://h:99999",
+        "http://h:0",
         "http://u:p@h",
         "http://h?q=1",
         "http://[::1",
@@ -283,6 +285,8 @@ def test_an_address_that_can_not_be_used_is_refused_with_the_fix(url: str) -> No
     with pytest.raises(ClientError, match="fix SLUICE_URL") as caught:
         IngestClient(url)
     assert "u:p" not in str(caught.value)
+    with pytest.raises(ClientError, match="fix SLUICE_URL"):
+        http.find_key(None, None, Path("/nowhere"), url)
 
 
 @pytest.mark.parametrize(
@@ -320,11 +324,29 @@ def test_a_tail_goes_on_behind_an_id_that_came_without_an_event(service: Service
     assert [request.headers.get("Last-Event-ID") for request in service.requests] == [None, "here"]
 
 
+def test_a_tail_that_comes_without_chunks_shows_an_event_as_soon_as_it_is_there(service: Service) -> None:
+    """As by HTTP/1.0."""
+    headers = {"Content-Type": "text/event-stream", "Content-Length": "1000000"}
+    service.script = [(200, headers, b'id: 1\ndata: {"a": 1}\n\n')]
+    tail = ReadClient(service.url, timeout=urllib3.Timeout(5)).tail([])
+    assert next(tail).text == '{"a": 1}'
+    assert len(service.requests) == 1
+
+
+def test_a_tail_of_which_nothing_comes_is_opened_again_with_pauses_and_then_said(service: Service, time: Time) -> None:
+    service.script = [(200, {"Content-Type": "text/event-stream"}, b"")] * 9
+    client = ReadClient(service.url, sleep=time.sleep, clock=time.clock, backoff=BACKOFF, retry_for=1)
+    with pytest.raises(ClientError, match=r"nothing comes; does a proxy before it collect answers\?.*proxy_buffering"):
+        next(client.tail([]))
+    assert time.slept == pytest.approx([0.1, 0.2, 0.4])
+
+
 READS: list[Callable[[str], object]] = [
     lambda url: next(ReadClient(url).tail([])),
     lambda url: next(ReadClient(url).pages([], 1)),
     lambda url: next(iter(EraseClient(url).stream("/api/v1/export"))),
     lambda url: IngestClient(url).send_batch([event(0)]),
+    lambda url: IngestClient(url).send_report({"service": "s", "endpoint": "/"}),
 ]
 
 
@@ -354,6 +376,29 @@ def test_whatever_is_asked_a_redirect_is_said_with_where_it_leads(service: Servi
         ask(service.url)
 
 
+@pytest.mark.parametrize("ask", READS)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            (302, {"Location": "/login?rd=/api/v1/batch-ingest"}, b""),
+            r"302; something before it redirects to: /login; name",
+        ),
+        ((200, {"Content-Type": "text/html"}, b"<html>Sign in</html>"), "the answer 200 is not that of a Sluice service"),
+        ((403, {"Content-Type": "text/html"}, b"<html>Blocked</html>"), "answers 403; not Sluice but something before it"),
+        ((401, {"Content-Type": "text/html"}, b"<html>Basic</html>"), "answers 401; not Sluice but something before it"),
+        ((407, {}, b""), r"answers 407; the proxy wants a sign-in: name it as http://USER:PASSWORD@"),
+    ],
+)
+def test_whatever_is_asked_the_answer_of_a_proxy_is_no_success_and_not_taken_for_sluice_s(
+    service: Service, ask: Callable[[str], object], answer: Answer, said: str
+) -> None:
+    service.script = [answer]
+    with pytest.raises(ClientError, match=said):
+        ask(service.url)
+    assert len(service.requests) == 1
+
+
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
 def test_a_proxy_of_the_environment_is_used(
     service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
@@ -377,6 +422,42 @@ def test_no_proxy_stands_before_this_machine_nor_what_no_proxy_names(
     monkeypatch.setenv("NO_PROXY", "events.invalid")
     with pytest.raises(ClientError, match=r"no answer from http://events\.invalid \("):
         connect("http://events.invalid", retry_for=0).send_batch([event(0)])
+    monkeypatch.setenv("NO_PROXY", "nonsense/8, 10.0.0.0/8,.svc,fd00::/8, h:8080")
+    for host, passed in {
+        "10.1.2.3": True,
+        "[fd00::1]:80": True,
+        "a.b.svc": True,
+        "h:8080": True,
+        "11.0.0.1": False,
+        "h": False,
+        "asvc": False,
+    }.items():
+        assert (http.pool_for(f"http://{host}").proxy is None) is passed, host
+
+
+@pytest.mark.parametrize(("status", "tries"), [(407, 1), (403, 1), (502, 2)])
+def test_a_proxy_that_lets_nothing_through_is_named_and_a_report_is_sent_again_only_where_that_may_help(
+    connect: Connect, service: Service, monkeypatch: pytest.MonkeyPatch, status: int, tries: int
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", service.url.replace("//", "//me:secret@"))
+    service.script = [(status, {}, b"")] * 2
+    with pytest.raises(ClientError, match=rf"https://events\.test by the proxy 127\.0\.0\.1:\d+ \(Tunnel .* {status}") as refusal:
+        connect("https://events.test", retry_for=0.15).send_report({"service": "s", "endpoint": "/"})
+    assert (len(service.requests), "secret" in str(refusal.value)) == (tries, False)
+
+
+def test_a_batch_that_is_too_large_for_a_proxy_is_sent_in_halves_and_each_event_keeps_its_place(
+    service: Service, connect: Connect
+) -> None:
+    too_large: Answer = (413, {"Content-Type": "text/html"}, b"<html>")
+    refused = told(1, invalid=1, results=({"index": 1, "status": "invalid", "reason": "too_old"},))
+    service.script = [too_large, told(2), too_large, told(1), refused]
+    result = connect().send_batch([event(number) for number in range(5)])
+    assert [sent(request) for request in service.requests] == [list("01234"), list("01"), list("234"), list("2"), list("34")]
+    assert (result.counts["created"], [refusal.index for refusal in result.refused]) == (4, [4])
+    service.script = [too_large]
+    with pytest.raises(ClientError, match=r"answers 413; raise the limit.*client_max_body_size"):
+        connect().send_batch([event(0)])
 
 
 @pytest.mark.parametrize("proxy", ["socks5://me:secret@h:1", "http://me:secret@h h"])

@@ -26,7 +26,7 @@
     cell(row, log.event_type);
     cell(row, log.source || "");
     const link = document.createElement("a");
-    link.href = "/console/events/" + encodeURIComponent(log.event_id);
+    link.href = "event?" + new URLSearchParams({ event_id: log.event_id });
     link.textContent = log.event_name;
     row.insertCell().append(link);
     cell(row, JSON.stringify(log.properties).slice(0, 500));
@@ -35,7 +35,7 @@
 
   const open = () => {
     if (source) source.close();
-    source = new EventSource("/console/tail/stream?" + new URLSearchParams({ where: where.value, ...(last && { after: last }) }));
+    source = new EventSource("tail/stream?" + new URLSearchParams({ where: where.value, ...(last && { after: last }) }));
     source.onopen = () => say("live");
     source.onmessage = (event) => {
       last = event.lastEventId;
@@ -78,7 +78,7 @@
       last = "";
       held = null;
       // The address of the page is that of what it shows.
-      history.replaceState(null, "", "/console/tail?" + new URLSearchParams({ where: where.value }));
+      history.replaceState(null, "", "?" + new URLSearchParams({ where: where.value }));
       if (paused) source.close(); else open();
     }, 400);
   });
