@@ -206,9 +206,8 @@ class Observer:
             published=await self._published(key),
         )
         found, unread = await self._missing(key, seen)
-        aside = {
-            each.name: world.set_aside(each, "NotRead") for each in named if not unread.isdisjoint(world.names_of(each, seen))
-        }
+        blocked = [each for each in named if not unread.isdisjoint(world.names_of(each, seen))] if unread else []
+        aside = {each.name: world.set_aside(each, "NotRead") for each in blocked}
         seen = replace(seen, keys=tuple(each for each in named if each.name not in aside), aside={**seen.aside, **aside})
         return await self._with_target(key, keyset, seen, {**seen.secrets, **found})
 

@@ -233,9 +233,7 @@ def told_of(key: ApiKey | Aside, wanted: dict[str, Any]) -> Iterator[Action]:
 def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetime | None:
     """The first moment at which the clock alone changes the plan."""
     dates = [date for scene in scenes for date in dates_of_key(scene)]
-    dates += [
-        entry.not_after + entries.TOMBSTONE for entry in world.entries(seen) if entry.state == "revoked" and entry.not_after
-    ]
+    dates += [entry.not_after + world.TOMBSTONE for entry in world.entries(seen) if entry.state == "revoked" and entry.not_after]
     dates += schedule.dates(seen)
     return min((date for date in dates if date > clock.earliest), default=None)
 
