@@ -167,8 +167,8 @@ class Doer:
                 data = {api_types.SEAL_DATA: base64.b64encode(drawn).decode()}
                 await self._put(key, name, api_types.KEYSET_TYPE, data, marks, immutable=True)
             found = await self._observer.seals.get(key)
-        if found is None:
-            raise Conflict("get", SECRETS.plural, f"{api_types.seal_secret(key.keyset)} is no seal of ours")
+        if not found:
+            raise Refused("get", SECRETS.plural, f"{api_types.seal_secret(key.keyset)} is no seal of ours")
         return found
 
     def _published(self, key: Key, document: keys.KeySetDocument, before: Published) -> None:

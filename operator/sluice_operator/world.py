@@ -50,12 +50,14 @@ class Published(Struct, frozen=True, kw_only=True):
     """The Secret with the key set. `document` None: its data is missing or is no key set (keys.parse_document refused it).
 
     sealed: its SEAL is right, so an operator wrote this document; None: there is no key to tell it with
+    seal_taken: that key can be neither read nor made, for its Secret is somebody else's
     """
 
     metadata: Metadata
     type: str
     document: KeySetDocument | None = None
     sealed: bool | None = None
+    seal_taken: bool = False
     immutable: bool = False
 
     @property
@@ -222,6 +224,15 @@ class World(Struct, frozen=True, kw_only=True):
     def authentic(self) -> bool:
         """Whether there is a key set, and an operator wrote it."""
         return self.published is not None and self.published.authentic
+
+
+def taken(world: World) -> tuple[str, ...]:
+    """Names of Secrets that the key set needs and somebody else has."""
+    found, keyset = world.published, world.keyset
+    if found is None or keyset is None:
+        return ()
+    names = {api_types.published_secret(keyset.name): not found.ours, api_types.seal_secret(keyset.name): found.seal_taken}
+    return tuple(name for name, is_taken in names.items() if is_taken)
 
 
 def wanted_names(world: World) -> Iterator[str]:

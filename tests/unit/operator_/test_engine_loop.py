@@ -594,6 +594,28 @@ def test_a_key_set_with_a_forged_document_is_restored_and_told() -> None:
     with_bench(work)
 
 
+def test_a_seal_of_somebody_else_keeps_no_revocation_back_and_is_told() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        await bench.settle()
+        ours = bench.server.objects.pop(secret("main-seal"))
+        await bench.make(SECRETS, "main-seal", type="Opaque", data={"x": "eQ=="})
+        bench.observer.seals.forget(SPACE, "main-seal")
+        assert await revoke(bench, "alpha") < 3
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "SecretNotOwned"))
+        pod, delivered = PODS.path(SPACE, "web-1-a"), {api_types.POD_REVISION: service.edition()}
+        await bench.until(lambda: bench.server.objects[pod]["metadata"]["annotations"] == delivered)
+        await bench.rest()
+        bench.server.calls.clear()
+        await bench.look()
+        await bench.rest()
+        assert bench.server.writes() == []
+        bench.server.objects[secret("main-seal")] = ours
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("False", "AsExpected"))
+        await bench.until(lambda: bench.secret("alpha-v1") is None)
+
+    with_bench(work)
+
+
 def test_a_revocation_does_not_wait_for_fifty_key_sets_whose_pods_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "PUBLISH_SECONDS", PUBLISH_SECONDS)
 
