@@ -203,7 +203,7 @@ class Cache:
     def put(self, resource: Resource, raw: Raw, *, older: bool = False, ours: bool = False) -> Kept | None:
         """What is kept of `raw`; None: it could not be read, and what was there stays.
 
-        older: also below the resourceVersion that is there, as a list after a restore may be
+        older: also below the resourceVersion that is there, or gone before, as in the list of a watch after a restore
         ours: the answer to a write of ours, which is no news
         """
         namespace = str(raw["metadata"]["namespace"])
@@ -212,6 +212,8 @@ class Cache:
         except Exception:  # whatever one object contains, the others are kept
             log.exception("object not read", resource=resource.plural, namespace=namespace, name=raw["metadata"]["name"])
             return None
+        if older:
+            self._gone.pop(kept.metadata.uid, None)
         if kept.metadata.uid in self._gone:
             return kept
         objects = self._objects[resource, namespace]

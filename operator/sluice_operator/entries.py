@@ -6,7 +6,7 @@ To refuse a key stops what is new; it never takes a running key away: revoke or 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from msgspec.structs import replace
@@ -17,8 +17,6 @@ from sluice_operator.api_types import ApiKey, Clock, KeySetSpec
 from sluice_operator.versions import Ledger, Version
 from sluice_operator.world import World
 
-# A revoked key is told apart from an unknown one for so long; its entry's notAfter says since when it is revoked.
-TOMBSTONE = timedelta(days=30)
 MAX_TOMBSTONES = 500
 # A Secret holds 1 MiB. New versions stop here; what is in may still grow by a scope.
 MAX_BYTES = 1_000_000
@@ -34,8 +32,8 @@ def wanted(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], clock: Cloc
     chosen = []
     for entry in (
         *living(seen, spec, ledgers, clock),
-        *(each for each in left(seen) if not seen.aside[each.key_id].revoked),
         *tombstones(seen, ledgers, clock),
+        *(each for each in left(seen) if not seen.aside[each.key_id].revoked),
     ):
         if entry.digest in digests or (entry.key_id, entry.version) in versions:
             continue
@@ -95,13 +93,13 @@ def left(seen: World) -> Iterator[keys.KeyEntry]:
 
 
 def tombstones(seen: World, ledgers: Iterable[Ledger], clock: Clock) -> Iterator[keys.KeyEntry]:
-    """The entries of revoked keys, the latest first, each for TOMBSTONE, also when its ApiKey is gone."""
-    known = world.entries(seen) or seen.remembered
+    """The entries of revoked keys, the latest first, each for world.TOMBSTONE, also when its ApiKey is gone."""
+    known = world.entries(seen)
     old = [replace(entry, not_after=entry.not_after or clock.latest) for entry in known if entry.state == "revoked"]
     fresh = [each for ledger in ledgers if ledger.key.spec.revoked for each in revoked(seen, ledger, clock)]
     fresh += [ended(entry, clock) for entry in left(seen) if seen.aside[entry.key_id].revoked]
     dated = ((entry.not_after, entry) for entry in (*old, *fresh) if entry.not_after is not None)
-    young = [(date, entry) for date, entry in dated if clock.earliest < date + TOMBSTONE]
+    young = [(date, entry) for date, entry in dated if clock.earliest < date + world.TOMBSTONE]
     young.sort(key=lambda each: each[0], reverse=True)
     return (entry for _, entry in young[:MAX_TOMBSTONES])
 

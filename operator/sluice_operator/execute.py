@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from sluice import keys
-from sluice_operator import api_types, probes, telemetry, world
+from sluice_operator import api_types, probes, steps, telemetry, world
 from sluice_operator.api_types import DEPLOYMENTS, EVENTS, OF_KIND, PODS, SECRETS, ApiKey, KeySet, Raw
 from sluice_operator.cache import Cache, DeploymentFacts, plaintext
 from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused
@@ -32,6 +32,8 @@ COMPONENT = "sluice-operator"
 # Events of repairs, and what was repaired.
 REPAIRED = {"VersionRestored": "version", "ClientRepaired": "client"}
 AT_ONCE = 10
+# Without its data, and without the copy of it that `kubectl apply` makes, as of a backup.
+DROPPED: Raw = {"data": None, "metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": None}}}
 # Between attempts to prove a key that no Pod accepted.
 UNPROVED_SECONDS = 0.5
 
@@ -78,7 +80,7 @@ class Doer:
 
     @do.register
     async def _(self, action: world.PatchSecret, key: Key) -> None:
-        body = {"data": None} if action.marks is None else {"metadata": written(action.marks)}
+        body = DROPPED if action.marks is None else {"metadata": written(action.marks)}
         await self._patch(key, action.secret, action.precondition, body)
         self._handed_out(key, action.secret, action.reason)
 
@@ -160,15 +162,19 @@ class Doer:
 
     async def _seal(self, key: Key, marks: Marks) -> bytes:
         """The key that the key set is sealed with, made when there is none."""
-        found = await self._observer.seals.get(key)
+        name, found = api_types.seal_secret(key.keyset), await self._observer.seals.get(key)
+        seen = self._cache.secret(key.namespace, name)
+        if found and seen is not None and not steps.has_marks(marks, seen.metadata):
+            with contextlib.suppress(ApiError):  # the next publish tries again
+                await self._patch(key, name, seen.metadata.resource_version, {"metadata": written(marks)})
         if found is None:
-            name, drawn = api_types.seal_secret(key.keyset), secrets.token_bytes(SEAL_BYTES)
+            drawn = secrets.token_bytes(SEAL_BYTES)
             with contextlib.suppress(AlreadyExists):
                 data = {api_types.SEAL_DATA: base64.b64encode(drawn).decode()}
                 await self._put(key, name, api_types.KEYSET_TYPE, data, marks, immutable=True)
             found = await self._observer.seals.get(key)
-        if found is None:
-            raise Conflict("get", SECRETS.plural, f"{api_types.seal_secret(key.keyset)} is no seal of ours")
+        if not found:
+            raise Refused("get", SECRETS.plural, f"{name} is no seal of ours")
         return found
 
     def _published(self, key: Key, document: keys.KeySetDocument, before: Published) -> None:
@@ -239,7 +245,8 @@ class Doer:
             "data": None if body["data"] is None else {**(old.get("data") or {}), **body["data"]},
         }
         for field in ("labels", "annotations"):
-            whole["metadata"][field] = {**(old["metadata"].get(field) or {}), **body.get("metadata", {}).get(field, {})}
+            both = {**(old["metadata"].get(field) or {}), **body.get("metadata", {}).get(field, {})}
+            whole["metadata"][field] = {name: value for name, value in both.items() if value is not None}
         owners = old["metadata"].get("ownerReferences") or []
         whole["metadata"]["ownerReferences"] = body.get("metadata", {}).get("ownerReferences", owners)
         await self._api.delete(SECRETS, key.namespace, name, precondition)

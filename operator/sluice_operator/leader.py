@@ -30,7 +30,7 @@ LARGEST = 2**31 - 1
 
 
 class Lost(Exception):
-    """Somebody else leads now, or might."""
+    """Somebody else leads now, or might; or nothing that was seen counts any more."""
 
 
 class Lease:
@@ -54,6 +54,7 @@ class Lease:
         self._holder = holder
         self._monotonic = monotonic
         self._version = ""
+        self._latest = 0
         self._holder_seen = ""
         self._seen: tuple[str, float] = ("", float("-inf"))
         self._renewed = float("-inf")
@@ -88,7 +89,7 @@ class Lease:
         """Let the next one have it at once. What fails here only makes it wait."""
         if not self.held:
             return
-        with contextlib.suppress(*self._raised):
+        with contextlib.suppress(Lost, *self._raised):
             for _ in range(2):
                 if await self._try(self._give_up):
                     return
@@ -111,7 +112,7 @@ class Lease:
             found = await self._api.get(LEASES, self._namespace, self._name)
         except NotFound:
             return await self._make()
-        self._version = found["metadata"]["resourceVersion"]
+        self._note(found)
         spec = found.get("spec") or {}
         holder = self._holder_seen = spec.get("holderIdentity") or ""
         if holder not in ("", self._holder) and not self._is_over(spec):
@@ -129,9 +130,20 @@ class Lease:
             made = await self._api.create(LEASES, self._namespace, {"metadata": {"name": self._name}, "spec": spec})
         except AlreadyExists:
             return False
-        self._version = made["metadata"]["resourceVersion"]
+        self._note(made)
         self._renewed = began
         return True
+
+    def _note(self, lease: Raw) -> None:
+        """The next write is for this version. Raises Lost at an older one than before.
+
+        Then the API server's store is of a backup: no watch tells what is there, and what is in the cache was never written.
+        """
+        self._version = lease["metadata"]["resourceVersion"]
+        before, self._latest = self._latest, int(self._version) if self._version.isdigit() else 0
+        if self._latest < before:
+            self._renewed = float("-inf")
+            raise Lost(f"Lease {self._name} is older than it was: the API server's store was restored")
 
     def _is_over(self, spec: Raw) -> bool:
         """Whether it did not change for its duration, as we saw it."""
@@ -149,7 +161,7 @@ class Lease:
             if (found.get("spec") or {}).get("holderIdentity") != self._holder:
                 self._renewed = float("-inf")
                 return False
-            self._version = found["metadata"]["resourceVersion"]
+            self._note(found)
         await self._write(self._spec())
         self._renewed = began
         return True
@@ -165,7 +177,7 @@ class Lease:
     async def _write(self, spec: Raw) -> None:
         patch = {"metadata": {"resourceVersion": self._version}, "spec": spec}
         written = await asyncio.wait_for(self._api.merge(LEASES, self._namespace, self._name, patch), DEADLINE_SECONDS / 2)
-        self._version = written["metadata"]["resourceVersion"]
+        self._note(written)
 
     def _spec(self) -> Raw:
         return {"holderIdentity": self._holder, "leaseDurationSeconds": DURATION_SECONDS, "renewTime": now()}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sluice import keys
 from sluice_operator.pods import Heard
-from sluice_operator.world import Action, Obstacle, Published, Report
+from sluice_operator.world import TOMBSTONE, Action, Obstacle, Published, Report
 
 # More revisions than a Pod can be behind, and few enough to cost nothing.
 REVISIONS = 32
@@ -24,7 +24,7 @@ class Memory:
     """Of one KeySet. Pods by their uid.
 
     known: the entries that each revision which was published accepts, by digest
-    tombstones: of the last one
+    tombstones: of them all, as long as they count: a document of before a revocation may come back
     turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
     heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
     answered: the same of the last time that all its workers had one revision
@@ -69,7 +69,10 @@ class Memory:
         self.contested: tuple[str, int] | None = None
 
     def know(self, document: keys.KeySetDocument) -> None:
-        self.tombstones = tuple(entry for entry in document.entries if entry.state == "revoked")
+        revoked = {entry.digest: entry for entry in (*self.tombstones, *document.entries) if entry.state == "revoked"}
+        self.tombstones = tuple(
+            entry for entry in revoked.values() if not entry.not_after or entry.not_after + TOMBSTONE > document.generated_at
+        )
         if document.revision in self.known:
             return
         # Revisions differ in few entries: those that are the same are one object.

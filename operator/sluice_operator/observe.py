@@ -127,7 +127,7 @@ class Seals:
         self._keys: dict[Key, bytes] = {}
 
     async def get(self, key: Key) -> bytes | None:
-        """None: there is none yet. Raises ApiError."""
+        """None: there is none yet; empty: its Secret holds something else. Raises ApiError."""
         if key not in self._keys:
             try:
                 raw = await self._api.get(SECRETS, key.namespace, api_types.seal_secret(key.keyset))
@@ -135,7 +135,7 @@ class Seals:
                 return None
             found = decoded(raw.get("data") or {}, api_types.SEAL_DATA)
             if raw.get("type") != api_types.KEYSET_TYPE or not found or len(found) < SEAL_BYTES:
-                return None
+                return b""
             self._keys[key] = found
         return self._keys[key]
 
@@ -206,9 +206,8 @@ class Observer:
             published=await self._published(key),
         )
         found, unread = await self._missing(key, seen)
-        aside = {
-            each.name: world.set_aside(each, "NotRead") for each in named if not unread.isdisjoint(world.names_of(each, seen))
-        }
+        blocked = [each for each in named if not unread.isdisjoint(world.names_of(each, seen))] if unread else []
+        aside = {each.name: world.set_aside(each, "NotRead") for each in blocked}
         seen = replace(seen, keys=tuple(each for each in named if each.name not in aside), aside={**seen.aside, **aside})
         return await self._with_target(key, keyset, seen, {**seen.secrets, **found})
 
@@ -289,8 +288,8 @@ class Observer:
             seal = await self.seals.get(key)
         except PASSED_OVER:
             return found
-        if seal is None:
-            return found
+        if not seal:
+            return replace(found, seal_taken=seal is not None)
         mark, document = found.metadata.annotations.get(api_types.SEAL, ""), found.document
         right = document is not None and hmac.compare_digest(mark.encode(), world.seal(seal, document).encode())
         return replace(found, sealed=right)

@@ -163,7 +163,8 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[KeyEntry, ...], clock:
     old = seen.published
     if old is not None and not old.ours:
         return
-    document = old.document if old is not None and old.authentic else None
+    # What cannot be sealed is not written again and again.
+    document = old.document if old is not None and (old.authentic or old.seal_taken) else None
     revision = keys.revision(wanted)
     marked = steps.published_marks(keyset)
     same = document is not None and document.revision == revision
@@ -184,13 +185,12 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[KeyEntry, ...], clock:
 
 
 def delivery(seen: World) -> Iterator[Action]:
-    """The way of the key set that is published now to the Pods."""
+    """The way of the key set that is published now, and should be, to the Pods."""
     published = seen.published
     if published is None or published.document is None or published.edition is None:
         return
     document = published.document
-    # What somebody else wrote is replaced, not delivered.
-    if published.authentic and (pods := schedule.to_annotate(seen)):
+    if pods := schedule.to_annotate(seen):
         yield AnnotatePods(pods, published.edition)
     if pods := schedule.unacknowledged(seen):
         yield AwaitConvergence(document.revision, pods, document.generated_at)
@@ -233,17 +233,14 @@ def told_of(key: ApiKey | Aside, wanted: dict[str, Any]) -> Iterator[Action]:
 def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetime | None:
     """The first moment at which the clock alone changes the plan."""
     dates = [date for scene in scenes for date in dates_of_key(scene)]
-    dates += [
-        entry.not_after + entries.TOMBSTONE for entry in world.entries(seen) if entry.state == "revoked" and entry.not_after
-    ]
+    dates += [entry.not_after + world.TOMBSTONE for entry in world.entries(seen) if entry.state == "revoked" and entry.not_after]
     dates += schedule.dates(seen)
     return min((date for date in dates if date > clock.earliest), default=None)
 
 
 def foreign(seen: World, ledgers: Iterable[Ledger]) -> frozenset[str]:
     """The names of Secrets that somebody else has and that are needed."""
-    published = {seen.published.metadata.name} if seen.published is not None and not seen.published.ours else set()
-    return frozenset(name for ledger in ledgers for name in ledger.foreign) | published
+    return frozenset(name for ledger in ledgers for name in ledger.foreign) | set(world.taken(seen))
 
 
 def dates_of_key(scene: Scene) -> Iterator[datetime]:

@@ -108,10 +108,17 @@ def end(ledger: Ledger, version: Version, world: World, clock: Clock) -> datetim
     """When `version` ends, as it should be published now."""
     overlap = ledger.key.spec.rotation.overlap
     if version.ends_at is None:
-        return api_types.whole_second(clock.latest + overlap)
+        since = handed_out(ledger, clock)
+        has_end = clock.earliest >= since + overlap and not accepted_after(since, version, world)
+        return api_types.whole_second((since if has_end else clock.latest) + overlap)
     if not held(ledger, version, world, clock):
         return version.ends_at
     return max(version.ends_at, api_types.whole_second(min(clock.latest + overlap / 2, latest_end(ledger, clock))))
+
+
+def accepted_after(moment: datetime, version: Version, world: World) -> bool:
+    """Whether `version` had no end after `moment`. A document of before that may be of a backup, and says nothing of it."""
+    return version.entry is not None and world.document is not None and world.document.generated_at > moment
 
 
 def held(ledger: Ledger, version: Version, world: World, clock: Clock) -> bool:
@@ -143,9 +150,13 @@ def last_use(key: ApiKey, version: Version, last_used: Mapping[str, datetime]) -
 
 def latest_end(ledger: Ledger, clock: Clock) -> datetime:
     """The end that nothing moves: `maxOverlap` after the successor was handed out."""
-    successor, rotation = ledger.active, ledger.key.spec.rotation
-    started = successor.activated_at if successor is not None else None
-    return (started or clock.earliest) + max(rotation.max_overlap, rotation.overlap)
+    rotation = ledger.key.spec.rotation
+    return handed_out(ledger, clock) + max(rotation.max_overlap, rotation.overlap)
+
+
+def handed_out(ledger: Ledger, clock: Clock) -> datetime:
+    """Since when clients have the active version; now, when nothing tells."""
+    return ledger.active.activated_at if ledger.active is not None and ledger.active.activated_at is not None else clock.earliest
 
 
 def removal(key: ApiKey, ends_at: datetime) -> datetime:

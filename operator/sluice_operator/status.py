@@ -336,8 +336,8 @@ def keyset_degraded(keyset: KeySet, seen: World, late: Sequence[Pod], clock: Clo
     if aside := sorted(name for name, each in seen.aside.items() if each.reason not in world.NO_NEWS):
         return condition("Degraded", "True", "KeysSetAside", *aside)
     document = seen.document
-    if seen.published is not None and not seen.published.ours:
-        return condition("Degraded", "True", "SecretNotOwned", seen.published.metadata.name)
+    if taken := world.taken(seen):
+        return condition("Degraded", "True", "SecretNotOwned", *taken)
     if room < 1:
         return condition("Degraded", "True", "NoRoom")
     if document is not None and late and clock.earliest >= document.generated_at + schedule.PATIENCE:

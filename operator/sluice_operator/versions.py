@@ -95,11 +95,12 @@ class Ledger(Struct, frozen=True, kw_only=True):
 
 
 class Traces(Struct, frozen=True, kw_only=True):
-    """What there is of one key before anything is made of it, by version number."""
+    """What there is of one key before anything is made of it, by version number. `revoked`: digests, of whatever key."""
 
     key: ApiKey
     secrets: Mapping[int, Secret]
     entries: Mapping[int, keys.KeyEntry]
+    revoked: Container[str]
     authentic: bool
     client: Secret | None
 
@@ -123,11 +124,8 @@ def read_all(seen: World) -> tuple[Ledger, ...]:
     for secret in seen.secrets.values():
         if (found := api_types.version_of(secret.name)) is not None:
             secrets[found[0]][found[1]] = secret
-    holders = claimants(seen)
-    return tuple(
-        read(key, secrets[key.name], entries[key.name], seen.authentic, client_of(key, seen, holders), holders)
-        for key in ordered(seen.keys)
-    )
+    holders, revoked = claimants(seen), {entry.digest for entry in world.entries(seen) if entry.state == "revoked"}
+    return tuple(read(key, secrets[key.name], entries[key.name], revoked, seen, holders) for key in ordered(seen.keys))
 
 
 def ordered(found: Iterable[ApiKey]) -> list[ApiKey]:
@@ -164,8 +162,8 @@ def read(
     key: ApiKey,
     secrets: Mapping[int, Secret],
     entries: Mapping[int, keys.KeyEntry],
-    authentic: bool,
-    client: Secret | None,
+    revoked: Container[str],
+    seen: World,
     holders: Mapping[str, str],
 ) -> Ledger:
     """The ledger of `key` from the Secrets that are named for its versions and the entries that are published of it."""
@@ -173,7 +171,8 @@ def read(
     foreign = [secret.name for number, secret in sorted(secrets.items()) if number not in ours]
     if key.client_secret is not None and holders[key.client_secret] != key.name:
         foreign.append(key.client_secret)
-    traces = Traces(key=key, secrets=ours, entries=entries, authentic=authentic, client=client)
+    client = client_of(key, seen, holders)
+    traces = Traces(key=key, secrets=ours, entries=entries, revoked=revoked, authentic=seen.authentic, client=client)
     versions = tuple(version(traces, number) for number in sorted(numbers(traces)))
     return Ledger(
         key=key,
@@ -188,16 +187,19 @@ def numbers(traces: Traces) -> set[int]:
     """The versions that there are: with a Secret, published by us, or, where neither is left, in the client Secret."""
     found = set(traces.secrets)
     found.update(number for number, entry in traces.entries.items() if entry.state != "revoked")
-    if not found and traces.claim is not None and traces.client is not None and traces.client.digest and not traces.entries:
-        found.add(traces.claim)
+    claim, client = traces.claim, traces.client
+    if not found and claim is not None and client is not None and client.digest and claim not in traces.entries:
+        found.add(claim)
     return found
 
 
 def version(traces: Traces, number: int) -> Version:
     """All that is known of one version but its role."""
     secret, client = traces.secrets.get(number), traces.client
-    claimed = client is not None and traces.claim == number
     digest = digest_of(traces, number)
+    # What it says of a version that can still be handed out is not believed when it holds another key: one from a backup.
+    there = secret is not None and secret.digest == digest
+    claimed = client is not None and traces.claim == number and (client.digest == digest or not there)
     holders = [secret, client if claimed else None]
     activated_at = first_stamp(holders, api_types.ACTIVATED_AT)
     notes = (holder.note(api_types.MADE_FOR) or "" for holder in holders if holder)
@@ -249,11 +251,8 @@ def assigned(traces: Traces, versions: tuple[Version, ...]) -> Iterable[Version]
 
 def is_dead(traces: Traces, version: Version, versions: Iterable[Version]) -> bool:
     """Revoked, of unknown digest, or made again: a later version has the same digest (Provided: it came back)."""
-    entry = traces.entries.get(version.number)
-    if entry is not None and entry.state == "revoked":
-        return True
     again = any(other.digest == version.digest and other.number > version.number for other in versions)
-    return not version.digest or again
+    return not version.digest or version.digest in traces.revoked or again
 
 
 def active_of(traces: Traces, candidates: list[Version]) -> Version | None:
@@ -281,8 +280,13 @@ def usable(traces: Traces, version: Version) -> bool:
 
 
 def was_accepted(traces: Traces, version: Version) -> bool:
-    """Whether clients may have a version below the active one. What the authentic document left out has ended."""
-    return version.activated or version.entry is not None or not traces.authentic
+    """Whether clients may have a version below the active one.
+
+    What the authentic document left out has ended, although its Secret may come back from a backup; one with its end on it may
+    have been left out because its ApiKey was gone.
+    """
+    noted = first_stamp([version.secret], api_types.ENDS_AT) is not None
+    return noted or version.entry is not None or not traces.authentic
 
 
 def followed(candidates: list[Version]) -> list[Version]:

@@ -26,6 +26,9 @@ from sluice_operator import api_types
 from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference
 from sluice_operator.probes import Finding
 
+# A revoked key is told apart from an unknown one for so long; its entry's notAfter says since when it is revoked.
+TOMBSTONE = timedelta(days=30)
+
 
 class Secret(Struct, frozen=True, kw_only=True):
     """A Secret of a version or a client. `digest`: `sha256:<hex>` of its data `key`; None when there is none in it."""
@@ -47,12 +50,14 @@ class Published(Struct, frozen=True, kw_only=True):
     """The Secret with the key set. `document` None: its data is missing or is no key set (keys.parse_document refused it).
 
     sealed: its SEAL is right, so an operator wrote this document; None: there is no key to tell it with
+    seal_taken: that key can be neither read nor made, for its Secret is somebody else's
     """
 
     metadata: Metadata
     type: str
     document: KeySetDocument | None = None
     sealed: bool | None = None
+    seal_taken: bool = False
     immutable: bool = False
 
     @property
@@ -180,7 +185,7 @@ class World(Struct, frozen=True, kw_only=True):
 
     keyset: None when no such KeySet exists; `keys` then only get a status
     aside: ApiKeys that cannot be planned, by name; what is published of them stays as it is
-    remembered: the tombstones of the last authentic document that this process saw
+    remembered: the tombstones of the authentic documents that this process saw
     replicas: how many Pods the target wants; None: it is not there
     pods_known: false when nobody can tell which Pods the target has: nothing is handed out then
     settled: whether everything that is asked for beside was asked once: until then a status would only tell that it was not
@@ -221,6 +226,15 @@ class World(Struct, frozen=True, kw_only=True):
         return self.published is not None and self.published.authentic
 
 
+def taken(world: World) -> tuple[str, ...]:
+    """Names of Secrets that the key set needs and somebody else has."""
+    found, keyset = world.published, world.keyset
+    if found is None or keyset is None:
+        return ()
+    names = {api_types.published_secret(keyset.name): not found.ours, api_types.seal_secret(keyset.name): found.seal_taken}
+    return tuple(name for name, is_taken in names.items() if is_taken)
+
+
 def wanted_names(world: World) -> Iterator[str]:
     """Names of Secrets that a plan may need and a watch by label may miss."""
     versions = (api_types.version_secret(entry.key_id, entry.version) for entry in entries(world))
@@ -234,8 +248,9 @@ def names_of(key: ApiKey, world: World) -> set[str]:
 
 
 def entries(world: World) -> tuple[KeyEntry, ...]:
-    """What is published now, if an operator wrote it."""
-    return world.document.entries if world.document is not None and world.authentic else ()
+    """What is published now, if an operator wrote it; and what was revoked before, whatever became of the document."""
+    published = world.document.entries if world.document is not None and world.authentic else ()
+    return tuple({entry.digest: entry for entry in (*published, *world.remembered)}.values())
 
 
 class Marks(Struct, frozen=True):

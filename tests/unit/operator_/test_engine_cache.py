@@ -10,7 +10,7 @@ import msgspec
 from sluice import keys
 from sluice_operator import api_types
 from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, SECRETS, ApiKey, Raw
-from sluice_operator.cache import Cache, Unreadable, keysets_of, plaintext, pod, secret
+from sluice_operator.cache import Cache, Unreadable, api_key, keysets_of, plaintext, pod, secret
 from sluice_operator.world import Pod, Published, Secret
 
 SPACE = "space"
@@ -95,6 +95,16 @@ def test_a_list_after_a_restore_replaces_a_newer_one() -> None:
     cache.put(SECRETS, raw_secret("alpha", 9))
     cache.put(SECRETS, raw_secret("alpha", 8, "another"), older=True)
     assert cache.secret(SPACE, "alpha") == secret(raw_secret("alpha", 8, "another"))
+
+
+def test_a_list_after_a_restore_brings_back_what_was_deleted() -> None:
+    cache = Cache()
+    cache.put(API_KEYS, raw_key())
+    cache.remove(API_KEYS, SPACE, "alpha", "uid-alpha")
+    cache.put(API_KEYS, raw_key(version=9), older=True)
+    assert isinstance(cache.api_key(SPACE, "alpha"), ApiKey)
+    cache.put(API_KEYS, raw_key(version=10, suspended=True))
+    assert cache.api_key(SPACE, "alpha") == api_key(raw_key(version=10, suspended=True))
 
 
 def test_a_new_resource_version_alone_is_no_news() -> None:

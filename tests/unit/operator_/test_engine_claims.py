@@ -55,6 +55,20 @@ def test_the_next_process_of_a_release_takes_its_claim_over_at_once() -> None:
     run(work)
 
 
+def test_a_claim_that_is_older_than_it_was_is_taken_anew() -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        gained: list[str] = []
+        claims = Claims(api, [SPACE], "a/one", gained.append)
+        keeping = asyncio.create_task(claims.keep())
+        await until(lambda: claims.holds(SPACE))
+        server.objects[LEASES.path(SPACE, api_types.CLAIM_LEASE)]["metadata"]["resourceVersion"] = "0"
+        await until(lambda: gained == [SPACE, SPACE])
+        assert claims.holds(SPACE)
+        keeping.cancel()
+
+    run(work)
+
+
 def test_a_release_that_ends_leaves_its_namespaces_to_who_waits() -> None:
     async def work(server: ApiServer, api: Api) -> None:
         first = Claims(api, [SPACE], "a/one", lambda _: None)

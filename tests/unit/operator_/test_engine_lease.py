@@ -122,6 +122,23 @@ def test_a_renewal_whose_answer_was_lost_is_no_loss() -> None:
     run(work)
 
 
+@pytest.mark.parametrize("holder", ["one", "two"])
+def test_who_finds_an_older_lease_than_there_was_begins_anew(holder: str) -> None:
+    """The store of the API server was restored: a watch goes on and tells nothing until it has written as much again."""
+
+    async def work(server: ApiServer, api: Api) -> None:
+        for _ in range(9):
+            await Lease(api, SPACE, NAME, "one").acquire()
+        lease = Lease(api, SPACE, NAME, holder, period=0.01)
+        await lease._try(lease._take)
+        server.objects[PATH]["metadata"]["resourceVersion"] = "5"
+        with pytest.raises(Lost, match="restored"):
+            await asyncio.wait_for(lease.keep() if holder == "one" else lease.acquire(), 30)
+        assert not lease.held
+
+    run(work)
+
+
 def test_the_same_holder_has_it_back_at_once() -> None:
     async def work(_server: ApiServer, api: Api) -> None:
         await Lease(api, SPACE, NAME, "one").acquire()

@@ -594,6 +594,63 @@ def test_a_key_set_with_a_forged_document_is_restored_and_told() -> None:
     with_bench(work)
 
 
+def test_a_seal_of_somebody_else_keeps_no_revocation_back_and_is_told() -> None:
+    async def work(bench: Bench, service: Service) -> None:
+        await bench.settle()
+        ours = bench.server.objects.pop(secret("main-seal"))
+        await bench.make(SECRETS, "main-seal", type="Opaque", data={"x": "eQ=="})
+        bench.observer.seals.forget(SPACE, "main-seal")
+        assert await revoke(bench, "alpha") < 3
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("True", "SecretNotOwned"))
+        pod, delivered = PODS.path(SPACE, "web-1-a"), {api_types.POD_REVISION: service.edition()}
+        await bench.until(lambda: bench.server.objects[pod]["metadata"]["annotations"] == delivered)
+        await bench.rest()
+        bench.server.calls.clear()
+        await bench.look()
+        await bench.rest()
+        assert bench.server.writes() == []
+        bench.server.objects[secret("main-seal")] = ours
+        await bench.until(lambda: bench.condition(KEY_SETS, "main", "Degraded") == ("False", "AsExpected"))
+        await bench.until(lambda: bench.secret("alpha-v1") is None)
+
+    with_bench(work)
+
+
+def owners(raw: Raw) -> list[str]:
+    return [each["uid"] for each in raw["metadata"].get("ownerReferences") or []]
+
+
+def test_a_seal_of_a_backup_belongs_to_the_key_set_that_there_is() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        for name in ("main-seal", "main-published"):
+            await bench.api.merge(SECRETS, SPACE, name, {"metadata": {"ownerReferences": None}})
+        await bench.look()
+        keyset = bench.server.objects[KEY_SETS.path(SPACE, "main")]["metadata"]["uid"]
+        wanted = {name: [keyset] for name in ("main-seal", "main-published")}
+        await bench.until(lambda: {name: owners(bench.server.objects[secret(name)]) for name in wanted} == wanted)
+
+    with_bench(work)
+
+
+def test_what_kubectl_noted_of_a_plaintext_is_dropped_with_it() -> None:
+    """`kubectl apply` keeps all that it was given, a key of a backup too, in an annotation."""
+
+    async def work(bench: Bench, _service: Service) -> None:
+        spec = {"keySetRef": {"name": "main"}, "owner": "tests", "scopes": ["ingest"]}
+        await bench.make(API_KEYS, "jo", spec={**spec, "delivery": {"mode": "DropAfter", "dropAfter": "1s"}})
+        await bench.look()
+        await bench.until(lambda: bench.secret("jo-v1"))
+        notes = {"kubectl.kubernetes.io/last-applied-configuration": "the key", "theirs": "x"}
+        await bench.api.merge(SECRETS, SPACE, "jo-v1", {"metadata": {"annotations": notes}})
+        await bench.look()
+        await bench.until(lambda: not (bench.secret("jo-v1") or {}).get("data"))
+        kept = bench.server.objects[secret("jo-v1")]["metadata"]["annotations"]
+        assert ("the key" in kept.values(), kept["theirs"]) == (False, "x")
+
+    with_bench(work)
+
+
 def test_a_revocation_does_not_wait_for_fifty_key_sets_whose_pods_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "PUBLISH_SECONDS", PUBLISH_SECONDS)
 
