@@ -1,7 +1,4 @@
-"""Tasks over HTTP, as seed 002 answers them: a bare task, a bare array, the next page by `Link`.
-
-`Location` and `Link` are relative references (RFC 3986): they hold below any path at which a proxy serves /tasks.
-"""
+"""Tasks over HTTP, as seed 002 answers them: a bare task, a bare array, the next page by `Link`."""
 
 from __future__ import annotations
 
@@ -65,7 +62,7 @@ CREATED = ("POST /tasks",)
     example=Example(
         body=NewTask(title=TASK.title, priority="high", due_at="2026-02-07T00:00:00Z", event_id="checkout-7001"),
         answer=TASK,
-        answer_headers={"Location": f"tasks/{TASK.id}", "ETag": TASK.etag},
+        answer_headers={"Location": f"/tasks/{TASK.id}", "ETag": TASK.etag},
     ),
 )
 def create(parts: Services, context: RequestContext) -> Response:
@@ -81,7 +78,7 @@ def create(parts: Services, context: RequestContext) -> Response:
     task, replayed = store.create(stores.database(parts.store), task_id, key_id, request, columns)
     if not replayed:
         parts.metrics.task("created")
-    return answer(task, 201, {"Location": f"tasks/{task.id}", **(responses.REPLAYED if replayed else {})})
+    return answer(task, 201, {"Location": f"/tasks/{task.id}", **(responses.REPLAYED if replayed else {})})
 
 
 @route(
@@ -105,7 +102,7 @@ def listed(parts: Services, context: RequestContext) -> Response:
     headers = {}
     if cursor is not None:
         following = urlencode([*((name, value) for name, value in context.query if name != "cursor"), ("cursor", cursor)])
-        headers["Link"] = f'<tasks?{following}>; rel="next"'
+        headers["Link"] = f'</tasks?{following}>; rel="next"'
     return Response(200, responses.encode(tasks), headers=headers)
 
 
