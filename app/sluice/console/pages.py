@@ -28,7 +28,7 @@ ACTIONS = {"resolve": "Resolve", "reopen": "Reopen", "ignore": "Ignore"}
 
 
 class Description(msgspec.Struct):
-    """What answers here, and where to read the rest."""
+    """What answers here, and where to read the rest, seen from here."""
 
     name: str
     version: str
@@ -36,7 +36,7 @@ class Description(msgspec.Struct):
     docs: str
 
 
-DESCRIPTION = Description("sluice", __version__, "/openapi.json", "/docs")
+DESCRIPTION = Description("sluice", __version__, "openapi.json", "docs")
 
 
 @route(

@@ -54,6 +54,13 @@ def test_a_service_that_breaks_off_is_told_with_the_way_to_go_on(run: Run, keepe
     assert "Run the same command again" in result.stderr
 
 
+def test_a_slash_at_the_end_of_the_address_makes_no_other_service(run: Run, keeper: Keeper, log: Path) -> None:
+    lines = len(log.read_text().splitlines())
+    assert counts(run(log))[0] == lines
+    moved = run(log.rename(log.with_name("other")), "--url", f"http://127.0.0.1:{keeper.server_port}/")
+    assert (counts(moved)[:2], len(keeper.events)) == ([0, lines], lines)
+
+
 def test_what_is_no_file_keeps_no_other_from_being_read(run: Run, keeper: Keeper, log: Path) -> None:
     folder, gone = log.with_name("folder"), log.with_name("gone.log")
     folder.mkdir()

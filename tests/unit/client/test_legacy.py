@@ -90,8 +90,11 @@ def test_a_key_that_may_not_read_cannot_tell(run: Run, keeper: Keeper, tmp_path:
     assert counts(run(tmp_path / "app.log"))[:2] == [2, 0]
 
 
-def test_a_service_that_is_away_is_not_taken_for_one_without_the_file(run: Run, keeper: Keeper, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [302, 500, 503])
+def test_a_service_that_is_away_or_behind_a_sign_in_is_not_taken_for_one_without_the_file(
+    run: Run, keeper: Keeper, tmp_path: Path, status: int
+) -> None:
     (tmp_path / "app.log").write_text(imported_by_0_1(keeper, "iso"))
-    keeper.reading = 503
+    keeper.reading = status
     result = run(tmp_path / "app.log", "--retry-for", "0")
-    assert (result.exit_code, "answers 503" in result.stderr, len(keeper.events)) == (1, True, 2)
+    assert (result.exit_code, f"answers {status}" in result.stderr, len(keeper.events)) == (1, True, 2)
