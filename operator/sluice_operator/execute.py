@@ -97,6 +97,7 @@ class Doer:
         data = {api_types.KEYSET_DATA: base64.b64encode(action.document).decode()}
         document, memory = keys.parse_document(action.document), self._observer.memory(key)
         before = self._cache.secret(key.namespace, action.secret)
+        memory.bury(document)
         try:
             unsealed, seal = None, await self._seal(key, action.marks)
         except PASSED_OVER as error:  # a revocation goes out all the same

@@ -68,11 +68,15 @@ class Memory:
         self.enforcement: Obstacle | None = None
         self.contested: tuple[str, int] | None = None
 
-    def know(self, document: keys.KeySetDocument) -> None:
+    def bury(self, document: keys.KeySetDocument) -> None:
+        """Remember what it revokes, be it published yet or not."""
         revoked = {entry.digest: entry for entry in (*self.tombstones, *document.entries) if entry.state == "revoked"}
         self.tombstones = tuple(
             entry for entry in revoked.values() if not entry.not_after or entry.not_after + TOMBSTONE > document.generated_at
         )
+
+    def know(self, document: keys.KeySetDocument) -> None:
+        self.bury(document)
         if document.revision in self.known:
             return
         # Revisions differ in few entries: those that are the same are one object.

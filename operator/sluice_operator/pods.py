@@ -24,11 +24,9 @@ MAX_BYTES = 4 << 20
 
 
 class KeysetAnswer(Struct, frozen=True, rename="camel"):
-    """`GET /keyset`, as the service and the recipe in docs/operator.md answer it. All but `revision` may be left out."""
+    """Of `GET /keyset` what is read, as the service and the recipe in docs/operator.md answer it. The dates may be left out."""
 
     revision: str | None
-    workers: int = 1
-    loaded: int = 1
     last_used: dict[str, str] = field(default_factory=dict)
     last_refused: dict[str, str] = field(default_factory=dict)
 
@@ -61,8 +59,7 @@ class Asker:
             answer = msgspec.json.decode(body or b"", type=KeysetAnswer)
         except msgspec.DecodeError:
             return None
-        report = Report(answer.revision, answer.workers, answer.loaded)
-        return Heard(report, dates(answer.last_used), dates(answer.last_refused))
+        return Heard(Report(answer.revision), dates(answer.last_used), dates(answer.last_refused))
 
     async def whoami(self, ip: str, target: TargetReference, key: str) -> Identity | None:
         """Whom the Pod takes the owner of `key` for; None: it does not accept it."""

@@ -209,6 +209,8 @@ class Engine:
             memory.published_at = now
             return whole
         self._queue.add(key, left)
+        # An ApiKey that is revoked may be gone by then, and another one of its name be there.
+        memory.bury(keys.parse_document(next(chain[0] for chain in whole if isinstance(chain[0], PublishKeySet)).document))
         return others
 
     def _stuck(self, memory: Memory, actions: tuple[Action, ...]) -> bool:

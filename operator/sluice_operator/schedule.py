@@ -136,10 +136,13 @@ def decision(key: ApiKey, version: Version) -> datetime | None:
 
 
 def in_use(key: ApiKey, version: Version, world: World) -> bool:
-    """Whether a superseded version was used in the half overlap before its end. Unknown counts as used."""
+    """Whether a superseded version was used late, or might have been: some Pod does not tell."""
     pods = [pod for pod in world.pods if pod.was_ready and not pod.finished]
-    if not pods or any(pod.report is None for pod in pods):
-        return True
+    return not pods or any(pod.report is None for pod in pods) or used_late(key, version, world)
+
+
+def used_late(key: ApiKey, version: Version, world: World) -> bool:
+    """Whether a superseded version was used in the half overlap before its end."""
     used = last_use(key, version, world.last_used)
     return used is not None and version.ends_at is not None and used > version.ends_at - key.spec.rotation.overlap / 2
 

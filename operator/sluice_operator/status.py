@@ -211,10 +211,8 @@ def rotating(scene: Scene) -> Condition:
 
 def previous_in_use(scene: Scene) -> Condition:
     """Whether somebody still sends a superseded version shortly before it ends."""
-    key = scene.ledger.key
     for version in scene.ledger.having("superseded"):
-        used = schedule.last_use(key, version, scene.world.last_used)
-        if version.ends_at is not None and used is not None and used > version.ends_at - key.spec.rotation.overlap / 2:
+        if schedule.used_late(scene.ledger.key, version, scene.world):
             return condition("PreviousInUse", "True", "Used", str(version.number))
     return condition("PreviousInUse", "False", "NotUsed")
 

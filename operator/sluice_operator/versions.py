@@ -237,13 +237,14 @@ def assigned(traces: Traces, versions: tuple[Version, ...]) -> Iterable[Version]
     active = active_of(traces, candidates)
     above = [each for each in candidates if active is None or each.number > active.number]
     staged = next((each for each in reversed(above) if usable(traces, each)), None)
+    superseded = superseded_by(traces, active, candidates) if active is not None else []
     yield from (each for each in versions if is_dead(traces, each, versions))
     for each in candidates:
         if each is active:
             yield replace(each, role="active")
         elif each is staged:
             yield replace(each, role="staged")
-        elif active is not None and each.number < active.number and was_accepted(traces, each):
+        elif active is not None and each in superseded:
             yield replace(each, role="superseded", ends_at=end_of(each, active))
         else:
             yield each
@@ -279,8 +280,15 @@ def usable(traces: Traces, version: Version) -> bool:
     return version.plaintext
 
 
+def superseded_by(traces: Traces, active: Version, candidates: list[Version]) -> list[Version]:
+    """Those that clients may have below the active one. What was below one that was handed out had ended before its successor."""
+    below = [each for each in candidates if each.number < active.number and was_accepted(traces, each)]
+    first = next((number for number in reversed(range(len(below))) if below[number].activated), 0)
+    return below[first:]
+
+
 def was_accepted(traces: Traces, version: Version) -> bool:
-    """Whether clients may have a version below the active one.
+    """Whether one below the active one may be accepted still.
 
     What the authentic document left out has ended, although its Secret may come back from a backup; one with its end on it may
     have been left out because its ApiKey was gone.

@@ -87,8 +87,6 @@ class Report(Struct, frozen=True):
     """
 
     revision: str | None
-    workers: int = 1
-    loaded: int = 1
     later: frozenset[str | None] = frozenset()
 
     @property

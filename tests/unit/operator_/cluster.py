@@ -82,7 +82,7 @@ class PodState:
         if not self.booted or self.silent or self.finished:
             return None
         revisions = {document.revision if document else None for document in self.workers}
-        return Report(revisions.pop() if len(revisions) == 1 else None, WORKERS, sum(each is not None for each in self.workers))
+        return Report(revisions.pop() if len(revisions) == 1 else None)
 
 
 @dataclass

@@ -594,6 +594,28 @@ def test_a_key_set_with_a_forged_document_is_restored_and_told() -> None:
     with_bench(work)
 
 
+def test_a_revocation_that_is_not_published_yet_holds_for_the_next_apikey_of_that_name() -> None:
+    """As where git still has the ApiKey that somebody revokes and deletes."""
+
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        [old] = published(bench, "main")
+        bench.observer.memory(KEY).published_at = time.monotonic() + 1
+        await bench.api.merge(API_KEYS, SPACE, "alpha", {"spec": {"revoked": True}})
+        await bench.look()
+        await bench.until(lambda: not bench.queue._active and not bench.queue.is_due(KEY))
+        assert published(bench, "main") == (old,)
+        del bench.server.objects[API_KEYS.path(SPACE, "alpha")]
+        await bench.make(API_KEYS, "alpha", spec={"keySetRef": {"name": "main"}, "owner": "tests", "scopes": ["ingest"]})
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"))
+        states = {(entry.version, entry.state) for entry in published(bench, "main")}
+        assert states == {(1, "revoked"), (2, "active")}
+        assert next(entry for entry in published(bench, "main") if entry.version == 1).digest == old.digest
+
+    with_bench(work)
+
+
 def test_a_seal_of_somebody_else_keeps_no_revocation_back_and_is_told() -> None:
     async def work(bench: Bench, service: Service) -> None:
         await bench.settle()

@@ -57,6 +57,18 @@ def test_a_whole_backup_over_a_cluster_that_went_on_brings_no_ended_version_back
     assert story.refusal(new) is None
 
 
+def test_a_key_set_of_before_brings_no_third_version() -> None:
+    story, kept, old = rotated()
+    story.rotate(value="again")
+    story.run()
+    accepted = story.entries()
+    for name, stored in kept.items():
+        story.put(name, stored)
+    story.run()
+    assert story.refusal(old) == "unknown"
+    assert story.entries() == accepted
+
+
 def test_a_newer_version_that_comes_back_leaves_the_present_one_its_overlap() -> None:
     story = running()
     before, old = backup(story), story.digest("alpha")
