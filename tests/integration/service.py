@@ -77,6 +77,11 @@ class Service:
     def memory(self) -> int:
         return sum(worker.memory_info().rss for worker in self.workers())
 
+    def peak(self) -> int:
+        """The most resident memory that the workers ever had."""
+        status = [Path(f"/proc/{worker.pid}/status").read_text() for worker in self.workers()]
+        return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in status)
+
     def ready(self) -> bool:
         """What the admin port's /readiness says; False as long as nobody answers."""
         with contextlib.suppress(OSError, http.client.HTTPException):

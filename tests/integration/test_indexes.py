@@ -34,7 +34,7 @@ def quiet(_phase: str, _done: float) -> None:
 
 
 def plan(database: Database, *parameters: tuple[str, str]) -> str:
-    text, values = statements.page(filters.parse(parameters), None)
+    text, values = statements.page(filters.parse(parameters), None, 1 << 20)
     found = database.execute(sql.SQL("EXPLAIN (FORMAT JSON) {}").format(text).as_string(), values)
     return json.dumps(found)
 

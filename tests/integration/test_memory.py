@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from tests.integration.checks import at_once
@@ -45,13 +44,7 @@ def service(database: Database) -> Iterator[Service]:
 def usual(service: Service) -> int:
     with service.client() as client:
         assert client.post("/log", json={}).status_code == 202
-    return memory(service, "VmRSS")
-
-
-def memory(service: Service, field: str) -> int:
-    """Bytes of the worker: VmRSS now, VmHWM at most so far."""
-    (worker,) = service.workers()
-    return int(Path(f"/proc/{worker.pid}/status").read_text().partition(f"{field}:")[2].split()[0]) << 10
+    return service.memory()
 
 
 def repeated(small: bytes, size: float) -> bytes:
@@ -69,5 +62,5 @@ def test_small_values_do_not_make_a_worker_larger_than_the_chart_has_it(
     with service.client() as client:
         answers = at_once(4, lambda number: client.post(path, content=bodies[number], headers=headers, timeout=60))
     assert {answer.status_code for answer in answers} <= {200, 400, 413, 503}
-    assert memory(service, "VmHWM") - usual < 13 * INFLIGHT
+    assert service.peak() - usual < 13 * INFLIGHT
     assert database.count() == 1

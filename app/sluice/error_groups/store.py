@@ -10,10 +10,10 @@ import msgspec
 from sluice import cursors
 from sluice.error_groups import fold
 from sluice.error_groups.query import Query, Status
-from sluice.stores import COUNT_CAP, Page, capped
+from sluice.stores import COUNT_CAP, PAGE_BYTES, Page, capped
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
-from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS, LOG
+from sluice.stores.postgresql.statements import BOUNDED, LOCK_ERROR_GROUPS, LOG
 
 # What the list shows of the hours; one group shows all that are kept.
 LISTED_HOURS = timedelta(hours=24)
@@ -61,12 +61,12 @@ def page(database: Database, secret: bytes, query: Query, now: datetime) -> Page
         conditions.append(f"(g.{column}, g.id) {compare} (%s::{kind}, %s)")
         values += [cursor.value, cursor.id]
     order = f"ORDER BY g.{column} {direction}, g.id {direction}"
-    text = f"""SELECT g.{column}::text, g.id, {GROUP}
+    found = f"""SELECT g.{column}::text AS sort_value, g.id AS row_id, {GROUP} AS log
         FROM (SELECT * FROM sluice.error_groups AS g {joined(conditions)} {order} LIMIT %s) AS g {order}"""  # noqa: S608
-    rows = database.query(text, [now - LISTED_HOURS, *values, query.page_size + 1])
+    rows = database.query(BOUNDED.format(found=found), [now - LISTED_HOURS, *values, query.page_size + 1, PAGE_BYTES])
     kept = rows[: query.page_size]
     following = None
-    if len(rows) > query.page_size:
+    if rows and rows[0][3] > len(kept):
         last = cursors.Cursor(value=kept[-1][0], id=kept[-1][1], total=total, exact=exact)
         following = cursors.encode(last, secret, scope)
     return Page([msgspec.Raw(row[2].encode()) for row in kept], total, exact, following)

@@ -81,6 +81,9 @@ def filtered(parts: Services, context: RequestContext) -> Response:
     if query.page > 1:
         stores.require(parts.store, "numbered_pages")
     page = parts.store.page(query)
+    if page.short and "page" in dict(context.query):
+        # What is left out would be on no numbered page.
+        raise too_large("page_size", page)
     data = LogPage(
         logs=cast(list[Log], page.logs),  # JSON text of such objects, as the store wrote it
         total_count=page.total,
@@ -111,7 +114,17 @@ def filtered(parts: Services, context: RequestContext) -> Response:
 def recent(parts: Services, context: RequestContext) -> Response:
     query = filters.newest(context.query)
     stores.require(parts.store, "filters")
-    return responses.success(parts.store.page(query).logs, "newest events")
+    page = parts.store.page(query)
+    if page.short:
+        raise too_large("limit", page)
+    return responses.success(page.logs, "newest events")
+
+
+def too_large(name: str, page: stores.Page) -> errors.BadRequest:
+    fix = f"ask for at most {len(page.logs)}, or leave `page` out and follow next_cursor"
+    return filters.refusal(
+        [filters.BadParameter(name, f"so many of these events have more than {stores.PAGE_BYTES} bytes; {fix}")]
+    )
 
 
 @route(

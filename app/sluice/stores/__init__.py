@@ -82,13 +82,21 @@ def capped(counted: int) -> tuple[int, bool]:
     return min(counted, COUNT_CAP), counted <= COUNT_CAP
 
 
+# Text of logs that is held at a time: of a page, and of a step of an export. One event may have 256 KiB, and a page 1,000.
+PAGE_BYTES, EXPORT_BYTES = 32 << 20, 4 << 20
+
+
 class Page(msgspec.Struct, frozen=True):
-    """`logs`: JSON objects as text. `total` is exact up to a cap, `exact` says whether it is. No `next_cursor`: the last page."""
+    """`logs`: JSON objects as text. `total` is exact up to a cap, `exact` says whether it is. No `next_cursor`: the last page.
+
+    `short`: it ends at PAGE_BYTES, before it has as many logs as were asked for.
+    """
 
     logs: list[msgspec.Raw]
     total: int
     exact: bool
     next_cursor: str | None
+    short: bool = False
 
 
 class TypeCount(msgspec.Struct):

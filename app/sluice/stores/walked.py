@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from sluice import cursors
 from sluice.cursors import Cursor
 from sluice.filters import Filter
-from sluice.stores import Page
+from sluice.stores import EXPORT_BYTES, PAGE_BYTES, Page
 
 EXPORT_ROWS = 1_000
 # Places in order, each with its log, or None where the log is not to be shown.
@@ -22,14 +21,15 @@ def page_of(query: Filter, secret: bytes, walk: Callable[[str | None], Walk], en
     scope = cursors.scope_of(query.matches, query.sort_by, query.descending)
     cursor = cursors.decode(query.cursor, secret, scope) if query.cursor else None
     rows: list[tuple[str, msgspec.Raw]] = []
-    following = None
+    following, size = None, 0
     for number, (place, log) in enumerate(walk(cursor.value if cursor else None), 1):
         if log is not None:
             rows.append((place, log))
+            size += len(bytes(log))
         if len(rows) > query.page_size:
             following = rows[query.page_size - 1][0]
             break
-        if enough(number):
+        if enough(number) or size > PAGE_BYTES:
             following = place
             break
     # Counting would read everything: it is exact where this page is all there is, and "at least" elsewhere.
@@ -40,6 +40,13 @@ def page_of(query: Filter, secret: bytes, walk: Callable[[str | None], Walk], en
 
 def lines_of(walk: Walk) -> Iterator[bytes]:
     """All of a walk as chunks of NDJSON."""
-    while chunk := list(itertools.islice(walk, EXPORT_ROWS)):
-        if lines := b"".join(bytes(log) + b"\n" for _, log in chunk if log is not None):
-            yield lines
+    lines, size = list[bytes](), 0
+    for _, log in walk:
+        if log is not None:
+            lines.append(bytes(log) + b"\n")
+            size += len(lines[-1])
+        if size > EXPORT_BYTES or len(lines) >= EXPORT_ROWS:
+            yield b"".join(lines)
+            lines, size = [], 0
+    if lines:
+        yield b"".join(lines)

@@ -17,7 +17,7 @@ from sluice.events import Record
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
-from sluice.stores import COUNT_CAP, Capability, Page, capped, matching
+from sluice.stores import COUNT_CAP, EXPORT_BYTES, PAGE_BYTES, Capability, Page, capped, matching
 from sluice.stores.matching import stamp
 from sluice.stores.mongodb import documents, queries
 from sluice.stores.mongodb.connection import CONTENT, DUPLICATE, NOT_VALID, RAW, Connection, reason_of, refuses_all
@@ -26,7 +26,19 @@ from sluice.stores.mongodb.migrate import META, VERSION, missing
 from sluice.stores.stored import EachForItself, Result, Stored, judged
 
 EXPORT_ROWS = 1_000
-Row = tuple[Document, dict[str, Any]]
+# A document, and its log as text.
+Row = tuple[Document, bytes]
+
+
+def within(rows: Iterator[Row], most: int) -> tuple[list[Row], bool]:
+    """The first rows that have `most` bytes of text together, one more at most; and whether there may be others."""
+    kept, size = list[Row](), 0
+    for row in rows:
+        kept.append(row)
+        size += len(row[1])
+        if size > most:
+            return kept, True
+    return kept, False
 
 
 class Batch:
@@ -118,7 +130,7 @@ class MongodbStore(EachForItself):
         cursor = cursors.decode(query.cursor, self.cursor_secret, scope) if query.cursor else None
         after = msgspec.json.decode(cursor.value) if cursor else None
         skipped = 0 if cursor else query.offset
-        rows = self._connection.query(lambda: self._rows(query, after, skipped, query.page_size + 1))
+        rows, short = self._connection.query(lambda: within(self._rows(query, after, skipped, query.page_size + 1), PAGE_BYTES))
         kept = rows[: query.page_size]
         if cursor:
             total, exact = cursor.total, cursor.exact
@@ -127,24 +139,29 @@ class MongodbStore(EachForItself):
         else:
             total, exact = self._total(query, len(rows))
         following = None
-        if len(rows) > query.page_size:
+        if short or len(rows) > query.page_size:
             last = kept[-1][0]
             place = documents.encode((last.get(queries.key_of(query.sort_by)), last["at"])).decode()
             following = cursors.encode(Cursor(place, 0, total, exact), self.cursor_secret, scope)
-        return Page([msgspec.Raw(matching.encoded(log)) for _, log in kept], total, exact, following)
+        return Page([msgspec.Raw(text) for _, text in kept], total, exact, following, short and len(kept) < query.page_size)
 
     def export(self, query: Filter) -> Iterator[bytes]:
         # Short queries, each from where the last one ended: a slow reader holds no cursor of the server open.
         step = msgspec.structs.replace(query, sort_by="created_at", descending=False)
         after: tuple[Any, str] | None = None
         while True:
-            found = self._connection.query(lambda after=after: list(self._found(step, after).limit(EXPORT_ROWS)))  # type: ignore[misc]
-            logs = map(documents.log_of, found)
-            if lines := b"".join(matching.encoded(log) + b"\n" for log in logs if matching.holds(log, query.matches)):
+            rows, short = self._connection.query(lambda after=after: within(self._step(step, after), EXPORT_BYTES))  # type: ignore[misc]
+            if lines := b"".join(text + b"\n" for _, text in rows if text):
                 yield lines
-            if len(found) < EXPORT_ROWS:
+            if not short and len(rows) < EXPORT_ROWS:
                 return
-            after = (None, found[-1]["at"])
+            after = (None, rows[-1][0]["at"])
+
+    def _step(self, query: Filter, after: tuple[Any, str] | None) -> Iterator[Row]:
+        """Each document of a step of an export; without a log where that is not of the filter."""
+        for each in self._found(query, after).limit(EXPORT_ROWS):
+            log = documents.log_of(each)
+            yield each, matching.encoded(log) if matching.holds(log, query.matches) else b""
 
     def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
         """Without a lock: two pods that find the same events remove each of them once."""
@@ -197,14 +214,14 @@ class MongodbStore(EachForItself):
     def _found(self, query: Filter, after: tuple[Any, str] | None) -> Any:
         return self._events.find(queries.conditions(query, after)).sort(queries.order(query))
 
-    def _rows(self, query: Filter, after: tuple[Any, str] | None, skipped: int, size: int) -> list[Row]:
+    def _rows(self, query: Filter, after: tuple[Any, str] | None, skipped: int, size: int) -> Iterator[Row]:
         """Up to `size` documents that fulfil `query`, and their logs."""
         found = self._found(query, after)
-        if not queries.wide(query.matches):
-            return [(each, documents.log_of(each)) for each in found.skip(skipped).limit(size)]
-        with found.batch_size(size):
-            rows = ((each, documents.log_of(each)) for each in found)
-            return list(itertools.islice((row for row in rows if matching.holds(row[1], query.matches)), skipped, skipped + size))
+        wide = queries.wide(query.matches)
+        with found.batch_size(size) if wide else found.skip(skipped).limit(size):
+            logs = ((each, documents.log_of(each)) for each in found)
+            rows = ((each, matching.encoded(log)) for each, log in logs if not wide or matching.holds(log, query.matches))
+            yield from itertools.islice(rows, skipped, skipped + size) if wide else rows
 
     def _total(self, query: Filter, rows: int) -> tuple[int, bool]:
         """`rows`: how many were found for this page and the next."""

@@ -139,8 +139,17 @@ NULLABLE = ("user_id", "session_id", "app_version", "source")
 TIMES = ("created_at", "timestamp")
 
 
-def page(query: Filter, after: tuple[str, int] | None) -> tuple[sql.Composed, list[Any]]:
-    """One page: rows of (sort value as text, id, event as JSON text), and one more when another page follows.
+# Of rows that a statement finds, the first that have so many bytes of text together, at least one; and how many it found.
+BOUNDED = """
+SELECT sort_value, row_id, log, there FROM (
+    SELECT *, sum(octet_length(log)) OVER before AS size, row_number() OVER before AS place, count(*) OVER () AS there
+    FROM ({found}) AS found WINDOW before AS (ROWS UNBOUNDED PRECEDING)
+) AS sized WHERE size <= %s OR place = 1 ORDER BY place"""
+
+
+def page(query: Filter, after: tuple[str, int] | None, most: int) -> tuple[sql.Composed, list[Any]]:
+    """One page: rows of (sort value as text, id, event as JSON text, how many rows there are), and one more when another page
+    follows. Only the first rows that have `most` bytes of text together are returned, at least one.
 
     `after`: sort value and id of the last row of the page before.
     """
@@ -152,11 +161,12 @@ def page(query: Filter, after: tuple[str, int] | None) -> tuple[sql.Composed, li
         cast = sql.SQL({**dict.fromkeys(TIMES, "timestamptz"), "id": "bigint"}.get(query.sort_by, "text"))
         conditions.append(sql.SQL("({}, e.id) {} (%s::{}, %s)").format(key, compare, cast))
         values.extend(after)
-    text = sql.SQL(
+    found = sql.SQL(
         "SELECT {key}::text AS sort_value, id AS row_id, {log} AS log FROM sluice.events AS e {where}"
         " ORDER BY {key} {direction}, e.id {direction} LIMIT %s OFFSET %s"
     ).format(key=key, log=sql.SQL(LOG), where=joined(conditions), direction=direction)
-    return text, [*values, query.page_size + 1, 0 if after else query.offset]
+    text = sql.SQL(BOUNDED).format(found=found)
+    return text, [*values, query.page_size + 1, 0 if after else query.offset, most]
 
 
 def count(query: Filter, cap: int) -> tuple[sql.Composed, list[Any]]:

@@ -17,7 +17,20 @@ from sluice import cursors, errors, events, outcomes
 from sluice.events import Event, Record, Rules
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
-from sluice.stores import CLAIM_AGE, COUNT_CAP, Capability, Claim, Figures, Kept, MinuteCount, Page, TypeCount, capped
+from sluice.stores import (
+    CLAIM_AGE,
+    COUNT_CAP,
+    EXPORT_BYTES,
+    PAGE_BYTES,
+    Capability,
+    Claim,
+    Figures,
+    Kept,
+    MinuteCount,
+    Page,
+    TypeCount,
+    capped,
+)
 from sluice.stores.postgresql import arrays, follow, statements, volume
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection
@@ -84,7 +97,7 @@ class PostgresqlStore:
     def page(self, query: Filter) -> Page:
         scope = cursors.scope_of(query.matches, query.sort_by, query.descending)
         cursor = cursors.decode(query.cursor, self.cursor_secret, scope) if query.cursor else None
-        rows = self._query(*statements.page(query, (cursor.value, cursor.id) if cursor else None))
+        rows = self._query(*statements.page(query, (cursor.value, cursor.id) if cursor else None, PAGE_BYTES))
         if cursor:
             total, exact = cursor.total, cursor.exact
         elif not query.counted:
@@ -93,23 +106,26 @@ class PostgresqlStore:
             total, exact = capped(self._query(*statements.count(query, COUNT_CAP))[0][0])
         kept = rows[: query.page_size]
         following = None
-        if len(rows) > query.page_size:
+        if rows and rows[0][3] > len(kept):
             last = cursors.Cursor(value=kept[-1][0], id=kept[-1][1], total=total, exact=exact)
             following = cursors.encode(last, self.cursor_secret, scope)
-        return Page([msgspec.Raw(row[2].encode()) for row in kept], total, exact, following)
+        short = following is not None and len(kept) < query.page_size
+        return Page([msgspec.Raw(row[2].encode()) for row in kept], total, exact, following, short)
 
     def export(self, query: Filter) -> Iterator[bytes]:
         # Short statements, each from where the last one ended: a slow reader holds neither a connection nor a snapshot open.
         step = msgspec.structs.replace(query, sort_by="created_at", descending=False, page=1, page_size=EXPORT_ROWS)
         after: tuple[str, int] | None = None
         while True:
-            rows = self._query(*statements.page(step, after))
-            kept = rows[:EXPORT_ROWS]
+            rows = self._query(*statements.page(step, after, EXPORT_BYTES))
+            kept = rows[: step.page_size]
             if kept:
                 yield "".join(f"{row[2]}\n" for row in kept).encode()
-            if len(rows) <= EXPORT_ROWS:
+            if not rows or rows[0][3] == len(kept):
                 return
             after = (kept[-1][0], kept[-1][1])
+            # The server makes the text of as many rows as it is asked for.
+            step = msgspec.structs.replace(step, page_size=min(EXPORT_ROWS, 2 * len(kept)))
 
     def follow(self) -> follow.EventFollower:
         return follow.EventFollower(self._query_by_index, self.cursor_secret)
