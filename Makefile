@@ -189,7 +189,7 @@ endif
 # A path in the .pth file would be read by the locale's encoding (until Python 3.12.3), so it is none of this folder's name.
 define install
 @$(PIP) install --require-hashes -r $(1) || { echo "the packages of $(1) are not installed, for what pip says above;" \
-	'without a way to pypi.org name a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY' >&2; exit 1; }
+	'without a way to the package index name a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY' >&2; exit 1; }
 @$(PIP) install --no-build-isolation --no-deps -e .
 @cd ./.venv/lib/python3*/site-packages && printf '../../../../%s\n' app operator >_editable_impl_sluice.pth
 @if $(BIN)/python -c "$$CAN_COMPILE"; then \
