@@ -60,6 +60,13 @@ def test_a_path_that_reads_as_a_pattern_hides_no_migration(empty_database: Datab
     assert marks(empty_database) == NAMES
 
 
+def test_a_user_without_a_name_on_a_host_without_one_migrates(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs with a uid of its own, with a name server that does not answer."""
+    for name in ("getpass.getuser", "socket.getfqdn"):
+        monkeypatch.setattr(name, lambda: pytest.fail("asked for a name"))
+    assert migrate.migrate(empty_database.owner) == NAMES
+
+
 def test_a_second_migration_keeps_events_and_the_key_of_cursors(store: PostgresqlStore, database: Database) -> None:
     store.insert(rows(3), NOW)
     secret = database.execute("SELECT secret FROM sluice.cursor_secret")

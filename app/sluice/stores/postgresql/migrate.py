@@ -58,6 +58,8 @@ def apply(parameters: dict[str, Any], limits: Iterable[str]) -> list[str]:
     options = f"{parameters.get('options', '')}{unlimited} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
     uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
     with yoyo.get_backend(uri, "_yoyo_migration") as backend:
+        # Its log wants the names of user and host: the user of a container may have none, and a dead name server lets it wait.
+        backend.log_migration = lambda *_: None
         backend.break_lock()
         # Not a path, which would be read as a pattern: `[` and `?` may be in it.
         found = yoyo.read_migrations("package:sluice:migrations")
