@@ -37,7 +37,7 @@ def test_a_hook_job_before_its_configmap_is_late_under_both() -> None:
     assert late(job(HELM), config()) == ["helm install", "helm upgrade", "argo sync"]
 
 
-def test_waves_mend_argo_and_not_helm() -> None:
+def test_waves_are_of_argo_and_not_of_helm() -> None:
     """dsx-ai-factory/infra-controller#773: waves and a Sync hook for Argo CD beside the hook that Helm still runs first."""
     assert late(job({**HELM, **argo(-5, "Sync")}), config(**argo(-10))) == ["helm install", "helm upgrade"]
 

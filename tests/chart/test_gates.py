@@ -67,7 +67,7 @@ def test_kubeconform_finds_no_mistake(
     assert told["summary"] == {"valid": sum(len(render(name)) for name in SETS), "invalid": 0, "errors": 0, "skipped": 0}
 
 
-def test_checkov_finds_nothing_to_mend(report: dict[str, Any]) -> None:
+def test_checkov_finds_nothing_to_fix(report: dict[str, Any]) -> None:
     failed = {(one["check_id"], one["check_name"], one["resource"]) for one in report["results"]["failed_checks"]}
     assert failed == set()
     assert report["summary"]["passed"] > 1000

@@ -326,18 +326,18 @@ def test_a_number_beyond_the_edge_is_refused_with_both_sides(edge: Edge) -> None
 
 
 @pytest.mark.parametrize("clash", CLASHES, ids=lambda clash: clash.names)
-def test_what_can_not_be_together_is_refused_in_words(clash: Clash) -> None:
+def test_what_cannot_be_together_is_refused_in_words(clash: Clash) -> None:
     told = refusal(clash.base, clash.values)
     assert SCHEMA_SAYS not in told
     assert unnamed(clash.names, told) == []
 
 
 @pytest.mark.parametrize("clash", CLASHES, ids=lambda clash: clash.names)
-def test_the_mend_is_taken(clash: Clash) -> None:
+def test_the_fix_is_taken(clash: Clash) -> None:
     assert render(clash.base, merged(clash.values, clash.fix))
 
 
-def test_everything_that_is_wrong_is_told_at_once() -> None:
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
     wrong = {"podDisruptionBudget": {"maxUnavailable": 3}, "timing": {"preStopSeconds": 20}, "auth": {"existingSecret": ""}}
     told = refusal(PLAIN, wrong)
     assert len(re.findall(r"^- ", told, re.MULTILINE)) == 3

@@ -129,7 +129,7 @@ def test_the_limits_of_a_scrape_leave_room_and_not_too_much(exposition: str) -> 
 # names
 
 
-def test_every_metric_and_label_is_one_that_a_running_service_tells(exposition: str) -> None:
+def test_every_metric_and_label_is_one_that_a_running_service_has(exposition: str) -> None:
     known: dict[str, dict[str, set[str]]] = {name: {label: set() for label in labels} for name, labels in FOREIGN.items()}
     for sample in scrape.samples(exposition):
         labels = known.setdefault(sample.name, {label: set() for label in TARGET})
@@ -198,7 +198,7 @@ def faults(text: str, known: dict[str, dict[str, set[str]]]) -> Iterator[str]:
         ('sluice_events_total{status="stored"}', "sluice_events_total: status=stored"),
     ],
 )
-def test_a_name_that_nobody_tells_is_found(text: str, fault: str) -> None:
+def test_a_name_that_nobody_has_is_found(text: str, fault: str) -> None:
     known = {"sluice_events_total": {"status": {"created"}, "job": set()}}
     assert list(faults(text, known)) == [fault]
     assert list(faults('sluice_events_total{status="created", job="x"}', known)) == []

@@ -199,7 +199,7 @@ def test_a_binding_carries_its_namespaces_and_denies() -> None:
         assert one["spec"]["validationActions"] == ["Deny"]
 
 
-def test_a_policy_that_can_not_be_judged_denies() -> None:
+def test_a_policy_that_cannot_be_judged_denies() -> None:
     assert {one["spec"]["failurePolicy"] for one in of_kind(render(ON), "ValidatingAdmissionPolicy")} == {"Fail"}
 
 

@@ -119,7 +119,7 @@ def test_a_pod_that_breaks_a_rule_is_refused(path: tuple[str | int, ...], value:
 
 
 @pytest.mark.parametrize(("path", "value", "words"), WEAK, ids=[words for *_, words in WEAK])
-def test_a_pod_weaker_than_this_house_asks_is_told(path: tuple[str | int, ...], value: Any, words: str) -> None:
+def test_a_pod_weaker_than_this_house_asks_is_reported(path: tuple[str | int, ...], value: Any, words: str) -> None:
     assert words in pod_security.weaknesses(changed(path, value))
 
 

@@ -58,7 +58,7 @@ def test_pods_stay_ready_and_nothing_restarts(release: Release, outage: Outage) 
 
 
 @pytest.mark.parametrize("way", ["service", "ingress"])
-def test_clients_are_told_503_with_retry_after_and_nothing_else(outage: Outage, way: str) -> None:
+def test_clients_get_503_with_retry_after_and_nothing_else(outage: Outage, way: str) -> None:
     """load.py has another name for a 503 without Retry-After."""
     report = outage.aftermath.reports[way]
     assert set(report.failed) == {"status 503"}, outage.aftermath.details()

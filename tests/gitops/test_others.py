@@ -103,7 +103,7 @@ def test_argo_cd_s_values_are_those_that_its_chart_knows() -> None:
     assert {top: {part: set(found) for part, found in parts.items()} for top, parts in values.items()} == ARGOCD
 
 
-def test_the_health_of_keys_is_told_by_the_chart_s_own_lua() -> None:
+def test_the_health_of_keys_comes_from_the_chart_s_own_lua() -> None:
     settings = yaml.safe_load((ROOT / "argocd" / "values.yaml").read_text())["configs"]["cm"]
     lua = (ROOT / "charts/sluice/files/argocd/health.lua").read_text()
     assert [settings[f"resource.customizations.health.sluice.dev_{kind}"] for kind in ("ApiKey", "KeySet")] == [lua, lua]

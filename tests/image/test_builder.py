@@ -70,7 +70,7 @@ def test_pip_in_the_build_uses_the_index_and_certificates_of_this_machine(
     assert f"cert = {host.CERTIFICATES}\n" in settings
 
 
-def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_not_root_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "root" in str(images.missing())
 

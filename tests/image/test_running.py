@@ -87,7 +87,7 @@ def test_the_arguments_of_the_container_are_those_of_sluice(image: Image, root: 
         assert words in container.output
 
 
-def test_a_start_without_settings_tells_what_is_missing(image: Image, root: Path) -> None:
+def test_a_start_without_settings_reports_what_is_missing(image: Image, root: Path) -> None:
     with running(image, root) as container:
         assert container.end() == 2
         assert "set API_KEYS or KEYSET_FILE" in container.output
@@ -103,7 +103,7 @@ def test_the_trial_stores_an_event_and_has_it_after_a_restart(image: Image, root
             assert container.end() == 0
 
 
-def test_it_runs_as_a_number_without_any_right_on_a_root_that_it_can_not_write(trial: Container) -> None:
+def test_it_runs_as_a_number_without_any_right_on_a_root_that_it_cannot_write(trial: Container) -> None:
     assert trial.run("python", "-c", STATUS).stdout.split() == ["10001", "10001", "0", "0", "1"]
     writable = trial.run("python", "-c", WRITABLE).stdout.split()
     outside = [path for path in writable if not path.startswith(("/tmp", "/dev/shm", "/var/lib/sluice"))]

@@ -101,7 +101,7 @@ def test_a_wrong_key_is_refused_with_its_reason(service: Service, mine: Mine, he
     assert mine.names() == []
 
 
-def test_whoami_tells_of_a_plain_key_what_is_no_secret(client: httpx.Client) -> None:
+def test_whoami_shows_of_a_plain_key_what_is_no_secret(client: httpx.Client) -> None:
     data = data_of(client.get(WHOAMI))
     assert data == {
         "key_id": f"env-{keys.digest(KEY)[7:15]}",
@@ -147,7 +147,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_state_and_dates_of_a_key_are_told(guarded: Service, known: dict[str, str], mine: Mine, reason: str) -> None:
+def test_state_and_dates_of_a_key_are_reported(guarded: Service, known: dict[str, str], mine: Mine, reason: str) -> None:
     with guarded.client(known[reason]) as client:
         refused(client.post(INGEST, json=mine.event()), reason)
     assert mine.names() == []
@@ -184,12 +184,12 @@ def test_two_versions_of_a_key_work_side_by_side(guarded: Service, known: dict[s
     assert (data["key_id"], data["version"], data["owner"]) == ("turned", version, "tests")
 
 
-def test_whoami_tells_when_a_key_ends(guarded: Service, known: dict[str, str]) -> None:
+def test_whoami_reports_when_a_key_ends(guarded: Service, known: dict[str, str]) -> None:
     with guarded.client(known["ending"]) as client:
         assert datetime.fromisoformat(data_of(client.get(WHOAMI))["expires_at"]) == ENDS
 
 
-def test_the_admin_port_tells_which_key_was_used(guarded: Service, known: dict[str, str]) -> None:
+def test_the_admin_port_reports_which_key_was_used(guarded: Service, known: dict[str, str]) -> None:
     with guarded.client(known["used"]) as client:
         client.get(WHOAMI)
     until(lambda: "used/1" in guarded.admin("/keyset")[1]["lastUsed"], 4)

@@ -37,7 +37,7 @@ def mixed(client: httpx.Client, mine: Mine) -> list[dict[str, Any]]:
     return [mine.event("a"), mine.event("b"), mine.event("c", user_id="other"), mine.event("d", priority="low"), mine.event("e")]
 
 
-def test_what_is_not_created_is_told_in_the_order_of_the_request(client: httpx.Client, mine: Mine) -> None:
+def test_what_is_not_created_is_reported_in_the_order_of_the_request(client: httpx.Client, mine: Mine) -> None:
     data = data_of(client.post(BATCH, json=mixed(client, mine)))
     assert counts(data) == (5, 3, 2, 1, 1, 1, 0)
     duplicate, conflict, invalid = data["results"]

@@ -104,7 +104,7 @@ def test_without_any_key_it_says_how_to_give_one(service: Service) -> None:
     assert "set SLUICE_API_KEY, or SLUICE_API_KEY_FILE" in done.stdout
 
 
-def test_a_key_file_that_is_not_there_is_told(service: Service) -> None:
+def test_a_key_file_that_is_not_there_is_reported(service: Service) -> None:
     done = checked(service, key=None, SLUICE_API_KEY_FILE="/nowhere/key")
     assert (done.exit_code, "cannot be read from /nowhere/key" in done.stderr) == (1, True)
 
@@ -114,7 +114,7 @@ def test_a_key_is_not_taken_as_an_argument(service: Service) -> None:
     assert (done.exit_code, "secret" in done.output) == (2, False)
 
 
-def test_a_service_whose_schema_is_behind_fails_with_its_mend(empty_database: Database) -> None:
+def test_a_service_whose_schema_is_behind_fails_with_its_fix(empty_database: Database) -> None:
     with running(empty_database.owner_url, ready_within=None) as service:
         until(lambda: service.admin("/readiness")[1]["message"] == "schema_behind")
         done = checked(service, "--retry-for", "1.3")

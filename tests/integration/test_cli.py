@@ -97,7 +97,7 @@ def test_without_a_key_source_a_service_that_others_reach_does_not_start(place: 
     assert not (tmp_path / "d").exists()
 
 
-def test_a_port_in_use_is_named_with_its_mend(service: Service, database: Database) -> None:
+def test_a_port_in_use_is_named_with_its_fix(service: Service, database: Database) -> None:
     done = sluice("serve", PORT=str(service.port), ADMIN_PORT="0", DATABASE_URL=database.url, API_KEYS=KEY)
     assert done.returncode == 2
     assert re.search(rf"PORT: cannot listen on 127\.0\.0\.1:{service.port} .*set HOST and PORT to a free one", done.stderr)
@@ -153,7 +153,7 @@ def test_doctor_finds_nothing_wrong_with_a_good_place(database: Database) -> Non
         ({"KEYSET_FILE": "/nowhere/keyset.json"}, "missing", "KEYSET_FILE"),
     ],
 )
-def test_doctor_tells_what_is_wrong_and_how_to_mend_it(environment: dict[str, str], told: str, fix: str, tmp_path: Path) -> None:
+def test_doctor_reports_what_is_wrong_and_how_to_fix_it(environment: dict[str, str], told: str, fix: str, tmp_path: Path) -> None:
     done = sluice("doctor", **{"API_KEYS": KEY, "DATA_DIR": str(tmp_path), "PORT": "0", "ADMIN_PORT": "0", **environment})
     assert done.returncode == 1
     assert told in done.stdout
@@ -161,7 +161,7 @@ def test_doctor_tells_what_is_wrong_and_how_to_mend_it(environment: dict[str, st
     assert "canary" not in done.stdout + done.stderr
 
 
-def test_doctor_tells_a_schema_that_is_behind(empty_database: Database) -> None:
+def test_doctor_reports_a_schema_that_is_behind(empty_database: Database) -> None:
     done = sluice("doctor", DATABASE_URL=empty_database.owner_url, API_KEYS=KEY, PORT="0", ADMIN_PORT="0")
     assert (done.returncode, "run `sluice migrate`" in done.stdout) == (1, True), done.stdout
 

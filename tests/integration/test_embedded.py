@@ -66,7 +66,7 @@ def test_it_runs_while_it_is_owned_and_no_longer(initialised: Path) -> None:
     assert not answers(server)
 
 
-def test_a_second_owner_is_refused_and_told_how_to_go_on(initialised: Path) -> None:
+def test_a_second_owner_is_refused_with_the_way_to_go_on(initialised: Path) -> None:
     with embedded.owned(initialised):
         with pytest.raises(errors.SettingsError, match="set DATA_DIR to another folder"), embedded.owned(initialised):
             pass

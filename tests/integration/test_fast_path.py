@@ -249,7 +249,7 @@ def held(database: Database) -> Iterator[None]:
         yield
 
 
-def test_what_is_in_flight_at_sigterm_is_answered_and_told_to_close(database: Database) -> None:
+def test_what_is_in_flight_at_sigterm_is_answered_and_asked_to_close(database: Database) -> None:
     mine = Mine(database)
     with running(database.url, WORKERS="1") as service, Raw(service) as kept, Raw(service) as idle:
         idle.send(request(mine.event("before")))

@@ -107,7 +107,7 @@ def test_the_greeting_has_a_curl_line_that_works_when_it_is_pasted(service: Serv
     assert key_of(data_dir) not in service.log
 
 
-def test_a_second_service_on_one_folder_is_refused_and_told_how_to_go_on(data_dir: Path, client: httpx.Client) -> None:
+def test_a_second_service_on_one_folder_is_refused_with_the_way_to_go_on(data_dir: Path, client: httpx.Client) -> None:
     place = {"DATA_DIR": str(data_dir), "PORT": "0", "ADMIN_PORT": "0"}
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "app"), **place}
     command = [sys.executable, "-m", "sluice", "serve"]

@@ -117,7 +117,7 @@ def test_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
     assert data_of(client.get("/api/v1/whoami"))["version"] == 1
 
 
-def test_options_tells_the_methods_without_a_key(service: Service) -> None:
+def test_options_reports_the_methods_without_a_key(service: Service) -> None:
     with service.client(None) as client:
         answer = client.options(INGEST)
     assert (answer.status_code, set(answer.headers["Allow"].split(", "))) == (200, {"POST", "OPTIONS"})

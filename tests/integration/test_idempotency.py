@@ -70,7 +70,7 @@ def held_up(database: Database) -> Iterator[None]:
 
 
 @PATHS
-def test_the_twin_of_a_request_in_flight_is_told_so(client: httpx.Client, mine: Mine, path: str) -> None:
+def test_the_twin_of_a_request_in_flight_is_refused_with_the_reason(client: httpx.Client, mine: Mine, path: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         with held_up(mine.database):
             first = pool.submit(send, client, path, anonymous(mine), mine.id())
@@ -83,7 +83,7 @@ def test_the_twin_of_a_request_in_flight_is_told_so(client: httpx.Client, mine: 
 
 
 @PATHS
-def test_16_twins_get_one_answer_or_are_told_to_wait(service: Service, mine: Mine, path: str) -> None:
+def test_16_twins_get_one_answer_or_are_asked_to_wait(service: Service, mine: Mine, path: str) -> None:
     def work(_number: int) -> httpx.Response:
         with service.client() as client:
             return send(client, path, anonymous(mine), mine.id())

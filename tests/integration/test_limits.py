@@ -151,7 +151,7 @@ def test_probes_are_never_limited(limited: Service, path: str) -> None:
     assert {(answer.status_code, "RateLimit" in answer.headers) for answer in answers} == {(200, False)}
 
 
-def test_a_refused_key_is_told_of_no_limit(limited: Service) -> None:
+def test_a_refused_key_gets_no_limit(limited: Service) -> None:
     answer = ask(limited, "wrong")
     assert (answer.status_code, "RateLimit" in answer.headers) == (401, False)
 

@@ -226,7 +226,7 @@ def test_seed_names_reach_the_same_database(strict: Database) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["wrong", ""])
-def test_a_wrong_or_missing_password_is_told_quickly(strict: Database, open_store: OpenStore, wrong: str) -> None:
+def test_a_wrong_or_missing_password_is_reported_quickly(strict: Database, open_store: OpenStore, wrong: str) -> None:
     of = service(**parts(strict), DB_PASSWORD=wrong)
     begun = time.monotonic()
     assert reason(lambda: ready(open_store(of), seconds=0.5)) == "login_refused"
@@ -371,7 +371,7 @@ def test_each_connection_gets_a_fresh_token(monkeypatch: pytest.MonkeyPatch, str
     assert len(made) > before > 1
 
 
-def test_a_token_that_can_not_be_made_is_a_refused_login(open_store: OpenStore) -> None:
+def test_a_token_that_cannot_be_made_is_a_refused_login(open_store: OpenStore) -> None:
     store = open_store(service(**RDS, DB_USER=APP, DATABASE_IAM_AUTH="true"))
     until(lambda: reason(store.check) == "login_refused")
 

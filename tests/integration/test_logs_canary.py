@@ -133,7 +133,7 @@ def test_every_line_of_the_log_is_json_and_every_request_has_its_ids(service: Se
     assert [line for line in requests if not (line["request_id"] and line["traceparent"])] == []
 
 
-def test_a_password_that_the_server_refuses_is_told_nowhere(database: Database) -> None:
+def test_a_password_that_the_server_refuses_is_written_nowhere(database: Database) -> None:
     url = database.server.url_of(database.name, "nobody_of_this_name", PASSWORD)
     with running(url, ready_within=None, LOG_LEVEL="debug") as service, service.client() as client:
         until(lambda: httpx.get(f"{service.admin_url}/readiness", trust_env=False).json()["message"] == "login_refused", 20)

@@ -84,7 +84,7 @@ def test_four_at_once_apply_each_migration_once(empty_database: Database, open_s
 
 
 @pytest.mark.parametrize("lost", [*NAMES, "all"])
-def test_a_crash_between_a_migration_and_its_mark_is_mended_by_the_next_run(
+def test_a_crash_between_a_migration_and_its_mark_is_repaired_by_the_next_run(
     store: PostgresqlStore, database: Database, lost: str
 ) -> None:
     store.insert(rows(3), NOW)
@@ -135,7 +135,7 @@ def test_a_database_without_our_schema_is_behind_and_served_when_it_is_there(
 
 
 @pytest.mark.parametrize("name", sorted(needed()))
-def test_a_schema_that_lacks_a_migration_is_told_as_behind(store: PostgresqlStore, database: Database, name: str) -> None:
+def test_a_schema_that_lacks_a_migration_is_reported_as_behind(store: PostgresqlStore, database: Database, name: str) -> None:
     database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = %s", [name])
     assert reason(store.check) == "schema_behind"
 
@@ -213,13 +213,13 @@ def test_the_service_s_role_owns_nothing_and_rules_nothing(database: Database) -
     assert database.execute("SELECT count(*) FROM pg_class WHERE relowner = 'sluice_app'::regrole") == [(0,)]
 
 
-def test_a_look_at_a_database_tells_what_the_doctor_needs(database: Database) -> None:
+def test_a_look_at_a_database_reports_what_the_doctor_needs(database: Database) -> None:
     facts = inspection.inspect(database.login)
     assert (facts.version // 10_000 >= 14, facts.durable, facts.missing, facts.role_may_ddl) == (True, True, [], False)
     assert inspection.inspect(database.owner).role_may_ddl
 
 
-def test_a_look_at_a_database_tells_what_an_administrator_did_to_it(database: Database) -> None:
+def test_a_look_at_a_database_reports_what_an_administrator_did_to_it(database: Database) -> None:
     database.execute("ALTER TABLE sluice.tasks ENABLE ROW LEVEL SECURITY")
     database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
     facts = inspection.inspect(database.login)
@@ -320,12 +320,12 @@ def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalSe
     assert private_server.execute("SELECT pg_has_role('sluice_app', 'rds_iam', 'member')") == [(True,)]
 
 
-def test_a_server_that_is_away_is_told_as_such() -> None:
+def test_a_server_that_is_away_is_reported_as_such() -> None:
     login = {"host": "127.0.0.1", "port": free_port(), "connect_timeout": 2}
     assert reason(lambda: migrate.migrate(lambda: login)) == "database_unreachable"
 
 
-def test_a_table_that_another_session_locks_is_told_as_busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_another_session_locks_is_reported_as_busy(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "WAIT_TABLE", "100ms")
     database.execute("DELETE FROM sluice._yoyo_migration WHERE migration_id = '0004.add-digest'")
     with postgres.connect(database.owner_url) as dump, dump.transaction():
@@ -347,6 +347,6 @@ def test_time_limits_of_a_database_do_not_end_a_migration_that_takes_long(databa
         assert migrating.result(30) == ["0004.add-digest"]
 
 
-def test_a_login_without_rights_is_told_as_such(empty_database: Database) -> None:
+def test_a_login_without_rights_is_reported_as_such(empty_database: Database) -> None:
     assert reason(lambda: migrate.migrate(empty_database.login)) == "not_permitted"
     assert empty_database.execute("SELECT to_regnamespace('sluice')") == [(None,)]

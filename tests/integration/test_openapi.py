@@ -70,7 +70,7 @@ def test_each_route_is_in_the_document_and_each_path_of_it_is_a_route(document: 
     assert {(method, path) for method, path, _ in operations(document)} == routes
 
 
-def test_an_operation_that_needs_a_key_says_so_and_tells_the_refusals(document: dict[str, Any], service: Service) -> None:
+def test_an_operation_that_needs_a_key_says_so_and_reports_the_refusals(document: dict[str, Any], service: Service) -> None:
     with service.client(None) as client:
         for method, path, operation in operations(document):
             # An id must have its form: any other path is 404 for everybody.

@@ -83,7 +83,7 @@ def more(acknowledged: set[str], than: int = 0) -> None:
     until(lambda: len(acknowledged) > before, 20, "more events are acknowledged")
 
 
-def test_a_stopped_server_is_told_at_once(
+def test_a_stopped_server_is_reported_at_once(
     private_server: LocalServer, private_database: Database, private_store: PostgresqlStore
 ) -> None:
     private_server.stop()
@@ -95,7 +95,7 @@ def test_a_stopped_server_is_told_at_once(
     assert private_database.count() == 0
 
 
-def test_64_callers_of_a_stopped_server_are_all_told_at_once(private_server: LocalServer, private_store: PostgresqlStore) -> None:
+def test_64_callers_of_a_stopped_server_are_all_answered_at_once(private_server: LocalServer, private_store: PostgresqlStore) -> None:
     private_server.stop()
     answers = at_once(64, lambda _number: refused(lambda: private_store.insert(rows(1), NOW)))
     assert {reason for reason, _ in answers} == {"database_unreachable"}
@@ -103,7 +103,7 @@ def test_64_callers_of_a_stopped_server_are_all_told_at_once(private_server: Loc
 
 
 @pytest.mark.parametrize("call", ["check", "get", "page", "export", "figures", "volume", "purge", "insert_all", "insert_once"])
-def test_every_method_tells_that_the_server_is_away(open_store: OpenStore, call: str) -> None:
+def test_every_method_reports_that_the_server_is_away(open_store: OpenStore, call: str) -> None:
     port = free_port()
     store = open_store(lambda: {"host": "127.0.0.1", "port": port, "connect_timeout": 2})
     claim = Claim("k", "i", b"r")
@@ -133,7 +133,7 @@ def test_a_store_opened_while_the_server_is_away_becomes_usable_by_itself(
     assert private_database.count() == 2
 
 
-def test_a_closed_store_is_told_as_draining(database: Database, open_store: OpenStore) -> None:
+def test_a_closed_store_is_reported_as_draining(database: Database, open_store: OpenStore) -> None:
     store = ready(open_store(database.login))
     store.close()
     assert refused(lambda: store.insert(rows(1), NOW))[0] == "draining"
@@ -190,7 +190,7 @@ def test_a_session_ended_while_it_logs_in_is_tried_again_at_once(database: Datab
         assert (database.count(), way.came) == (2, 4)
 
 
-def test_a_server_that_ends_every_login_is_told_as_away(database: Database, open_store: OpenStore) -> None:
+def test_a_server_that_ends_every_login_is_reported_as_away(database: Database, open_store: OpenStore) -> None:
     with door(database.login()["port"], closed=1_000) as way:
         store = open_store(lambda: {**database.login(), "port": way.port})
         reason, seconds = refused(lambda: store.insert(rows(1), NOW))
@@ -480,7 +480,7 @@ def test_a_column_whose_type_is_widened_needs_no_new_start(database: Database, s
     assert store.database.run(version) == [(None,)]
 
 
-def test_a_server_without_a_free_connection_is_told_as_such(
+def test_a_server_without_a_free_connection_is_reported_as_such(
     private_server: LocalServer, private_database: Database, open_store: OpenStore
 ) -> None:
     private_server.stop()

@@ -42,7 +42,7 @@ def timed(work: Any) -> float:
     return time.monotonic() - began
 
 
-def test_an_outage_is_answered_at_once_and_mends_itself(private_server: LocalServer, private_database: Database) -> None:
+def test_an_outage_is_answered_at_once_and_recovers_by_itself(private_server: LocalServer, private_database: Database) -> None:
     mine = Mine(private_database)
     with running(private_database.url) as service, service.client() as client:
         data_of(client.post(INGEST, json=mine.event("before")), 201)
@@ -83,7 +83,7 @@ def test_it_boots_while_the_database_is_away_and_becomes_ready_by_itself(away: D
     assert mine.names() == ["a"]
 
 
-def test_a_database_that_is_not_migrated_is_told_until_sluice_migrate_ran(empty_database: Database) -> None:
+def test_a_database_that_is_not_migrated_is_reported_until_sluice_migrate_ran(empty_database: Database) -> None:
     mine = Mine(empty_database)
     with running(empty_database.url, ready_within=None) as service, service.client() as client:
         until(lambda: readiness(service) == (503, "schema_behind"), 20)

@@ -41,7 +41,7 @@ def test_a_probe_needs_no_key_on_either_port(service: Service, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/keyset"])
-def test_what_the_admin_port_alone_tells_is_not_on_the_service_port(service: Service, path: str) -> None:
+def test_what_the_admin_port_alone_has_is_not_on_the_service_port(service: Service, path: str) -> None:
     problem_of(httpx.get(service.url + path, trust_env=False), 404, "not_found")
 
 
@@ -117,7 +117,7 @@ def test_without_its_key_set_it_is_not_ready_and_becomes_so_by_itself(database: 
     assert database.count() == 1
 
 
-def test_keyset_tells_the_revision_that_every_worker_has_loaded(database: Database, keyset: KeysetFile) -> None:
+def test_keyset_reports_the_revision_that_every_worker_has_loaded(database: Database, keyset: KeysetFile) -> None:
     key = keyset.add("web", version=3)
     first = keyset.publish()
     with running(database.url, API_KEYS=None, KEYSET_FILE=str(keyset.path)) as service:

@@ -162,7 +162,7 @@ def test_pages_are_counted_from_one(client: httpx.Client, library: Mine, page: i
         ("cursor=x&page=2", "validation_error"),
     ],
 )
-def test_a_parameter_that_can_not_be_used_is_refused_by_name(client: httpx.Client, query: str, error: str) -> None:
+def test_a_parameter_that_cannot_be_used_is_refused_by_name(client: httpx.Client, query: str, error: str) -> None:
     """One for each code: tests/unit/test_filters.py has them all."""
     problem = problem_of(client.get(f"{FILTER}?{query}"), 400, error, "query")
     assert problem["errors"][0]["parameter"] in query

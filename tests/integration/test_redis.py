@@ -119,7 +119,7 @@ def test_many_requests_need_few_round_trips(redis_server: RedisServer) -> None:
         assert client.info("commandstats")["cmdstat_eval"]["calls"] - before <= 301
 
 
-def test_without_redis_each_pod_has_its_own_limit_and_a_metric_tells(redis_server: RedisServer) -> None:
+def test_without_redis_each_pod_has_its_own_limit_and_a_metric_reports(redis_server: RedisServer) -> None:
     registry = CollectorRegistry()
     back = threading.Event()
     process = RedisCounters(

@@ -85,7 +85,7 @@ def test_001_a_client_that_sends_until_201_comes_to_an_end(seed: httpx.Client, m
     assert mine.names() == ["a"]
 
 
-def test_001_a_batch_tells_what_it_processed(seed: httpx.Client, mine: Mine) -> None:
+def test_001_a_batch_reports_what_it_processed(seed: httpx.Client, mine: Mine) -> None:
     answer = seed.post("/api/v1/batch-ingest", json={"logs": mine.events(3)})
     data = answer.json()["data"]
     assert (answer.status_code, data["logs_processed"], data["total_received"]) == (201, 3, 3)

@@ -343,7 +343,7 @@ def test_clients_that_stay_hold_up_nobody(service: Service, count: int, said: by
     assert time.monotonic() - begin < 1.5
 
 
-def test_the_server_header_does_not_tell_what_serves(service: Service) -> None:
+def test_the_server_header_does_not_say_what_serves(service: Service) -> None:
     assert service.connect().get()[1]["server"] == "sluice"
 
 

@@ -343,7 +343,7 @@ def test_pages_without_end_are_a_failure(upstream: Upstream, pulls_of: MakePulls
     assert (records.reason(), records.status()["pages"]) == ("too_many_records", 3)
 
 
-def test_a_record_that_cannot_be_stored_does_not_stop_the_others_and_is_told(upstream: Upstream, pulls_of: MakePulls) -> None:
+def test_a_record_that_cannot_be_stored_does_not_stop_the_others_and_is_reported(upstream: Upstream, pulls_of: MakePulls) -> None:
     bad: list[Any] = [
         {"no": "id"},
         {"id": None},

@@ -71,7 +71,7 @@ def test_a_bad_query_is_refused_with_its_parameter(client: httpx.Client, query: 
     assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, query.partition("=")[0])
 
 
-def test_the_status_tells_the_truth_at_every_moment(
+def test_the_status_is_true_at_every_moment(
     client: httpx.Client, pulls: Pulls, upstream: Upstream, shared_database: Database
 ) -> None:
     told: list[str] = []

@@ -66,7 +66,7 @@ def test_ids_follow_the_order_of_the_request(store: PostgresqlStore, database: D
     assert [event_id for (event_id,) in stored] == [one.event_id for one in order]
 
 
-def test_ids_told_are_the_ids_stored(store: PostgresqlStore, database: Database) -> None:
+def test_ids_in_answers_are_the_ids_stored(store: PostgresqlStore, database: Database) -> None:
     told = {outcome.event_id: outcome.id for outcome in store.insert([row("c"), row("a"), row("b"), row("a")], NOW)}
     assert dict(database.execute("SELECT event_id, id FROM sluice.events")) == told
 

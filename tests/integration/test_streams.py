@@ -125,7 +125,7 @@ def test_counts_stay_exact_beyond_a_thousand_problems(client: httpx.Client, mine
     assert mine.names() == ["a"]
 
 
-def test_a_thousand_problems_are_told_without_truncation(client: httpx.Client) -> None:
+def test_a_thousand_problems_are_reported_without_truncation(client: httpx.Client) -> None:
     data = data_of(post(client, b"{}\n" * 1_000))
     assert (len(data["results"]), "results_truncated" in data) == (1_000, False)
 

@@ -224,7 +224,7 @@ def test_a_change_that_is_sent_again_gets_the_first_answer(client: httpx.Client)
     )
 
 
-def test_of_two_changes_at_once_one_wins_and_the_other_is_told(client: httpx.Client) -> None:
+def test_of_two_changes_at_once_one_wins_and_the_other_is_reported(client: httpx.Client) -> None:
     url = f"/tasks/{made(client)['id']}"
     answers = at_once(8, lambda number: client.patch(url, json={"title": f"t{number}"}, headers={"If-Match": '"1"'}))
     assert sorted(answer.status_code for answer in answers) == [200, *[412] * 7]

@@ -16,7 +16,7 @@ BRIEF = {"overlap": "10s", "maxOverlap": "10s", "retirePolicy": "Retire"}
 
 
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR], ids=["ahead", "behind"])
-def test_a_clock_an_hour_off_is_told_and_nothing_ends_early(stand_: Stand, start: Start, ahead: int) -> None:
+def test_a_clock_an_hour_off_is_reported_and_nothing_ends_early(stand_: Stand, start: Start, ahead: int) -> None:
     operator = start(ahead=ahead).leads()
     stand_.until_condition(KEYSET, "Degraded", "ClockSkewed", 30, "keyset")
     name = stand_.key(rotation=BRIEF)

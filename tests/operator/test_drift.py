@@ -82,7 +82,7 @@ def test_a_key_set_that_was_deleted_is_written_again(stand_: Stand, key: str) ->
     until(lambda: PUBLISHED in stand_.secrets() and len(stand_.of_key(key)) == 1, what="it is written again")
 
 
-def test_somebody_elses_secret_is_left_alone_and_told(stand_: Stand, operator: Operator) -> None:
+def test_somebody_elses_secret_is_left_alone_and_reported(stand_: Stand, operator: Operator) -> None:
     theirs = kind("v1", "Secret", "theirs", stringData={"password": "theirs"})
     stand_.space.apply(theirs)
     name = stand_.key(delivery={"secretName": "theirs"})
@@ -92,7 +92,9 @@ def test_somebody_elses_secret_is_left_alone_and_told(stand_: Stand, operator: O
 
 
 @pytest.mark.parametrize("hindrance", HINDRANCES.values(), ids=["right", "quota"])
-def test_what_keeps_it_from_its_work_is_told_and_made_up_for_without_help(stand_: Stand, key: str, hindrance: Hindrance) -> None:
+def test_what_keeps_it_from_its_work_is_reported_and_made_up_for_without_help(
+    stand_: Stand, key: str, hindrance: Hindrance
+) -> None:
     assert stand_.status(key)
     with hindrance(stand_.space):
         name = stand_.key()

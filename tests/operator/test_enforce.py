@@ -78,7 +78,7 @@ def test_an_operator_that_may_not_enforce_says_so(stand_: Stand, start: Start, n
     assert generation(stand_, name) == 1
 
 
-def test_a_field_of_somebody_else_is_told_and_left_alone(stand_: Stand, start: Start, name: str) -> None:
+def test_a_field_of_somebody_else_is_reported_and_left_alone(stand_: Stand, start: Start, name: str) -> None:
     theirs = {"httpGet": {"path": "/theirs", "port": 80}}
     document = json.dumps(shop(name, OPT_IN, livenessProbe=theirs))
     stand_.space.kubectl("apply", "--server-side", "--field-manager=argocd", "-f", "-", stdin=document)

@@ -87,7 +87,7 @@ def test_a_key_set_that_comes_and_goes_reaches_every_pod_each_time(stand_: Stand
     stand_.settled()
 
 
-def test_a_key_that_expires_is_refused_and_told(stand_: Stand, operator: Operator) -> None:
+def test_a_key_that_expires_is_refused_and_reported(stand_: Stand, operator: Operator) -> None:
     name = stand_.key(expiresAt=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 20)))
     stand_.active(name)
     key = stand_.plaintext(name)
@@ -118,7 +118,7 @@ def test_the_probes_of_the_target_are_proven(stand_: Stand, operator: Operator) 
     stand_.until_condition("main", "ProbesWired", "Proven", what="keyset")
 
 
-def test_one_that_is_told_to_stop_lets_the_next_one_lead(start: Start, operator: Operator) -> None:
+def test_one_that_is_asked_to_stop_lets_the_next_one_lead(start: Start, operator: Operator) -> None:
     second = start("two")
     until(lambda: second.told("cache complete"), 60, "the second one waits")
     assert not second.told("leading")
@@ -127,7 +127,7 @@ def test_one_that_is_told_to_stop_lets_the_next_one_lead(start: Start, operator:
     assert "no renewal" not in operator.log.read_text()
 
 
-def test_its_probes_tell_that_it_works_also_of_the_one_that_waits(start: Start, operator: Operator) -> None:
+def test_its_probes_say_that_it_works_also_of_the_one_that_waits(start: Start, operator: Operator) -> None:
     second = start("two")
     until(lambda: second.told("cache complete"), 60, "the second one waits")
     for each in (operator, second):

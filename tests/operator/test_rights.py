@@ -194,7 +194,7 @@ def test_it_wires_no_deployment_that_did_not(caller: Caller, space: Namespace) -
     refused(applied(caller, "other", patch), "only change Deployments with the label")
 
 
-def test_it_can_not_opt_a_deployment_in_itself(caller: Caller) -> None:
+def test_it_cannot_opt_a_deployment_in_itself(caller: Caller) -> None:
     refused(
         caller.patch("apps/deployments", "other", {"metadata": {"labels": OPTED_IN}}), "only change Deployments with the label"
     )

@@ -117,7 +117,7 @@ def test_it_is_ready_with_its_first_key_set_and_both_workers_report_it(client: h
     assert (whoami(client, old), whoami(client, new)) == ({(200, 1)}, {(200, 2)})
 
 
-def test_it_follows_a_change_keeps_the_last_good_set_and_tells_uses(client: httpx.Client, folder: Path) -> None:
+def test_it_follows_a_change_keeps_the_last_good_set_and_reports_uses(client: httpx.Client, folder: Path) -> None:
     key = keys.mint("test")
     first = put(folder, published(key))
     reported(client, first)

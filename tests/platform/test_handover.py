@@ -93,7 +93,7 @@ def test_argo_cd_finds_the_cluster_and_reads_strings_only(secret: Object) -> Non
     assert all(isinstance(value, str) for value in values)
 
 
-def test_the_secret_tells_what_was_made(dev: Dev, secret: Object) -> None:
+def test_the_secret_reports_what_was_made(dev: Dev, secret: Object) -> None:
     told = secret["metadata"]["annotations"]
     network = dev.account.aws.client("eks").describe_cluster(name="sluice-dev")["cluster"]["resourcesVpcConfig"]
     assert (told["vpc_id"], told["cluster_security_group_id"]) == (network["vpcId"], network["clusterSecurityGroupId"])

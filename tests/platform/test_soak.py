@@ -51,6 +51,6 @@ def test_a_life_that_does_not_hold_ends_with_words() -> None:
     lives.must_hold(True, "never told")
 
 
-def test_the_document_tells_every_life() -> None:
+def test_the_document_reports_every_life() -> None:
     told = (FOLDER / "docs" / "proof.md").read_text(encoding="utf-8")
     assert [name for name in lives.LIVES if f"\n| {name} | " not in told] == []

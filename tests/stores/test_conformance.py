@@ -84,7 +84,7 @@ def test_one_id_twice_in_a_call_is_stored_once(subject: Subject) -> None:
     assert (subject.ids(), log(subject.store, "a")["user_id"]) == (["a", "b"], None)
 
 
-def test_one_id_twice_beside_a_stored_one_is_told_against_the_stored_one(subject: Subject) -> None:
+def test_one_id_twice_beside_a_stored_one_is_judged_against_the_stored_one(subject: Subject) -> None:
     (before,) = subject.store.insert([row("a")], NOW)
     found = subject.store.insert([row("a", **OTHER_CONTENT), row("a"), row("a", **OTHER_CONTENT)], NOW)
     assert statuses(found) == ["conflict", "duplicate", "conflict"]

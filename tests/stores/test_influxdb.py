@@ -101,7 +101,7 @@ def test_a_bucket_that_forgets_too_early_stops_the_migration(
             migrate.migrate(wanted)
 
 
-def test_a_login_that_is_refused_is_told_without_the_token(influx: Influxdb, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_login_that_is_refused_is_reported_without_the_token(influx: Influxdb, capfd: pytest.CaptureFixture[str]) -> None:
     secret = "canary7f3a"
     wrong = subjects.of_influxdb(influx, influxdb_token=f"owner:{secret}")
     store = InfluxdbStore(wrong, 5.0)

@@ -218,6 +218,6 @@ def test_tls_is_verified(broker: Broker) -> None:
         assert link.publish(EVENTS, [Message(b"{}")]) == [None]
 
 
-def test_a_wrong_password_is_told_as_such(broker: Broker) -> None:
+def test_a_wrong_password_is_reported_as_such(broker: Broker) -> None:
     with pytest.raises(errors.QueueUnavailable, match="queue_refused"):
         Link(broker.url.replace("guest:guest", "guest:wrong"))

@@ -130,7 +130,7 @@ class Refusing:
         return answer
 
 
-def test_an_entry_that_is_not_taken_is_told_and_the_others_are_queued(link: SqsLink) -> None:
+def test_an_entry_that_is_not_taken_is_reported_and_the_others_are_queued(link: SqsLink) -> None:
     link._client = Refusing(link._client)
     assert link.publish(EVENTS, [Message(b"1"), Message(b"2"), Message(b"3")]) == [None, "queue_timeout", None]
     link.consume(EVENTS, 1)

@@ -299,7 +299,7 @@ def test_replays_and_a_drop_at_once_take_each_letter_once(queue_url: str, databa
     assert database.count() == sum(replayed)
 
 
-def test_a_dead_letter_is_listed_whatever_it_holds_and_one_that_is_not_there_is_told(queue_url: str) -> None:
+def test_a_dead_letter_is_listed_whatever_it_holds_and_one_that_is_not_there_is_reported(queue_url: str) -> None:
     headers = {"x-sluice-reason": "conflict", "x-sluice-event-id": "[/red] \x1b[31m"}
     with contextlib.closing(Link(queue_url, EVENTS, DEAD_LETTERS)) as link:
         link.publish(DEAD_LETTERS, [Message(b"x", None, headers, "m-1")])

@@ -131,7 +131,7 @@ def test_a_repository_that_fails_stops_nothing(machine: Path) -> None:
     assert calls(machine) == ["apt-get update", "apt-get install"]
 
 
-def test_a_failure_tells_what_apt_get_said_of_lists_and_packages(machine: Path) -> None:
+def test_a_failure_reports_what_apt_get_said_of_lists_and_packages(machine: Path) -> None:
     program(machine, "apt-get", 'echo "E: $verb: no such mirror" >&2; exit 100')
     with pytest.raises(apt.Failed, match=r"E: update: no such mirror\n(.|\n)*E: install: no such mirror"):
         apt.install(wants("socat"))

@@ -96,7 +96,7 @@ def test_a_module_that_wants_a_later_go_says_so(module: Module, monkeypatch: pyt
         module.cached()
 
 
-def test_without_go_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_go_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     with pytest.raises(binaries.NoGo, match=r"Go 1\.26 or later"):
         binaries.go()

@@ -58,7 +58,7 @@ def test_what_is_there_costs_nothing_and_says_nothing() -> None:
     assert log == []
 
 
-def test_what_is_missing_is_installed_in_its_order_and_told() -> None:
+def test_what_is_missing_is_installed_in_its_order_and_reported() -> None:
     log: list[str] = []
     failed, told = run(part("packages", log), part("base", log))
     assert (failed, log) == ([], ["packages", "base"])
@@ -81,7 +81,7 @@ def test_what_is_not_there_after_its_installation_is_a_failure() -> None:
 @pytest.mark.parametrize(
     "error", [apt.Failed("no mirror"), binaries.BuildFailed("undefined: x"), Missing("no Go"), OSError("disk full")]
 )
-def test_a_failure_is_told_and_keeps_nobody_from_the_rest(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_failure_is_reported_and_keeps_nobody_from_the_rest(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.delenv("CI", raising=False)
     log: list[str] = []
     failed, told = run(part("one", log, error=error), part("two", log))

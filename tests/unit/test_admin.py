@@ -32,7 +32,9 @@ def report(pid: int = 1, beat: float = 0.0, revision: str | None = "r1", at: str
     ("revisions", "agreed", "loaded"),
     [(["r1", "r1"], "r1", 2), (["r1", "r2"], None, 2), (["r1", None], None, 1), ([None], None, 0), ([], None, 0)],
 )
-def test_a_revision_is_told_only_when_every_worker_has_it(revisions: list[str | None], agreed: str | None, loaded: int) -> None:
+def test_a_revision_is_reported_only_when_every_worker_has_it(
+    revisions: list[str | None], agreed: str | None, loaded: int
+) -> None:
     state = keyset_state([report(pid, revision=revision) for pid, revision in enumerate(revisions)], {}, {})
     assert (state.revision, state.workers, state.loaded) == (agreed, len(revisions), loaded)
 
@@ -46,7 +48,7 @@ def test_the_key_set_reads_as_the_operator_expects_it() -> None:
     assert told == {"revision": "r1", "workers": 2, "loaded": 2, "entries": 3, **rest}
 
 
-def test_the_key_sets_metrics_tell_revision_age_and_workers() -> None:
+def test_the_key_sets_metrics_have_revision_age_and_workers() -> None:
     registry = CollectorRegistry()
     registry.register(KeysetMetrics(keyset_state([report()], {}, {}), datetime(2026, 1, 1, 0, 1, tzinfo=UTC)))
     text = generate_latest(registry).decode()
@@ -138,7 +140,7 @@ def present(ring: Keyring, *presented: str) -> None:
             ring.verify(key)
 
 
-def test_a_version_that_is_refused_is_told_and_what_strangers_send_is_not(client: Client, tmp_path: Path) -> None:
+def test_a_version_that_is_refused_is_reported_and_what_strangers_send_is_not(client: Client, tmp_path: Path) -> None:
     worker = ring(tmp_path, ended())
     present(worker, ENDED, OTHER, "nonsense")
     Heartbeat(client.shared, worker).beat()

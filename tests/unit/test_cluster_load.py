@@ -171,7 +171,7 @@ def test_an_answer_that_does_not_come_is_a_timeout(server: Serve, attack: Attack
     assert attack(server(sleep))["failed"] == {"timeout": 1}
 
 
-def test_a_retry_sends_the_same_events_and_tells_what_it_mended(attack: Attack) -> None:
+def test_a_retry_sends_the_same_events_and_reports_what_it_repaired(attack: Attack) -> None:
     refusal = answer("503 Service Unavailable", b"", "Retry-After: 0")
     duplicate = answer("201 Created", b'{"data": {"status": "duplicate"}}')
     server = Server(hang_up, refusal, duplicate)
@@ -212,7 +212,7 @@ def test_a_client_that_looks_sees_that_an_idle_connection_was_closed(
     assert report["connections"]["closed_idle"] == (0 if more else 9)
 
 
-def test_what_can_not_be_sent_in_time_is_counted(server: Serve, attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_sent_in_time_is_counted(server: Serve, attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "PATIENCE", 0.1)
 
     def slow(sock: socket.socket) -> bool:

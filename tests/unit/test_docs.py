@@ -41,7 +41,7 @@ def test_the_table_of_what_each_store_can_do_is_the_code_s() -> None:
     assert set(stores.MEANING) == set(get_args(stores.Capability))
 
 
-def test_the_settings_table_tells_every_variable_and_its_default_in_words() -> None:
+def test_the_settings_table_has_every_variable_and_its_default_in_words() -> None:
     rows = [row.strip("|").split(" | ") for row in docs.settings_table().splitlines()[2:]]
     assert [docs.quoted(row[0])[0] for row in rows] == list(settings.known())
     assert [row for row in rows if len(row) != 3 or not all(cell.strip() for cell in row)] == []
@@ -52,7 +52,7 @@ def test_the_endpoints_table_lists_every_route(routes: set[Endpoint]) -> None:
     assert told == routes
 
 
-def test_every_command_is_told_in_the_readme() -> None:
+def test_every_command_is_in_the_readme() -> None:
     text = docs.README.read_text(encoding="utf-8")
     assert [name for name in cli.COMMANDS if f"sluice {name}" not in text] == []
 

@@ -74,7 +74,7 @@ SICK: dict[str, tuple[dict[str, Any], str, str, str]] = {
 
 
 @pytest.mark.parametrize(("facts", "verdict", "what", "fix"), SICK.values(), ids=SICK)
-def test_a_sick_server_is_told_with_its_mend(facts: dict[str, Any], verdict: str, what: str, fix: str) -> None:
+def test_a_sick_server_is_reported_with_its_fix(facts: dict[str, Any], verdict: str, what: str, fix: str) -> None:
     (trouble,) = troubles(server(**facts))
     assert trouble.verdict == verdict
     assert what in trouble.what
@@ -86,7 +86,7 @@ def test_what_is_just_good_enough_is_good(facts: dict[str, Any]) -> None:
     assert troubles(server(**facts)) == []
 
 
-def test_everything_that_is_wrong_is_told_at_once() -> None:
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
     assert len(troubles(server(version=1, durable=False, missing=["x"], clock=NOW + timedelta(days=1), role_may_ddl=True))) == 5
 
 
@@ -129,7 +129,7 @@ def taken() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", ["port", "admin_port"])
-def test_a_port_in_use_is_told_by_its_variable(taken: int, name: str) -> None:
+def test_a_port_in_use_is_named_by_its_variable(taken: int, name: str) -> None:
     (trouble,) = troubles(list(doctor.ports(settings(**{name: taken}))))
     assert trouble.what == f"{name.upper()} {taken} is in use"
     assert f"set {name.upper()}" in trouble.fix
@@ -167,21 +167,21 @@ def published(path: Path, data: bytes | None = None) -> Path:
     return path
 
 
-def test_a_good_key_set_is_told_with_its_revision(tmp_path: Path) -> None:
+def test_a_good_key_set_is_reported_with_its_revision(tmp_path: Path) -> None:
     (found,) = doctor.key_sources(settings(keyset_file=published(tmp_path / "keyset.json")))
     assert found.verdict == "ok"
     assert found.what.startswith("key set with 1 entries, revision ")
 
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir], ids=["missing", "a folder"])
-def test_a_key_set_that_can_not_be_read_is_told_with_its_mend(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_key_set_that_cannot_be_read_is_reported_with_its_fix(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "keyset")
     (trouble,) = key_trouble(keyset_file=tmp_path / "keyset")
     assert (trouble.verdict, "mount the key set" in trouble.fix) == ("failed", True)
 
 
 @pytest.mark.parametrize("data", [b"", b"canary", b'{"schema":2}', b"\xff"])
-def test_a_spoilt_key_set_is_told_with_its_mend_and_without_its_content(tmp_path: Path, data: bytes) -> None:
+def test_a_spoilt_key_set_is_reported_with_its_fix_and_without_its_content(tmp_path: Path, data: bytes) -> None:
     (trouble,) = key_trouble(keyset_file=published(tmp_path / "keyset.json", data))
     assert (trouble.verdict, "sluice keys keyset" in trouble.fix) == ("failed", True)
     assert "canary" not in trouble.what

@@ -9,7 +9,7 @@ from sluice.stores.postgresql.errors import was_ended
 from sluice.stores.repeats import Repeats
 
 
-def test_the_same_fault_is_told_once_in_its_pause() -> None:
+def test_the_same_fault_is_reported_once_in_its_pause() -> None:
     now = [100.0]
     repeats = Repeats(10, lambda: now[0])
     assert [repeats.news("UndefinedTable"), repeats.news("UndefinedTable"), repeats.news("DiskFull")] == [True, False, True]
@@ -28,5 +28,5 @@ def test_the_same_fault_is_told_once_in_its_pause() -> None:
         ("connection timeout expired", False),
     ],
 )
-def test_a_login_that_was_ended_is_told_from_one_that_found_nobody(said: str, ended: bool) -> None:
+def test_a_login_that_was_ended_is_not_one_that_found_nobody(said: str, ended: bool) -> None:
     assert was_ended(psycopg.OperationalError(said)) is ended

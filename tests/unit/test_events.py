@@ -249,7 +249,7 @@ def test_half_a_surrogate_pair_is_named(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("field", [b'"user_id":5', b'"priority":"x"', b'"properties":{"a":1e999}', b'"a":1'])
-def test_the_id_of_an_invalid_event_is_told_when_it_can_be_read_and_is_not_too_long(field: bytes) -> None:
+def test_the_id_of_an_invalid_event_is_reported_when_it_can_be_read_and_is_not_too_long(field: bytes) -> None:
     assert refusal(with_field(b'"event_id":"e-1",' + field)).event_id == "e-1"
     assert refusal(with_field(b'"event_id":"%b"' % (b"x" * 300))).event_id is None
 

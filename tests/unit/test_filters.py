@@ -99,7 +99,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "value", "code"), REFUSED.values(), ids=REFUSED)
-def test_what_can_not_be_used_is_refused_with_its_stable_code(name: str, value: str, code: str) -> None:
+def test_what_cannot_be_used_is_refused_with_its_stable_code(name: str, value: str, code: str) -> None:
     found = problem(name, value)
     assert (found.error, found.parameter) == (code, name.replace("\0", "")[:64])
     assert "\0" not in found.detail
@@ -171,7 +171,7 @@ def test_a_cursor_and_a_page_contradict_each_other() -> None:
     assert problems(("cursor", "x"), ("page", "1"))[0].parameter == "page"
 
 
-def test_every_problem_is_told_at_once_and_in_order() -> None:
+def test_every_problem_is_reported_at_once_and_in_order() -> None:
     found = problems(("nope", "1"), ("event_type", "x"), ("id", "x"), ("page", "0"), ("page_size", "0"))
     assert [p.parameter for p in found] == ["nope", "event_type", "id", "page", "page_size"]
 

@@ -101,7 +101,7 @@ def test_a_long_message_is_cut_at_its_end_in_the_same_way() -> None:
     assert group(error="took 9 ms; " * 5_000) == group(error="took 12345 ms; " * 5_000)
 
 
-def test_a_long_trace_is_told_by_its_end() -> None:
+def test_a_long_trace_is_known_by_its_end() -> None:
     assert group(traceback=recursion(1)) != group(traceback=recursion(1).replace("RecursionError", "MemoryError"))
 
 

@@ -150,7 +150,7 @@ def test_one_flipped_byte_is_never_an_error_of_ours(name: str, body: bytes, data
 @pytest.mark.parametrize(
     "encoding", ["gzip, gzip", "gzip,br", "identity, gzip", "compress", "*", "zip", "gzip;q=1", "é", "x" * 1_000]
 )
-def test_an_unknown_or_stacked_coding_is_415_and_told_what_is_taken(encoding: str) -> None:
+def test_an_unknown_or_stacked_coding_is_415_and_says_what_is_taken(encoding: str) -> None:
     with pytest.raises(errors.UnsupportedMediaType) as caught:
         inflated([b"x"], encoding)
     assert caught.value.error == "unsupported_content_encoding"

@@ -194,7 +194,7 @@ def test_a_bad_file_keeps_the_last_good_set(tmp_path: Path, bad: bytes) -> None:
     assert ring.last_error
 
 
-def test_a_mended_file_is_loaded_and_its_error_forgotten(tmp_path: Path) -> None:
+def test_a_repaired_file_is_loaded_and_its_error_forgotten(tmp_path: Path) -> None:
     ring = ring_of(tmp_path, entry())
     write(tmp_path / "keyset.json", b"{}")
     ring.poll()
@@ -243,7 +243,7 @@ def test_the_keyring_is_loaded_only_after_a_first_good_set(tmp_path: Path) -> No
     assert loaded == [False, False, True, True]
 
 
-def test_before_a_first_set_an_unknown_key_is_told_to_wait_and_a_plain_one_is_let_in(tmp_path: Path) -> None:
+def test_before_a_first_set_an_unknown_key_is_asked_to_wait_and_a_plain_one_is_let_in(tmp_path: Path) -> None:
     ring = keyring.Keyring(["plain"], tmp_path / "keyset.json", Clock())
     assert ring.verify("plain").owner == "environment"
     with pytest.raises(errors.ServiceUnavailable) as caught:
@@ -269,7 +269,7 @@ def test_a_missing_file_is_logged_once(tmp_path: Path, logs: Logs) -> None:
 # Last use
 
 
-def test_the_last_use_of_each_version_is_told_to_the_second(tmp_path: Path, clock: Clock) -> None:
+def test_the_last_use_of_each_version_is_known_to_the_second(tmp_path: Path, clock: Clock) -> None:
     ring = ring_of(tmp_path, entry(), entry(OPS, version=2), plain=("plain",), clock=clock)
     ring.verify(WEB)
     clock.now = NOW + DAY

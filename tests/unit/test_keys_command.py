@@ -39,7 +39,7 @@ def test_new_prints_a_good_key_once_with_its_digest() -> None:
     assert result.output.count(key) == 1
 
 
-def test_new_tells_on_stderr_how_a_key_is_used() -> None:
+def test_new_reports_on_stderr_how_a_key_is_used() -> None:
     told = run("new").stderr
     assert all(word in told for word in ("API_KEYS", "KEYSET_FILE", "sluice keys keyset --entry"))
 
@@ -83,13 +83,13 @@ def test_a_key_as_an_argument_is_refused_and_not_repeated(command: str, argument
 
 
 @pytest.mark.parametrize("command", ["digest", "check"])
-def test_an_empty_stdin_is_told_how_to_give_the_key(command: str) -> None:
+def test_an_empty_stdin_is_answered_with_how_to_give_the_key(command: str) -> None:
     result = run(command, stdin="\n")
     assert (result.exit_code, "< key.txt" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(("key", "verdict"), [(KEY, "the checksum is right"), ("plain", "a plain key")])
-def test_check_tells_the_form_of_a_good_key(key: str, verdict: str) -> None:
+def test_check_reports_the_form_of_a_good_key(key: str, verdict: str) -> None:
     result = run("check", stdin=key)
     assert (result.exit_code, verdict in result.stdout) == (0, True)
 
@@ -124,7 +124,7 @@ def test_keyset_makes_a_new_revision_of_an_edited_list_and_joins_new_entries(pub
         (ENTRY + ",notBefore=2030-01-02T00:00:00Z,notAfter=2030-01-01T00:00:00Z", "entries[0].notAfter must be later"),
     ],
 )
-def test_keyset_names_the_mend_of_a_wrong_entry_and_never_repeats_it(entry: str, words: str) -> None:
+def test_keyset_names_the_fix_of_a_wrong_entry_and_never_repeats_it(entry: str, words: str) -> None:
     result = run("keyset", "--entry", entry)
     assert result.exit_code in (1, 2)
     assert words in result.stderr
@@ -136,7 +136,7 @@ def test_keyset_without_any_entry_says_what_to_give() -> None:
     assert "--entry, or --from" in run("keyset").stderr
 
 
-def test_keyset_tells_where_a_wrong_entry_of_a_list_stands(published: str) -> None:
+def test_keyset_reports_where_a_wrong_entry_of_a_list_stands(published: str) -> None:
     entries = [*json.loads(Path(published).read_bytes())["entries"], KEY]
     result = run("keyset", "--from", "-", stdin=json.dumps(entries))
     assert result.stderr == "Error: --from: entries[2] must be a JSON object\n"

@@ -87,7 +87,7 @@ def test_texts_and_collections_are_bounded(lines: io.StringIO) -> None:
     assert (len(line["event"]), len(line["many"]), len(line["many"][0])) == (1_000, 50, 1_000)
 
 
-def test_an_exception_within_a_request_tells_types_and_places_only(lines: io.StringIO) -> None:
+def test_an_exception_within_a_request_reports_types_and_places_only(lines: io.StringIO) -> None:
     with bound_contextvars(request_id="r-1"):
         log_failure("canary")
     told = last(lines, "it.failed")["exception"]

@@ -25,7 +25,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("outcome", "told"), TOLD.values(), ids=TOLD)
-def test_an_outcome_tells_status_code_reason_and_whether_to_send_again(outcome: Outcome, told: tuple[object, ...]) -> None:
+def test_an_outcome_reports_status_code_reason_and_whether_to_send_again(outcome: Outcome, told: tuple[object, ...]) -> None:
     assert (outcome.status, outcome.id, outcome.error, outcome.reason, outcome.retryable) == told
     assert outcome.event_id == "e"
 

@@ -122,7 +122,7 @@ def test_no_file_holds_a_path_of_one_machine_or_names_a_registry() -> None:
     assert {path: name for path, name in named.items() if path not in MUST_NAME_ONE} == {}
 
 
-def test_the_changelog_tells_of_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     assert f"## [{sluice.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

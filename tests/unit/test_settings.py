@@ -289,7 +289,7 @@ def test_what_influxdb_cannot_use_is_refused_and_not_repeated(name: str, text: s
     assert "canar" not in problem
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     found = problems(PORT="x", WORKERS="0", LOG_LEVEL="loud", RETENTON_DAYS="3", API_KEYS="a", API_KEYS_FILE="/b")
     assert [problem.split()[0] for problem in found] == ["RETENTON_DAYS", "PORT", "API_KEYS", "WORKERS", "LOG_LEVEL"]
 
@@ -310,7 +310,7 @@ MISSPELT = {
 
 
 @pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
-def test_a_misspelt_variable_is_told_with_the_one_that_was_meant(name: str, meant: str) -> None:
+def test_a_misspelt_variable_is_reported_with_the_one_that_was_meant(name: str, meant: str) -> None:
     assert problems(**{name: SECRET}) == (f"{name} is not a setting; did you mean {meant}?",)
 
 
@@ -383,12 +383,12 @@ def test_a_secret_in_both_forms_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_file_that_is_not_there_is_told_without_its_path(name: str) -> None:
+def test_a_file_that_is_not_there_is_reported_without_its_path(name: str) -> None:
     (problem,) = problems(**{f"{name}_FILE": f"/{SECRET}"})
     assert problem == f"{name} cannot be read from the file that {name}_FILE names: FileNotFoundError"
 
 
-def test_a_file_that_is_not_text_is_told_as_such(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_reported_as_such(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"\xff")
     assert problems(API_KEYS_FILE=str(tmp_path / "secret"))[0].endswith("UnicodeDecodeError")
 

@@ -139,7 +139,7 @@ def test_a_mistake_is_a_line_with_its_place_and_without_its_value(tmp_path: Path
     assert SECRET not in found
 
 
-def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, {"sources": [{"name": "A", "url": "x", "interval": "x"}, 7, GOOD, GOOD]})
     assert len(found) == 5
     assert found[-1] == "SOURCES_FILE: orders is the name of two sources; give one another name (API_ENDPOINT's is TABLE_NAME)"

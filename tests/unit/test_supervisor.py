@@ -48,7 +48,7 @@ def test_the_first_run_key_is_private_whole_and_kept(tmp_path: Path) -> None:
     assert path.read_text() == first
 
 
-def test_a_first_run_key_that_was_cut_off_stops_the_start_with_its_mend(tmp_path: Path) -> None:
+def test_a_first_run_key_that_was_cut_off_stops_the_start_with_its_fix(tmp_path: Path) -> None:
     (tmp_path / "first-run.key").touch()
     with pytest.raises(errors.SettingsError, match="holds no API key; remove it"):
         supervisor.key_file(Settings(data_dir=tmp_path))
@@ -65,12 +65,12 @@ def test_with_keys_of_its_own_no_first_run_key_is_made(settings: Settings) -> No
     assert supervisor.key_file(settings) is None
 
 
-def test_a_plain_key_that_can_not_be_one_stops_the_start() -> None:
+def test_a_plain_key_that_cannot_be_one_stops_the_start() -> None:
     with pytest.raises(errors.SettingsError, match="API_KEYS: key 1"):
         supervisor.key_file(Settings(api_keys=("slk_prod_tooshort",)))
 
 
-def test_a_port_that_is_taken_is_named_with_its_mend() -> None:
+def test_a_port_that_is_taken_is_named_with_its_fix() -> None:
     with (
         supervisor.listen("127.0.0.1", 0, "PORT") as taken,
         pytest.raises(errors.SettingsError, match=r"ADMIN_PORT: cannot listen"),

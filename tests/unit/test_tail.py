@@ -61,7 +61,7 @@ def test_lines_are_joined_in_their_order_up_to_a_size_and_a_block_that_does_not_
     assert lost == b'\ndata: {"lost":%d}\n\n' % (300 - len(sent) // 1_000)
 
 
-def test_lines_that_were_lost_before_are_told_first(tail: Tail) -> None:
+def test_lines_that_were_lost_before_come_first(tail: Tail) -> None:
     tail.lose(2)
     tail.put(b"y")
     assert drained(tail) == b'event: lost\ndata: {"lost":2}\n\ny'

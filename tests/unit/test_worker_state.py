@@ -37,7 +37,7 @@ def test_a_new_board_is_starting_and_not_draining(run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", worker_state.REASONS)
-def test_what_one_process_tells_another_reads(run_dir: Path, reason: worker_state.Reason) -> None:
+def test_what_one_process_reports_another_reads(run_dir: Path, reason: worker_state.Reason) -> None:
     mine, other = SharedState(run_dir), SharedState(run_dir)
     mine.set_reason(reason)
     assert (other.reason, other.ready) == (reason, reason == "ready")

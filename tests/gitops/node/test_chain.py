@@ -67,7 +67,7 @@ def test_a_key_in_git_is_a_working_key(platform: Platform) -> None:
     assert platform.answers(platform.key()) == {200}
 
 
-def test_health_is_told_by_lua_of_real_objects(platform: Platform) -> None:
+def test_health_comes_from_lua_of_real_objects(platform: Platform) -> None:
     real = [platform.space.get("keyset", "sluice"), platform.space.get("apikey", "admin"), platform.argo.application(SERVICE)]
     assert {each["kind"]: health(each)[0] for each in real} == {
         "KeySet": "Healthy",

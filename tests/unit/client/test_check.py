@@ -165,7 +165,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(run: Run, service:
     assert (verdicts(found), "no trusted TLS" in found[0].what, waits) == (["failed"], True, [])
 
 
-def test_a_redirect_is_not_followed_but_told(run: Run) -> None:
+def test_a_redirect_is_not_followed_but_reported(run: Run) -> None:
     found = run((301, {"Location": "https://events.test/readiness"}, b""))
     assert found == [Finding("failed", "not ready (301)", "give the address that it redirects to: https://events.test")]
 
@@ -177,6 +177,6 @@ def test_what_a_service_says_reaches_the_terminal_without_the_key_and_without_es
 
 
 @pytest.mark.parametrize("url", ["foo", "ftp://a", "http://user@a", "http://a?b"])
-def test_an_address_that_can_not_be_used_is_refused(url: str) -> None:
+def test_an_address_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(ClientError, match="must read http://HOST:PORT"):
         check.connect(url, None)

@@ -118,7 +118,7 @@ def test_a_zip_archive_may_come_through_a_pipe(run: Run) -> None:
     assert counts(run("-", stdin=zipped(("a.log", b"one\n"), ("b.log", b"one\n"))))[:2] == [2, 0]
 
 
-def test_a_broken_zip_archive_is_told_and_the_next_file_is_read(run: Run, tmp_path: Path) -> None:
+def test_a_broken_zip_archive_is_reported_and_the_next_file_is_read(run: Run, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(zipped(("a.log", b"one\n"))[:-10])
     (tmp_path / "y.log").write_text("one\n")
     result = run(tmp_path / "x.zip", tmp_path / "y.log")
@@ -278,7 +278,7 @@ def test_what_comes_through_a_pipe_is_stored_while_the_pipe_is_open(run: Run, ke
     assert [event["properties"]["line"] for event in keeper.events.values()] == ["one", "two", "three", "four"]
 
 
-def test_the_summary_tells_of_each_file(run: Run, keeper: Keeper, tmp_path: Path) -> None:
+def test_the_summary_has_each_file(run: Run, keeper: Keeper, tmp_path: Path) -> None:
     keeper.refuse = {"refused"}
     (tmp_path / "a.log").write_text("2026-01-01 10:00:00 x\nrefused\n\nsame\n")
     (tmp_path / "b.ndjson").write_text('{"a": 1}\n{broken\n')

@@ -281,7 +281,7 @@ def waited_for(condition: Callable[[], bool]) -> bool:
         "http://h\nh",
     ],
 )
-def test_an_address_that_can_not_be_used_is_refused_with_the_fix(url: str) -> None:
+def test_an_address_that_cannot_be_used_is_refused_with_the_fix(url: str) -> None:
     with pytest.raises(ClientError, match="fix SLUICE_URL") as caught:
         IngestClient(url)
     assert "u:p" not in str(caught.value)
@@ -308,7 +308,7 @@ def test_where_the_key_comes_from(tmp_path: Path, text: str | None, has_file: bo
     assert (found and Path(found.source).name) == source
 
 
-def test_a_key_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"nowhere: FileNotFoundError; set SLUICE_API_KEY"):
         http.find_key(None, tmp_path / "nowhere", tmp_path, "http://127.0.0.1:1")
 

@@ -46,7 +46,7 @@ def test_without_an_errors_file_the_first_refusals_are_shown_with_escapes(run: R
     assert (counts(result), result.exit_code) == ([1, 0, 0, 9, 0], 1)
 
 
-def test_a_service_that_breaks_off_is_told_with_the_way_to_go_on(run: Run, keeper: Keeper, log: Path) -> None:
+def test_a_service_that_breaks_off_is_reported_with_the_way_to_go_on(run: Run, keeper: Keeper, log: Path) -> None:
     keeper.broken = True
     result = run(log)
     assert result.exit_code == 1

@@ -160,7 +160,7 @@ def test_any_other_object_becomes_the_properties_of_a_log_event() -> None:
         (b"", "lines"),
     ],
 )
-def test_the_format_is_told_by_the_first_bytes(head: bytes, format: Format) -> None:
+def test_the_format_is_known_by_the_first_bytes(head: bytes, format: Format) -> None:
     assert Input(io.BytesIO(head)).format == Input(io.BytesIO(gzip.compress(head))).format == format
 
 
@@ -259,7 +259,7 @@ def test_a_bad_line_of_ndjson_is_refused_and_its_neighbours_are_not(line: bytes,
         (b"[]\n", []),
     ],
 )
-def test_what_is_wrong_with_an_array_is_told(text: bytes, found: list[tuple[int, str]]) -> None:
+def test_what_is_wrong_with_an_array_is_reported(text: bytes, found: list[tuple[int, str]]) -> None:
     assert reasons(text, "json") == found
 
 
@@ -346,7 +346,7 @@ def test_a_batch_is_bounded_in_events_and_bytes() -> None:
     assert sizes == [20, 25, 15]
 
 
-def test_size_and_position_tell_how_much_of_a_file_is_read(tmp_path: Path) -> None:
+def test_size_and_position_show_how_much_of_a_file_is_read(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_bytes(b"a line\n" * 5000)
     with log.open("rb") as opened:

@@ -95,7 +95,7 @@ def test_the_columns_point_at_fields_that_there_are(kind: str) -> None:
         assert column["description"].endswith(".")
 
 
-def test_kubectl_get_tells_whether_a_key_is_safe_until_when_and_what_is_next() -> None:
+def test_kubectl_get_reports_whether_a_key_is_safe_until_when_and_what_is_next() -> None:
     columns = [column["name"] for column in version("ApiKey")["additionalPrinterColumns"] if not column.get("priority")]
     assert columns == ["Ready", "State", "Version", "Expires", "Next", "Age"]
 
@@ -172,7 +172,7 @@ def status_of(story: Story) -> dict[str, Any]:
     return story.keyset.status
 
 
-def test_the_actions_that_are_told_are_those_of_the_description() -> None:
+def test_the_actions_that_are_reported_are_those_of_the_description() -> None:
     text = schema("ApiKey")["properties"]["status"]["properties"]["nextAction"]["description"]
     assert all(word in text for word in ("Rotate", "Retire", "Drop", "Expire"))
     assert schedule.MARGIN.total_seconds() == 3600

@@ -158,7 +158,7 @@ async def until_all_are_made(server: ApiServer, calls: int) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_no_error_tells_what_was_sent() -> None:
+def test_no_error_reports_what_was_sent() -> None:
     async def work(server: ApiServer, api: Api) -> str:
         server.faults["POST", "secrets"] = 422
         with pytest.raises(Refused) as caught:

@@ -89,7 +89,7 @@ def test_one_that_is_missed_is_not_asked_for_at_every_look() -> None:
     run(work)
 
 
-def test_a_deployment_that_no_lint_can_judge_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_that_no_lint_can_judge_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "grace", lambda *_: 1 / 0)
 
     async def work(server: ApiServer, api: Api) -> None:

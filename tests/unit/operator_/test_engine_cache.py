@@ -75,7 +75,7 @@ def test_what_is_no_text_is_no_key() -> None:
     assert isinstance(secret(binary), Secret)
 
 
-def test_a_key_set_that_can_not_be_read_is_there_without_a_document() -> None:
+def test_a_key_set_that_cannot_be_read_is_there_without_a_document() -> None:
     kept = secret(raw_secret("main-published", kind=api_types.KEYSET_TYPE))
     assert isinstance(kept, Published)
     assert kept.document is None

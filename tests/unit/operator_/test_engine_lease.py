@@ -73,7 +73,7 @@ def test_a_holder_that_renews_is_never_waited_out() -> None:
     run(work)
 
 
-def test_who_can_not_renew_in_time_has_lost_it() -> None:
+def test_who_cannot_renew_in_time_has_lost_it() -> None:
     async def work(server: ApiServer, api: Api) -> None:
         clock = Clock()
         lease = Lease(api, SPACE, NAME, "one", clock)

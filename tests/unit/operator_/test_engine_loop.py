@@ -219,7 +219,7 @@ def test_when_all_is_well_nothing_is_written() -> None:
     with_bench(work)
 
 
-def test_a_refused_version_that_a_pod_tells_of_becomes_a_condition_and_nothing_else() -> None:
+def test_a_refused_version_that_a_pod_reports_becomes_a_condition_and_nothing_else() -> None:
     async def work(bench: Bench, service: Service) -> None:
         await bench.settle()
         assert bench.condition(API_KEYS, "alpha", "Refused") == ("False", "NotSent")
@@ -251,7 +251,7 @@ def test_a_key_whose_name_is_taken_goes_on_seconds_after_the_name_is_free() -> N
 
 
 @pytest.mark.parametrize("kind", ["Opaque", api_types.KEYSET_TYPE, api_types.KEY_TYPE])
-def test_a_key_whose_version_s_name_is_taken_tells_so_and_goes_on_once_it_is_free(kind: str) -> None:
+def test_a_key_whose_version_s_name_is_taken_says_so_and_goes_on_once_it_is_free(kind: str) -> None:
     """Also where it looks like a key: what has no label of ours is not handed out."""
 
     async def work(bench: Bench, service: Service) -> None:
@@ -327,7 +327,7 @@ def test_a_pod_that_does_not_answer_holds_the_key_back() -> None:
     with_bench(work)
 
 
-def test_a_pod_that_no_watch_told_of_holds_the_key_back() -> None:
+def test_a_pod_that_no_watch_reported_holds_the_key_back() -> None:
     async def work(bench: Bench, service: Service) -> None:
         service.late = True
         await bench.look()
@@ -344,7 +344,7 @@ def test_a_pod_that_no_watch_told_of_holds_the_key_back() -> None:
     with_bench(work)
 
 
-def test_a_refused_call_is_told_and_what_else_there_is_goes_on() -> None:
+def test_a_refused_call_is_reported_and_what_else_there_is_goes_on() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         bench.server.faults["PATCH", "/pods/"] = 403
         await bench.look()
@@ -365,7 +365,7 @@ def test_what_is_only_for_the_audit_holds_no_key_back() -> None:
     with_bench(work)
 
 
-def test_what_was_refused_is_not_told_as_done() -> None:
+def test_what_was_refused_is_not_reported_as_done() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         bench.server.faults["POST", "/secrets"] = 403
         await bench.look()
@@ -377,7 +377,7 @@ def test_what_was_refused_is_not_told_as_done() -> None:
     with_bench(work)
 
 
-def test_what_can_not_be_looked_at_is_told_too() -> None:
+def test_what_cannot_be_looked_at_is_reported_too() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         bench.server.faults["GET", "/replicasets"] = 403
         await bench.look()
@@ -452,7 +452,7 @@ def test_a_version_secret_that_another_process_made_is_taken_as_it_is() -> None:
     with_bench(work)
 
 
-def test_a_broken_apikey_is_told_and_the_others_go_on() -> None:
+def test_a_broken_apikey_is_reported_and_the_others_go_on() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         await bench.make(API_KEYS, "broken", spec={"keySetRef": {"name": "main"}, "owner": "", "scopes": []})
         await bench.look()
@@ -577,7 +577,7 @@ def test_a_call_that_fails_for_one_object_holds_no_other_up() -> None:
     with_bench(work)
 
 
-def test_a_key_set_with_a_forged_document_is_restored_and_told() -> None:
+def test_a_key_set_with_a_forged_document_is_restored_and_reported() -> None:
     async def work(bench: Bench, _service: Service) -> None:
         await bench.settle()
         before = published(bench, "main")
@@ -616,7 +616,7 @@ def test_a_revocation_that_is_not_published_yet_holds_for_the_next_apikey_of_tha
     with_bench(work)
 
 
-def test_a_seal_of_somebody_else_keeps_no_revocation_back_and_is_told() -> None:
+def test_a_seal_of_somebody_else_keeps_no_revocation_back_and_is_reported() -> None:
     async def work(bench: Bench, service: Service) -> None:
         await bench.settle()
         ours = bench.server.objects.pop(secret("main-seal"))

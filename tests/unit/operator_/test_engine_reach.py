@@ -30,7 +30,7 @@ def test_all_that_can_be_read_are_taken() -> None:
 
 
 @pytest.mark.parametrize("resource", ["apikeys", "keysets", "secrets"])
-def test_a_namespace_with_one_resource_that_is_refused_is_left_out_and_told(resource: str) -> None:
+def test_a_namespace_with_one_resource_that_is_refused_is_left_out_and_reported(resource: str) -> None:
     async def work(server: ApiServer, api: Api) -> None:
         server.faults[("GET", f"/namespaces/lost/{resource}")] = 403
         with structlog.testing.capture_logs() as logs:
@@ -60,7 +60,7 @@ def test_an_api_server_that_does_not_answer_makes_nobody_left_out(fault: int) ->
 
 
 @pytest.mark.parametrize("fault", [403, 0, 503])
-def test_one_that_comes_back_is_told_of_once_it_can_be_read(fault: int) -> None:
+def test_one_that_comes_back_is_reported_once_it_can_be_read(fault: int) -> None:
     async def work(server: ApiServer, api: Api) -> None:
         server.faults[LOST] = fault
         server.patience = 30
@@ -70,7 +70,7 @@ def test_one_that_comes_back_is_told_of_once_it_can_be_read(fault: int) -> None:
     run(work)
 
 
-def test_one_that_is_lost_is_told_of_once_it_was_refused_twice() -> None:
+def test_one_that_is_lost_is_reported_once_it_was_refused_twice() -> None:
     async def work(server: ApiServer, api: Api) -> None:
         server.faults[LOST] = 403
         await process.changed(api, SPACES, SPACES)

@@ -18,7 +18,7 @@ def test_the_least_that_is_needed_is_enough() -> None:
     assert (settings.port, settings.enforce, settings.bootstrap_configmap) == (8082, False, None)
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_every_mistake_is_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env(
             {"PORT": "x", "ENFORCE": "yes", "LOG_LEVEL": "loud", "WATCH_NAMESPACES": " , ", "POD_NAME": "Not_A_Name"}

@@ -53,7 +53,7 @@ def test_secrets_are_selected_by_the_server() -> None:
     assert list(watch.options().watching.label_selectors.values()) == list(SELECTORS.values()) == ["sluice.dev/keyset"]
 
 
-def test_a_watch_that_is_refused_is_told_within_ten_seconds() -> None:
+def test_a_watch_that_is_refused_is_reported_within_ten_seconds() -> None:
     assert sum(watch.BACKOFFS) < 10
 
 
@@ -64,7 +64,7 @@ def test_kopf_is_used_by_the_watch_and_the_login_alone(path: Path) -> None:
     assert used is (path.stem in ("connection", "watch"))
 
 
-def test_each_piece_of_a_watch_is_heard_and_a_second_list_is_told() -> None:
+def test_each_piece_of_a_watch_is_heard_and_a_second_list_is_reported() -> None:
     async def work() -> None:
         now, told = 0.0, []
         hearing = Hearing(lambda: now)

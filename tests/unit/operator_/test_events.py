@@ -31,7 +31,7 @@ def told(story: Story) -> list[tuple[str, str, str, str]]:
     return found
 
 
-def test_a_new_key_tells_its_way() -> None:
+def test_a_new_key_reports_its_way() -> None:
     story = Story()
     story.run()
     story.apply("alpha")
@@ -43,7 +43,7 @@ def test_a_new_key_tells_its_way() -> None:
     ]
 
 
-def test_a_revocation_tells_its_way() -> None:
+def test_a_revocation_reports_its_way() -> None:
     story = running()
     story.apply("alpha", revoked=True)
     assert told(story) == [
@@ -64,7 +64,7 @@ def test_a_repair_is_a_warning(secret: str, reason: str) -> None:
     assert warned == ([reason] if reason else []), "a key set that is gone is only written again"
 
 
-def test_a_dropped_plaintext_is_told() -> None:
+def test_a_dropped_plaintext_is_reported() -> None:
     story = running(delivery={"mode": "DropAfter", "dropAfter": "1h"})
     story.now += HOUR
     assert [each[3] for each in told(story)] == ["ClientRemoved", "PlaintextDropped"]
@@ -76,7 +76,7 @@ def test_an_expiry_is_a_warning_when_it_comes() -> None:
     assert told(story) == [("ApiKey", "alpha", "Warning", "Expired")]
 
 
-def test_a_missing_key_set_is_told_once_when_it_does_not_come_soon() -> None:
+def test_a_missing_key_set_is_reported_once_when_it_does_not_come_soon() -> None:
     story = Story()
     story.keyset = None
     story.apply("alpha")
@@ -86,7 +86,7 @@ def test_a_missing_key_set_is_told_once_when_it_does_not_come_soon() -> None:
     assert told(story) == [("ApiKey", "alpha", "Warning", "KeySetNotFound")]
 
 
-def test_a_missing_target_is_told_once() -> None:
+def test_a_missing_target_is_reported_once() -> None:
     story = Story(pods=0)
     story.run()
     story.has_target = False

@@ -328,7 +328,7 @@ def test_what_somebody_else_published_is_not_delivered() -> None:
     assert not [action for action in found if isinstance(action, world.AnnotatePods)]
 
 
-def test_a_late_convergence_is_told_after_five_minutes_and_still_waited_for() -> None:
+def test_a_late_convergence_is_reported_after_five_minutes_and_still_waited_for() -> None:
     story = rotating(2)
     story.now += 5 * MINUTE - SECOND
     story.stall()
@@ -342,7 +342,7 @@ def test_a_late_convergence_is_told_after_five_minutes_and_still_waited_for() ->
     assert not handed_out(story)
 
 
-def test_a_target_without_pods_is_told_after_five_minutes() -> None:
+def test_a_target_without_pods_is_reported_after_five_minutes() -> None:
     story = Story(pods=0)
     story.replicas = 1
     story.apply("alpha")
@@ -353,7 +353,7 @@ def test_a_target_without_pods_is_told_after_five_minutes() -> None:
     assert story.condition("Degraded") == ("True", "NotAcknowledged")
 
 
-def test_the_plan_knows_when_a_late_pod_is_waited_for_no_more_and_when_that_is_told() -> None:
+def test_the_plan_knows_when_a_late_pod_is_waited_for_no_more_and_when_that_is_reported() -> None:
     story = running(2)
     story.pod.held = True
     story.apply("alpha", owner="other")
@@ -367,7 +367,7 @@ def test_the_plan_knows_when_a_late_pod_is_waited_for_no_more_and_when_that_is_t
     assert story.plan().next_deadline is None
 
 
-def test_while_nobody_can_tell_which_pods_there_are_nothing_is_handed_out_and_that_is_told() -> None:
+def test_while_nobody_can_tell_which_pods_there_are_nothing_is_handed_out_and_that_is_reported() -> None:
     story = rotating(1)
     look = story.look
     story.look = lambda operator: replace(look(operator), pods=(), pods_known=False)  # type: ignore[method-assign]

@@ -124,7 +124,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, module: Any, function: str, names_of
     ("module", "function"), [(steps, "removals"), (steps, "stage"), (status, "of_key"), (status, "upcoming")]
 )
 @pytest.mark.parametrize("count", [1, 5])
-def test_a_key_that_the_planner_fails_at_is_set_aside_and_told(
+def test_a_key_that_the_planner_fails_at_is_set_aside_and_reported(
     monkeypatch: pytest.MonkeyPatch, module: Any, function: str, count: int
 ) -> None:
     story = running()

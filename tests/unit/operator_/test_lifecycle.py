@@ -41,7 +41,7 @@ def test_a_version_secret_is_immutable_typed_labelled_and_owned() -> None:
     assert stored.metadata.annotations[api_types.DIGEST] == story.digest("alpha-v1")
 
 
-def test_the_client_secret_tells_which_version_it_holds() -> None:
+def test_the_client_secret_reports_which_version_it_holds() -> None:
     story = running()
     stored = story.secrets["alpha"]
     assert (stored.type, stored.immutable) == ("sluice.dev/api-key", False)
@@ -371,7 +371,7 @@ def test_a_status_that_was_erased_changes_nothing_else() -> None:
     assert story.secrets == before
 
 
-def test_the_engine_is_told_which_secrets_to_look_for_by_name() -> None:
+def test_the_engine_knows_which_secrets_to_look_for_by_name() -> None:
     story = running()
     story.apply("beta", delivery={"mode": "Provided", "digest": keys.digest("theirs")})
     assert sorted(wanted_names(story.look(story.operator))) == ["alpha", "alpha-v1"]
@@ -404,7 +404,7 @@ def test_without_anything_to_come_there_is_no_deadline() -> None:
     assert story.plan().delay(story.clock(story.operator)) is None
 
 
-def test_without_its_key_set_a_key_is_told_so_and_left_alone() -> None:
+def test_without_its_key_set_a_key_says_so_and_left_alone() -> None:
     story = running()
     before = dict(story.secrets)
     story.keyset = None

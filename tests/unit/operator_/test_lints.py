@@ -292,7 +292,7 @@ def test_a_key_set_in_a_variable_is_found() -> None:
     assert found(deployment(container(envFrom=[{"secretRef": {"name": "other"}}]))) == []
 
 
-def test_a_finding_tells_where_and_what_to_do() -> None:
+def test_a_finding_reports_where_and_what_to_do() -> None:
     assert Finding("ExecProbe", "livenessProbe").message == f"livenessProbe: {probes.REASONS['ExecProbe']}"
 
 

@@ -58,7 +58,7 @@ def test_the_client_secret_is_named_for_the_key_or_as_asked() -> None:
         ({"expiresAt": "2026-03-01T12:00:00"}, "`$.spec.expiresAt`"),
     ],
 )
-def test_a_wrong_value_is_told_by_its_place_only(spec: dict[str, Any], path: str) -> None:
+def test_a_wrong_value_is_named_by_its_place_only(spec: dict[str, Any], path: str) -> None:
     wrong = api_key()
     wrong["spec"] |= spec
     with pytest.raises(InvalidObject) as caught:

@@ -183,7 +183,7 @@ def test_an_end_whose_key_set_is_lost_is_taken_from_the_secret() -> None:
     assert ends_in(story) == DAY - HOUR
 
 
-def test_an_end_that_nothing_tells_starts_again() -> None:
+def test_an_end_that_nothing_says_starts_again() -> None:
     story = in_overlap(retirePolicy="Retire")
     story.now += HOUR
     story.stomp("alpha-v1")
@@ -192,7 +192,7 @@ def test_an_end_that_nothing_tells_starts_again() -> None:
     assert ends_in(story) == DAY
 
 
-def test_the_status_tells_when_the_previous_version_ends() -> None:
+def test_the_status_reports_when_the_previous_version_ends() -> None:
     story = in_overlap()
     status = story.keys["alpha"].status
     assert (status["version"], status["previousVersion"], status["previousEndsAt"]) == (2, 1, "2026-03-02T12:00:00Z")

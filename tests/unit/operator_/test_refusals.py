@@ -188,7 +188,7 @@ def test_a_version_that_was_staged_waits_while_the_key_is_suspended() -> None:
     assert story.plaintext("alpha") == story.plaintext("alpha-v2")
 
 
-def test_an_expired_key_is_refused_by_the_service_and_told_by_the_operator() -> None:
+def test_an_expired_key_is_refused_by_the_service_and_reported_by_the_operator() -> None:
     story = running(expiresAt=(START + DAY).isoformat(), rotation={"period": "200h"})
     assert story.keys["alpha"].status["nextAction"] == "Expire"
     assert story.keys["alpha"].status["expiresAt"] == "2026-03-02T12:00:00Z"
@@ -250,7 +250,7 @@ def test_by_one_clock_alone_nothing_expires() -> None:
         (timedelta(days=1), "Within1Day"),
     ],
 )
-def test_an_expiry_that_comes_near_is_told(left: timedelta, reason: str) -> None:
+def test_an_expiry_that_comes_near_is_reported(left: timedelta, reason: str) -> None:
     story = running(expiresAt=(START + timedelta(days=90)).isoformat())
     story.now = START + timedelta(days=90) - left
     story.run()
@@ -403,7 +403,7 @@ def test_the_largest_document_still_fits_a_secret() -> None:
 
 
 @pytest.mark.parametrize("taken", ["alpha", "alpha-v1"])
-def test_a_secret_of_somebody_else_is_left_alone_and_told(taken: str) -> None:
+def test_a_secret_of_somebody_else_is_left_alone_and_reported(taken: str) -> None:
     story = Story()
     story.secrets[taken] = foreign(taken)
     story.apply("alpha")
@@ -454,7 +454,7 @@ def test_of_two_keys_that_want_one_client_secret_the_older_gets_it() -> None:
     assert story.digest("shared") == story.digest("beta-v1")
 
 
-def test_a_client_secret_whose_owner_was_stripped_is_told_by_its_label() -> None:
+def test_a_client_secret_whose_owner_was_stripped_is_known_by_its_label() -> None:
     story = Story()
     story.apply("beta", delivery={"secretName": "shared"})
     story.run()
@@ -467,7 +467,7 @@ def test_a_client_secret_whose_owner_was_stripped_is_told_by_its_label() -> None
     assert story.digest("shared") == story.digest("beta-v1")
 
 
-def test_a_published_secret_of_another_type_is_left_alone_and_told() -> None:
+def test_a_published_secret_of_another_type_is_left_alone_and_reported() -> None:
     story = Story()
     story.secrets[PUBLISHED] = foreign(PUBLISHED)
     story.apply("alpha")

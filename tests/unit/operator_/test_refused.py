@@ -35,7 +35,7 @@ def events(story: Story) -> list[tuple[str, str]]:
     return [(each.type, each.reason) for each in story.plan().actions if isinstance(each, world.EmitEvent)]
 
 
-def test_a_version_that_ended_and_is_still_sent_is_told_by_its_number() -> None:
+def test_a_version_that_ended_and_is_still_sent_is_reported_by_its_number() -> None:
     story = ended()
     assert story.condition("Refused") == ("False", "NotSent")
     story.refuse(1)
@@ -46,7 +46,7 @@ def test_a_version_that_ended_and_is_still_sent_is_told_by_its_number() -> None:
     assert story.condition("Ready") == ("True", "Active")
 
 
-def test_each_version_is_told_once_and_the_lowest_first() -> None:
+def test_each_version_is_reported_once_and_the_lowest_first() -> None:
     story = running()
     story.apply("alpha", suspended=True)
     story.refuse(10)
@@ -113,7 +113,7 @@ def test_a_clock_that_is_an_hour_ahead_forgets_nothing_early() -> None:
     assert story.condition("Refused") == ("True", "StillSent")
 
 
-def test_a_revoked_key_that_is_still_sent_is_told_too() -> None:
+def test_a_revoked_key_that_is_still_sent_is_reported_too() -> None:
     story = running()
     story.apply("alpha", revoked=True)
     story.run()

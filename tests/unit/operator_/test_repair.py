@@ -202,7 +202,7 @@ def test_a_deleted_key_set_is_written_again_with_every_version() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"nonsense"])
-def test_a_broken_key_set_is_written_again_and_told(content: bytes) -> None:
+def test_a_broken_key_set_is_written_again_and_reported(content: bytes) -> None:
     story = running()
     before = story.entries()
     story.edit(PUBLISHED, **{api_types.KEYSET_DATA: content})
@@ -315,7 +315,7 @@ def test_of_two_staged_versions_the_newer_is_handed_out_and_the_other_removed() 
     assert "alpha-v2" not in story.secrets
 
 
-def test_when_nothing_tells_which_version_was_handed_out_the_older_is_handed_out_again_first() -> None:
+def test_when_nothing_says_which_version_was_handed_out_the_older_is_handed_out_again_first() -> None:
     story = running()
     story.rotate()
     story.until("VersionActivated")
@@ -358,7 +358,7 @@ def test_a_repaired_client_secret_keeps_the_time_of_its_hand_over() -> None:
     assert story.secrets["alpha"].metadata.annotations[api_types.ACTIVATED_AT] == "2026-03-01T12:00:00Z"
 
 
-def test_a_secret_tells_its_notes() -> None:
+def test_a_secret_reports_its_notes() -> None:
     secret = running().look(Story().operator).secrets["alpha"]
     assert isinstance(secret, Secret)
     assert (secret.note(api_types.VERSION), secret.note("nothing")) == ("1", None)

@@ -147,7 +147,7 @@ def test_the_last_use_is_that_of_the_active_version() -> None:
     assert story.keys["alpha"].status["lastUsedAt"] == "2026-03-01T13:00:00Z"
 
 
-def test_a_superseded_version_that_is_used_is_told() -> None:
+def test_a_superseded_version_that_is_used_is_reported() -> None:
     story = running()
     story.rotate()
     story.run()
@@ -221,14 +221,14 @@ def test_a_pod_that_finished_is_not_counted() -> None:
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-def test_clocks_that_differ_by_more_than_five_minutes_are_told(minutes: int) -> None:
+def test_clocks_that_differ_by_more_than_five_minutes_are_reported(minutes: int) -> None:
     story = running()
     story.operator.skew = minutes * MINUTE
     story.run()
     assert story.condition("Degraded", "main") == ("True", "ClockSkewed")
 
 
-def test_clocks_that_differ_by_five_minutes_are_not_told() -> None:
+def test_clocks_that_differ_by_five_minutes_are_not_reported() -> None:
     story = running()
     story.operator.skew = 5 * MINUTE
     story.run()
@@ -239,7 +239,7 @@ def test_probes_that_nobody_looked_at_are_unknown() -> None:
     assert running().condition("ProbesWired", "main") == ("Unknown", "NotAudited")
 
 
-def test_findings_are_told_with_place_and_reason() -> None:
+def test_findings_are_reported_with_place_and_reason() -> None:
     story = running()
     story.look_findings((Finding("ProbeMissing", "a"), Finding("ProbeMissing", "b"), Finding("SubPathMount", "c")))
     story.run()
@@ -249,7 +249,7 @@ def test_findings_are_told_with_place_and_reason() -> None:
     assert "c: a subPath mount never sees a new key set" in message
 
 
-def test_findings_that_are_muted_are_told_with_their_reason() -> None:
+def test_findings_that_are_muted_are_reported_with_their_reason() -> None:
     story = running()
     look_with(story, findings=(), muted={"NoDisruptionBudget": "one node"}, pods=())
     story.run()
@@ -362,7 +362,7 @@ def test_the_status_of_a_key_does_not_change_with_what_pods_load_for_others(trou
             assert story.keys["alpha"].status == before
 
 
-def test_a_restart_in_the_middle_of_a_delivery_tells_nothing_new_of_a_key() -> None:
+def test_a_restart_in_the_middle_of_a_delivery_reports_nothing_new_of_a_key() -> None:
     story = running(2)
     story.pod.held = True
     story.apply("beta")
@@ -413,7 +413,7 @@ def look_with(story: Story, **fields: Any) -> None:
     story.look = lambda operator: replace(look(operator), **fields)  # type: ignore[method-assign]
 
 
-def test_why_a_target_was_not_wired_is_told() -> None:
+def test_why_a_target_was_not_wired_is_reported() -> None:
     story = running()
     look_with(story, enforcement=Obstacle("FieldConflict"), findings=())
     story.run()
@@ -429,7 +429,7 @@ def test_calls_that_are_refused_are_named() -> None:
     assert message.endswith(": create secrets, patch pods")
 
 
-def test_a_key_set_that_can_not_be_looked_at_keeps_its_status_and_says_so() -> None:
+def test_a_key_set_that_cannot_be_looked_at_keeps_its_status_and_says_so() -> None:
     story = running()
     assert story.keyset is not None
     before, clock = story.keyset.status, at(story.now + HOUR)
@@ -450,7 +450,7 @@ def test_a_key_set_that_can_not_be_looked_at_keeps_its_status_and_says_so() -> N
     assert keyset_statuses.blind(again, ["list pods", "get secrets"], at(clock.here + HOUR)) == written
 
 
-def test_a_new_key_set_that_can_not_be_looked_at_says_so() -> None:
+def test_a_new_key_set_that_cannot_be_looked_at_says_so() -> None:
     story = Story()
     assert story.keyset is not None
     [degraded] = keyset_statuses.blind(story.keyset, ["list pods"], at(story.now))["conditions"]
