@@ -95,7 +95,7 @@ def test_a_stopped_server_is_reported_at_once(
     assert private_database.count() == 0
 
 
-def test_64_callers_of_a_stopped_server_are_all_answered_at_once(private_server: LocalServer, private_store: PostgresqlStore) -> None:
+def test_64_callers_of_a_stopped_server_are_answered_at_once(private_server: LocalServer, private_store: PostgresqlStore) -> None:
     private_server.stop()
     answers = at_once(64, lambda _number: refused(lambda: private_store.insert(rows(1), NOW)))
     assert {reason for reason, _ in answers} == {"database_unreachable"}
