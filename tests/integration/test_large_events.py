@@ -58,3 +58,22 @@ def test_a_page_that_cannot_end_early_is_refused_with_the_number_that_can_be_had
 def test_an_export_has_every_event(client: httpx.Client) -> None:
     with client.stream("GET", "/api/v1/export") as answer:
         assert [json.loads(line)["event_id"] for line in answer.iter_lines()] == IDS
+
+
+def test_records_of_a_source_are_read_in_pages_that_end_early_and_numbered_ones_are_refused(
+    client: httpx.Client, database: Database
+) -> None:
+    database.execute("INSERT INTO sluice.sources (name, url, schedule, definition, is_default) VALUES ('s', 'u', '1h', '', true)")
+    text = """INSERT INTO sluice.source_records (source, id, digest, content)
+        SELECT 's', 'e' || to_char(n, 'FM000'), '', jsonb_build_object('text', repeat('x', %s))
+        FROM generate_series(0, %s) AS n"""
+    database.execute(text, [SIZE, COUNT - 1])
+    found, cursor = list[str](), ""
+    while cursor is not None:
+        page = data_of(client.get(f"/api/v1/sources/s/records?limit=1000&cursor={cursor}"))
+        found += [record["id"] for record in page["records"]]
+        cursor = page["next_cursor"]
+    assert found == IDS
+    problem = problem_of(client.get("/posts?limit=200"), 400, "validation_error", "query")
+    assert "ask for at most" in problem["errors"][0]["detail"]
+    assert client.get("/posts?limit=100").json()["count"] == 100

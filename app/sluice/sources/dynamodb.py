@@ -25,6 +25,7 @@ from sluice.sources.definitions import Source
 from sluice.sources.pages import Found
 from sluice.sources.states import RunState, SourceState
 from sluice.sources.store import GRACE, Due, Ending, Page, Run, Totals, lost, shown
+from sluice.stores import within
 from sluice.stores.dynamodb.table import BATCH, PAUSE, WRITES, Item, Table
 
 T = TypeVar("T")
@@ -139,14 +140,14 @@ class DynamodbSources:
     def forget(self, source: str, days: int) -> None:
         """Runs expire by themselves."""
 
-    def posts(self, limit: int, offset: int) -> list[msgspec.Raw]:
+    def posts(self, limit: int, offset: int) -> tuple[list[msgspec.Raw], bool]:
         default = self._default()
         if default is None:
-            return []
+            return [], False
         keys = itertools.islice(
             self._keys(f"records:{default.name}", FIRST, size=min(1_000, limit + offset)), offset, offset + limit
         )
-        return [posted(item) for item in self._items([id for _, id in keys])]
+        return within(map(posted, self._items([id for _, id in keys])), bytes)
 
     def post(self, id: str) -> msgspec.Raw | None:
         default = self._default()
@@ -180,11 +181,13 @@ class DynamodbSources:
     def count(self, name: str, most: int) -> int:
         return sum(1 for _ in itertools.islice(self._keys(f"records:{name}", FIRST, size=1_000), most))
 
-    def records(self, name: str, after: Cursor, limit: int) -> list[tuple[str, int, msgspec.Raw]]:
+    def records(self, name: str, after: Cursor, limit: int) -> tuple[list[tuple[str, int, msgspec.Raw]], bool]:
         # "!" comes before everything that a position goes on with, so nothing is reported twice.
         low = f"{after.value}!" if after.value else FIRST
-        keys = itertools.islice(self._keys(f"records:{name}", low, size=limit), limit)
-        return [(item["at"]["S"], 0, recorded(item)) for item in self._items([id for _, id in keys])]
+        keys = itertools.islice(self._keys(f"records:{name}", low, size=limit + 1), limit + 1)
+        found = ((item["at"]["S"], 0, recorded(item)) for item in self._items([id for _, id in keys]))
+        rows, short = within(found, lambda row: bytes(row[2]))
+        return rows[:limit], short or len(rows) > limit
 
     def request(self, name: str) -> datetime | None:
         def change(known: Known) -> datetime:
@@ -276,8 +279,8 @@ class DynamodbSources:
     def _keys(self, partition: str, low: str, *, size: int, descending: bool = False) -> Iterator[tuple[str, str]]:
         return self._table.keys("by_type", partition, low, LAST, descending=descending, size=max(1, size))
 
-    def _items(self, ids: Sequence[str]) -> list[Item]:
-        return [item for n in range(0, len(ids), BATCH) for item in self._table.get_all(ids[n : n + BATCH])]
+    def _items(self, ids: Sequence[str]) -> Iterator[Item]:
+        return (item for n in range(0, len(ids), BATCH) for item in self._table.get_all(ids[n : n + BATCH]))
 
 
 def item_of(known: Known, version: int) -> Item:

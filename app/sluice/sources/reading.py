@@ -9,6 +9,7 @@ import msgspec
 from sluice.cursors import Cursor
 from sluice.sources import statements
 from sluice.sources.states import RunState, SourceState
+from sluice.stores import PAGE_BYTES
 from sluice.stores.postgresql.database import Database
 
 
@@ -18,12 +19,13 @@ class PostgresqlReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def posts(self, limit: int, offset: int) -> list[msgspec.Raw]:
-        return [msgspec.Raw(row[0].encode()) for row in self._database.query(statements.POST_PAGE, [limit, offset])]
+    def posts(self, limit: int, offset: int) -> tuple[list[msgspec.Raw], bool]:
+        rows = self._database.query(statements.POST_PAGE, [limit, offset, PAGE_BYTES])
+        return [msgspec.Raw(row[2].encode()) for row in rows], bool(rows) and rows[0][3] > len(rows)
 
     def post(self, id: str) -> msgspec.Raw | None:
         rows = self._database.query(statements.POST_OF, [id]) if "\0" not in id else []
-        return msgspec.Raw(rows[0][0].encode()) if rows else None
+        return msgspec.Raw(rows[0][2].encode()) if rows else None
 
     def states(self) -> list[SourceState]:
         return [SourceState(*row) for row in self._database.query(statements.ALL_STATES)]
@@ -49,9 +51,10 @@ class PostgresqlReader:
         ((counted,),) = self._database.query(statements.COUNT_UP_TO, [name, most])
         return int(counted)
 
-    def records(self, name: str, after: Cursor, limit: int) -> list[tuple[str, int, msgspec.Raw]]:
-        rows = self._database.query(statements.RECORDS, [name, after.id, limit])
-        return [("", place, msgspec.Raw(text.encode())) for place, text in rows]
+    def records(self, name: str, after: Cursor, limit: int) -> tuple[list[tuple[str, int, msgspec.Raw]], bool]:
+        rows = self._database.query(statements.RECORDS, [name, after.id, limit + 1, PAGE_BYTES])
+        kept = [(value, place, msgspec.Raw(text.encode())) for value, place, text, _ in rows[:limit]]
+        return kept, bool(rows) and rows[0][3] > len(kept)
 
     def request(self, name: str) -> datetime | None:
         rows = self._database.run(lambda c: c.execute(statements.REQUEST, [name]).fetchall())

@@ -10,7 +10,7 @@ import msgspec
 from sluice import cursors, errors, filters
 from sluice.cursors import Cursor
 from sluice.env import whole
-from sluice.filters import MAX_OFFSET, MAX_PAGE_SIZE
+from sluice.filters import MAX_OFFSET, MAX_PAGE_SIZE, BadParameter
 from sluice.http import responses
 from sluice.http.context import RequestContext
 from sluice.http.responses import JSON, Response, encode
@@ -108,7 +108,9 @@ CURSOR = parameter("cursor", {"type": "string"}, "next_cursor of the page before
 def posts(parts: Services, context: RequestContext) -> Response:
     readers = {"limit": whole(1, MAX_PAGE_SIZE), "offset": whole(0, MAX_OFFSET)}
     given = {"limit": 10, "offset": 0, **filters.values(context.query, readers)}
-    found = reader(parts).posts(given["limit"], given["offset"])
+    found, short = reader(parts).posts(given["limit"], given["offset"])
+    if short:
+        raise filters.refusal([BadParameter("limit", f"so many of these records are too large; ask for at most {len(found)}")])
     page = PostPage(cast(list[dict[str, Any]], found), len(found), given["limit"], given["offset"])
     return Response(body=encode(page))
 
@@ -182,12 +184,12 @@ def records(parts: Services, context: RequestContext, name: str) -> Response:
         cursor = cursors.decode(asked, secret, scope)
     else:
         cursor = Cursor("", 0, *capped(sources.count(name, COUNT_CAP + 1)))
-    rows = sources.records(name, cursor, limit + 1)
+    rows, more = sources.records(name, cursor, limit)
     following = None
-    if len(rows) > limit:
-        value, id, _ = rows[limit - 1]
+    if more:
+        value, id, _ = rows[-1]
         following = cursors.encode(msgspec.structs.replace(cursor, value=value, id=id), secret, scope)
-    found = [record for _, _, record in rows[:limit]]
+    found = [record for _, _, record in rows]
     page = RecordPage(cast(list[SourceRecord], found), cursor.total, cursor.exact, following)
     return responses.success(page, "records of the source")
 

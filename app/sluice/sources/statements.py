@@ -1,5 +1,7 @@
 """Every SQL statement of pull sources, by name. `now()`: the database's clock judges leases and what is due."""
 
+from sluice.stores.postgresql.statements import BOUNDED
+
 # One puller registers at a time.
 REGISTER_LOCK = "SELECT pg_advisory_xact_lock(hashtext('sluice.sources'))"
 REGISTER = """
@@ -101,15 +103,18 @@ FROM sluice.source_runs WHERE source = %s ORDER BY id DESC LIMIT %s
 REQUEST = "UPDATE sluice.sources SET requested_at = coalesce(requested_at, now()) WHERE name = %s RETURNING requested_at"
 # Seed 003's Post: the record's own fields, and two of ours.
 POSTS = """
-SELECT (r.content || jsonb_build_object('ingested_at', r.ingested_at, 'source', r.source))::text
+SELECT '' AS sort_value, r.place AS row_id,
+    (r.content || jsonb_build_object('ingested_at', r.ingested_at, 'source', r.source))::text AS log
 FROM sluice.source_records AS r JOIN sluice.sources AS s ON s.name = r.source WHERE s.is_default
 """
-POST_PAGE = f"{POSTS} ORDER BY r.place LIMIT %s OFFSET %s"
+POST_PAGE = BOUNDED.format(found=f"{POSTS} ORDER BY r.place LIMIT %s OFFSET %s")
 POST_OF = f"{POSTS} AND r.id = %s"
-RECORDS = """
-SELECT place, json_build_object('id', id, 'version', version, 'content', content, 'created_at', created_at,
-    'ingested_at', ingested_at)::text
+RECORDS = BOUNDED.format(
+    found="""
+SELECT '' AS sort_value, place AS row_id, json_build_object('id', id, 'version', version, 'content', content,
+    'created_at', created_at, 'ingested_at', ingested_at)::text AS log
 FROM sluice.source_records WHERE source = %s AND place > %s ORDER BY place LIMIT %s
 """
+)
 KNOWN = "SELECT 1 FROM sluice.sources WHERE name = %s"
 COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM sluice.source_records WHERE source = %s LIMIT %s) AS counted"

@@ -48,8 +48,9 @@ class RunState(msgspec.Struct):
 class SourceReader(Protocol):
     """Every method may raise errors.StoreUnavailable."""
 
-    def posts(self, limit: int, offset: int) -> list[msgspec.Raw]:
-        """Records of the default source with `ingested_at` and `source`, in the order in which they came first."""
+    def posts(self, limit: int, offset: int) -> tuple[list[msgspec.Raw], bool]:
+        """Records of the default source with `ingested_at` and `source`, in the order in which they came first; and whether these
+        are not all because they have more than stores.PAGE_BYTES."""
 
     def post(self, id: str) -> msgspec.Raw | None:
         """One record of the default source."""
@@ -67,8 +68,9 @@ class SourceReader(Protocol):
     def count(self, name: str, most: int) -> int:
         """How many records a source has; counting ends at `most`."""
 
-    def records(self, name: str, after: Cursor, limit: int) -> list[tuple[str, int, msgspec.Raw]]:
-        """Records behind a cursor: its `value` and `id` for the next one, and the record."""
+    def records(self, name: str, after: Cursor, limit: int) -> tuple[list[tuple[str, int, msgspec.Raw]], bool]:
+        """Up to `limit` records behind a cursor, and up to stores.PAGE_BYTES: its `value` and `id` for the next one, and the
+        record; and whether there are more."""
 
     def request(self, name: str) -> datetime | None:
         """Have a source pulled by the next puller that is free; since when that is asked for. None: it is not known."""

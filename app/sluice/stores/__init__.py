@@ -6,9 +6,9 @@ A store gets neutral records (sluice.events) and returns outcomes; nothing of HT
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -82,6 +82,7 @@ def capped(counted: int) -> tuple[int, bool]:
     return min(counted, COUNT_CAP), counted <= COUNT_CAP
 
 
+T = TypeVar("T")
 # Text of logs that is held at a time: of a page, and of a step of an export. One event may have 256 KiB, and a page 1,000.
 PAGE_BYTES, EXPORT_BYTES = 32 << 20, 4 << 20
 
@@ -97,6 +98,17 @@ class Page(msgspec.Struct, frozen=True):
     exact: bool
     next_cursor: str | None
     short: bool = False
+
+
+def within(rows: Iterable[T], text_of: Callable[[T], bytes], most: int = PAGE_BYTES) -> tuple[list[T], bool]:
+    """The first rows until they have more than `most` bytes of text together, and whether there may be others."""
+    kept, size = list[T](), 0
+    for row in rows:
+        kept.append(row)
+        size += len(text_of(row))
+        if size > most:
+            return kept, True
+    return kept, False
 
 
 class TypeCount(msgspec.Struct):

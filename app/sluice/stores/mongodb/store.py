@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from sluice.events import Record
 from sluice.filters import Filter
 from sluice.outcomes import Outcome
 from sluice.settings import Settings
-from sluice.stores import COUNT_CAP, EXPORT_BYTES, PAGE_BYTES, Capability, Page, capped, matching
+from sluice.stores import COUNT_CAP, EXPORT_BYTES, Capability, Page, capped, matching, within
 from sluice.stores.matching import stamp
 from sluice.stores.mongodb import documents, queries
 from sluice.stores.mongodb.connection import CONTENT, DUPLICATE, NOT_VALID, RAW, Connection, reason_of, refuses_all
@@ -28,17 +29,7 @@ from sluice.stores.stored import EachForItself, Result, Stored, judged
 EXPORT_ROWS = 1_000
 # A document, and its log as text.
 Row = tuple[Document, bytes]
-
-
-def within(rows: Iterator[Row], most: int) -> tuple[list[Row], bool]:
-    """The first rows that have `most` bytes of text together, one more at most; and whether there may be others."""
-    kept, size = list[Row](), 0
-    for row in rows:
-        kept.append(row)
-        size += len(row[1])
-        if size > most:
-            return kept, True
-    return kept, False
+text_of = itemgetter(1)
 
 
 class Batch:
@@ -130,7 +121,7 @@ class MongodbStore(EachForItself):
         cursor = cursors.decode(query.cursor, self.cursor_secret, scope) if query.cursor else None
         after = msgspec.json.decode(cursor.value) if cursor else None
         skipped = 0 if cursor else query.offset
-        rows, short = self._connection.query(lambda: within(self._rows(query, after, skipped, query.page_size + 1), PAGE_BYTES))
+        rows, short = self._connection.query(lambda: within(self._rows(query, after, skipped, query.page_size + 1), text_of))
         kept = rows[: query.page_size]
         if cursor:
             total, exact = cursor.total, cursor.exact
@@ -150,7 +141,7 @@ class MongodbStore(EachForItself):
         step = msgspec.structs.replace(query, sort_by="created_at", descending=False)
         after: tuple[Any, str] | None = None
         while True:
-            rows, short = self._connection.query(lambda after=after: within(self._step(step, after), EXPORT_BYTES))  # type: ignore[misc]
+            rows, short = self._connection.query(lambda after=after: within(self._step(step, after), text_of, EXPORT_BYTES))  # type: ignore[misc]
             if lines := b"".join(text + b"\n" for _, text in rows if text):
                 yield lines
             if not short and len(rows) < EXPORT_ROWS:
