@@ -84,7 +84,7 @@ def pull(kept: DynamodbSources, source: Source) -> Ending:
 
 
 def versions(kept: DynamodbSources) -> list[tuple[str, int]]:
-    listed = (msgspec.json.decode(record) for _, _, record in kept.records("items", START, 1_000))
+    listed = (msgspec.json.decode(record) for _, _, record in kept.records("items", START, 1_000)[0])
     return [(record["id"], record["version"]) for record in listed]
 
 
