@@ -398,10 +398,13 @@ def test_a_running_server_that_is_configured_to_lose_commits_acknowledges_nothin
     def becomes(value: str) -> None:
         private_server.execute(f"ALTER SYSTEM SET {setting} = {value}")
         private_server.execute("SELECT pg_reload_conf()")
-        until(lambda: private_store.database.writes.run(lambda c: c.execute(f"SHOW {setting}").fetchone()) == (value,))
+        # Of each session: the pools give them by turns.
+        asked = [pool for pool in (kept.writes, kept.reads) for _ in range(pool.size)]
+        until(lambda: {pool.run(lambda c: c.execute(f"SHOW {setting}").fetchone()) for pool in asked} == {(value,)})
 
-    private_store.insert(rows(1, "before"), NOW)
     kept = private_store.database
+    kept.query("SELECT 1")
+    private_store.insert(rows(1, "before"), NOW)
     task = uuid.uuid4()
     writes: list[Callable[[], object]] = [
         lambda: private_store.insert(rows(1, "before"), NOW),
