@@ -77,10 +77,15 @@ class Service:
     def memory(self) -> int:
         return sum(worker.memory_info().rss for worker in self.workers())
 
-    def peak(self) -> int:
-        """The most resident memory that the workers ever had."""
-        status = [Path(f"/proc/{worker.pid}/status").read_text() for worker in self.workers()]
-        return sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in status)
+    @contextlib.contextmanager
+    def grows_by_less_than(self, size: int) -> Iterator[None]:
+        """Check that the workers' memory was never more than `size` above what it is now (proc(5): clear_refs, VmHWM)."""
+        before, folders = self.memory(), [Path(f"/proc/{worker.pid}") for worker in self.workers()]
+        for folder in folders:
+            (folder / "clear_refs").write_text("5")
+        yield
+        status = [(folder / "status").read_text() for folder in folders]
+        assert sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in status) - before < size
 
     def ready(self) -> bool:
         """What the admin port's /readiness says; False as long as nobody answers."""

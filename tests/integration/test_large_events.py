@@ -31,10 +31,8 @@ def service(database: Database) -> Iterator[Service]:
 @pytest.fixture
 def client(service: Service) -> Iterator[httpx.Client]:
     """At its end: no read took more than five times what a page holds."""
-    usual = service.memory()
-    with service.client() as client:
+    with service.client() as client, service.grows_by_less_than(5 * stores.PAGE_BYTES):
         yield client
-    assert service.peak() - usual < 5 * stores.PAGE_BYTES
 
 
 def test_pages_end_early_and_their_cursors_lead_to_every_event(client: httpx.Client) -> None:

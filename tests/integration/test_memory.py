@@ -40,13 +40,6 @@ def service(database: Database) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(scope="module")
-def usual(service: Service) -> int:
-    with service.client() as client:
-        assert client.post("/log", json={}).status_code == 202
-    return service.memory()
-
-
 def repeated(small: bytes, size: float) -> bytes:
     return small * int(size * MIB / len(small))
 
@@ -54,13 +47,12 @@ def repeated(small: bytes, size: float) -> bytes:
 @pytest.mark.parametrize("small", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("way", WAYS)
 def test_small_values_do_not_make_a_worker_larger_than_the_chart_has_it(
-    service: Service, usual: int, database: Database, way: str, small: bytes
+    service: Service, database: Database, way: str, small: bytes
 ) -> None:
     path, kind, make = WAYS[way]
     bodies = [gzip.compress(make(small, size), 1) for size in (15, 4, 4, 4)]
     headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
-    with service.client() as client:
+    with service.client() as client, service.grows_by_less_than(13 * INFLIGHT):
         answers = at_once(4, lambda number: client.post(path, content=bodies[number], headers=headers, timeout=60))
     assert {answer.status_code for answer in answers} <= {200, 400, 413, 503}
-    assert service.peak() - usual < 13 * INFLIGHT
-    assert database.count() == 1
+    assert database.count() == 0
