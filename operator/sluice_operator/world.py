@@ -26,7 +26,7 @@ from sluice_operator import api_types
 from sluice_operator.api_types import ApiKey, Clock, KeySet, Metadata, OwnerReference
 from sluice_operator.probes import Finding
 
-# A revoked key is told apart from an unknown one for so long; its entry's notAfter says since when it is revoked.
+# A revoked key is refused as revoked, and not as unknown, for so long; its entry's notAfter says since when it is revoked.
 TOMBSTONE = timedelta(days=30)
 
 

@@ -91,6 +91,17 @@ def test_a_newer_version_that_comes_back_leaves_the_present_one_its_overlap() ->
     assert story.entries()["alpha", 1].not_after == story.now + DAY
 
 
+def revoked_and_removed() -> tuple[Story, dict[str, Stored], str]:
+    """A key that was revoked and removed; a backup of before that; its digest."""
+    story = running()
+    kept, old = backup(story), story.digest("alpha")
+    story.apply("alpha", revoked=True)
+    story.run()
+    story.remove("alpha")
+    story.run()
+    return story, kept, old
+
+
 def test_a_revoked_key_is_not_accepted_under_another_name() -> None:
     story = running()
     kept, old = backup(story), story.digest("alpha")
@@ -104,12 +115,7 @@ def test_a_revoked_key_is_not_accepted_under_another_name() -> None:
 
 
 def test_a_revoked_key_that_is_restored_while_its_key_set_is_lost_stays_revoked() -> None:
-    story = running()
-    kept, old = backup(story), story.digest("alpha")
-    story.apply("alpha", revoked=True)
-    story.run()
-    story.remove("alpha")
-    story.run()
+    story, kept, old = revoked_and_removed()
     story.lose(PUBLISHED)
     story.apply("alpha", revoked=False)
     for name in ("alpha", "alpha-v1"):
@@ -120,12 +126,7 @@ def test_a_revoked_key_that_is_restored_while_its_key_set_is_lost_stays_revoked(
 
 
 def test_a_revoked_key_that_is_restored_with_the_key_set_of_before_stays_revoked() -> None:
-    story = running()
-    kept, old = backup(story), story.digest("alpha")
-    story.apply("alpha", revoked=True)
-    story.run()
-    story.remove("alpha")
-    story.run()
+    story, kept, old = revoked_and_removed()
     story.apply("alpha", revoked=False)
     for name, stored in kept.items():
         story.put(name, stored)
