@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from sluice import cursors
 from sluice.cursors import Cursor
 from sluice.filters import Filter
-from sluice.stores import EXPORT_BYTES, PAGE_BYTES, Page
+from sluice.stores import EXPORT_BYTES, PAGE_BYTES, Page, within
 
 EXPORT_ROWS = 1_000
 # Places in order, each with its log, or None where the log is not to be shown.
@@ -40,13 +41,7 @@ def page_of(query: Filter, secret: bytes, walk: Callable[[str | None], Walk], en
 
 def lines_of(walk: Walk) -> Iterator[bytes]:
     """All of a walk as chunks of NDJSON."""
-    lines, size = list[bytes](), 0
-    for _, log in walk:
-        if log is not None:
-            lines.append(bytes(log) + b"\n")
-            size += len(lines[-1])
-        if size > EXPORT_BYTES or len(lines) >= EXPORT_ROWS:
-            yield b"".join(lines)
-            lines, size = [], 0
-    if lines:
-        yield b"".join(lines)
+    texts = (b"" if log is None else bytes(log) + b"\n" for _, log in walk)
+    while chunk := within(itertools.islice(texts, EXPORT_ROWS), bytes, EXPORT_BYTES)[0]:
+        if lines := b"".join(chunk):
+            yield lines
