@@ -13,7 +13,7 @@ from sluice.error_groups.query import Query, Status
 from sluice.stores import COUNT_CAP, PAGE_BYTES, Page, capped
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
-from sluice.stores.postgresql.statements import BOUNDED, LOCK_ERROR_GROUPS, LOG
+from sluice.stores.postgresql.statements import BOUNDED, LOCK_ERROR_GROUPS, LOG, is_more
 
 # What the list shows of the hours; one group shows all that are kept.
 LISTED_HOURS = timedelta(hours=24)
@@ -66,7 +66,7 @@ def page(database: Database, secret: bytes, query: Query, now: datetime) -> Page
     rows = database.query(BOUNDED.format(found=found), [now - LISTED_HOURS, *values, query.page_size + 1, PAGE_BYTES])
     kept = rows[: query.page_size]
     following = None
-    if rows and rows[0][3] > len(kept):
+    if is_more(rows, kept):
         last = cursors.Cursor(value=kept[-1][0], id=kept[-1][1], total=total, exact=exact)
         following = cursors.encode(last, secret, scope)
     return Page([msgspec.Raw(row[2].encode()) for row in kept], total, exact, following)

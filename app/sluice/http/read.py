@@ -83,7 +83,7 @@ def filtered(parts: Services, context: RequestContext) -> Response:
     page = parts.store.page(query)
     if page.short and "page" in dict(context.query):
         # What is left out would be on no numbered page.
-        raise too_large("page_size", page)
+        raise too_large("page_size", len(page.logs), ", or leave `page` out and follow next_cursor")
     data = LogPage(
         logs=cast(list[Log], page.logs),  # JSON text of such objects, as the store wrote it
         total_count=page.total,
@@ -116,15 +116,14 @@ def recent(parts: Services, context: RequestContext) -> Response:
     stores.require(parts.store, "filters")
     page = parts.store.page(query)
     if page.short:
-        raise too_large("limit", page)
+        raise too_large("limit", len(page.logs))
     return responses.success(page.logs, "newest events")
 
 
-def too_large(name: str, page: stores.Page) -> errors.BadRequest:
-    fix = f"ask for at most {len(page.logs)}, or leave `page` out and follow next_cursor"
-    return filters.refusal(
-        [filters.BadParameter(name, f"so many of these events have more than {stores.PAGE_BYTES} bytes; {fix}")]
-    )
+def too_large(name: str, most: int, otherwise: str = "") -> errors.BadRequest:
+    """The refusal of a page that would be short, where no cursor goes on: of it, `most` can be had."""
+    detail = f"so many of these have more than {stores.PAGE_BYTES} bytes; ask for at most {most}{otherwise}"
+    return filters.refusal([filters.BadParameter(name, detail)])
 
 
 @route(

@@ -11,6 +11,7 @@ from sluice.sources import statements
 from sluice.sources.states import RunState, SourceState
 from sluice.stores import PAGE_BYTES
 from sluice.stores.postgresql.database import Database
+from sluice.stores.postgresql.statements import is_more
 
 
 class PostgresqlReader:
@@ -21,7 +22,7 @@ class PostgresqlReader:
 
     def posts(self, limit: int, offset: int) -> tuple[list[msgspec.Raw], bool]:
         rows = self._database.query(statements.POST_PAGE, [limit, offset, PAGE_BYTES])
-        return [msgspec.Raw(row[2].encode()) for row in rows], bool(rows) and rows[0][3] > len(rows)
+        return [msgspec.Raw(row[2].encode()) for row in rows], is_more(rows, rows)
 
     def post(self, id: str) -> msgspec.Raw | None:
         rows = self._database.query(statements.POST_OF, [id]) if "\0" not in id else []
@@ -54,7 +55,7 @@ class PostgresqlReader:
     def records(self, name: str, after: Cursor, limit: int) -> tuple[list[tuple[str, int, msgspec.Raw]], bool]:
         rows = self._database.query(statements.RECORDS, [name, after.id, limit + 1, PAGE_BYTES])
         kept = [(value, place, msgspec.Raw(text.encode())) for value, place, text, _ in rows[:limit]]
-        return kept, bool(rows) and rows[0][3] > len(kept)
+        return kept, is_more(rows, kept)
 
     def request(self, name: str) -> datetime | None:
         rows = self._database.run(lambda c: c.execute(statements.REQUEST, [name]).fetchall())

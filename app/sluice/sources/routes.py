@@ -10,9 +10,10 @@ import msgspec
 from sluice import cursors, errors, filters
 from sluice.cursors import Cursor
 from sluice.env import whole
-from sluice.filters import MAX_OFFSET, MAX_PAGE_SIZE, BadParameter
+from sluice.filters import MAX_OFFSET, MAX_PAGE_SIZE
 from sluice.http import responses
 from sluice.http.context import RequestContext
+from sluice.http.read import too_large
 from sluice.http.responses import JSON, Response, encode
 from sluice.http.routes import Example, Schema, envelope, flags, parameter, route, success
 from sluice.http.services import Services
@@ -110,7 +111,7 @@ def posts(parts: Services, context: RequestContext) -> Response:
     given = {"limit": 10, "offset": 0, **filters.values(context.query, readers)}
     found, short = reader(parts).posts(given["limit"], given["offset"])
     if short:
-        raise filters.refusal([BadParameter("limit", f"so many of these records are too large; ask for at most {len(found)}")])
+        raise too_large("limit", len(found))
     page = PostPage(cast(list[dict[str, Any]], found), len(found), given["limit"], given["offset"])
     return Response(body=encode(page))
 

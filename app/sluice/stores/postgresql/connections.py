@@ -228,10 +228,10 @@ class Connections:
             if connection.behind_pooler:
                 # A named statement belongs to a session, and the next transaction may get another one.
                 connection.prepare_threshold = None
-            durable = connection.execute(statements.DURABLE).fetchone()
+            keeps_commits = is_durable(connection)
             if not connection.behind_pooler:
                 connection.execute(statements.SETTINGS, self._settings(local=False))
-        if "off" in (durable or ("off",)):
+        if not keeps_commits:
             self._failed("not_durable")
             log.error("store.not_durable", fix="turn fsync, full_page_writes and synchronous_commit on")
             connection.close()
@@ -248,9 +248,13 @@ class Connections:
 def durable(connection: Connection) -> Connection:
     """The connection of a server that keeps in a crash what is committed; else raises StoreUnavailable. A running server can be
     configured not to."""
-    if "off" in (connection.execute(statements.DURABLE).fetchone() or ("off",)):
+    if not is_durable(connection):
         raise driver_errors.repeats.unavailable("a setting of the server", "not_durable")
     return connection
+
+
+def is_durable(connection: psycopg.Connection[Any]) -> bool:
+    return "off" not in (connection.execute(statements.DURABLE).fetchone() or ("off",))
 
 
 def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:

@@ -147,6 +147,11 @@ SELECT sort_value, row_id, log, there FROM (
 ) AS sized WHERE size <= %s OR place = 1 ORDER BY place"""
 
 
+def is_more(rows: Sequence[Any], kept: Sequence[Any]) -> bool:
+    """Whether a BOUNDED statement, which returned `rows`, found more than are `kept`."""
+    return bool(rows) and rows[0][3] > len(kept)
+
+
 def page(query: Filter, after: tuple[str, int] | None, most: int) -> tuple[sql.Composed, list[Any]]:
     """One page: rows of (sort value as text, id, event as JSON text, how many rows there are), and one more when another page
     follows. Only the first rows that have `most` bytes of text together are returned, at least one.

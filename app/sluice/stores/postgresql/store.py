@@ -106,7 +106,7 @@ class PostgresqlStore:
             total, exact = capped(self._query(*statements.count(query, COUNT_CAP))[0][0])
         kept = rows[: query.page_size]
         following = None
-        if rows and rows[0][3] > len(kept):
+        if statements.is_more(rows, kept):
             last = cursors.Cursor(value=kept[-1][0], id=kept[-1][1], total=total, exact=exact)
             following = cursors.encode(last, self.cursor_secret, scope)
         short = following is not None and len(kept) < query.page_size
@@ -121,7 +121,7 @@ class PostgresqlStore:
             kept = rows[: step.page_size]
             if kept:
                 yield "".join(f"{row[2]}\n" for row in kept).encode()
-            if not rows or rows[0][3] == len(kept):
+            if not statements.is_more(rows, kept):
                 return
             after = (kept[-1][0], kept[-1][1])
             # The server makes the text of as many rows as it is asked for.
