@@ -45,11 +45,10 @@ def test_a_digest_that_the_base_has_not_stops_the_build(dockerfile: Path) -> Non
         images.build(dockerfile, args={"BASE_DIGEST": NOWHERE}, context=dockerfile.parent)
 
 
-def test_the_build_starts_from_the_base_that_the_argument_names(tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /the-other-base\n")
-    other = images.build(context=tmp_path, name="localhost/empty:test")
-    with pytest.raises(BuildFailed, match=f"FROM {other.name} AS build(.|\n)*/bin/sh"):
-        images.build(args={"BASE_IMAGE": other.name, "BASE_DIGEST": ""})
+def test_the_build_starts_from_the_base_that_the_argument_names() -> None:
+    # No image of an earlier build: the storage forgets those when it is full, while their archives stay.
+    with pytest.raises(BuildFailed, match=r"FROM localhost/none:test AS build(.|\n)*localhost/none:test: image not known"):
+        images.build(args={"BASE_IMAGE": "localhost/none:test", "BASE_DIGEST": ""})
 
 
 def test_the_version_label_is_the_version_of_the_package(image: Image) -> None:

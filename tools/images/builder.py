@@ -37,8 +37,9 @@ def build(
 ) -> Image:
     """The image that `dockerfile` (default: that of `context`) makes of `context`, called `name` (`repository:tag`).
 
-    `args` are build arguments; the base is the stand-in unless they name another. `fresh` uses nothing of earlier builds. The
-    dates in it are SOURCE_DATE_EPOCH, else 0. Raises BuildFailed.
+    `args` are build arguments; the base is the stand-in unless they name another, which no image built here can be: the storage
+    may have forgotten it. `fresh` uses nothing of earlier builds. The dates in it are SOURCE_DATE_EPOCH, else 0.
+    Raises BuildFailed.
     """
     dockerfile = dockerfile or context / "Dockerfile"
     stand_in = base()
