@@ -83,6 +83,10 @@ class Worker:
             return httpx.get(f"{self.admin_url}/readiness", timeout=5, trust_env=False).status_code == 200
         return False
 
+    def peak_memory(self) -> int:
+        """Bytes (proc(5): VmHWM)."""
+        return int(Path(f"/proc/{self.process.pid}/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)

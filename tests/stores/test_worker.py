@@ -135,6 +135,19 @@ def test_poisoned_messages_do_not_stop_their_neighbours(queue_url: str, database
 
 
 # A date in milliseconds where AMQP has seconds, one beyond every calendar, and a content type that is no UTF-8.
+def test_small_values_do_not_make_a_worker_larger_than_the_chart_has_it(queue_url: str, database: Database) -> None:
+    for _ in range(6):
+        publish(queue_url, message(*(record(properties={"a": ["ab"] * 40_000}) for _ in range(18))))
+    queues.publish_as_seed_004(queue_url, b'{"a": [' + b"{}," * (20 << 20) + b"0]}")
+    with worker(queue_url, database.url) as running:
+        until(lambda: running.ready() and database.count() == 6 * 18, 100, "all events are stored")
+        until(lambda: queues.depth(queue_url, DEAD_LETTERS) == 1, 30, "the larger message is a dead letter")
+        assert running.peak_memory() < 384 << 20
+    (letter,) = queues.waiting(queue_url, DEAD_LETTERS)
+    assert letter.headers["x-sluice-reason"] == "invalid"
+    assert "16 MiB" in str(letter.headers["x-sluice-detail"])
+
+
 @pytest.mark.parametrize(
     "poison", [odd(1 << 13, b"\1kT" + pack(">Q", 10**13)), odd(1 << 13, b"\1kT" + pack(">Q", 2**63)), NO_TEXT]
 )

@@ -14,6 +14,7 @@ from sluice import errors, events
 from sluice.errors import InvalidEvent
 from sluice.events import Event, Record, Rules
 from sluice.parsing import batches, legacy
+from sluice.parsing.weight import weight
 
 # The version of the format is part of its media type. A version that only adds fields keeps the number.
 FAMILY = "application/vnd.sluice.events."
@@ -23,6 +24,8 @@ MAX_BYTES = 4 << 20
 MAX_EVENTS = 1_000
 # Of messages that no Sluice published: nobody's key.
 UNKNOWN_KEY = "queue"
+# What a worker holds: of all messages in hand together, unless one of ours weighs more.
+MAX_WEIGHT = 16 << 20
 # They were judged when they were accepted.
 ACCEPTED = Rules(max_event_bytes=sys.maxsize)
 
@@ -92,6 +95,8 @@ def unpacked(content_type: str | None, body: bytes, now: datetime, rules: Rules,
             return list(accepted(decode(body)))
         if content_type is not None and content_type.startswith(FAMILY):
             raise Undecodable("unknown_format", "a later version of Sluice published this; upgrade the worker and replay it")
+        if weight(body) > MAX_WEIGHT:
+            raise Undecodable("invalid", "it is larger than 16 MiB, or of too many small values; send less at a time")
         # With its content: other publishers may number their messages, and begin again.
         known = message_id and hashlib.sha256(b"\0".join((message_id.encode(errors="replace"), body))).hexdigest()[:32]
         new_id = (lambda: known) if known else None

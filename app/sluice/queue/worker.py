@@ -24,6 +24,7 @@ from sluice import errors, outcomes
 from sluice.events import Record, Rules
 from sluice.metrics import BATCH_EVENTS, COMMIT_SECONDS
 from sluice.outcomes import Outcome
+from sluice.parsing.weight import weight
 from sluice.queue import DEAD_LETTERS, EVENTS, FIXES, messages
 from sluice.queue.link import Link, Message
 from sluice.queue.messages import Undecodable
@@ -34,9 +35,9 @@ T = TypeVar("T")
 BATCH, BATCH_SECONDS = 1_000, 0.2
 # Commits in flight: two are in the database, and of the third Python makes the parameters.
 COMMITS = 3
-# What one batch may hold of messages' bytes, and how many messages the broker sends ahead: for the batches that are committed
-# and the one behind them. What is not read yet waits in sockets.
-BATCH_BYTES, PREFETCH = 4 << 20, (COMMITS + 1) * BATCH
+# What one batch weighs, and how many messages the broker sends ahead: for the batches that are committed and the one behind
+# them. What is not read yet waits in sockets.
+BATCH_WEIGHT, PREFETCH = messages.MAX_WEIGHT // (COMMITS + 1), (COMMITS + 1) * BATCH
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 BEAT_SECONDS, DEPTH_SECONDS, RECONNECT_SECONDS = 5.0, 5.0, 1.0
 REASONS = ("conflict", "invalid", "undecodable", "unknown_format", "unexpected")
@@ -78,13 +79,13 @@ class Batch:
     def __init__(self) -> None:
         self.messages: list[tuple[Message, list[Record]]] = []
         self.undecodable: list[tuple[Message, Undecodable]] = []
-        self.events = self.bytes = self.last = 0
+        self.events = self.weight = self.last = 0
         self.sent_at: int | None = None
 
-    def add(self, message: Message, decode: Callable[[Message], list[Record]]) -> None:
+    def add(self, message: Message, heavy: int, decode: Callable[[Message], list[Record]]) -> None:
         self.sent_at = self.sent_at if self.last else message.sent_at
         self.last = message.tag
-        self.bytes += len(message.body)
+        self.weight += heavy
         try:
             records = decode(message)
         except Undecodable as error:
@@ -95,7 +96,7 @@ class Batch:
 
     @property
     def full(self) -> bool:
-        return self.events >= BATCH or self.bytes >= BATCH_BYTES
+        return self.events >= BATCH or self.weight >= BATCH_WEIGHT
 
 
 class Worker:
@@ -118,6 +119,8 @@ class Worker:
         self.beat = time.monotonic()
         # When the oldest message in hand was sent: its age grows while the store is away.
         self._oldest: int | None = None
+        # Batches that are committed, in the order of delivery, for an acknowledgement takes in what was delivered before.
+        self._waiting = deque[tuple[Batch, Future[list[Message]]]]()
         metrics.oldest.set_function(lambda: 0.0 if (sent_at := self._oldest) is None else max(0.0, time.time() - sent_at))
 
     def run(self) -> None:
@@ -140,15 +143,14 @@ class Worker:
             link.consume(EVENTS, PREFETCH)
             log.info("worker.consuming")
             self.state = "ready"
-            waiting = deque[tuple[Batch, Future[list[Message]]]]()
+            waiting = self._waiting = deque()
             while waiting or not self._stop.is_set():
                 self.beat = time.monotonic()
                 batch = Batch() if self._stop.is_set() else self._read(link)
                 if batch.last:
                     waiting.append((batch, commits.submit(self._stored, batch.messages)))
-                # In the order of delivery, for an acknowledgement takes in what was delivered before.
                 while waiting and (len(waiting) == COMMITS or not batch.last or waiting[0][1].done()):
-                    self._settle(link, *waiting.popleft())
+                    self._settle(link)
                 self._oldest = waiting[0][0].sent_at if waiting else None
 
     def _read(self, link: Link) -> Batch:
@@ -159,11 +161,15 @@ class Worker:
             if not batch.last:
                 give_up = time.monotonic() + BATCH_SECONDS
             self._metrics.redelivered.inc(message.redelivered)
-            batch.add(message, self._records)
+            heavy = weight(message.body)
+            while self._waiting and heavy + batch.weight + sum(each.weight for each, _ in self._waiting) > messages.MAX_WEIGHT:
+                self._settle(link)
+            batch.add(message, heavy, self._records)
         return batch
 
-    def _settle(self, link: Link, batch: Batch, commit: Future[list[Message]]) -> None:
-        """Acknowledge what is committed, its dead letters first."""
+    def _settle(self, link: Link) -> None:
+        """Acknowledge the oldest batch once it is committed, its dead letters first."""
+        batch, commit = self._waiting.popleft()
         refused = self._finished(link, commit)
         dead = [dead_letter(message, error.reason, str(error)) for message, error in batch.undecodable] + refused
         if dead:
