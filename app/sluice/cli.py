@@ -69,6 +69,11 @@ def in_one_line() -> Iterator[None]:
         from sluice.commands import environment  # noqa: PLC0415 - as every command
 
         raise environment.BadSettings(error.problems) from error
+    except (RuntimeError, BlockingIOError) as error:
+        # Of fork() it is EAGAIN.
+        if str(error) != errors.NO_THREAD and not isinstance(error, BlockingIOError):
+            raise
+        raise click.ClickException(f"no thread or process can be started: {errors.MORE_THREADS}") from error
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -42,6 +42,11 @@ InvalidReason = Literal[
 ]
 
 
+# What CPython says of a thread that the system refuses (EAGAIN), and what to do.
+NO_THREAD = "can't start new thread"
+MORE_THREADS = "raise the limit of threads: ulimit -u, TasksMax (systemd), --pids-limit (container), podPidsLimit (kubelet)"
+
+
 class SluiceError(Exception):
     """Root of every error of ours."""
 

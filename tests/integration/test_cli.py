@@ -103,6 +103,30 @@ def test_a_port_in_use_is_named_with_its_fix(service: Service, database: Databas
     assert re.search(rf"PORT: cannot listen on 127\.0\.0\.1:{service.port} .*set HOST and PORT to a free one", done.stderr)
 
 
+# Python reads this at its start: as if the system had so many threads left for each process.
+FEW_THREADS = """import threading
+left, start = [{}], threading._start_new_thread
+def few(*arguments):
+    if not left[0]:
+        raise RuntimeError("can't start new thread")
+    left[0] -= 1
+    return start(*arguments)
+threading._start_new_thread = few
+"""
+
+
+@pytest.mark.parametrize(("threads", "line"), [(2, "Error: no thread or process can be started"), (20, "worker.out_of_threads")])
+def test_a_service_without_its_threads_does_not_start_and_names_the_limits(
+    database: Database, tmp_path: Path, threads: int, line: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FEW_THREADS.format(threads))
+    place = {"PYTHONPATH": f"{tmp_path}:{ROOT / 'app'}", "DATABASE_URL": database.url, "THREADS": "32", "PORT": "0"}
+    done = sluice("serve", **place, ADMIN_PORT="0", API_KEYS=KEY)
+    assert done.returncode == 1
+    assert re.search(rf"{line}.*podPidsLimit|podPidsLimit.*{line}", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", [("index", "list"), ("index", "add", "user_id"), ("index", "drop", "user_id")])
 def test_a_command_on_a_database_that_is_not_there_makes_none(command: tuple[str, ...], tmp_path: Path) -> None:
     done = sluice(*command, DATA_DIR=str(tmp_path / "d"))

@@ -17,11 +17,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent import futures
 from typing import Any
 
 import structlog
 from gunicorn import util
+from gunicorn.arbiter import Arbiter
 from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, ParseException
 from gunicorn.http.message import Request
 from gunicorn.workers import gthread
@@ -132,7 +133,24 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         Process.worker = self
-        super().init_process()
+        try:
+            super().init_process()
+        except RuntimeError as error:
+            if str(error) != errors.NO_THREAD:
+                raise
+            log.critical("worker.out_of_threads", fix=errors.MORE_THREADS)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def get_thread_pool(self) -> futures.ThreadPoolExecutor:
+        """All threads are started at once: a later request that can get none would end the worker, and all it has under way."""
+        pool: futures.ThreadPoolExecutor = super().get_thread_pool()
+        together = threading.Barrier(self.cfg.threads)
+        try:
+            futures.wait([pool.submit(together.wait) for _ in range(self.cfg.threads)])
+        except RuntimeError:
+            together.abort()
+            raise
+        return pool
 
     def accept(self, listener: socket.socket) -> None:
         """As gunicorn's, but what comes next is up to `on_accepted`."""
@@ -201,7 +219,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             refusals.send(client, refusal, request_id)
 
-    def finish_request(self, conn: Connection, fs: Future[object]) -> None:
+    def finish_request(self, conn: Connection, fs: futures.Future[object]) -> None:
         super().finish_request(conn, fs)
         self._kept.discard(conn)
 
