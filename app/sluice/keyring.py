@@ -6,6 +6,7 @@ parsed as a whole and swapped in as one reference, so nothing here needs a lock.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -89,13 +90,17 @@ class KeySet:
 class Keyring:
     """`plain`: keys of any form, all scopes, for ever. `file`: the published document; it wins over a plain key.
 
+    `last_good`: where the workers of a pod keep the document that they loaded last, for one that starts while the file is bad.
     `last_error`: why the file that is there now could not be loaded, in words without its content, or None.
     """
 
-    def __init__(self, plain: Sequence[str], file: Path | None, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, plain: Sequence[str], file: Path | None, clock: Callable[[], datetime], last_good: Path | None = None
+    ) -> None:
         self.last_error: str | None = None
         self._plain = [plain_entry(key) for key in plain]
         self._file = file
+        self._last_good = last_good
         self._clock = clock
         self._seen: Signature | None = None
         self._warned: str | None = None
@@ -143,8 +148,7 @@ class Keyring:
             data, self._seen = read(self._file)
         except OSError as error:
             self._seen = None
-            self._keep(f"the key set file cannot be read ({type(error).__name__}); mount it, or correct KEYSET_FILE")
-            return False
+            return self._keep(f"the key set file cannot be read ({type(error).__name__}); mount it, or correct KEYSET_FILE")
         return self._load(data)
 
     @property
@@ -186,24 +190,35 @@ class Keyring:
         try:
             document = parse(data)
         except keys.InvalidKeySet as error:
-            self._keep(str(error), hashlib.sha256(data).hexdigest())
-            return False
-        slots = slots_of([*self._plain, *document.entries], self._uses())
-        self._set = KeySet(slots, document.revision, self._clock())
+            return self._keep(str(error), hashlib.sha256(data).hexdigest())
+        self._swap(document)
         self.last_error = self._warned = None
-        log.info("key set loaded", revision=document.revision, entries=len(document.entries))
+        if self._last_good is not None:
+            # Without room for it, a worker that starts while the file is bad has to wait for a good one.
+            with contextlib.suppress(OSError):
+                new = self._last_good.with_suffix(f".{os.getpid()}")
+                new.write_bytes(data)
+                new.replace(self._last_good)
         return True
+
+    def _swap(self, document: keys.KeySetDocument) -> None:
+        self._set = KeySet(slots_of([*self._plain, *document.entries], self._uses()), document.revision, self._clock())
+        log.info("key set loaded", revision=document.revision, entries=len(document.entries))
 
     def _uses(self) -> dict[str, KeyUsage]:
         return {name_of(slot.entry): slot.use for slot in self._set.slots.values()}
 
-    def _keep(self, problem: str, content: str = "") -> None:
-        """Remember why the last good set stays; warn once per content, for this happens every second."""
+    def _keep(self, problem: str, content: str = "") -> bool:
+        """Remember why the last good set stays, or load it; warn once per content, for this happens every second."""
         self.last_error = problem
         about = content or problem
         if about != self._warned:
             self._warned = about
             log.warning("key set not loaded, the last good one stays", problem=problem, file=str(self._file))
+        if self._set.revision is None and self._last_good is not None and self._last_good.exists():
+            self._swap(parse(self._last_good.read_bytes()))
+            return True
+        return False
 
 
 def digest_of(presented: str) -> str:

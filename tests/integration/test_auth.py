@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.integration.checks import Mine, data_of, problem_of
-from tests.integration.keysets import PICKED_UP, KeysetFile, keyset_file
+from tests.integration.keysets import PICKED_UP, KeysetFile, keyset_file, loaded
 from tests.integration.postgres import Database
 from tests.integration.service import KEY, OTHER_KEY, Service, running
 from tests.integration.waiting import until
@@ -225,6 +225,20 @@ def test_a_bad_file_leaves_the_last_good_set(guarded: Service, known: dict[str, 
     for number, content in enumerate((b"{", b"", b'{"schema": 3}'), 1):
         keyset.replace(content)
         until(lambda count=before + 2 * number: warnings(guarded) == count, PICKED_UP, "both workers have seen the file")  # type: ignore[misc]
+    with guarded.client(known["good"]) as client:
+        data_of(client.post(INGEST, json=mine.event()), 201)
+    assert mine.names() == ["a"]
+
+
+def test_a_worker_that_starts_while_the_file_is_bad_has_the_last_good_set(
+    guarded: Service, known: dict[str, str], keyset: KeysetFile, mine: Mine
+) -> None:
+    keyset.publish_to(guarded)
+    good, old = loaded(guarded), guarded.workers()
+    keyset.replace(b'{"schema": 3}')
+    for worker in old:
+        worker.kill()
+    until(lambda: loaded(guarded) == good and not {*old} & {*guarded.workers()}, 20, "new workers have the set")
     with guarded.client(known["good"]) as client:
         data_of(client.post(INGEST, json=mine.event()), 201)
     assert mine.names() == ["a"]

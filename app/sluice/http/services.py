@@ -114,7 +114,8 @@ def assemble(
 ) -> Services:
     """The services of one process; the keys are loaded, and nothing else is waited for."""
     rules = Rules(max_event_bytes=settings.max_event_bytes, retention_days=settings.retention_days)
-    keyring = Keyring(settings.api_keys, settings.keyset_file, utc_now)
+    last_good = settings.run_dir / "last_good_keyset" if settings.run_dir is not None else None
+    keyring = Keyring(settings.api_keys, settings.keyset_file, utc_now, last_good)
     keyring.poll()
     writes = shared.writes if shared is not None else WriteState(bytearray(write_state.SIZE))
     memory = MemoryBudget(settings.max_inflight_bytes)

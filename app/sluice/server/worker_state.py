@@ -5,6 +5,7 @@ The parent makes the folder (mode 0700) and hands its path down as SLUICE_RUN_DI
     state            mapped into every process: draining, why the service is not ready, and why the store takes no writes
     workers/PID.json the newest WorkerReport of that worker
     workers/gone     the KeyUse of workers that are no more
+    last_good_keyset the key set document that a worker loaded last (sluice.keyring)
     metrics/         PROMETHEUS_MULTIPROC_DIR (sluice.metrics)
 """
 
