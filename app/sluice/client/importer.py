@@ -23,7 +23,7 @@ from sluice.client import framing, multiline
 from sluice.client.files import UNREADABLE, Format, Growth
 from sluice.client.framing import MAX_EVENT_BYTES, MAX_RAW_BYTES, TooLong, Unfinished, Unreadable
 from sluice.client.multiline import Group, Grouper, Line
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 Multiline = Literal["auto", "off"] | re.Pattern[str]
 

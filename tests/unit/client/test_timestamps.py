@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.client.keeper import Keeper, Run
 
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMES = Timestamps(now=NOW)

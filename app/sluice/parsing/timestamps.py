@@ -15,6 +15,8 @@ from typing import Any
 
 from dateutil import parser
 
+from sluice.events import Integral
+
 # What an abbreviation means; RFC 5322 gives the American ones. None: it means several things, and nobody can say which.
 HOURS = {
     "UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2, "EET": 2, "EEST": 3, "MSK": 3,
@@ -76,14 +78,15 @@ HAS_YEAR = re.compile("(?<!%)(?:%%)*%[Yy]")
 
 
 class Timestamps:
-    """Reads times. `zone` is for those without offset; `now` (aware) gives the year to those without one: the latest that fits.
+    """Reads times. `zone` is for those without offset, which with None are no times; `now` (aware) gives the year to those
+    without one: the latest that fits.
 
     `field`: the name of the field that holds the time, dots for one inside another. `format`: how the time is written, as
     strptime takes it. With one of these nothing else is tried. Raises ValueError for a format that cannot be read.
     """
 
     def __init__(
-        self, zone: tzinfo = UTC, *, now: datetime | None = None, field: str | None = None, format: str | None = None
+        self, zone: tzinfo | None = UTC, *, now: datetime | None = None, field: str | None = None, format: str | None = None
     ) -> None:
         self._zone = zone
         self._now = now or datetime.now(UTC)
@@ -130,7 +133,7 @@ class Timestamps:
                     return None
                 case int() | float() if abs(value) < 1e20:
                     return from_epoch(f"{Decimal(repr(value)):f}")
-                case {"$date": inner}:
+                case {"$date": inner} | Integral(sent=inner):
                     return self.of_value(inner)
                 case {"seconds": int(seconds), "nanos": int(nanos)} | {"epochSecond": int(seconds), "nanoOfSecond": int(nanos)}:
                     return from_epoch(f"{seconds}.{nanos:09d}")
@@ -165,6 +168,8 @@ class Timestamps:
         if below is None:
             return None
         hour = parsed_hour(text[: below.start()] + ":00" + text[below.end() :])
+        if hour.tzinfo is None and self._zone is None:
+            return None
         moment = hour.replace(minute=int(below[1]), second=int(below[2]))
         if YEAR.search(text):
             return self._finish(moment, below[3], None)
@@ -201,6 +206,8 @@ class Timestamps:
             if zone is None:
                 return None
             moment = moment.replace(tzinfo=zone)
+        if moment.tzinfo is None and self._zone is None:
+            return None
         aware = moment if moment.tzinfo else moment.replace(tzinfo=self._zone)
         # RFC 3339 knows no offset with seconds, which local times of the 19th century have; UTC always has a form.
         return in_utc(aware)
