@@ -304,7 +304,7 @@ def explain(error: Exception, event_id: str | None = None) -> InvalidEvent:
     elif match := MISSING.match(text):
         text, pointer, reason = "this field is required", f"/{escaped(match[1])}", "missing_field"
     elif match := UNKNOWN.match(text):
-        text = "no such field; put values of your own under properties"
+        text = "no such field; put values of your own under properties (POST /log takes any object)"
         pointer, reason = f"/{escaped(match[1])}", "unknown_field"
     elif match := NO_CHOICE.match(text):
         # msgspec repeats what the client sent, and does not say what it may send.

@@ -158,6 +158,12 @@ def test_the_time_that_a_logger_wrote_is_that_of_the_event(record: dict[str, Any
         assert (event.timestamp, stored(event)["properties"]) == (time, record)
 
 
+@pytest.mark.parametrize("sent", [b"levelname=ERROR&msg=a", b"2026-03-01 ERROR a", b"\x0a\xce\x01", b"<event/>", b"[{", b'["a"'])
+def test_what_is_no_log_is_told_what_to_send(sent: bytes) -> None:
+    with pytest.raises(errors.BadRequest, match=f"; {legacy.SHAPE}$"):
+        legacy.logs(sent, NOW, events.Rules())
+
+
 def error_of(parse: Parse, sent: bytes) -> str | None:
     try:
         parse(sent)

@@ -72,8 +72,8 @@ def bounded(items: Sequence[T], max_items: int) -> Sequence[T]:
     return items
 
 
-def raw_items(body: bytes, is_array: bool, max_items: int) -> Sequence[msgspec.Raw | bytes]:
-    """The items of a batch in which some are no events; raises BadRequest.
+def raw_items(body: bytes, is_array: bool, max_items: int, shape: str = SHAPE) -> Sequence[msgspec.Raw | bytes]:
+    """The items of a batch in which some are no events; raises BadRequest, which repeats `shape`.
 
     Where only NaN, Infinity or half a surrogate pair is wrong, as Python's own json writes them, the standard library reads
     what it wrote, so that such a value spoils its item and not the batch. The items are written as they were read, for the
@@ -87,9 +87,7 @@ def raw_items(body: bytes, is_array: bool, max_items: int) -> Sequence[msgspec.R
             items = batch.get("logs") if isinstance(batch, dict) else batch
             if isinstance(items, list):
                 return [json.dumps(item).encode() for item in bounded(items, max_items)]
-        found = events.explain(error)
-        problem = InvalidEvent(f"{found.detail}; {SHAPE}", pointer=found.pointer, reason=found.reason)
-        raise refused(body, problem) from error
+        raise refused(body, events.explain(error), shape) from error
 
 
 def lines(chunk: bytes) -> Sequence[Item]:
@@ -113,14 +111,18 @@ def one_of(raw: bytes | msgspec.Raw) -> Item:
         return problem
 
 
-def refused(body: bytes, problem: InvalidEvent) -> errors.BadRequest:
-    """Whole-body refusal: text that is no JSON is `invalid_json`, JSON of another shape `validation_error`."""
+def refused(body: bytes, problem: InvalidEvent, shape: str = "") -> errors.BadRequest:
+    """Whole-body refusal: text that is no JSON is `invalid_json`, JSON of another shape `validation_error`.
+
+    `shape`: what to send instead.
+    """
     if not body.strip():
         return errors.BadRequest("the body is empty", error="invalid_json", reason="empty_body")
     is_json = problem.reason not in ("invalid_json", "not_utf8", "too_deep")
+    detail = f"{problem.detail}; {shape}" if shape else problem.detail
     return errors.BadRequest(
-        problem.detail,
+        detail,
         error="validation_error" if is_json else "invalid_json",
         reason=problem.reason,
-        errors=[{"pointer": problem.pointer, "detail": problem.detail}],
+        errors=[{"pointer": problem.pointer, "detail": detail}],
     )

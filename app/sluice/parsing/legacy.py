@@ -20,6 +20,7 @@ from sluice.parsing.timestamps import Timestamps
 MAX_NAME = 255
 # Of one request to /log. A shipper fills a body by its bytes and drops one that is refused, so MAX_BATCH_SIZE does not count.
 MAX_LOGS = 10_000
+SHAPE = "send a JSON object, an array of objects, or one object a line"
 # What msgspec says where a value is whole and something follows.
 AFTER_FIRST = "trailing characters"
 # Escapes that stand for no character which can be stored: half a surrogate pair (a text that was cut within one, RFC 8259 section
@@ -86,13 +87,13 @@ def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
     try:
         return log_reader(now, rules)(body)
     except batches.NOT_JSON as error:
-        raise batches.refused(body, events.explain(error)) from error
+        raise batches.refused(body, events.explain(error), SHAPE) from error
 
 
 def logs(body: bytes, now: datetime, rules: Rules) -> Sequence[Item]:
     """As log_object; or an event of each object of an array or of lines, as log shippers send them."""
     if body.lstrip()[:1] == b"[":
-        found = batches.raw_items(body, True, MAX_LOGS)
+        found = batches.raw_items(body, True, MAX_LOGS, SHAPE)
     else:
         try:
             return [log_object(body, now, rules)]
