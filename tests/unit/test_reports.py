@@ -143,6 +143,10 @@ def test_any_object_is_a_log_event_with_properties_equal_to_it(document: dict[st
         ({"instant": {"epochSecond": 1772269200, "nanoOfSecond": 500}, "thrown": {}}, "2026-02-28T09:00:00Z"),
         ({"version": "1.1", "short_message": "a", "timestamp": 1772269200.0}, "2026-02-28T09:00:00Z"),
         ({"date": 1772269200.0, "log": "a"}, "2026-02-28T09:00:00Z"),
+        (
+            {"text": "", "record": {"time": {"repr": "2026-02-28 10:00:00+01:00", "timestamp": 1772269200.5}}},
+            "2026-02-28T09:00:00.500000Z",
+        ),
         # python-json-logger and syslog-ng do not say of which zone they are
         ({"asctime": "2026-02-28 09:00:00,123", "message": "a"}, None),
         ({"DATE": "Feb 28 09:00:00", "date": "Feb 28 09:00:00"}, None),

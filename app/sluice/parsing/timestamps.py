@@ -62,7 +62,7 @@ SEARCHED = 512
 TIME_FIELDS = (
     "timestamp", "@timestamp", "time", "__REALTIME_TIMESTAMP", "ts", "@t", "t", "datetime", "date", "eventTime", "event_time",
     "timeUnixNano", "start_time", "Timestamp", "asctime", "time_iso8601", "time_local", "timeMillis", "instant",
-    "stageTimestamp",
+    "stageTimestamp", "record",
 )  # fmt: skip
 NUMBER = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
 # Seconds since 1970 that are taken for a time: 2000 to 2100. A duration or a counter is no time.
@@ -119,7 +119,7 @@ class Timestamps:
         return next(filter(None, times), None)
 
     def of_value(self, value: object) -> str | None:
-        """The time that a text, a number since 1970 (seconds to nanoseconds, by its size) or MongoDB's `$date` is."""
+        """The time of a text, a number since 1970 (seconds to nanoseconds, by its size), MongoDB's `$date` or loguru's record."""
         try:
             match value:
                 case str() if self._pattern is not None:
@@ -133,7 +133,7 @@ class Timestamps:
                     return None
                 case int() | float() if abs(value) < 1e20:
                     return from_epoch(f"{Decimal(repr(value)):f}")
-                case {"$date": inner} | Integral(sent=inner):
+                case {"$date": inner} | Integral(sent=inner) | {"time": {"timestamp": inner}}:
                     return self.of_value(inner)
                 case {"seconds": int(seconds), "nanos": int(nanos)} | {"epochSecond": int(seconds), "nanoOfSecond": int(nanos)}:
                     return from_epoch(f"{seconds}.{nanos:09d}")
