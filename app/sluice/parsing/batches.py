@@ -38,6 +38,7 @@ decode_lines = msgspec.json.Decoder(Event).decode_lines
 
 # What to send instead: clients post one event here, or lines under the type of JSON.
 SHAPE = 'a batch is an array of events or {"logs": [...]}, or one event a line as application/x-ndjson'
+SEVERAL = "here one event is taken, and many by POST /api/v1/batch-ingest"
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -46,7 +47,7 @@ def one(body: bytes) -> Event:
     try:
         return events.parse(body)
     except InvalidEvent as problem:
-        raise refused(body, problem) from problem
+        raise refused(body, problem, SEVERAL if body.lstrip()[:1] == b"[" else "") from problem
 
 
 def many(body: bytes, max_items: int) -> Sequence[Item]:
