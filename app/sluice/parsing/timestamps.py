@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import functools
+import itertools
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -59,6 +60,8 @@ INSIDE = re.compile(
 BELOW_HOUR = re.compile(r"(?<=\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?", re.ASCII)
 YEAR = re.compile(r"(?<![\d.,])(?<! [+-])\d{4}\b(?!:)", re.ASCII)
 SEARCHED = 512
+# A service reads records of others: of one it tries so many fields, and of a text so many characters.
+TRIED, LONGEST = 4, 100
 TIME_FIELDS = (
     "timestamp", "@timestamp", "time", "__REALTIME_TIMESTAMP", "ts", "@t", "t", "datetime", "date", "eventTime", "event_time",
     "timeUnixNano", "start_time", "Timestamp", "asctime", "time_iso8601", "time_local", "timeMillis", "instant",
@@ -115,8 +118,8 @@ class Timestamps:
         """The time of a JSON object: of the first of its usual fields that holds one."""
         if self._field is not None:
             return self.of_value(at_path(record, self._field))
-        times = (self.of_value(record[name]) for name in TIME_FIELDS if name in record)
-        return next(filter(None, times), None)
+        there = itertools.islice((name for name in TIME_FIELDS if name in record), TRIED)
+        return next(filter(None, (self.of_value(record[name]) for name in there)), None)
 
     def of_value(self, value: object) -> str | None:
         """The time of a text, a number since 1970 (seconds to nanoseconds, by its size), MongoDB's `$date` or loguru's record."""
@@ -127,7 +130,7 @@ class Timestamps:
                 case str() if NUMBER.fullmatch(value):
                     return from_epoch(value)
                 case str():
-                    match = AT_START.match(value)
+                    match = AT_START.match(value[:LONGEST])
                     return self._read(match) if match else None
                 case bool():
                     return None

@@ -78,6 +78,12 @@ def test_the_time_of_a_record(record: dict[str, Any], utc: str | None) -> None:
     assert TIMES.of_record(record) == utc
 
 
+def test_of_one_record_no_more_than_four_fields_are_tried() -> None:
+    bad = {"timestamp": "Feb 30 10:00:00 +0000", "@timestamp": "x" * 1_000_000, "time": 7}
+    assert TIMES.of_record({**bad, "ts": 1700000000}) == "2023-11-14T22:13:20Z"
+    assert TIMES.of_record({**bad, "ts": None, "t": 1700000000}) is None
+
+
 @pytest.mark.parametrize(
     ("format", "line", "utc"),
     [
