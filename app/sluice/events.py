@@ -154,7 +154,7 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
             raise invalid(event, TIME_DETAIL, "invalid_value", "/timestamp") from None
         if moment > now + MAX_AHEAD:
             raise invalid(event, "the timestamp is more than 24 hours ahead", "too_far_ahead", "/timestamp")
-        if moment < (EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))):
+        if moment < earliest(now, rules):
             raise invalid(event, "the timestamp is older than what is kept", "too_old", "/timestamp")
         exact = moment.tzinfo is UTC and not event.timestamp[26:27].isdigit()  # the digit after microseconds
         moment = moment if exact else moment.astimezone(UTC)
@@ -184,6 +184,11 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
         key_id,
         fingerprint.of(event.event_name, event.source, event.properties or {}) if event.event_type == "error" else None,
     )
+
+
+def earliest(now: datetime, rules: Rules) -> datetime:
+    """Before it no event may be."""
+    return EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))
 
 
 def invalid(event: Event, detail: str, reason: InvalidReason, pointer: str = "") -> InvalidEvent:
@@ -299,8 +304,8 @@ def explain(error: Exception, event_id: str | None = None) -> InvalidEvent:
     elif match := MISSING.match(text):
         text, pointer, reason = "this field is required", f"/{escaped(match[1])}", "missing_field"
     elif match := UNKNOWN.match(text):
-        text, pointer = "no such field; put values of your own under properties", f"/{escaped(match[1])}"
-        reason = "unknown_field"
+        text = "no such field; put values of your own under properties (POST /log takes any object)"
+        pointer, reason = f"/{escaped(match[1])}", "unknown_field"
     elif match := NO_CHOICE.match(text):
         # msgspec repeats what the client sent, and does not say what it may send.
         text, pointer = f"must be one of {', '.join(CHOICES[match[1]])}", f"/{match[1]}"

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from tests.conftest import ROOT
 from tests.integration.conftest import migrated
+from tests.integration.door import door
 from tests.integration.postgres import Database
 from tests.integration.service import KEY, Service, running
 
@@ -242,6 +243,12 @@ def test_generated_error_reports_are_stored_too(service: Service, empty: Databas
     assert counts(send(service, "generate", "--as-reports", "--count", "10"))[0] == 10
     kinds = empty.execute("SELECT event_type, count(*), count(fingerprint) FROM sluice.events GROUP BY 1")
     assert kinds == [("error", 10, 10)]
+
+
+def test_reports_whose_connection_breaks_off_are_sent_again_and_stored_once(service: Service, empty: Database) -> None:
+    with door(service.port, closed=3) as way:
+        done = sluice("generate", "--as-reports", "--count", "10", SLUICE_URL=f"http://127.0.0.1:{way.port}", SLUICE_API_KEY=KEY)
+    assert (done.returncode, counts(done)[0], empty.count()) == (0, 10, 10)
 
 
 @contextlib.contextmanager

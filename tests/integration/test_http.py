@@ -95,7 +95,8 @@ def test_what_is_not_there_is_404(client: httpx.Client, path: str) -> None:
 )
 def test_another_method_is_405_with_those_there_are(client: httpx.Client, method: str, path: str, allow: set[str]) -> None:
     answer = client.request(method, path)
-    problem_of(answer, 405, "method_not_allowed")
+    problem = problem_of(answer, 405, "method_not_allowed")
+    assert problem["detail"] == f"this path takes {answer.headers['Allow']}"
     assert set(answer.headers["Allow"].split(", ")) == allow
 
 

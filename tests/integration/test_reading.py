@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
+import click
 import pytest
 from click.shell_completion import BashComplete
 from click.testing import CliRunner
@@ -20,6 +21,7 @@ from tests.integration.test_cli import sluice
 from sluice.cli import main
 from sluice.client import reading
 from sluice.commands import query as table
+from sluice.commands import tail as tailed
 
 pytest_plugins = ["tests.integration.services"]
 HOSTILE = "\u001b]0;owned\u0007\u009b31m\u202e"
@@ -67,6 +69,15 @@ def test_a_table_keeps_time_and_type_whole_and_fits_the_terminal() -> None:
     short = ["2026-11-29T15:45:28.025", "log", "x", "y"]
     (cells,) = table.fitted([short], names, 80)
     assert [cell.plain for cell in cells] == short
+
+
+@pytest.mark.parametrize("second", ["28", "28.5", "28.123456"])
+def test_a_time_is_shown_without_a_part_of_its_offset(second: str) -> None:
+    for offset in ("+00:00", "Z"):
+        log = dict.fromkeys(("source", "priority"), "") | {"event_type": "log", "event_name": "x", "properties": {}}
+        log["timestamp"] = f"2026-11-29T15:45:{second}{offset}"
+        assert tailed.line(log).startswith(click.style(f"15:45:{second[:6]}".ljust(12), dim=True))
+        assert table.cells(log | {"user_id": None})[0] == f"2026-11-29T15:45:{second[:6]}"
 
 
 def test_a_query_that_is_piped_cuts_no_column(service: Service, mine: Mine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -28,6 +29,12 @@ def records(mine: Mine, count: int) -> list[dict[str, Any]]:
     return [{"id": mine.id(), "date": 1700000000.5, "log": f"line {number}\n"} for number in range(count)]
 
 
+def times(mine: Mine) -> list[datetime | None]:
+    """Of each stored event its time, None for that of receipt."""
+    text = "SELECT nullif(timestamp, created_at) FROM sluice.events WHERE properties->>'id' = %s ORDER BY id"
+    return [time for (time,) in mine.database.execute(text, [mine.id()])]
+
+
 def stored(mine: Mine) -> list[dict[str, Any]]:
     text = "SELECT properties FROM sluice.events WHERE event_type = 'log' AND properties->>'id' = %s ORDER BY id"
     return [properties for (properties,) in mine.database.execute(text, [mine.id()])]
@@ -40,6 +47,16 @@ def test_each_object_is_a_log_event(client: httpx.Client, mine: Mine, write: Wri
     data = data_of(client.post("/log", content=write(sent), headers={"Content-Type": kind}))
     assert (data["total_received"], data["created"], data["results"]) == (3, 3, [])
     assert stored(mine) == sent
+
+
+def test_an_event_has_the_time_of_its_record_or_where_it_has_none_that_of_receipt(client: httpx.Client, mine: Mine) -> None:
+    at = datetime.now(UTC).replace(microsecond=500_000)
+    written = [at.timestamp(), at.isoformat(), int(at.timestamp() * 1000), at.replace(tzinfo=None).isoformat(), "9999-12-31"]
+    sent = [{"id": mine.id(), "time": time} for time in written]
+    assert data_of(client.post("/log", json=sent))["created"] == 5
+    assert client.post("/log", json=sent[0]).status_code == 202
+    assert times(mine) == [at, at, at, None, None, at]
+    assert stored(mine) == [*sent, sent[0]]
 
 
 @pytest.mark.parametrize("write", [array, lines])

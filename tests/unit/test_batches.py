@@ -165,6 +165,11 @@ def test_a_body_that_is_an_event_is_one() -> None:
 # NDJSON
 
 
+def test_a_batch_where_one_event_is_taken_is_told_the_way() -> None:
+    with pytest.raises(errors.BadRequest, match="POST /api/v1/batch-ingest"):
+        batches.one(b"[" + GOOD + b"]")
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n", b" \n\t\n"], ids=["LF", "CRLF", "blank", "spaces"])
 @pytest.mark.parametrize("bad", [b"", b"5"], ids=["all good", "one bad"])
 def test_line_ends_and_blank_lines_are_not_events(end: bytes, bad: bytes) -> None:

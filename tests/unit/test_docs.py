@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 from tests.unit.test_repository import tracked
 
 from sluice import cli, functions, logs, settings, stores  # noqa: F401 - functions declares their routes
-from sluice.client import timestamps
 from sluice.http.app import create_app
+from sluice.parsing import timestamps
 from sluice.settings import Settings
 
 Endpoint = tuple[str, str]

@@ -27,6 +27,10 @@ def report(sent: bytes) -> events.Event:
     return legacy.error_report(sent, ROOM)
 
 
+def log(sent: bytes) -> events.Event:
+    return legacy.log_object(sent, NOW, events.Rules(retention_days=30))
+
+
 def stored(event: events.Event) -> Any:
     record = events.prepare(event, now=NOW, key_id="k", rules=events.Rules())
     return json.loads(events.encode_as_sent(record.event)) | {"fingerprint": record.fingerprint}
@@ -76,17 +80,14 @@ REFUSED: dict[str, tuple[Parse, bytes, str, str, str | None]] = {
     "lines": (report, b'{"service":"s","endpoint":"e","traceback":[]}', "validation_error", "invalid_value", "/traceback"),
     "an array": (report, b"[]", "validation_error", "invalid_value", ""),
     "no JSON": (report, b"service=s", "invalid_json", "invalid_json", ""),
-    "half a surrogate pair in a log": (legacy.log_object, b'{"a":"\\ud800"}', "invalid_json", "invalid_json", ""),
-    "a log that is not UTF-8": (legacy.log_object, b'{"a":"\xff"}', "invalid_json", "not_utf8", ""),
+    "half a surrogate pair in a log": (log, b'{"a":"\\ud800"}', "invalid_json", "invalid_json", ""),
+    "a log that is not UTF-8": (log, b'{"a":"\xff"}', "invalid_json", "not_utf8", ""),
     "an empty report": (report, b"", "invalid_json", "empty_body", None),
-    "an empty log": (legacy.log_object, b"", "invalid_json", "empty_body", None),
-    **{
-        f"a log {sent!r}": (legacy.log_object, sent, "validation_error", "invalid_value", "")
-        for sent in (b"[]", b"5", b"null", b'"x"')
-    },
-    "a log with NaN": (legacy.log_object, b'{"a":NaN}', "invalid_json", "invalid_json", ""),
-    "a deep log": (legacy.log_object, b'{"a":' * 100_000, "invalid_json", "too_deep", ""),
-    "half a log": (legacy.log_object, b"{", "invalid_json", "invalid_json", ""),
+    "an empty log": (log, b"", "invalid_json", "empty_body", None),
+    **{f"a log {sent!r}": (log, sent, "validation_error", "invalid_value", "") for sent in (b"[]", b"5", b"null", b'"x"')},
+    "a log with NaN": (log, b'{"a":NaN}', "invalid_json", "invalid_json", ""),
+    "a deep log": (log, b'{"a":' * 100_000, "invalid_json", "too_deep", ""),
+    "half a log": (log, b"{", "invalid_json", "invalid_json", ""),
 }
 
 
@@ -125,8 +126,46 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1)
 
 @given(st.dictionaries(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), JSON))
 def test_any_object_is_a_log_event_with_properties_equal_to_it(document: dict[str, Any]) -> None:
-    event = legacy.log_object(body(document))
+    event = log(body(document))
     assert (event.event_type, event.event_name, event.properties) == ("log", "log", document)
+
+
+@pytest.mark.parametrize(
+    ("record", "time"),
+    [
+        # winston, pino, bunyan; slog, zap, zerolog
+        ({"timestamp": "2026-02-28T09:00:00.5Z", "level": "info"}, "2026-02-28T09:00:00.500000Z"),
+        ({"level": 30, "time": 1772269200500, "msg": "a"}, "2026-02-28T09:00:00.500000Z"),
+        ({"time": "2026-02-28T10:00:00.123456789+01:00", "level": "ERROR"}, "2026-02-28T09:00:00.123456Z"),
+        ({"ts": 1772269200.5, "level": "error"}, "2026-02-28T09:00:00.500000Z"),
+        # ECS and logstash-logback-encoder, Log4j's JsonLayout, GELF, Fluent Bit
+        ({"@timestamp": "2026-02-28T09:00:00.123+0000", "log.level": "ERROR"}, "2026-02-28T09:00:00.123000Z"),
+        ({"instant": {"epochSecond": 1772269200, "nanoOfSecond": 500}, "thrown": {}}, "2026-02-28T09:00:00Z"),
+        ({"version": "1.1", "short_message": "a", "timestamp": 1772269200.0}, "2026-02-28T09:00:00Z"),
+        ({"date": 1772269200.0, "log": "a"}, "2026-02-28T09:00:00Z"),
+        (
+            {"text": "", "record": {"time": {"repr": "2026-02-28 10:00:00+01:00", "timestamp": 1772269200.5}}},
+            "2026-02-28T09:00:00.500000Z",
+        ),
+        # python-json-logger and syslog-ng do not say of which zone they are
+        ({"asctime": "2026-02-28 09:00:00,123", "message": "a"}, None),
+        ({"DATE": "Feb 28 09:00:00", "date": "Feb 28 09:00:00"}, None),
+        # what no event may have
+        ({"time": "2026-03-03T00:00:00Z"}, None),
+        ({"time": "2026-01-01T00:00:00Z"}, None),
+        ({"time": 12, "date": "tomorrow", "timestamp": None, "t": [], "instant": {"a": 1}}, None),
+    ],
+)
+def test_the_time_that_a_logger_wrote_is_that_of_the_event(record: dict[str, Any], time: str | None) -> None:
+    for event in (log(body(record)), *legacy.logs(body([record, record]), NOW, events.Rules(retention_days=30))):
+        assert isinstance(event, events.Event)
+        assert (event.timestamp, stored(event)["properties"]) == (time, record)
+
+
+@pytest.mark.parametrize("sent", [b"levelname=ERROR&msg=a", b"2026-03-01 ERROR a", b"\x0a\xce\x01", b"<event/>", b"[{", b'["a"'])
+def test_what_is_no_log_is_told_what_to_send(sent: bytes) -> None:
+    with pytest.raises(errors.BadRequest, match=f"; {legacy.SHAPE}$"):
+        legacy.logs(sent, NOW, events.Rules())
 
 
 def error_of(parse: Parse, sent: bytes) -> str | None:
@@ -139,5 +178,5 @@ def error_of(parse: Parse, sent: bytes) -> str | None:
 
 @given(st.binary(max_size=100))
 def test_any_bytes_are_an_event_or_a_bad_request_and_nothing_else(sent: bytes) -> None:
-    for parse in (report, legacy.log_object):
+    for parse in (report, log):
         assert error_of(parse, sent) in (None, "invalid_json", "validation_error")

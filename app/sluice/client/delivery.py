@@ -5,6 +5,7 @@ Sending a batch again is safe because each event brings its `event_id`: what is 
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -113,9 +114,16 @@ class IngestClient(Client):
     def send_report(self, report: Mapping[str, str]) -> None:
         """Post seed 000's error report; raises ClientError.
 
-        It has no id, so it is not sent again when only its answer was lost.
+        It has no id. Under one Idempotency-Key it is stored once, however often it is sent; a service that takes no such key
+        (501: with a queue, or in some stores) may store one twice whose answer was lost.
         """
-        answer = self._post("/", encode(report), self.deadline(), repeatable=False)
+        body, deadline = encode(report), self.deadline()
+        try:
+            answer = self._post("/", body, deadline, uuid.uuid4().hex)
+        except ClientError as error:
+            if error.status != 501:
+                raise
+            answer = self._post("/", body, deadline)
         if answer.status != 204:
             raise stranger(answer.status)
 
@@ -157,9 +165,9 @@ class IngestClient(Client):
                     raise failures[0] from None
                 raise
 
-    def _post(self, path: str, body: bytes, deadline: float, *, repeatable: bool = True) -> Answer:
+    def _post(self, path: str, body: bytes, deadline: float, key: str | None = None) -> Answer:
         """A 2xx answer; raises ClientError when none comes before `deadline` or waiting would not help."""
-        answer = self.request("POST", path, body, deadline, repeatable=repeatable)
+        answer = self.request("POST", path, body, deadline, key)
         if not 200 <= answer.status < 300:
             raise self.refusal(answer)
         return answer

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,11 +21,15 @@ HEAD_BYTES = 1024
 
 
 class Generation:
-    """One of the files that `path` is in turn. `size` and `digest` (SHA-256): of what was read of it so far."""
+    """One of the files that `path` is in turn. `size` and `digest` (SHA-256): of what was read of it so far.
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    `later` gets those that come after it, open: each may be renamed, too, before its turn comes.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, later: deque[BinaryIO]) -> None:
         self._path = path
         self._file = file
+        self._later = later
         self._head = b""
         self.size = 0
         self.digest = hashlib.sha256()
@@ -66,7 +72,8 @@ class Generation:
             yield None
             self._head = self.head(HEAD_BYTES)
             quiet = quiet + 1 if self._is_another() else 0
-            if quiet >= QUIET_LOOKS:
+            # Two that came since are enough: of those that wait there must not be ever more.
+            if quiet >= QUIET_LOOKS or len(self._later) > 1:
                 break
             sleep(POLL)
         if splitter.rest:
@@ -78,12 +85,15 @@ class Generation:
 
     def _is_another(self) -> bool:
         """Whether the path names another file by now. While it names none, its writer still has this one."""
+        newest = self._later[-1] if self._later else self._file
         try:
-            there = self._path.stat()
+            another = not os.path.samestat(self._path.stat(), os.fstat(newest.fileno()))
         except OSError:
-            return False
-        here = self.status()
-        return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+            return bool(self._later)
+        if another:
+            with contextlib.suppress(OSError):
+                self._later.append(self._path.open("rb"))
+        return another or bool(self._later)
 
 
 def generations(path: Path, sleep: Callable[[float], object], on_wait: Callable[[str, float], None]) -> Iterator[Generation]:
@@ -91,14 +101,17 @@ def generations(path: Path, sleep: Callable[[float], object], on_wait: Callable[
 
     `on_wait` gets the reason while there is one that cannot be read.
     """
-    while True:
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            # Between the two steps of a rotation there is none, or one whose owner and mode are still to be set.
-            if not isinstance(error, FileNotFoundError):
-                on_wait(f"{safe(str(path))} cannot be read: {error.strerror}", POLL)
-            sleep(POLL)
-            continue
-        with file:
-            yield Generation(path, file)
+    later: deque[BinaryIO] = deque()
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: [file.close() for file in later])
+        while True:
+            try:
+                file = later.popleft() if later else path.open("rb")
+            except OSError as error:
+                # Between the two steps of a rotation there is none, or one whose owner and mode are still to be set.
+                if not isinstance(error, FileNotFoundError):
+                    on_wait(f"{safe(str(path))} cannot be read: {error.strerror}", POLL)
+                sleep(POLL)
+                continue
+            with file:
+                yield Generation(path, file, later)

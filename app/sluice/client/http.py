@@ -21,7 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 import msgspec
 import tenacity
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import HTTPError, InvalidHeader, SSLError
 from urllib3.util import make_headers, parse_url
 
 from sluice import errors, values
@@ -30,10 +30,6 @@ T = TypeVar("T")
 
 # What a load balancer or a draining service answers: the same request may work in a moment.
 RETRIED = frozenset({429, 502, 503, 504})
-# Of these, what says that nothing was stored: a gateway's 502 or 504 may hide a success.
-TURNED_AWAY = frozenset({429, 503})
-# The request never left this machine, so even one without an id may be sent again.
-NEVER_SENT = (NewConnectionError, ConnectTimeoutError, ProxyError)
 # What a proxy answers to CONNECT, in http.client's words: asked again, it says the same.
 NO_TUNNEL = re.compile(r"Tunnel connection failed: (403|407)")
 # Full jitter: clients that were refused together do not come back together.
@@ -78,11 +74,7 @@ class ClientError(errors.SluiceError):
 
 
 class NoAnswer(ClientError):
-    """Another try may get one. `sent`: the request may have reached the service."""
-
-    def __init__(self, what: str, fix: str, *, sent: bool) -> None:
-        super().__init__(what, fix)
-        self.sent = sent
+    """Another try may get one."""
 
 
 @dataclass(frozen=True)
@@ -231,16 +223,17 @@ class Client:
         """End every pause now and begin no other. A request that is under way is waited for."""
         self._stopping.set()
 
-    def request(self, method: str, path: str, body: bytes | None, deadline: float, *, repeatable: bool = True) -> Answer:
+    def request(self, method: str, path: str, body: bytes | None, deadline: float, key: str | None = None) -> Answer:
         """The first answer that another try would not change, or the last one before `deadline`.
 
-        Raises ClientError when there is none. A request that is not `repeatable` is sent again only when it was not taken.
+        `key`: its Idempotency-Key. Raises ClientError when there is no answer.
         """
         headers = {"Content-Type": "application/json"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
         if self._compress and body is not None:
             headers["Content-Encoding"] = "gzip"
             body = gzip.compress(body, compresslevel=1, mtime=0)
-        retried = RETRIED if repeatable else TURNED_AWAY
         tries = 0
 
         def send() -> Answer | ClientError:
@@ -249,14 +242,14 @@ class Client:
             try:
                 return self._answer(self.send(method, path, headers, body=body), path, tries > 1)
             except NoAnswer as error:
-                if repeatable or not error.sent:
-                    return error
-                raise
+                return error
 
         def unsettled(result: Answer | ClientError) -> str:
             if isinstance(result, ClientError):
                 return result.detail
-            return f"{self.url} answers {result.explained}" if result.status in retried else ""
+            # Of an earlier try, whose answer was lost.
+            retried = result.status in RETRIED or result.body.error == "idempotency_key_in_use"
+            return f"{self.url} answers {result.explained}" if retried else ""
 
         result = self.retry(send, deadline, unsettled, lambda result: getattr(result, "retry_after", 0))
         if isinstance(result, ClientError):
@@ -277,8 +270,7 @@ class Client:
             if (refused := NO_TUNNEL.search(cause)) is not None:
                 fix = FIXES[407] if refused[1] == "407" else NOT_OURS
                 raise ClientError(f"no way to {self.url}{by} ({cause})", fix) from error
-            what = f"no answer from {self.url}{by} ({cause})"
-            raise NoAnswer(what, UNREACHABLE, sent=not isinstance(error, NEVER_SENT)) from error
+            raise NoAnswer(f"no answer from {self.url}{by} ({cause})", UNREACHABLE) from error
 
     def retry(
         self,

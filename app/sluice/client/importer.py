@@ -23,7 +23,7 @@ from sluice.client import framing, multiline
 from sluice.client.files import UNREADABLE, Format, Growth
 from sluice.client.framing import MAX_EVENT_BYTES, MAX_RAW_BYTES, TooLong, Unfinished, Unreadable
 from sluice.client.multiline import Group, Grouper, Line
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 Multiline = Literal["auto", "off"] | re.Pattern[str]
 
@@ -55,9 +55,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Where loggers that write JSON put a traceback.
 TRACEBACKS = (
     "traceback", "exc_info", "exception", "stack", "stack_trace", "stacktrace", "error.stack_trace", "Exception", "thrown",
-    "full_message", "err", "error", "message", "MESSAGE", "msg",
+    "exception.stacktrace", "full_message", "err", "error", "message", "MESSAGE", "msg", "text",
 )  # fmt: skip
-STACKS = ("stack", "stack_trace", "extendedStackTrace")
+STACKS = ("stack", "stack_trace", "stacktrace", "extendedStackTrace")
 
 encode = msgspec.json.Encoder(order="deterministic").encode
 

@@ -23,7 +23,7 @@ from sluice.client.identity import File, Memory
 from sluice.client.importer import Ids, Importer, Item, Multiline, Refused
 from sluice.client.legacy import LegacyTimestamps
 from sluice.client.reading import safe
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 STDIN = "-"
 

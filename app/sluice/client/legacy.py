@@ -18,7 +18,7 @@ from sluice.client import files
 from sluice.client.files import Format
 from sluice.client.identity import File, storable
 from sluice.client.importer import Importer, Item
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 PREFIX = "0.1:"
 TIME = re.compile(

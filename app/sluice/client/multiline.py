@@ -18,6 +18,8 @@ SEVERE = re.compile(
 )
 # A syntax error has no first line.
 PYTHON = re.compile(r'(?:\s*\+ Exception Group )?Traceback \(most recent call last\):\s*$|  File ".+", line \d+$')
+# loguru marks the place where the error was caught.
+MARKED_FILE = re.compile(r'> (?=File ")')
 CHAINED = re.compile(r"(?:During handling of the above exception|The above exception was the direct cause)")
 THREAD = re.compile(r'Exception in thread ".*" (?P<error>(?P<type>[\w.$]+).*)')
 EXCEPTION = re.compile(
@@ -97,13 +99,17 @@ class Line(NamedTuple):
 
 @dataclass
 class Group:
-    """Lines that are one event; `mode` says what they look like, "" being a single line. `quoted`: a quote of CSV is open."""
+    """Lines that are one event; `mode` says what they look like, "" being a single line. `quoted`: a quote of CSV is open.
+
+    `spaced`: the traceback has blank lines in it, as loguru writes them.
+    """
 
     lines: list[Line] = field(default_factory=list)
     mode: Mode = ""
     size: int = 0
     done: bool = False
     quoted: bool = False
+    spaced: bool = False
     blanks: list[Line] = field(default_factory=list)
 
     @property
@@ -213,9 +219,13 @@ class Grouper:
 
     def _in_python(self, group: Group, text: str) -> bool:
         """Frames are indented; the first line that is not says what happened; then the next exception of the chain may follow."""
-        chained = CHAINED.match(group.lines[-1].text) is not None
-        if CHAINED.match(text) or (chained and PYTHON.match(text)):
+        before = group.lines[-1].text
+        if CHAINED.match(text) or (CHAINED.match(before) and PYTHON.match(text)):
             group.done = False
+            return True
+        group.spaced |= bool(group.blanks and PYTHON.match(before))
+        if group.spaced and not group.done:
+            group.done = not text[0].isspace() and not MARKED_FILE.match(text)
             return True
         if group.blanks or PYTHON.match(text):
             return False
@@ -247,6 +257,7 @@ def error_in(group: Group) -> Error | None:
 def said(group: Group, lines: list[str]) -> tuple[str, str]:
     """The line that says what happened, and the type of the exception."""
     if group.mode == "python":
+        lines = [MARKED_FILE.sub("  ", line) for line in lines if line.strip()]
         ends = [line for before, line in itertools.pairwise(lines) if ends_python(before, line)]
         # Of a chain the last exception counts, of a group the group.
         text = (ends[0 if "Group" in lines[0] else -1] if ends else lines[-1]).strip(" |+")

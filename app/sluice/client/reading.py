@@ -150,6 +150,12 @@ def escaped(letter: str) -> str:
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
+def moment(log: Log) -> str:
+    """When it was, in UTC and to milliseconds, without saying so."""
+    text: str = log["timestamp"]
+    return text.removesuffix("+00:00").removesuffix("Z")[:23]
+
+
 def compact(value: object) -> str:
     """A value of an event as one cell: text as it is, all else as JSON, nothing for null."""
     if value is None:

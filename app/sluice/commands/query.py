@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice import filters as rules
-from sluice.client.reading import MAX_PAGE, Log, Parameters, ReadClient, compact, safe
+from sluice.client.reading import MAX_PAGE, Log, Parameters, ReadClient, compact, moment, safe
 from sluice.commands import filters as options
 from sluice.commands import peer as peers
 from sluice.commands.peer import Peer, Waits
@@ -111,7 +111,7 @@ def as_table(logs: Iterator[msgspec.Raw]) -> None:
 
 
 def cells(log: Log) -> list[str]:
-    log["timestamp"] = log["timestamp"][:23]
+    log["timestamp"] = moment(log)
     return [safe(compact(log[name] or None))[:MOST] for name in SHOWN]
 
 

@@ -7,7 +7,7 @@ import sys
 import click
 import msgspec
 
-from sluice.client.reading import Log, Notice, ReadClient, compact, safe
+from sluice.client.reading import Log, Notice, ReadClient, compact, moment, safe
 from sluice.commands import filters as options
 from sluice.commands import peer as peers
 from sluice.commands.peer import Peer, Waits
@@ -59,7 +59,7 @@ def line(log: Log) -> str:
     """One event: when, what kind, of whom, its name, and what it says."""
     kind = log["event_type"]
     first = [
-        click.style(log["timestamp"][11:23].rstrip("+Z").ljust(12), dim=True),
+        click.style(moment(log)[11:].ljust(12), dim=True),
         click.style(kind.ljust(13), fg=COLOURS.get(kind), bold=log["priority"] == "high"),
     ]
     says = safe(compact(log["properties"] or None))

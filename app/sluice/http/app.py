@@ -141,8 +141,8 @@ def of_framework(error: HTTPException) -> errors.ApiError:
     if error.code == 404:
         return errors.NotFound("there is nothing here; /openapi.json lists what is")
     if error.code == 405:
-        allowed = getattr(error, "valid_methods", None) or ()
-        return errors.MethodNotAllowed("this path takes other methods", headers={"Allow": ", ".join(sorted(allowed))})
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        return errors.MethodNotAllowed(f"this path takes {allowed}", headers={"Allow": allowed})
     if error.code is not None and 400 <= error.code < 500:
         return errors.BadRequest("the request cannot be read", error="invalid_request")
     return errors.InternalServerError("something here is broken; the log has the request id")

@@ -191,7 +191,7 @@ def accept(parts: Services, context: RequestContext, format: Format, reservation
     """The outcomes. Body and items go with this frame, before the reservation does."""
     body = bodies.whole(context, parts.settings, reservation)
     try:
-        items = format.parse(body, parts.settings.max_batch_size, parts.settings.max_event_bytes)
+        items = format.parse(body, parts.settings.max_batch_size, parts.pipeline.rules, parts.pipeline.clock())
     except errors.BadRequest as error:
         if format.single and error.reason is not None:
             parts.metrics.count(format.label, received=1, invalid=1)

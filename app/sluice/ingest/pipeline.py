@@ -30,7 +30,7 @@ class Pipeline:
     def __init__(self, sink: Sink, rules: Rules, metrics: Metrics) -> None:
         self.sink = sink
         self.clock = utc_now
-        self._rules = rules
+        self.rules = rules
         self._metrics = metrics
 
     def accept(self, items: Sequence[Item], key_id: str, format: Format, *, atomic: bool = False) -> list[Outcome]:
@@ -96,7 +96,7 @@ class Pipeline:
         """The records of valid items, and per item its outcome when it is not valid."""
         records: list[Record] = []
         found: list[Outcome | None] = []
-        rules = self._rules
+        rules = self.rules
         for item in items:
             try:
                 if isinstance(item, InvalidEvent):

@@ -38,6 +38,7 @@ decode_lines = msgspec.json.Decoder(Event).decode_lines
 
 # What to send instead: clients post one event here, or lines under the type of JSON.
 SHAPE = 'a batch is an array of events or {"logs": [...]}, or one event a line as application/x-ndjson'
+SEVERAL = "here one event is taken, and many by POST /api/v1/batch-ingest"
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -46,7 +47,7 @@ def one(body: bytes) -> Event:
     try:
         return events.parse(body)
     except InvalidEvent as problem:
-        raise refused(body, problem) from problem
+        raise refused(body, problem, SEVERAL if body.lstrip()[:1] == b"[" else "") from problem
 
 
 def many(body: bytes, max_items: int) -> Sequence[Item]:
@@ -72,8 +73,8 @@ def bounded(items: Sequence[T], max_items: int) -> Sequence[T]:
     return items
 
 
-def raw_items(body: bytes, is_array: bool, max_items: int) -> Sequence[msgspec.Raw | bytes]:
-    """The items of a batch in which some are no events; raises BadRequest.
+def raw_items(body: bytes, is_array: bool, max_items: int, shape: str = SHAPE) -> Sequence[msgspec.Raw | bytes]:
+    """The items of a batch in which some are no events; raises BadRequest, which repeats `shape`.
 
     Where only NaN, Infinity or half a surrogate pair is wrong, as Python's own json writes them, the standard library reads
     what it wrote, so that such a value spoils its item and not the batch. The items are written as they were read, for the
@@ -87,9 +88,7 @@ def raw_items(body: bytes, is_array: bool, max_items: int) -> Sequence[msgspec.R
             items = batch.get("logs") if isinstance(batch, dict) else batch
             if isinstance(items, list):
                 return [json.dumps(item).encode() for item in bounded(items, max_items)]
-        found = events.explain(error)
-        problem = InvalidEvent(f"{found.detail}; {SHAPE}", pointer=found.pointer, reason=found.reason)
-        raise refused(body, problem) from error
+        raise refused(body, events.explain(error), shape) from error
 
 
 def lines(chunk: bytes) -> Sequence[Item]:
@@ -113,14 +112,18 @@ def one_of(raw: bytes | msgspec.Raw) -> Item:
         return problem
 
 
-def refused(body: bytes, problem: InvalidEvent) -> errors.BadRequest:
-    """Whole-body refusal: text that is no JSON is `invalid_json`, JSON of another shape `validation_error`."""
+def refused(body: bytes, problem: InvalidEvent, shape: str = "") -> errors.BadRequest:
+    """Whole-body refusal: text that is no JSON is `invalid_json`, JSON of another shape `validation_error`.
+
+    `shape`: what to send instead.
+    """
     if not body.strip():
         return errors.BadRequest("the body is empty", error="invalid_json", reason="empty_body")
     is_json = problem.reason not in ("invalid_json", "not_utf8", "too_deep")
+    detail = f"{problem.detail}; {shape}" if shape else problem.detail
     return errors.BadRequest(
-        problem.detail,
+        detail,
         error="validation_error" if is_json else "invalid_json",
         reason=problem.reason,
-        errors=[{"pointer": problem.pointer, "detail": problem.detail}],
+        errors=[{"pointer": problem.pointer, "detail": detail}],
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -11,13 +12,15 @@ from msgspec import Meta
 
 from sluice import errors, events
 from sluice.errors import InvalidEvent
-from sluice.events import Event
+from sluice.events import Event, Rules
 from sluice.parsing import batches
 from sluice.parsing.batches import Item
+from sluice.parsing.timestamps import Timestamps
 
 MAX_NAME = 255
 # Of one request to /log. A shipper fills a body by its bytes and drops one that is refused, so MAX_BATCH_SIZE does not count.
 MAX_LOGS = 10_000
+SHAPE = "send a JSON object, an array of objects, or one object a line"
 # What msgspec says where a value is whole and something follows.
 AFTER_FIRST = "trailing characters"
 # Escapes that stand for no character which can be stored: half a surrogate pair (a text that was cut within one, RFC 8259 section
@@ -25,6 +28,7 @@ AFTER_FIRST = "trailing characters"
 NO_CHARACTER = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)"
 )
+LogReader = Callable[[bytes | msgspec.Raw], Event]
 Filled = Annotated[str, Meta(min_length=1)]
 
 
@@ -78,35 +82,45 @@ def storable(body: bytes) -> bytes:
     return NO_CHARACTER.sub(lambda found: found[1] or rb"\ufffd", body.decode(errors="replace").encode())
 
 
-def log_object(body: bytes) -> Event:
+def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
     """A log event whose `properties` equal the posted object."""
     try:
-        return log_of(body)
+        return log_reader(now, rules)(body)
     except batches.NOT_JSON as error:
-        raise batches.refused(body, events.explain(error)) from error
+        raise batches.refused(body, events.explain(error), SHAPE) from error
 
 
-def logs(body: bytes) -> Sequence[Item]:
+def logs(body: bytes, now: datetime, rules: Rules) -> Sequence[Item]:
     """As log_object; or an event of each object of an array or of lines, as log shippers send them."""
     if body.lstrip()[:1] == b"[":
-        found = batches.raw_items(body, True, MAX_LOGS)
+        found = batches.raw_items(body, True, MAX_LOGS, SHAPE)
     else:
         try:
-            return [log_object(body)]
+            return [log_object(body, now, rules)]
         except errors.BadRequest as error:
             lines = batches.lines_of(body)
             if AFTER_FIRST not in error.detail or len(lines) == 1:
                 raise
         found = batches.bounded(lines, MAX_LOGS)
-    return [item_of(raw) for raw in found]
+    log_of = log_reader(now, rules)
+    return [item_of(raw, log_of) for raw in found]
 
 
-def item_of(raw: bytes | msgspec.Raw) -> Item:
+def item_of(raw: bytes | msgspec.Raw, log_of: LogReader) -> Item:
     try:
         return log_of(raw)
     except batches.NOT_JSON as error:
         return events.explain(error)
 
 
-def log_of(data: bytes | msgspec.Raw) -> Event:
-    return Event(event_type="log", event_name="log", properties=decode_document(data))
+def log_reader(now: datetime, rules: Rules) -> LogReader:
+    """Makes log events, of the time that their object carries; without one that an event may have now, that of receipt counts."""
+    times, first, last = Timestamps(None, now=now), events.earliest(now, rules), now + events.MAX_AHEAD
+
+    def log_of(data: bytes | msgspec.Raw) -> Event:
+        properties = decode_document(data)
+        time = times.of_record(properties)
+        usable = time is not None and first <= events.instant(time) <= last
+        return Event(event_type="log", event_name="log", properties=properties, timestamp=time if usable else None)
+
+    return log_of

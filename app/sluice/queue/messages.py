@@ -100,8 +100,8 @@ def unpacked(content_type: str | None, body: bytes, now: datetime, rules: Rules,
         # With its content: other publishers may number their messages, and begin again.
         known = message_id and hashlib.sha256(b"\0".join((message_id.encode(errors="replace"), body))).hexdigest()[:32]
         new_id = (lambda: known) if known else None
-        record = events.prepare(legacy.log_object(body), now=now, key_id=UNKNOWN_KEY, rules=rules, new_id=new_id)
-        record.accepted, record.timestamp = now, now
+        record = events.prepare(legacy.log_object(body, now, rules), now=now, key_id=UNKNOWN_KEY, rules=rules, new_id=new_id)
+        record.accepted, record.timestamp = now, record.timestamp or now
         return [record]
     except InvalidEvent as error:
         raise Undecodable("invalid", error.detail) from error

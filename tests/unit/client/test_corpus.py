@@ -17,7 +17,7 @@ import pytest
 from sluice import events
 from sluice.client.files import Input
 from sluice.client.importer import Importer, Item
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 CORPUS = Path(__file__).parent / "corpus"
 LOGS = sorted(path.name for path in CORPUS.iterdir() if path.is_file())

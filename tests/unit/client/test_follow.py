@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 from tests.integration.waiting import until
 from tests.unit.client.keeper import Keeper, Run, counts
 from tests.unit.client.script import SECRET
+
+from sluice.client.follow import generations
 
 Follow = Callable[[], "subprocess.Popen[str]"]
 
@@ -108,6 +111,21 @@ def test_an_empty_file_may_be_rotated_before_its_first_line(follow: Follow, keep
     arrives(keeper, "new")
     assert lines(keeper) == ["first", "late", "new"]
     assert counts(run(log, rotated))[:2] == [0, 2]
+
+
+def test_files_that_are_rotated_away_while_the_one_before_is_waited_for_are_read_in_order(log: Path) -> None:
+    looks = iter(range(30))
+
+    def look(_seconds: float) -> None:
+        if (number := next(looks)) < 5:
+            log.rename(log.with_name(f"app.log.{9 - number}"))
+            log.write_text(f"{number}\n")
+
+    def waits(why: str, _seconds: float) -> None:
+        pytest.fail(why)
+
+    read = (line for generation in generations(log, look, waits) for line in generation.lines(look) if line)
+    assert list(itertools.islice(read, 6)) == [b"first", b"0", b"1", b"2", b"3", b"4"]
 
 
 @pytest.mark.parametrize("text", ["short\n", "longer than all that was there before\n"])

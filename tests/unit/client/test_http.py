@@ -205,18 +205,19 @@ def test_an_answer_that_leaves_an_event_out_is_no_success(service: Service, conn
         connect().send_batch([event(0), event(1)])
 
 
-def test_a_report_that_was_turned_away_is_sent_again(service: Service, connect: Connect) -> None:
-    service.script = [(503, {}, b""), (204, {}, b"")]
-    connect().send_report({"service": "s", "endpoint": "/"})
-    assert [request.path for request in service.requests] == ["/", "/"]
-
-
-@pytest.mark.parametrize("answer", [None, (502, {}, b""), (504, {}, b"")])
-def test_a_report_that_may_be_stored_is_not_sent_twice(service: Service, connect: Connect, answer: Answer) -> None:
-    service.script = [answer]
-    with pytest.raises(ClientError):
+@pytest.mark.parametrize("answer", [None, (502, {}, b""), (503, {}, b""), (409, {}, {"error": "idempotency_key_in_use"})])
+def test_a_report_is_sent_again_under_its_key(service: Service, connect: Connect, answer: Answer) -> None:
+    service.script = [answer, (204, {}, b"")] * 2
+    for _ in range(2):
         connect().send_report({"service": "s", "endpoint": "/"})
-    assert len(service.requests) == 1
+    first, again, other, _ = [request.headers["Idempotency-Key"] for request in service.requests]
+    assert (first == again, first == other) == (True, False)
+
+
+def test_a_report_goes_without_a_key_where_none_is_taken(service: Service, connect: Connect) -> None:
+    service.script = [(501, {}, b""), (204, {}, b"")]
+    connect().send_report({"service": "s", "endpoint": "/"})
+    assert ["Idempotency-Key" in request.headers for request in service.requests] == [True, False]
 
 
 def test_deliver_keeps_the_order_and_holds_a_bounded_number(connect: Connect) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sluice.client import files, framing, identity, importer
 from sluice.client.files import Format, Input
 from sluice.client.importer import Importer, Item, Refused
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2025, 12, 1, tzinfo=UTC)

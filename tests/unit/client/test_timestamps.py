@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.client.keeper import Keeper, Run
 
-from sluice.client.timestamps import Timestamps
+from sluice.parsing.timestamps import Timestamps
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMES = Timestamps(now=NOW)
@@ -76,6 +76,12 @@ def test_the_time_of_a_line(line: str, utc: str | None) -> None:
 )
 def test_the_time_of_a_record(record: dict[str, Any], utc: str | None) -> None:
     assert TIMES.of_record(record) == utc
+
+
+def test_of_one_record_no_more_than_four_fields_are_tried() -> None:
+    bad = {"timestamp": "Feb 30 10:00:00 +0000", "@timestamp": "x" * 1_000_000, "time": 7}
+    assert TIMES.of_record({**bad, "ts": 1700000000}) == "2023-11-14T22:13:20Z"
+    assert TIMES.of_record({**bad, "ts": None, "t": 1700000000}) is None
 
 
 @pytest.mark.parametrize(

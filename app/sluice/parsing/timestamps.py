@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import functools
+import itertools
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -14,6 +15,8 @@ from decimal import Decimal
 from typing import Any
 
 from dateutil import parser
+
+from sluice.events import Integral
 
 # What an abbreviation means; RFC 5322 gives the American ones. None: it means several things, and nobody can say which.
 HOURS = {
@@ -57,10 +60,12 @@ INSIDE = re.compile(
 BELOW_HOUR = re.compile(r"(?<=\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?", re.ASCII)
 YEAR = re.compile(r"(?<![\d.,])(?<! [+-])\d{4}\b(?!:)", re.ASCII)
 SEARCHED = 512
+# A service reads records of others: of one it tries so many fields, and of a text so many characters.
+TRIED, LONGEST = 4, 100
 TIME_FIELDS = (
     "timestamp", "@timestamp", "time", "__REALTIME_TIMESTAMP", "ts", "@t", "t", "datetime", "date", "eventTime", "event_time",
     "timeUnixNano", "start_time", "Timestamp", "asctime", "time_iso8601", "time_local", "timeMillis", "instant",
-    "stageTimestamp",
+    "stageTimestamp", "record",
 )  # fmt: skip
 NUMBER = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
 # Seconds since 1970 that are taken for a time: 2000 to 2100. A duration or a counter is no time.
@@ -76,14 +81,15 @@ HAS_YEAR = re.compile("(?<!%)(?:%%)*%[Yy]")
 
 
 class Timestamps:
-    """Reads times. `zone` is for those without offset; `now` (aware) gives the year to those without one: the latest that fits.
+    """Reads times. `zone` is for those without offset, which with None are no times; `now` (aware) gives the year to those
+    without one: the latest that fits.
 
     `field`: the name of the field that holds the time, dots for one inside another. `format`: how the time is written, as
     strptime takes it. With one of these nothing else is tried. Raises ValueError for a format that cannot be read.
     """
 
     def __init__(
-        self, zone: tzinfo = UTC, *, now: datetime | None = None, field: str | None = None, format: str | None = None
+        self, zone: tzinfo | None = UTC, *, now: datetime | None = None, field: str | None = None, format: str | None = None
     ) -> None:
         self._zone = zone
         self._now = now or datetime.now(UTC)
@@ -112,11 +118,11 @@ class Timestamps:
         """The time of a JSON object: of the first of its usual fields that holds one."""
         if self._field is not None:
             return self.of_value(at_path(record, self._field))
-        times = (self.of_value(record[name]) for name in TIME_FIELDS if name in record)
-        return next(filter(None, times), None)
+        there = itertools.islice((name for name in TIME_FIELDS if name in record), TRIED)
+        return next(filter(None, (self.of_value(record[name]) for name in there)), None)
 
     def of_value(self, value: object) -> str | None:
-        """The time that a text, a number since 1970 (seconds to nanoseconds, by its size) or MongoDB's `$date` is."""
+        """The time of a text, a number since 1970 (seconds to nanoseconds, by its size), MongoDB's `$date` or loguru's record."""
         try:
             match value:
                 case str() if self._pattern is not None:
@@ -124,13 +130,13 @@ class Timestamps:
                 case str() if NUMBER.fullmatch(value):
                     return from_epoch(value)
                 case str():
-                    match = AT_START.match(value)
+                    match = AT_START.match(value[:LONGEST])
                     return self._read(match) if match else None
                 case bool():
                     return None
                 case int() | float() if abs(value) < 1e20:
                     return from_epoch(f"{Decimal(repr(value)):f}")
-                case {"$date": inner}:
+                case {"$date": inner} | Integral(sent=inner) | {"time": {"timestamp": inner}}:
                     return self.of_value(inner)
                 case {"seconds": int(seconds), "nanos": int(nanos)} | {"epochSecond": int(seconds), "nanoOfSecond": int(nanos)}:
                     return from_epoch(f"{seconds}.{nanos:09d}")
@@ -165,6 +171,8 @@ class Timestamps:
         if below is None:
             return None
         hour = parsed_hour(text[: below.start()] + ":00" + text[below.end() :])
+        if hour.tzinfo is None and self._zone is None:
+            return None
         moment = hour.replace(minute=int(below[1]), second=int(below[2]))
         if YEAR.search(text):
             return self._finish(moment, below[3], None)
@@ -201,6 +209,8 @@ class Timestamps:
             if zone is None:
                 return None
             moment = moment.replace(tzinfo=zone)
+        if moment.tzinfo is None and self._zone is None:
+            return None
         aware = moment if moment.tzinfo else moment.replace(tzinfo=self._zone)
         # RFC 3339 knows no offset with seconds, which local times of the 19th century have; UTC always has a form.
         return in_utc(aware)
