@@ -1,6 +1,7 @@
 """An account of AWS in an emulator on this machine, and our Terraform applied to it once for all tests.
 
-Order matters here: what is destroyed at the end is what every other test looks at, so the tests of test_end.py come last.
+Two processes share the tests: one has all that look at that account, in order, for what is destroyed at the end is what the
+others look at, so those of test_end.py come last.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ LAST = "test_end.py"
 SLOW = 900
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path == HERE / LAST)
     for item in items:
-        if HERE in item.path.parents and "empty" in getattr(item, "fixturenames", ()):
+        if HERE not in item.path.parents:
+            continue
+        applied = "empty" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("applied" if applied else item.path.name))
+        if applied:
             item.add_marker(pytest.mark.timeout(SLOW))
 
 

@@ -31,7 +31,7 @@ from tests.soak import kept
 
 KEPT = Path(tempfile.gettempdir()) / "sluice-soak-platform"
 # Where what every run of CI does is, and every rule's refused sample.
-RUNS, SAMPLES = "tests", "tests/soak"
+RUNS, SAMPLES = "tests/short", "tests/soak"
 HEAD = ("environment", "step", "seconds", "made", "changed", "replaced", "deleted")
 
 
