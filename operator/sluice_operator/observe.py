@@ -265,7 +265,7 @@ class Observer:
         return 0.0 if new else None
 
     def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], dict[str, Aside]]:
-        found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None]
+        found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None or each.revoked]
         named = tuple(each for each in found if isinstance(each, ApiKey) and each.spec.key_set_ref.name == key.keyset)
         broken = [each for each in found if isinstance(each, Unreadable) and each.keyset in (None, key.keyset)]
         return named, {each.metadata.name: each.aside for each in broken}

@@ -162,7 +162,7 @@ def handler(resource: Resource, cache: Cache) -> Callable[..., Any]:
         raw = event["object"]
         if event["type"] == "DELETED":
             metadata = raw["metadata"]
-            cache.remove(resource, metadata["namespace"], metadata["name"], metadata.get("uid"))
+            cache.remove(resource, metadata["namespace"], metadata["name"], metadata.get("uid"), raw)
         else:
             cache.put(resource, raw, older=event["type"] is None)
 
