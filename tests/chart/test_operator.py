@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.chart import rbac
 from tests.chart.manifests import Object, annotation, of_kind, only, pods, title
-from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, render, values_of
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, notes, render, values_of
 from tests.chart.test_runbooks import commands
 from tests.conftest import ROOT
 
@@ -261,12 +261,6 @@ def test_the_notes_say_what_a_load_balancer_and_an_image_of_one_architecture_nee
     assert "elbv2.k8s.aws/pod-readiness-gate-inject=enabled" in notes("ingress-alb")
     assert "image.architectures has arm64 only" in notes("eks-auto-mode")
     assert not any(word in notes(PLAIN) for word in ("elbv2", "architectures"))
-
-
-def notes(name: str) -> str:
-    done = helm("install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--values", SETS[name])
-    assert done.returncode == 0, done.stderr
-    return done.stdout.partition("\nNOTES:\n")[2]
 
 
 # the pods
