@@ -242,6 +242,11 @@ def test_the_first_key_is_as_the_values_say() -> None:
     assert (made["ApiKey"]["spec"]["owner"], made["ApiKey"]["spec"]["scopes"]) == ("Ω platform: team", ["read", "admin"])
 
 
+def test_the_first_key_and_its_key_set_have_the_labels_of_every_object() -> None:
+    made = bootstrap(values={"commonLabels": {"owner": "platform"}})
+    assert {kind: one["metadata"]["labels"] for kind, one in made.items()} == {kind: {"owner": "platform"} for kind in made}
+
+
 def test_the_longest_names_still_fit_their_kinds() -> None:
     made = bootstrap(values={"fullnameOverride": "a" * 46})
     assert {len(one["metadata"]["name"]) <= 52 for one in made.values()} == {True}
