@@ -303,8 +303,14 @@ class Process:
                 gone = now is None or now.metadata.uid != kept.metadata.uid
                 for name in keysets_of(self.cache, namespace, kept):
                     if gone and isinstance(kept, ApiKey | Unreadable) and kept.revoked:
-                        self.observer.memory(Key(namespace, name)).end(kept.metadata.name)
+                        self._bury(Key(namespace, name), kept.metadata.name)
                     self.queue.add(Key(namespace, name))
+
+    def _bury(self, key: Key, name: str) -> None:
+        """An ApiKey that was revoked is gone, maybe before anybody looked."""
+        published = self.cache.secret(key.namespace, api_types.published_secret(key.keyset))
+        if isinstance(published, Published) and published.document is not None:
+            self.observer.memory(key).end(name, published.document)
 
     def _listen(self) -> None:
         """kopf takes these signals for itself when it starts."""

@@ -130,6 +130,25 @@ def test_a_key_that_is_revoked_and_deleted_in_the_same_moment_is_revoked_also_wh
     assert set(stand_.answers(stand_.plaintext(again))) == {200}
 
 
+def test_a_key_that_is_revoked_and_made_again_while_nobody_leads_is_revoked_by_the_next(
+    stand_: Stand, start: Start, operator: Operator
+) -> None:
+    name = stand_.key()
+    stand_.active(name)
+    leaked = stand_.plaintext(name)
+    second = start("two")
+    until(lambda: second.told("cache complete"), 60, "the second one waits")
+    operator.kill()
+    with contextlib.closing(Hand(run.here().kubeconfig, stand_.space.name)) as hand:
+        hand.revoke(name)
+        hand.delete("apikey", name)
+        hand.key(name)
+    second.leads()
+    until(lambda: set(stand_.answers(leaked)) == {401}, 60, "it is refused")
+    states = {entry["digest"]: entry["state"] for entry in stand_.published()}
+    assert states[keys.digest(leaked)] == "revoked"
+
+
 def test_a_key_to_be_copied_is_gone_from_the_cluster_when_its_time_is_over(stand_: Stand, operator: Operator) -> None:
     name = stand_.key(delivery={"mode": "DropAfter", "dropAfter": "3s"})
     stand_.active(name)
