@@ -78,7 +78,7 @@ class Memory:
         )
 
     def end(self, name: str, document: keys.KeySetDocument) -> None:
-        """Its ApiKey is gone and was revoked. One that leads later remembers it too, and whoever has its name by then."""
+        """Its ApiKey is gone and was revoked. An operator that leads later remembers it, too, be there another one by then."""
         self.ended |= {(name, entry.digest) for entry in document.entries if entry.key_id == name and entry.state != "revoked"}
 
     def know(self, document: keys.KeySetDocument) -> None:
