@@ -189,6 +189,10 @@ class ApiKey(Struct, frozen=True):
         return self.metadata.name
 
     @property
+    def revoked(self) -> bool:
+        return self.spec.revoked
+
+    @property
     def client_secret(self) -> str | None:
         """None: the plaintext was never here."""
         if self.spec.delivery.mode == "Provided":

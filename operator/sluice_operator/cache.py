@@ -48,6 +48,10 @@ class Unreadable(Struct, frozen=True):
     def metadata(self) -> Metadata:
         return self.aside.metadata
 
+    @property
+    def revoked(self) -> bool:
+        return self.aside.revoked
+
 
 class DeploymentFacts(Struct, frozen=True):
     """What is kept of a Deployment. `raw`: all that the lints read; `muted`: the findings that its owner accepts, with why."""
@@ -183,6 +187,17 @@ READERS: dict[Resource, Callable[[Raw], Kept]] = {
     DEPLOYMENTS: deployment,
 }
 
+
+def read(resource: Resource, raw: Raw) -> Kept | None:
+    """None: it cannot be read, and whatever one object contains, the others are kept."""
+    try:
+        return READERS[resource](raw)
+    except Exception:
+        about = raw["metadata"]
+        log.exception("object not read", resource=resource.plural, namespace=about["namespace"], name=about["name"])
+        return None
+
+
 Objects = dict[str, Kept]
 # More than can go within the time that an answer takes.
 GONE = 10_000
@@ -206,11 +221,8 @@ class Cache:
         older: also below the resourceVersion that is there, or gone before, as in the list of a watch after a restore
         ours: the answer to a write of ours, which is no news
         """
-        namespace = str(raw["metadata"]["namespace"])
-        try:
-            kept = READERS[resource](raw)
-        except Exception:  # whatever one object contains, the others are kept
-            log.exception("object not read", resource=resource.plural, namespace=namespace, name=raw["metadata"]["name"])
+        namespace, kept = str(raw["metadata"]["namespace"]), read(resource, raw)
+        if kept is None:
             return None
         if older:
             self._gone.pop(kept.metadata.uid, None)
@@ -225,8 +237,8 @@ class Cache:
             self._listener(namespace, before, kept)
         return kept
 
-    def remove(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> None:
-        """`uid`: only that object, not one of the same name that came after it."""
+    def remove(self, resource: Resource, namespace: str, name: str, uid: str | None = None, last: Raw | None = None) -> None:
+        """`uid`: only that object, not one of the same name that came after it; `last`: what it was at its end."""
         objects = self._objects[resource, namespace]
         before = objects.get(name)
         if before is not None and uid in (None, before.metadata.uid):
@@ -235,7 +247,9 @@ class Cache:
                 self._gone[before.metadata.uid] = None
                 if len(self._gone) > GONE:
                     self._gone.popitem(last=False)
-            self._listener(namespace, before, None)
+        elif last is None:
+            return
+        self._listener(namespace, before if last is None else read(resource, last), None)
 
     def replace(self, resource: Resource, namespace: str, items: Iterable[Raw], listed_at: int) -> None:
         """All objects of a kind in a namespace, as a list gave them; what came after `listed_at` stays."""

@@ -25,6 +25,7 @@ class Memory:
 
     known: the entries that each revision which was published accepts, by digest
     tombstones: of them all, as long as they count: a document of before a revocation may come back
+    ended: names and digests of keys that went while they were revoked, until what is published is known
     turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
     heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
     answered: the same of the last time that all its workers had one revision
@@ -46,6 +47,7 @@ class Memory:
     def __init__(self) -> None:
         self.known: OrderedDict[str, dict[str, keys.KeyEntry]] = OrderedDict()
         self.tombstones: tuple[keys.KeyEntry, ...] = ()
+        self.ended: set[tuple[str, str]] = set()
         self.edition: str | None = None
         self.turns: deque[tuple[float, str | None]] = deque(maxlen=REVISIONS)
         self.heard: dict[str, tuple[float, Heard | None]] = {}
@@ -75,7 +77,17 @@ class Memory:
             entry for entry in revoked.values() if not entry.not_after or entry.not_after + TOMBSTONE > document.generated_at
         )
 
+    def end(self, name: str, document: keys.KeySetDocument) -> None:
+        """Its ApiKey is gone and was revoked. An operator that leads later remembers it, too, be there another one by then."""
+        self.ended |= {(name, entry.digest) for entry in document.entries if entry.key_id == name and entry.state != "revoked"}
+
     def know(self, document: keys.KeySetDocument) -> None:
+        self.tombstones += tuple(
+            replace(entry, state="revoked", rate_limit=None, not_before=None, not_after=None)
+            for entry in document.entries
+            if (entry.key_id, entry.digest) in self.ended
+        )
+        self.ended.clear()
         self.bury(document)
         if document.revision in self.known:
             return

@@ -197,13 +197,16 @@ class Observer:
         named, aside = self._keys(key)
         if keyset is None:
             return World(keyset=None, keys=named, aside=aside)
+        memory, published = self.memory(key), await self._published(key)
+        if published is not None and published.authentic and published.document is not None:
+            memory.know(published.document)
         seen = World(
             keyset=keyset,
             keys=named,
             aside=aside,
-            remembered=self.memory(key).tombstones,
+            remembered=memory.tombstones,
             secrets=self._labelled(key),
-            published=await self._published(key),
+            published=published,
         )
         found, unread = await self._missing(key, seen)
         blocked = [each for each in named if not unread.isdisjoint(world.names_of(each, seen))] if unread else []
@@ -220,8 +223,6 @@ class Observer:
         except ApiError as error:
             log.warning("pods not known", namespace=key.namespace, keyset=key.keyset, told=str(error))
             pods, pods_known = [], False
-        if seen.authentic and seen.document is not None:
-            memory.know(seen.document)
         memory.ready |= {pod.uid for pod in pods if pod.was_ready}
         memory.keep([pod.uid for pod in pods], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
         return replace(
@@ -265,7 +266,7 @@ class Observer:
         return 0.0 if new else None
 
     def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], dict[str, Aside]]:
-        found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None]
+        found = [each for each in self._cache.api_keys(key.namespace) if each.metadata.deletion_timestamp is None or each.revoked]
         named = tuple(each for each in found if isinstance(each, ApiKey) and each.spec.key_set_ref.name == key.keyset)
         broken = [each for each in found if isinstance(each, Unreadable) and each.keyset in (None, key.keyset)]
         return named, {each.metadata.name: each.aside for each in broken}

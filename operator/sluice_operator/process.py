@@ -14,7 +14,7 @@ import yaml
 
 from sluice_operator import api_types, client, health, telemetry, watch
 from sluice_operator.api_types import CONFIG_MAPS, ESSENTIAL, KEY_SETS, LEASES, OF_KIND, SELECTORS, WATCHED, ApiKey, Raw, Resource
-from sluice_operator.cache import Cache, Kept, keysets_of
+from sluice_operator.cache import Cache, Kept, Unreadable, keysets_of
 from sluice_operator.client import AlreadyExists, Api, ApiError, Forbidden, NotFound
 from sluice_operator.execute import Doer, Enforcer
 from sluice_operator.health import Gauges, Health
@@ -300,8 +300,17 @@ class Process:
                     self.observer.seals.forget(namespace, kept.metadata.name)
                 if isinstance(kept, ApiKey) and kept.client_secret is not None:
                     self.observer.unseen.forget(namespace, kept.client_secret)
+                gone = now is None or now.metadata.uid != kept.metadata.uid
                 for name in keysets_of(self.cache, namespace, kept):
+                    if gone and isinstance(kept, ApiKey | Unreadable) and kept.revoked:
+                        self._bury(Key(namespace, name), kept.metadata.name)
                     self.queue.add(Key(namespace, name))
+
+    def _bury(self, key: Key, name: str) -> None:
+        """An ApiKey that was revoked is gone, maybe before anybody looked."""
+        published = self.cache.secret(key.namespace, api_types.published_secret(key.keyset))
+        if isinstance(published, Published) and published.document is not None:
+            self.observer.memory(key).end(name, published.document)
 
     def _listen(self) -> None:
         """kopf takes these signals for itself when it starts."""

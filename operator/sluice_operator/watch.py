@@ -94,6 +94,8 @@ INACTIVITY_SECONDS = 75.0
 # kopf keeps a task for every object that it just saw.
 IDLE_SECONDS = 0.1
 EMPTY: Any = {}
+# By itself kopf makes one of the user's name, and a user that the cluster chose has none. There are no peers to tell it.
+IDENTITY: Any = "sluice-operator"
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -162,7 +164,7 @@ def handler(resource: Resource, cache: Cache) -> Callable[..., Any]:
         raw = event["object"]
         if event["type"] == "DELETED":
             metadata = raw["metadata"]
-            cache.remove(resource, metadata["namespace"], metadata["name"], metadata.get("uid"))
+            cache.remove(resource, metadata["namespace"], metadata["name"], metadata.get("uid"), raw)
         else:
             cache.put(resource, raw, older=event["type"] is None)
 
@@ -186,6 +188,7 @@ async def run(
         registry=registry(settings, resources, cache, hearing),
         settings=options(),
         standalone=True,
+        identity=IDENTITY,
         namespaces=list(namespaces),
     )
     started()

@@ -63,6 +63,14 @@ def template(
     return done.stdout
 
 
+def notes(base: str, values: Values | None = None) -> str:
+    """What `helm install` prints at its end."""
+    words = ("install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client")
+    done = helm(*words, "--values", SETS[base], "--values", "-", stdin=json.dumps(values or {}))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
 @cache
 def manifest(base: str, values: str = "{}", arguments: tuple[str, ...] = ()) -> str:
     """Like template(), of a set in ci/ by its name and values as JSON."""

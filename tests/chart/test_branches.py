@@ -132,6 +132,14 @@ EXTRA: list[tuple[str, Values]] = [
     ("service-nlb", {"service": {"type": "ClusterIP", "loadBalancerClass": "", "loadBalancerSourceRanges": []}}),
     ("service-nlb", {"rollout": {"minReadySeconds": 30}, "service": {"loadBalancerClass": ""}}),
     (PLAIN, {"extraVolumes": [{"name": "keyset", "emptyDir": {}}]}),
+    # Where the notes send an event.
+    (PLAIN, {"ingress": {"enabled": True}}),
+    (
+        PLAIN,
+        {"ingress": {"enabled": True, "hosts": [{"host": "logs.example.org", "paths": [{"path": "/log", "pathType": "Exact"}]}]}},
+    ),
+    ("http-route", {"httpRoute": {"parentRefs": [{"name": "public", "port": 8443}]}}),
+    (PLAIN, {"service": {"type": "NodePort"}}),
     # In no set of ci/: those are applied into one namespace.
     ("everything", {"operator": {"watchNamespaces": ["other"]}}),
 ]

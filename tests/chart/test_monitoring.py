@@ -104,10 +104,14 @@ def test_a_service_monitor_finds_one_service_and_its_port(name: str, port: str) 
 
 
 def test_the_rules_ask_for_the_jobs_that_the_service_monitors_make() -> None:
-    """Without a jobLabel the operator of Prometheus takes the Service's name."""
     asked = {labels["job"] for rule in rules("alert") for _, labels in promql.selectors(rule["expr"]) if "job" in labels}
-    assert [one for one in monitors().values() if "jobLabel" in one["spec"]] == []
-    assert asked == {chosen(one)["metadata"]["name"] for one in monitors().values()}
+    assert asked == {chosen(one)["metadata"]["labels"][one["spec"]["jobLabel"]] for one in monitors().values()}
+
+
+def test_a_service_monitor_finds_its_service_also_when_argo_cd_tracks_by_label() -> None:
+    """It writes its Application's name over app.kubernetes.io/instance of every object, and of no pod."""
+    selected = [one["spec"]["selector"]["matchLabels"] for one in monitors().values()]
+    assert [labels for labels in selected if "app.kubernetes.io/instance" in labels] == []
 
 
 def test_a_scrape_ends_before_the_next_begins() -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.chart import rbac
 from tests.chart.manifests import Object, annotation, of_kind, only, pods, title
-from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, helm, render, values_of
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, notes, render, values_of
 from tests.chart.test_runbooks import commands
 from tests.conftest import ROOT
 
@@ -242,6 +242,11 @@ def test_the_first_key_is_as_the_values_say() -> None:
     assert (made["ApiKey"]["spec"]["owner"], made["ApiKey"]["spec"]["scopes"]) == ("Ω platform: team", ["read", "admin"])
 
 
+def test_the_first_key_and_its_key_set_have_the_labels_of_every_object() -> None:
+    made = bootstrap(values={"commonLabels": {"owner": "platform"}})
+    assert {kind: one["metadata"]["labels"] for kind, one in made.items()} == {kind: {"owner": "platform"} for kind in made}
+
+
 def test_the_longest_names_still_fit_their_kinds() -> None:
     made = bootstrap(values={"fullnameOverride": "a" * 46})
     assert {len(one["metadata"]["name"]) <= 52 for one in made.values()} == {True}
@@ -261,12 +266,6 @@ def test_the_notes_say_what_a_load_balancer_and_an_image_of_one_architecture_nee
     assert "elbv2.k8s.aws/pod-readiness-gate-inject=enabled" in notes("ingress-alb")
     assert "image.architectures has arm64 only" in notes("eks-auto-mode")
     assert not any(word in notes(PLAIN) for word in ("elbv2", "architectures"))
-
-
-def notes(name: str) -> str:
-    done = helm("install", RELEASE, CHART, "--namespace", NAMESPACE, "--dry-run=client", "--values", SETS[name])
-    assert done.returncode == 0, done.stderr
-    return done.stdout.partition("\nNOTES:\n")[2]
 
 
 # the pods

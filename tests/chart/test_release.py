@@ -489,6 +489,6 @@ def selectors(objects: list[Object]) -> list[tuple[Object, dict[str, str]]]:
     found = []
     for one in objects:
         selector = (one.get("spec") or {}).get("selector")
-        if selector and one["kind"] != "PersistentVolumeClaim":
+        if selector and one["kind"] not in ("PersistentVolumeClaim", "ServiceMonitor"):
             found.append((one, selector.get("matchLabels", selector)))
     return found

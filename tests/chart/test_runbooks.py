@@ -92,7 +92,7 @@ def shell(line: str, program: Path, home: Path) -> str:
         "HOME": str(home),
         "PATH": os.defpath,
     }
-    done = subprocess.run(["sh", "-c", command], env=names, capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", command], env=names, cwd=home, capture_output=True, text=True, check=False)
     return done.stderr
 
 

@@ -71,8 +71,9 @@ def test_an_upgrade_that_does_not_get_ready_is_rolled_back_and_costs_nothing(rel
 
 @pytest.fixture(scope="module")
 def second(space: Namespace, release: Release) -> Release:
-    """Another release, in a namespace of its own, while the first one serves."""
-    made = Release(space, release.database.server.database(space.name), QUICK)
+    """Another release, in a namespace of its own, while the first one serves, for a user that the image does not know."""
+    user = {"podSecurityContext": {"runAsUser": 1000660000, "runAsGroup": 0, "fsGroup": 1000660000}}
+    made = Release(space, release.database.server.database(space.name), QUICK, user)
     made.prepare()
     return made
 

@@ -11,6 +11,8 @@ from tests.cluster.release import merged, of_image
 
 CHART = release.CHART
 SECONDS = 300
+# As some clusters choose users: one that /etc/passwd does not name, with root's group.
+OF_NO_NAME: Document = {"podSecurityContext": {"runAsUser": 1000660000, "runAsGroup": 0, "fsGroup": 1000660000}}
 # Nothing that pulls an image: for what is asked of the API server only.
 NO_IMAGE: Document = {"image": {"digest": f"sha256:{'0' * 64}", "pullPolicy": "Never"}}
 # The least that runs, and nothing beside it.

@@ -16,7 +16,7 @@ from tests.cluster.kube import Cluster, Namespace, Refused, kind
 from tests.integration.waiting import until
 from tests.operator import installed, stand
 from tests.operator.caller import DENIED, Caller
-from tests.operator.installed import BRIEF, EMBEDDED, SECOND, SECONDS, install, running
+from tests.operator.installed import BRIEF, EMBEDDED, OF_NO_NAME, SECOND, SECONDS, install, running
 from tools import kubectl as programs
 
 from sluice import keys
@@ -47,6 +47,13 @@ def second(first: Namespace, shop: Namespace, image: str) -> Iterator[Namespace]
     with first.cluster.namespace("second") as space:
         install(space, running(image), EMBEDDED, BRIEF, KEY, SECOND, {"operator": {"watchNamespaces": [shop.name]}}, wait=True)
         yield space
+        space.helm("uninstall", "sluice")
+
+
+def test_the_operator_runs_as_a_user_without_a_name(first: Namespace, image: str) -> None:
+    alone = {"operator": {"only": True, "bootstrap": {"enabled": False}}}
+    with first.cluster.namespace("nameless") as space:
+        install(space, running(image), SECOND, OF_NO_NAME, alone, wait=True)
         space.helm("uninstall", "sluice")
 
 

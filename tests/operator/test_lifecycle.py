@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
 from tests.integration.waiting import until
 from tests.operator.conftest import Start
+from tests.operator.hand import Hand
 from tests.operator.operators import Operator
 from tests.operator.processes import clients
 from tests.operator.stand import Stand
+from tools.cluster import run
+
+from sluice import keys
 
 pytestmark = pytest.mark.timeout(300)
 QUICK = {"overlap": "4s", "maxOverlap": "4s", "retirePolicy": "Retire"}
@@ -104,6 +109,44 @@ def test_a_deleted_key_is_refused_and_leaves_nothing(stand_: Stand, operator: Op
     until(lambda: set(stand_.answers(key)) == {401}, what="it is refused")
     until(lambda: not any(secret.startswith(name) for secret in stand_.secrets()), 30, "its Secrets are gone")
     assert stand_.of_key(name) == []
+
+
+def test_a_key_that_is_revoked_and_deleted_in_the_same_moment_is_revoked_also_when_it_is_made_again(
+    stand_: Stand, operator: Operator
+) -> None:
+    gone, again = stand_.key(), stand_.key()
+    for name in (gone, again):
+        stand_.active(name)
+    leaked = [stand_.plaintext(name) for name in (gone, again)]
+    with contextlib.closing(Hand(run.here().kubeconfig, stand_.space.name)) as hand:
+        for name in (gone, again):
+            hand.revoke(name)
+            hand.delete("apikey", name)
+        hand.key(again)
+    stand_.active(again)
+    until(lambda: {answer for key in leaked for answer in stand_.answers(key)} == {401}, 30, "both are refused")
+    states = {entry["digest"]: entry["state"] for entry in stand_.published()}
+    assert [states.get(keys.digest(key)) for key in leaked] == ["revoked", "revoked"]
+    assert set(stand_.answers(stand_.plaintext(again))) == {200}
+
+
+def test_a_key_that_is_revoked_and_made_again_while_nobody_leads_is_revoked_by_the_next(
+    stand_: Stand, start: Start, operator: Operator
+) -> None:
+    name = stand_.key()
+    stand_.active(name)
+    leaked = stand_.plaintext(name)
+    second = start("two")
+    until(lambda: second.told("cache complete"), 60, "the second one waits")
+    operator.kill()
+    with contextlib.closing(Hand(run.here().kubeconfig, stand_.space.name)) as hand:
+        hand.revoke(name)
+        hand.delete("apikey", name)
+        hand.key(name)
+    second.leads()
+    until(lambda: set(stand_.answers(leaked)) == {401}, 60, "it is refused")
+    states = {entry["digest"]: entry["state"] for entry in stand_.published()}
+    assert states[keys.digest(leaked)] == "revoked"
 
 
 def test_a_key_to_be_copied_is_gone_from_the_cluster_when_its_time_is_over(stand_: Stand, operator: Operator) -> None:

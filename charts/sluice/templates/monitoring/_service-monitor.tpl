@@ -1,3 +1,7 @@
+{{/*
+Of the Services that Prometheus finds pods by, each with the job that alerts and dashboards know: app.kubernetes.io/instance may be
+another one here, for Argo CD that tracks by label writes its Application's name there.
+*/}}
 {{- define "sluice.jobLabel" -}}
 sluice.dev/job
 {{- end }}
@@ -16,13 +20,10 @@ metadata:
   labels:
     {{- merge (include "sluice.labelsOf" $component | fromYaml) $root.Values.monitoring.serviceMonitor.labels | toYaml | nindent 4 }}
 spec:
-  {{- if and (eq (index . 1) "service") (ne $root.Values.service.type "ClusterIP") }}
-  # The admin port then has a Service of another name.
   jobLabel: {{ include "sluice.jobLabel" $root }}
-  {{- end }}
   selector:
     matchLabels:
-      {{- include "sluice.selectorLabelsOf" $component | nindent 6 }}
+      {{ include "sluice.jobLabel" $root }}: {{ index . 2 | quote }}
   namespaceSelector:
     matchNames:
       - {{ $root.Release.Namespace | quote }}
