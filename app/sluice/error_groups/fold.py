@@ -82,16 +82,16 @@ WITH taken AS (
 SELECT (SELECT count(*) FROM taken), coalesce((SELECT array_agg(fingerprint) FROM regressed), '{}')
 """
 PURGE_HOURS = """
-DELETE FROM sluice.error_hours WHERE (fingerprint, hour) IN (
-    SELECT fingerprint, hour FROM sluice.error_hours WHERE hour < %(before)s ORDER BY hour LIMIT %(step)s
-)
+DELETE FROM sluice.error_hours WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM sluice.error_hours WHERE hour < %(before)s ORDER BY hour LIMIT %(step)s
+))
 """
 # What is stored and not counted yet keeps its group.
 PURGE_GROUPS = """
 WITH due AS MATERIALIZED (
-    SELECT fingerprint FROM sluice.error_groups AS g
-    WHERE last_seen < %(before)s AND NOT EXISTS (SELECT FROM sluice.error_deltas AS d WHERE d.fingerprint = g.fingerprint)
-    ORDER BY last_seen, id LIMIT %(step)s
+    SELECT fingerprint FROM (
+        SELECT fingerprint FROM sluice.error_groups WHERE last_seen < %(before)s ORDER BY last_seen, id LIMIT %(step)s
+    ) AS g WHERE NOT EXISTS (SELECT FROM sluice.error_deltas AS d WHERE d.fingerprint = g.fingerprint)
 ), hours AS (
     DELETE FROM sluice.error_hours WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM due))
 ), users AS (

@@ -76,12 +76,13 @@ WHERE name = %(name)s
 """
 FAILURE = "UPDATE sluice.sources SET lease_until = NULL, next_run_at = %(next_run)s WHERE name = %(name)s"
 FORGET = """
-DELETE FROM sluice.source_runs WHERE id IN (
-    SELECT id FROM sluice.source_runs
-    WHERE source = %(source)s AND started_at < now() - make_interval(days => %(days)s)
-        AND id < (SELECT run_id FROM sluice.sources WHERE name = %(source)s)
-    ORDER BY id LIMIT %(limit)s
-)
+DELETE FROM sluice.source_runs WHERE id = ANY(ARRAY(
+    SELECT id FROM (
+        SELECT id, started_at FROM sluice.source_runs
+        WHERE source = %(source)s AND id < (SELECT run_id FROM sluice.sources WHERE name = %(source)s)
+        ORDER BY id LIMIT %(limit)s
+    ) AS first WHERE started_at < now() - make_interval(days => %(days)s)
+))
 """
 
 # A run whose lease is over is not running, whatever its row says.
@@ -103,12 +104,14 @@ FROM sluice.source_runs WHERE source = %s ORDER BY id DESC LIMIT %s
 REQUEST = "UPDATE sluice.sources SET requested_at = coalesce(requested_at, now()) WHERE name = %s RETURNING requested_at"
 # Seed 003's Post: the record's own fields, and two of ours.
 POSTS = """
-SELECT '' AS sort_value, r.place AS row_id,
-    (r.content || jsonb_build_object('ingested_at', r.ingested_at, 'source', r.source))::text AS log
-FROM sluice.source_records AS r JOIN sluice.sources AS s ON s.name = r.source WHERE s.is_default
+SELECT '' AS sort_value, place AS row_id,
+    (content || jsonb_build_object('ingested_at', ingested_at, 'source', source))::text AS log
+FROM (
+    SELECT * FROM sluice.source_records WHERE source = (SELECT name FROM sluice.sources WHERE is_default LIMIT 1) {which}
+) AS found
 """
-POST_PAGE = BOUNDED.format(found=f"{POSTS} ORDER BY r.place LIMIT %s OFFSET %s")
-POST_OF = f"{POSTS} AND r.id = %s"
+POST_PAGE = BOUNDED.format(found=POSTS.format(which="ORDER BY place LIMIT %s OFFSET %s"))
+POST_OF = POSTS.format(which="AND id = %s")
 RECORDS = BOUNDED.format(
     found="""
 SELECT '' AS sort_value, place AS row_id, json_build_object('id', id, 'version', version, 'content', content,

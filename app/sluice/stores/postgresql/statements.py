@@ -89,16 +89,17 @@ SELECT count(*) FROM pg_class
 WHERE relnamespace = 'sluice'::regnamespace AND relkind IN ('r', 'p') AND relpersistence <> 'p'
 """
 
-# ANY(ARRAY()) instead of IN: each row is found by its key, where a join may be planned as a scan of the table for every step.
+# ANY(ARRAY()) instead of IN: each row is found by its key or place, where a join may be planned as a scan of the table for every
+# step: it is, of a statement that is planned for any values.
 PURGE_EVENTS = """
 DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(
     SELECT event_id FROM sluice.events WHERE "timestamp" < %(before)s ORDER BY "timestamp", id LIMIT %(limit)s
 ))
 """
 PURGE_CLAIMS = """
-DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (
-    SELECT key_id, idempotency_key FROM sluice.idempotency_keys WHERE created_at < %(before)s ORDER BY created_at LIMIT %(limit)s
-)
+DELETE FROM sluice.idempotency_keys WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM sluice.idempotency_keys WHERE created_at < %(before)s ORDER BY created_at LIMIT %(limit)s
+))
 """
 # One pod at a time removes. The lock belongs to the transaction, so a dead pod holds nothing.
 RETENTION_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
@@ -166,9 +167,10 @@ def page(query: Filter, after: tuple[str, int] | None, most: int) -> tuple[sql.C
         cast = sql.SQL({**dict.fromkeys(TIMES, "timestamptz"), "id": "bigint"}.get(query.sort_by, "text"))
         conditions.append(sql.SQL("({}, e.id) {} (%s::{}, %s)").format(key, compare, cast))
         values.extend(after)
+    # The text is made of the rows of the page only, not of all that are sorted or skipped for it.
     found = sql.SQL(
-        "SELECT {key}::text AS sort_value, id AS row_id, {log} AS log FROM sluice.events AS e {where}"
-        " ORDER BY {key} {direction}, e.id {direction} LIMIT %s OFFSET %s"
+        "SELECT {key}::text AS sort_value, id AS row_id, {log} AS log FROM ("
+        "SELECT * FROM sluice.events AS e {where} ORDER BY {key} {direction}, e.id {direction} LIMIT %s OFFSET %s) AS e"
     ).format(key=key, log=sql.SQL(LOG), where=joined(conditions), direction=direction)
     text = sql.SQL(BOUNDED).format(found=found)
     return text, [*values, query.page_size + 1, 0 if after else query.offset, most]
