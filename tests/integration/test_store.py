@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
+from structlog.testing import capture_logs
 from tests.conftest import ROOT
 from tests.integration import postgres
 from tests.integration.checks import at_once
@@ -30,7 +33,7 @@ from sluice.errors import IdempotencyKeyInUse, InvalidEvent
 from sluice.events import Integral, Record
 from sluice.settings import Settings
 from sluice.stores import CLAIM_AGE, Claim, Kept
-from sluice.stores.postgresql import inspection, login, statements
+from sluice.stores.postgresql import inspection, login, purge, statements
 from sluice.stores.postgresql.store import PostgresqlStore
 
 CLAIM = Claim("key-a", "order-1", b"request one")
@@ -397,10 +400,53 @@ def test_purge_lets_inserts_go_on(database: Database, open_store: OpenStore) -> 
 def test_one_pod_removes_at_a_time(store: PostgresqlStore, database: Database) -> None:
     old_and_new(store, 5, 0)
     with postgres.connect(database.url) as other, other.transaction():
-        other.execute(statements.RETENTION_LOCK)
+        other.execute(purge.LOCK)
         assert store.purge(NOW, NOW, 10) == (0, 0)
     assert store.purge(NOW, NOW, 10) == (5, 0)
     assert database.count() == 0
+
+
+KEEP = """
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RETURN CASE WHEN OLD.user_id = 'held' THEN NULL ELSE OLD END; END $$;
+CREATE TRIGGER keep BEFORE DELETE ON sluice.events FOR EACH ROW EXECUTE FUNCTION keep();
+"""
+
+
+def test_what_a_trigger_keeps_is_reported_once_and_keeps_nothing_else(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(25, "held", timestamp=NOW - timedelta(days=50), user_id="held"), NOW)
+    old_and_new(store, 15, 1)
+    database.execute(KEEP)
+    with capture_logs() as logs:
+        removed = [store.purge(NOW - timedelta(days=30), NOW, 10)[0] for _ in range(4)]
+    assert (removed, database.count()) == ([15, 0, 0, 0], 26)
+    assert [(line["event"], line["events"]) for line in logs] == [("retention.kept", 25)]
+
+
+def test_a_step_does_not_begin_with_what_an_older_transaction_keeps(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(5_000, "old", timestamp=NOW - timedelta(days=40)), NOW)
+    with postgres.connect(database.url) as backup, backup.transaction():
+        backup.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        backup.execute("SELECT 1 FROM sluice.events LIMIT 1")
+        assert [store.purge(NOW, NOW, 1_000)[0] for _ in range(4)] == [1_000] * 4
+        place = dict(zip(("after", "id"), store.retention.places[purge.EVENTS], strict=True))
+        with postgres.connect(database.url) as connection, connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL enable_sort = off")
+            values = {"before": NOW, "clock": NOW, "limit": 100, **place}
+            told = psycopg.ClientCursor(connection).execute(f"EXPLAIN (ANALYZE, BUFFERS) {purge.EVENTS}", values).fetchall()
+    told_of_scan = "".join(line for (line,) in told).partition("using events_timestamp_id")[2]
+    hit = re.search(r"shared hit=(\d+)", told_of_scan)
+    assert hit is not None
+    assert int(hit[1]) < 50
+
+
+def test_a_clock_that_is_ahead_of_the_server_s_removes_nothing(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(3), NOW)
+    now = datetime.now(UTC)
+    kept, ahead = now - NOW + timedelta(days=30), now + timedelta(days=800)
+    assert purge.Purge(store.database, lambda: ahead).step(ahead - kept, ahead, 10) == (0, 0)
+    assert database.count() == 3
+    assert purge.Purge(store.database).step(ahead - kept, ahead, 10) == (3, 0)
 
 
 def test_an_event_that_was_purged_while_its_twin_came_is_to_be_sent_again(

@@ -89,21 +89,6 @@ SELECT count(*) FROM pg_class
 WHERE relnamespace = 'sluice'::regnamespace AND relkind IN ('r', 'p') AND relpersistence <> 'p'
 """
 
-# ANY(ARRAY()) instead of IN: each row is found by its key or place, where a join may be planned as a scan of the table for every
-# step: it is, of a statement that is planned for any values.
-PURGE_EVENTS = """
-DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(
-    SELECT event_id FROM sluice.events WHERE "timestamp" < %(before)s ORDER BY "timestamp", id LIMIT %(limit)s
-))
-"""
-PURGE_CLAIMS = """
-DELETE FROM sluice.idempotency_keys WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM sluice.idempotency_keys WHERE created_at < %(before)s ORDER BY created_at LIMIT %(limit)s
-))
-"""
-# One pod at a time removes. The lock belongs to the transaction, so a dead pod holds nothing.
-RETENTION_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
-
 # What changes error groups holds this one, so they change one after the other; events are stored without it.
 # It belongs to the transaction: a dead pod holds nothing, and a pooler may stand between.
 LOCK_ERROR_GROUPS = "SELECT true FROM pg_advisory_xact_lock(126934213878631)"

@@ -36,6 +36,7 @@ from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.login import Login
+from sluice.stores.postgresql.purge import Purge
 from sluice.stores.volume import Span, Split, Volume
 
 # As COUNT_CAP, for figures.
@@ -67,6 +68,7 @@ class PostgresqlStore:
     def __init__(self, login: Login, pool_size: int = 4, deadline: float = 5.0) -> None:
         self.database = Database(login, pool_size, deadline)
         self._query = self.database.query
+        self.retention = Purge(self.database)
         self._cursor_secret: bytes | None = None
 
     def check(self) -> None:
@@ -162,15 +164,7 @@ class PostgresqlStore:
         )
 
     def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
-        def work(connection: Connection) -> tuple[int, int]:
-            with connection.transaction():
-                if connection.execute(statements.RETENTION_LOCK).fetchone() != (True,):
-                    return 0, 0
-                claims = connection.execute(statements.PURGE_CLAIMS, {"before": claims_before, "limit": limit})
-                events = connection.execute(statements.PURGE_EVENTS, {"before": before, "limit": limit})
-                return events.rowcount, claims.rowcount
-
-        return self.database.run(work)
+        return self.retention.step(before, claims_before, limit)
 
     @property
     def cursor_secret(self) -> bytes:
