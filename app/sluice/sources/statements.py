@@ -12,18 +12,18 @@ ON CONFLICT (name) DO UPDATE SET url = excluded.url, schedule = excluded.schedul
 WHERE s.definition <> excluded.definition
 """
 ONE_DEFAULT = "UPDATE sluice.sources SET is_default = (name = %(name)s) WHERE is_default <> (name = %(name)s)"
-DUE = """
-SELECT name,
-    (next_run_at IS NULL OR next_run_at <= now() OR requested_at IS NOT NULL) AND (lease_until IS NULL OR lease_until < now()),
-    coalesce(last_success, created_at)
+# What a clock wrote that was ahead and has been set back holds for nobody, or a source would wait for that time to come.
+AHEAD = "last_attempt > now() + interval '1 minute'"
+FREE_NOW = f"(lease_until IS NULL OR lease_until < now() OR {AHEAD})"
+DUE_NOW = f"(next_run_at IS NULL OR next_run_at <= now() OR requested_at IS NOT NULL OR {AHEAD})"
+DUE = f"""
+SELECT name, coalesce({DUE_NOW} AND {FREE_NOW}, false), coalesce(last_success, created_at)
 FROM sluice.sources WHERE name = ANY(%s) ORDER BY next_run_at NULLS FIRST, name
-"""
-FREE = """
+"""  # noqa: S608 - conditions of ours
+FREE = f"""
 SELECT run_id, etag, last_modified FROM sluice.sources
-WHERE name = %(name)s AND (lease_until IS NULL OR lease_until < now())
-    AND (%(forced)s OR next_run_at IS NULL OR next_run_at <= now() OR requested_at IS NOT NULL)
-FOR UPDATE SKIP LOCKED
-"""
+WHERE name = %(name)s AND {FREE_NOW} AND (%(forced)s OR {DUE_NOW}) FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - conditions of ours
 # Its puller died, or was away for longer than its lease.
 INTERRUPTED = """
 UPDATE sluice.source_runs SET status = 'failure', reason = 'interrupted', ended_at = now(),
