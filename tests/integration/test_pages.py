@@ -190,12 +190,14 @@ def test_one_event_is_found_by_the_index(large: Database) -> None:
 def test_figures_agree_with_a_count_by_hand(store: PostgresqlStore, database: Database) -> None:
     hour, now = timedelta(hours=1), NOW
     received = {"a": now - MINUTE, "b": now - MINUTE, "c": now - 40 * MINUTE, "d": now - 3 * hour, "e": now - 30 * hour}
+    # By a clock that was ahead.
+    received["f"] = now + timedelta(days=800)
     for name, at in received.items():
         session = {"a": "s1", "b": "s2", "c": "s3"}.get(name)
         store.insert([row(name, now=at, session_id=session, event_type="error" if name in "ad" else "log")], at)
     database.execute("UPDATE sluice.events SET processed_at = created_at + interval '20 ms'")
     found = store.figures(now)
-    assert (found.total_logs, found.total_logs_exact) == (5, True)
+    assert (found.total_logs, found.total_logs_exact) == (6, True)
     assert (found.logs_last_hour, found.logs_last_day, found.logs_last_day_exact) == (3, 4, True)
     assert found.average_latency_ms == pytest.approx(20)
     assert found.error_rate_percent == pytest.approx(100 / 3)

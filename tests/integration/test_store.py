@@ -278,6 +278,13 @@ def test_a_claim_ends_with_its_age_also_when_retention_is_behind(store: Postgres
     assert database.execute("SELECT created_at FROM sluice.idempotency_keys") == [(later,)]
 
 
+def test_a_clock_that_is_ahead_of_the_server_s_ends_no_claim(store: PostgresqlStore, database: Database) -> None:
+    now = datetime.now(UTC)
+    for at in (now, now + timedelta(days=800)):
+        store.insert_once(CLAIM, [row("a")], [None], at, atomic=False)
+    assert database.execute("SELECT created_at FROM sluice.idempotency_keys") == [(now,)]
+
+
 BODIES_OF_THE_RELEASE_BEFORE = {
     "one": (
         b'{"success":true,"message":"event stored","data":{"event_id":"a","id":7,"status":"created"}}',

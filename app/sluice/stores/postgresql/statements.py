@@ -75,8 +75,9 @@ SELECT coalesce(array_agg(event_id), '{}'), array_agg(id), array_agg(content), a
 FROM sluice.events WHERE event_id = ANY(%s::text[])"""
 
 CLAIM_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
-# Retention may be behind.
-DROP_OLD_CLAIM = "DELETE FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s AND created_at <= %s"
+# Retention may be behind. A clock of this process that is ahead of the server's makes no claim old.
+DROP_OLD_CLAIM = """
+DELETE FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s AND created_at <= least(%s, now() - %s)"""
 CLAIM = "SELECT request, outcomes::text, body FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s"
 KEEP_CLAIM = """
 INSERT INTO sluice.idempotency_keys (key_id, idempotency_key, request, outcomes, created_at) VALUES (%s, %s, %s, %s, %s)
@@ -104,10 +105,12 @@ GET = sql.SQL("SELECT {} FROM sluice.events WHERE event_id = %s").format(sql.SQL
 
 ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'sluice.events'::regclass"
 COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM sluice.events LIMIT %s) AS counted"
+# What a clock wrote that was ahead by days counts when its time has come.
 FIGURES = """
 WITH recent AS MATERIALIZED (
     SELECT event_type, session_id, created_at, processed_at FROM sluice.events
-    WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC, id DESC LIMIT %(cap)s
+    WHERE created_at > %(now)s - interval '1 day' AND created_at <= %(now)s + interval '1 minute'
+    ORDER BY created_at DESC, id DESC LIMIT %(cap)s
 ), hour AS MATERIALIZED (SELECT * FROM recent WHERE created_at > %(now)s - interval '1 hour')
 SELECT (SELECT count(*) FROM hour), (SELECT count(*) FROM recent),
     (SELECT avg(extract(epoch FROM processed_at - created_at) * 1000)::float8 FROM hour),

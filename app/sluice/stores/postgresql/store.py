@@ -334,7 +334,7 @@ def once(
         if connection.execute(statements.CLAIM_LOCK, [lock]).fetchone() != (True,):
             raise errors.IdempotencyKeyInUse
         names = [claim.key_id, claim.idempotency_key]
-        connection.execute(statements.DROP_OLD_CLAIM, [*names, at - CLAIM_AGE])
+        connection.execute(statements.DROP_OLD_CLAIM, [*names, at - CLAIM_AGE, CLAIM_AGE])
         if kept := connection.execute(statements.CLAIM, names).fetchone():
             request, encoded, body = kept
             if bytes(request) != claim.request:
