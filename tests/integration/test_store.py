@@ -430,6 +430,26 @@ def test_what_a_trigger_keeps_is_reported_once_and_keeps_nothing_else(store: Pos
     assert [(line["event"], line["events"]) for line in logs] == [("retention.kept", 25)]
 
 
+def test_kept_claims_go_where_no_event_may(store: PostgresqlStore, database: Database) -> None:
+    once(store, CLAIM, [row("a")])
+    database.execute("REVOKE DELETE ON sluice.events FROM sluice_app")
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        store.purge(NOW + timedelta(days=1), NOW + timedelta(days=1), 10)
+    assert caught.value.reason == "not_permitted"
+    assert (database.ids(), database.execute("SELECT count(*) FROM sluice.idempotency_keys")) == (["a"], [(0,)])
+
+
+def test_a_table_is_looked_at_from_its_first_row_once_a_day(store: PostgresqlStore, database: Database) -> None:
+    now = 0.0
+    removal = purge.Purge(store.database, clock=lambda: now)
+    store.insert([row("new", timestamp=NOW)], NOW)
+    assert removal.step(NOW + timedelta(seconds=1), NOW, 10) == (1, 0)
+    store.insert([row("old", timestamp=NOW - timedelta(days=9))], NOW)
+    assert (removal.step(NOW, NOW, 10), database.ids()) == ((0, 0), ["old"])
+    now = purge.LOOK_AGAIN + 1
+    assert (removal.step(NOW, NOW, 10), database.ids()) == ((1, 0), [])
+
+
 def test_a_step_does_not_begin_with_what_an_older_transaction_keeps(store: PostgresqlStore, database: Database) -> None:
     store.insert(rows(5_000, "old", timestamp=NOW - timedelta(days=40)), NOW)
     with postgres.connect(database.url) as backup, backup.transaction():
