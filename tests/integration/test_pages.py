@@ -21,7 +21,7 @@ from tests.integration.walks import ids, walk
 from sluice import filters, stores
 from sluice.error_groups import fold
 from sluice.events import Record
-from sluice.filters import Filter
+from sluice.filters import Filter, Match
 from sluice.sources import statements as sources
 from sluice.stores import Page
 from sluice.stores.postgresql import purge, statements
@@ -252,6 +252,14 @@ def looked_at(database: Database, text: str, values: Any) -> int:
         if {"Relation Name", "Index Name"} & set(node) and "Scan" in node["Node Type"]:
             rows += (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
     return int(rows)
+
+
+def test_a_count_of_a_range_of_time_reads_only_that_range(large: Database) -> None:
+    until, most = NOW - timedelta(seconds=30_000), 10_000
+    matches = (Match("timestamp", ">=", until - timedelta(seconds=19_000)), Match("timestamp", "<=", until))
+    text, values = statements.count(Filter(matches=matches), most)
+    with postgres.connect(large.url) as connection:
+        assert looked_at(large, text.as_string(connection), values) <= most + 1
 
 
 def test_what_a_page_skips_or_sorts_is_not_made_text_of(large: Database) -> None:
