@@ -262,6 +262,24 @@ def test_a_count_of_a_range_of_time_reads_only_that_range(large: Database) -> No
         assert looked_at(large, text.as_string(connection), values) <= most + 1
 
 
+def test_an_export_that_ends_at_a_time_does_not_look_at_what_came_since(
+    large: Database, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, page = [], statements.page
+
+    def recorded(*given: Any) -> tuple[sql.Composed, list[Any]]:
+        asked.append(page(*given))
+        return asked[-1]
+
+    monkeypatch.setattr(statements, "page", recorded)
+    matches = (Match("timestamp", ">=", NOW - timedelta(seconds=20_000)), Match("timestamp", "<=", NOW))
+    exported = b"".join(ready(open_store(large.login)).export(Filter(matches=matches))).splitlines()
+    assert sorted(msgspec.json.decode(line)["event_id"] for line in exported) == [f"e{n:05}" for n in range(20_001)]
+    text, values = asked[-1]
+    with postgres.connect(large.url) as connection:
+        assert looked_at(large, text.as_string(connection), values) <= postgresql.EXPORT_ROWS + 1
+
+
 def test_what_a_page_skips_or_sorts_is_not_made_text_of(large: Database) -> None:
     text, values = statements.page(Filter(sort_by="source", page=100), None, 1 << 20)
     with postgres.connect(large.url) as connection:

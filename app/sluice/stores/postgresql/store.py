@@ -116,7 +116,10 @@ class PostgresqlStore:
 
     def export(self, query: Filter) -> Iterator[bytes]:
         # Short statements, each from where the last one ended: a slow reader holds neither a connection nor a snapshot open.
-        step = msgspec.structs.replace(query, sort_by="created_at", descending=False, page=1, page_size=EXPORT_ROWS)
+        # By the time that ends it: in another order its last step would look at all that came since.
+        ends = any((match.column, match.operator) == ("timestamp", "<=") for match in query.matches)
+        order = "timestamp" if ends else "created_at"
+        step = msgspec.structs.replace(query, sort_by=order, descending=False, page=1, page_size=EXPORT_ROWS)
         after: tuple[str, int] | None = None
         while True:
             rows = self._query(*statements.page(step, after, EXPORT_BYTES))
