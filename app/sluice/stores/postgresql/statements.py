@@ -17,10 +17,12 @@ DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'),
 BACKEND = "SELECT pg_backend_pid()"
 BY_INDEX = "SET LOCAL enable_seqscan = off"
 # What our statements need, whatever the server, the database or the role has: of the session, or (`local`) of one transaction.
-# What is set here stays when the server's configuration is loaded again.
+# What is set here stays when the server's configuration is loaded again. To compile (`jit`) takes longer than most of them, whose
+# costs, which decide it, grow with the table although they end early.
 SETTINGS = """
 SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, YMD', %(local)s),
     set_config('default_transaction_isolation', 'read committed', %(local)s), set_config('lock_timeout', '0', %(local)s),
+    set_config('jit', 'off', %(local)s),
     set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
         ELSE current_setting('synchronous_commit') END, %(local)s),
     set_config('statement_timeout', %(timeout)s, %(local)s)"""
