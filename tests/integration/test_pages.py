@@ -262,6 +262,18 @@ def test_a_count_of_a_range_of_time_reads_only_that_range(large: Database) -> No
         assert looked_at(large, text.as_string(connection), values) <= most + 1
 
 
+def test_a_page_of_a_range_long_ago_does_not_begin_with_what_came_since(large: Database, open_store: OpenStore) -> None:
+    until, long = NOW - timedelta(seconds=100), 2_000
+    matches = (Match("timestamp", ">=", until - timedelta(seconds=long)), Match("timestamp", "<=", until))
+    text, values = statements.page(Filter(matches=matches), None, 1 << 20)
+    with postgres.connect(large.url) as connection:
+        # In the index and in the table.
+        assert looked_at(large, text.as_string(connection), values) <= 2 * (long + 1)
+    store = ready(open_store(large.login))
+    found = walk(store, Filter(matches=matches, page_size=400))
+    assert found == list(reversed([f"e{n:05}" for n in range(100, 100 + long + 1)]))
+
+
 def test_an_export_that_ends_at_a_time_does_not_look_at_what_came_since(
     large: Database, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import sql
@@ -128,6 +129,8 @@ SELECT (SELECT count(*) FROM hour), (SELECT count(*) FROM recent),
 INDEXED = 255
 NULLABLE = ("user_id", "session_id", "app_version", "source")
 TIMES = ("created_at", "timestamp")
+# An event that is sorted costs as much as so many that are passed over.
+SORTING = 8
 
 
 # Of rows that a statement finds, the first that have so many bytes of text together, at least one; and how many it found.
@@ -157,11 +160,15 @@ def page(query: Filter, after: tuple[str, int] | None, most: int) -> tuple[sql.C
         cast = sql.SQL({**dict.fromkeys(TIMES, "timestamptz"), "id": "bigint"}.get(query.sort_by, "text"))
         conditions.append(sql.SQL("({}, e.id) {} (%s::{}, %s)").format(key, compare, cast))
         values.extend(after)
+    order = key
+    if after is None and query.sort_by == "created_at" and query.descending and is_long_ago(query.matches):
+        # Not by the index on it, which begins with all that came since.
+        order = sql.SQL("({} + interval '0')").format(key)
     # The text is made of the rows of the page only, not of all that are sorted or skipped for it.
     found = sql.SQL(
         "SELECT {key}::text AS sort_value, id AS row_id, {log} AS log FROM ("
-        "SELECT * FROM sluice.events AS e {where} ORDER BY {key} {direction}, e.id {direction} LIMIT %s OFFSET %s) AS e"
-    ).format(key=key, log=sql.SQL(LOG), where=joined(conditions), direction=direction)
+        "SELECT * FROM sluice.events AS e {where} ORDER BY {order} {direction}, e.id {direction} LIMIT %s OFFSET %s) AS e"
+    ).format(key=key, order=order, log=sql.SQL(LOG), where=joined(conditions), direction=direction)
     text = sql.SQL(BOUNDED).format(found=found)
     return text, [*values, query.page_size + 1, 0 if after else query.offset, most]
 
@@ -195,6 +202,13 @@ def where(matches: Sequence[Match]) -> tuple[list[sql.Composable], list[Any]]:
             conditions.append(sql.SQL("e.created_at >= %s"))
             values.append(match.value - MAX_AHEAD)  # type: ignore[operator]
     return conditions, values
+
+
+def is_long_ago(matches: Sequence[Match]) -> bool:
+    """Whether to sort what lies in a range of `timestamp` costs less than to pass over what came after it."""
+    moments = {match.operator: match.value for match in matches if match.column == "timestamp"}
+    start, end = moments.get(">="), moments.get("<=")
+    return isinstance(start, datetime) and isinstance(end, datetime) and datetime.now(UTC) - end > SORTING * (end - start)
 
 
 def text_at(column: sql.Composable, path: sql.Composable) -> sql.Composed:
