@@ -257,6 +257,9 @@ def server(facts: ServerFacts, now: Callable[[], datetime] = lambda: datetime.no
     if facts.secured:
         text = f"row-level security may hide rows from this login: {', '.join(facts.secured)}"
         yield Finding("warning", text, "give the login BYPASSRLS, or disable row-level security on these tables")
+    if facts.triggers:
+        fix = "see that none keeps or changes rows: what is due would stay (`retention.kept` in the log), and erasures are 503"
+        yield Finding("warning", f"triggers or rules that are not Sluice's: {', '.join(facts.triggers)}", fix)
     if facts.missing:
         yield Finding("failed", f"schema is behind by {', '.join(facts.missing)}", "run `sluice migrate` as the schema's owner")
     else:

@@ -29,6 +29,7 @@ from sluice.cli import main
 from sluice.erasure import store as erasures
 from sluice.erasure.store import Place
 from sluice.error_groups import fold
+from sluice.errors import StoreUnavailable
 from sluice.stores import Claim
 from sluice.stores.postgresql.store import PostgresqlStore
 
@@ -83,6 +84,22 @@ def test_a_walk_through_many_events_of_others_takes_bounded_steps(
     _, removed, left = erase(store, "u1", clock=lambda: 0.0)
     assert (removed, left) == (1, None)
     assert database.count() == 25
+
+
+KEEP = """
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RETURN CASE WHEN OLD.event_id = 'held' THEN NULL ELSE OLD END; END $$;
+CREATE TRIGGER keep BEFORE DELETE ON sluice.events FOR EACH ROW EXECUTE FUNCTION keep();
+"""
+
+
+def test_no_erasure_ends_while_the_database_keeps_an_event(store: PostgresqlStore, database: Database) -> None:
+    store.insert([row("a", user_id="u1"), row("held", user_id="u1")], NOW)
+    database.execute(KEEP)
+    with pytest.raises(StoreUnavailable) as caught:
+        erase(store, "u1")
+    assert (caught.value.reason, database.ids()) == ("not_permitted", ["held"])
+    assert database.execute("SELECT events, finished_at FROM sluice.erasures") == [(1, None)]
 
 
 def test_an_erasure_is_on_record_without_the_user(store: PostgresqlStore, database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from tests.conftest import ROOT
 from tests.integration import postgres
@@ -214,6 +216,43 @@ def test_an_event_that_is_not_counted_yet_keeps_its_group_with_its_count(store: 
     store.insert([failure("b")], NOW)
     assert swept(store, NOW) == 0
     assert json.loads(get(store))["count"] == 2
+
+
+def test_a_clock_that_is_ahead_of_the_server_s_removes_no_group(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure("a")], NOW)
+    now = datetime.now(UTC)
+    kept, ahead = now - NOW + timedelta(days=30), now + timedelta(days=800)
+    fold.Folder(store.database, lambda: ahead, kept).round(threading.Event())
+    assert database.execute(ROWS_OF_GROUPS.format("groups")) == [(group_of(),)]
+    fold.Folder(store.database, lambda: ahead, timedelta(days=30)).round(threading.Event())
+    assert database.execute(ROWS_OF_GROUPS.format("groups")) == []
+
+
+def test_a_step_does_not_begin_with_what_an_older_transaction_keeps(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure(f"{n}", properties={"fingerprint": f"{n}"}) for n in range(10 * fold.STEP)], NOW)
+    steps = fold.Steps(store.database.run, wait=True)
+    limits = {"step": fold.STEP, "max_users": 1, "max_services": 1, "now": NOW, "oldest": NOW}
+    with postgres.connect(database.url) as backup, backup.transaction():
+        backup.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        backup.execute("SELECT 1 FROM sluice.events LIMIT 1")
+        assert all(steps.next(NOW) for _ in range(8))
+        with postgres.connect(database.url) as connection, connection.transaction(force_rollback=True):
+            explained = f"EXPLAIN (ANALYZE, BUFFERS) {fold.FOLD}"
+            told = psycopg.ClientCursor(connection).execute(explained, {**limits, "after": steps.after}).fetchall()
+    read = re.search(r"Tid Range Scan on error_deltas .*?shared hit=(\d+)", " ".join(line for (line,) in told))
+    assert read is not None
+    assert int(read[1]) < 10
+
+
+def test_what_is_stored_in_place_of_what_was_taken_out_is_counted_too(store: PostgresqlStore, database: Database) -> None:
+    store.insert([failure(f"{n}", properties={"fingerprint": f"{n}"}) for n in range(2 * fold.STEP)], NOW)
+    steps = fold.Steps(store.database.run, wait=True)
+    assert [steps.next(NOW), steps.next(NOW)] == [True, True]
+    database.execute("VACUUM sluice.error_deltas")
+    store.insert([failure("last", "last")], NOW)
+    assert [steps.next(NOW), steps.next(NOW)] == [True, False]
+    assert database.execute("SELECT count(*) FROM sluice.error_deltas") == [(0,)]
+    assert json.loads(get(store, "last"))["count"] == 1
 
 
 def test_a_flood_is_seen_while_it_is_being_counted(store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,14 +216,19 @@ def test_the_service_s_role_owns_nothing_and_rules_nothing(database: Database) -
 def test_a_look_at_a_database_reports_what_the_doctor_needs(database: Database) -> None:
     facts = inspection.inspect(database.login)
     assert (facts.version // 10_000 >= 14, facts.durable, facts.missing, facts.role_may_ddl) == (True, True, [], False)
+    assert (facts.secured, facts.triggers) == ([], [])
     assert inspection.inspect(database.owner).role_may_ddl
 
 
 def test_a_look_at_a_database_reports_what_an_administrator_did_to_it(database: Database) -> None:
     database.execute("ALTER TABLE sluice.tasks ENABLE ROW LEVEL SECURITY")
+    keep = "EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    database.execute(f"CREATE TRIGGER keep BEFORE UPDATE ON sluice.tasks FOR EACH ROW {keep}")
+    database.execute("CREATE RULE none AS ON UPDATE TO sluice.erasures DO INSTEAD NOTHING")
     database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
     facts = inspection.inspect(database.login)
     assert (facts.read_only, facts.secured) == (True, ["tasks"])
+    assert facts.triggers == ["keep on tasks", "none on erasures"]
 
 
 def test_a_look_at_an_empty_database_names_what_is_missing(empty_database: Database) -> None:

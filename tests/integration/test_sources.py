@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,11 +181,12 @@ def test_retry_after_is_waited_for(upstream: Upstream, pulls_of: MakePulls) -> N
     assert pulls.paused == [7]
 
 
+@pytest.mark.parametrize("ahead", [0, 800], ids=["clock right", "clock ahead"])
 def test_a_long_retry_after_ends_the_run_and_the_next_one_comes_then(
-    upstream: Upstream, pulls_of: MakePulls, database: Database
+    upstream: Upstream, pulls_of: MakePulls, database: Database, ahead: int
 ) -> None:
     upstream.answers = [up.status(429, Retry_After="1000")]
-    pulls = pulls_of()
+    pulls = pulls_of(parts={"clock": lambda: utc_now() + timedelta(days=ahead)})
     assert pulls.reason() == "rate_limited"
     assert (len(upstream.requests), pulls.paused) == (1, [])
     ((seconds,),) = database.execute("SELECT extract(epoch FROM next_run_at - now())::int FROM sluice.sources")
@@ -466,6 +468,20 @@ def test_a_puller_that_lost_its_lease_stores_nothing_more(upstream: Upstream, pu
     assert pulls.ids() == ["1", "2", "3"]
     runs = database.execute("SELECT status, reason, created FROM sluice.source_runs ORDER BY id")
     assert runs == [("failure", "interrupted", 0), ("success", None, 3)]
+
+
+def test_a_clock_that_was_ahead_by_years_keeps_no_source_waiting(
+    upstream: Upstream, pulls_of: MakePulls, database: Database
+) -> None:
+    upstream.answers = [up.records(3)]
+    pulls = pulls_of()
+    pulls()
+    later = "now() + interval '2 years'"
+    database.execute(f"UPDATE sluice.sources SET last_attempt = {later}, next_run_at = {later}, lease_until = {later}")
+    assert pulls.parts.store.due(["items"])[0].due is True
+    assert pulls.puller.pull(pulls.source) is not None
+    assert database.execute("SELECT next_run_at < now() + interval '1 hour' FROM sluice.sources") == [(True,)]
+    assert pulls.parts.store.due(["items"])[0].due is False
 
 
 def test_a_run_whose_end_is_stored_twice_counts_once(upstream: Upstream, pulls_of: MakePulls, store: PostgresqlStore) -> None:

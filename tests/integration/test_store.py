@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
+from structlog.testing import capture_logs
 from tests.conftest import ROOT
 from tests.integration import postgres
 from tests.integration.checks import at_once
@@ -30,7 +33,7 @@ from sluice.errors import IdempotencyKeyInUse, InvalidEvent
 from sluice.events import Integral, Record
 from sluice.settings import Settings
 from sluice.stores import CLAIM_AGE, Claim, Kept
-from sluice.stores.postgresql import inspection, login, statements
+from sluice.stores.postgresql import inspection, login, purge, statements
 from sluice.stores.postgresql.store import PostgresqlStore
 
 CLAIM = Claim("key-a", "order-1", b"request one")
@@ -92,6 +95,7 @@ HABITS = {
     "default_transaction_isolation": "serializable",
     "extra_float_digits": "-15",
     "IntervalStyle": "sql_standard",
+    "jit": "on",
     "search_path": "pg_catalog",
     "standard_conforming_strings": "off",
     "TimeZone": "America/St_Johns",
@@ -107,6 +111,7 @@ def test_settings_that_a_database_has_for_its_sessions_change_nothing(database: 
     assert Counter(status for some in found for status in statuses(some)) == {"created": 50, "duplicate": 750}
     assert json.loads(bytes(store.get("e00000") or b""))["event_name"] == "Größe €"
     assert inspection.inspect(service).missing == []
+    assert store.database.query("SHOW jit") == [("off",)]
 
 
 def test_overlapping_batches_never_end_in_a_deadlock(database: Database, open_store: OpenStore) -> None:
@@ -275,6 +280,13 @@ def test_a_claim_ends_with_its_age_also_when_retention_is_behind(store: Postgres
     assert database.execute("SELECT created_at FROM sluice.idempotency_keys") == [(later,)]
 
 
+def test_a_clock_that_is_ahead_of_the_server_s_ends_no_claim(store: PostgresqlStore, database: Database) -> None:
+    now = datetime.now(UTC)
+    for at in (now, now + timedelta(days=800)):
+        store.insert_once(CLAIM, [row("a")], [None], at, atomic=False)
+    assert database.execute("SELECT created_at FROM sluice.idempotency_keys") == [(now,)]
+
+
 BODIES_OF_THE_RELEASE_BEFORE = {
     "one": (
         b'{"success":true,"message":"event stored","data":{"event_id":"a","id":7,"status":"created"}}',
@@ -397,10 +409,73 @@ def test_purge_lets_inserts_go_on(database: Database, open_store: OpenStore) -> 
 def test_one_pod_removes_at_a_time(store: PostgresqlStore, database: Database) -> None:
     old_and_new(store, 5, 0)
     with postgres.connect(database.url) as other, other.transaction():
-        other.execute(statements.RETENTION_LOCK)
+        other.execute(purge.LOCK)
         assert store.purge(NOW, NOW, 10) == (0, 0)
     assert store.purge(NOW, NOW, 10) == (5, 0)
     assert database.count() == 0
+
+
+KEEP = """
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RETURN CASE WHEN OLD.user_id = 'held' THEN NULL ELSE OLD END; END $$;
+CREATE TRIGGER keep BEFORE DELETE ON sluice.events FOR EACH ROW EXECUTE FUNCTION keep();
+"""
+
+
+def test_what_a_trigger_keeps_is_reported_once_and_keeps_nothing_else(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(25, "held", timestamp=NOW - timedelta(days=50), user_id="held"), NOW)
+    old_and_new(store, 15, 1)
+    database.execute(KEEP)
+    with capture_logs() as logs:
+        removed = [store.purge(NOW - timedelta(days=30), NOW, 10)[0] for _ in range(4)]
+    assert (removed, database.count()) == ([15, 0, 0, 0], 26)
+    assert [(line["event"], line["events"]) for line in logs] == [("retention.kept", 25)]
+
+
+def test_kept_claims_go_where_no_event_may(store: PostgresqlStore, database: Database) -> None:
+    once(store, CLAIM, [row("a")])
+    database.execute("REVOKE DELETE ON sluice.events FROM sluice_app")
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        store.purge(NOW + timedelta(days=1), NOW + timedelta(days=1), 10)
+    assert caught.value.reason == "not_permitted"
+    assert (database.ids(), database.execute("SELECT count(*) FROM sluice.idempotency_keys")) == (["a"], [(0,)])
+
+
+def test_a_table_is_looked_at_from_its_first_row_once_a_day(store: PostgresqlStore, database: Database) -> None:
+    now = 0.0
+    removal = purge.Purge(store.database, clock=lambda: now)
+    store.insert([row("new", timestamp=NOW)], NOW)
+    assert removal.step(NOW + timedelta(seconds=1), NOW, 10) == (1, 0)
+    store.insert([row("old", timestamp=NOW - timedelta(days=9))], NOW)
+    assert (removal.step(NOW, NOW, 10), database.ids()) == ((0, 0), ["old"])
+    now = purge.LOOK_AGAIN + 1
+    assert (removal.step(NOW, NOW, 10), database.ids()) == ((1, 0), [])
+
+
+def test_a_step_does_not_begin_with_what_an_older_transaction_keeps(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(5_000, "old", timestamp=NOW - timedelta(days=40)), NOW)
+    with postgres.connect(database.url) as backup, backup.transaction():
+        backup.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        backup.execute("SELECT 1 FROM sluice.events LIMIT 1")
+        assert [store.purge(NOW, NOW, 1_000)[0] for _ in range(4)] == [1_000] * 4
+        place = dict(zip(("after", "id"), store.retention.places[purge.EVENTS], strict=True))
+        with postgres.connect(database.url) as connection, connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL enable_sort = off")
+            values = {"before": NOW, "clock": NOW, "limit": 100, **place}
+            told = psycopg.ClientCursor(connection).execute(f"EXPLAIN (ANALYZE, BUFFERS) {purge.EVENTS}", values).fetchall()
+    told_of_scan = "".join(line for (line,) in told).partition("using events_timestamp_id")[2]
+    hit = re.search(r"shared hit=(\d+)", told_of_scan)
+    assert hit is not None
+    assert int(hit[1]) < 50
+
+
+def test_a_clock_that_is_ahead_of_the_server_s_removes_nothing(store: PostgresqlStore, database: Database) -> None:
+    store.insert(rows(3), NOW)
+    now = datetime.now(UTC)
+    kept, ahead = now - NOW + timedelta(days=30), now + timedelta(days=800)
+    assert purge.Purge(store.database, lambda: ahead).step(ahead - kept, ahead, 10) == (0, 0)
+    assert database.count() == 3
+    assert purge.Purge(store.database).step(ahead - kept, ahead, 10) == (3, 0)
 
 
 def test_an_event_that_was_purged_while_its_twin_came_is_to_be_sent_again(

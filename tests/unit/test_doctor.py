@@ -69,6 +69,7 @@ SICK: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "fast clock": ({"clock": NOW + timedelta(hours=1)}, "warning", "differs by 3600 s", "NTP"),
     "read only": ({"read_only": True}, "failed", "takes no writes", "default_transaction_read_only"),
     "hidden rows": ({"secured": ["events"]}, "warning", "may hide rows from this login: events", "BYPASSRLS"),
+    "trigger": ({"triggers": ["keep on events"]}, "warning", "not Sluice's: keep on events", "retention.kept"),
     "owner": ({"role_may_ddl": True}, "warning", "may change the schema", "sluice_app"),
 }
 

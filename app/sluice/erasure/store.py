@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS
@@ -36,7 +37,8 @@ WITH looked AS MATERIALIZED (
 ), recorded AS (
     UPDATE sluice.erasures SET events = events + (SELECT count(*) FROM gone) WHERE id = %(erasure)s
 )
-SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM due) = %(step)s, (SELECT count(*) FROM looked) = %(window)s,
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM due) - (SELECT count(*) FROM gone),
+    (SELECT count(*) FROM due) = %(step)s, (SELECT count(*) FROM looked) = %(window)s,
     created_at::text, id
 FROM (
     SELECT created_at, id FROM looked
@@ -71,15 +73,24 @@ def begin(database: Database, erasure: str, key_id: str, request_id: str, at: da
 def remove(
     database: Database, erasure: str, user_id: str, place: Place, clock: Callable[[], float] = time.monotonic
 ) -> tuple[int, Place | None]:
-    """Remove step by step for BUDGET seconds, at least one; how many went, and where to go on, None at the end."""
+    """Remove step by step for BUDGET seconds, at least one; how many went, and where to go on, None at the end.
+
+    Raises StoreUnavailable when the database keeps an event that is to go.
+    """
     give_up = clock() + BUDGET
-    total, following = 0, place
+    total, following, kept_before = 0, place, False
     while True:
         row = database.run(functools.partial(step, erasure=erasure, user_id=user_id, place=following))
         if row is None:
             return total, None
-        removed, full, more, received, id = row
+        removed, kept, full, more, received, id = row
         total += removed
+        if kept and kept_before:
+            raise driver_errors.repeats.unavailable("a trigger or a policy of the database keeps events", "not_permitted")
+        kept_before = kept > 0
+        if kept:
+            # Retention may have removed them in this moment: then they are not found again.
+            continue
         if not (full or more):
             return total, None
         following = Place(received, id)

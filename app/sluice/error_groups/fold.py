@@ -7,6 +7,7 @@ background groups and hours go that are too old.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 from sluice import errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
+from sluice.stores.postgresql.purge import BEFORE
 from sluice.stores.postgresql.statements import LOCK_ERROR_GROUPS, TRY_LOCK_ERROR_GROUPS
 
 log = structlog.get_logger()
@@ -26,6 +28,11 @@ STEP = 200
 # Steps that a read makes before it answers with what is counted so far, and a round before it looks how far behind it is.
 MOST_STEPS = 50
 ROUND = 5.0
+# A round that took long is followed by as many times of it, up to a minute: while a transaction of anybody lasts, what was taken
+# out since it began stays in the table, and to see that nothing is left takes 80 ms for each million rows.
+REST, MOST_REST = 10, 60.0
+# Where a table begins.
+FIRST = "(0,0)"
 # Of each group and hour the count is kept for so long.
 HOURS_KEPT = timedelta(days=30)
 # Users and services of a group are exact up to here.
@@ -34,7 +41,9 @@ MAX_USERS, MAX_SERVICES = 1_000, 100
 ANY = "SELECT EXISTS (SELECT FROM sluice.error_deltas)"
 FOLD = """
 WITH taken AS (
-    DELETE FROM sluice.error_deltas WHERE ctid = ANY(ARRAY(SELECT ctid FROM sluice.error_deltas LIMIT %(step)s)) RETURNING *
+    DELETE FROM sluice.error_deltas WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM sluice.error_deltas WHERE ctid > %(after)s::tid LIMIT %(step)s
+    )) RETURNING *, ctid AS place
 ), sums AS MATERIALIZED (
     SELECT fingerprint, sum(events)::bigint AS events, min(first_seen) AS first_seen, max(last_seen) AS last_seen,
         coalesce(array_agg(DISTINCT service) FILTER (WHERE service <> ''), '{}') AS services
@@ -79,26 +88,27 @@ WITH taken AS (
         status = CASE WHEN g.status = 'resolved' AND excluded.last_seen > g.changed_at THEN 'unresolved' ELSE g.status END,
         regressed_at = CASE WHEN g.status = 'resolved' AND excluded.last_seen > g.changed_at THEN %(now)s ELSE g.regressed_at END
 )
-SELECT (SELECT count(*) FROM taken), coalesce((SELECT array_agg(fingerprint) FROM regressed), '{}')
+SELECT (SELECT count(*) FROM taken), coalesce((SELECT array_agg(fingerprint) FROM regressed), '{}'),
+    (SELECT max(place)::text FROM taken)
 """
-PURGE_HOURS = """
-DELETE FROM sluice.error_hours WHERE (fingerprint, hour) IN (
-    SELECT fingerprint, hour FROM sluice.error_hours WHERE hour < %(before)s ORDER BY hour LIMIT %(step)s
-)
-"""
+PURGE_HOURS = f"""
+DELETE FROM sluice.error_hours WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM sluice.error_hours WHERE hour < {BEFORE} ORDER BY hour LIMIT %(step)s
+))
+"""  # noqa: S608 - names of ours
 # What is stored and not counted yet keeps its group.
-PURGE_GROUPS = """
+PURGE_GROUPS = f"""
 WITH due AS MATERIALIZED (
-    SELECT fingerprint FROM sluice.error_groups AS g
-    WHERE last_seen < %(before)s AND NOT EXISTS (SELECT FROM sluice.error_deltas AS d WHERE d.fingerprint = g.fingerprint)
-    ORDER BY last_seen, id LIMIT %(step)s
+    SELECT fingerprint FROM (
+        SELECT fingerprint FROM sluice.error_groups WHERE last_seen < {BEFORE} ORDER BY last_seen, id LIMIT %(step)s
+    ) AS g WHERE NOT EXISTS (SELECT FROM sluice.error_deltas AS d WHERE d.fingerprint = g.fingerprint)
 ), hours AS (
     DELETE FROM sluice.error_hours WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM due))
 ), users AS (
     DELETE FROM sluice.error_users WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM due))
 )
 DELETE FROM sluice.error_groups WHERE fingerprint = ANY(ARRAY(SELECT fingerprint FROM due))
-"""
+"""  # noqa: S608
 FIGURES = """
 SELECT (SELECT regressions FROM sluice.error_totals),
     (SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(stored_at)))::float8 FROM sluice.error_deltas)
@@ -106,34 +116,50 @@ SELECT (SELECT regressions FROM sluice.error_totals),
 
 
 class Folded(msgspec.Struct, frozen=True):
-    """`rows`: how many were added up. `regressed`: fingerprints of resolved groups that are open again."""
+    """`rows`: how many were added up, of which `place` is the last. `regressed`: fingerprints of resolved groups that are open
+    again."""
 
     rows: int
     regressed: list[str]
+    place: str | None = None
 
 
-def step(connection: Connection, now: datetime, *, wait: bool) -> Folded:
-    """Add up to STEP rows to their groups. Without `wait` nothing is done while another process does it."""
+def step(connection: Connection, now: datetime, *, wait: bool, after: str = FIRST) -> Folded:
+    """Add up to STEP rows behind `after` to their groups. Without `wait` nothing is done while another process does it."""
     with connection.transaction():
         if connection.execute(LOCK_ERROR_GROUPS if wait else TRY_LOCK_ERROR_GROUPS).fetchone() != (True,):
             return Folded(0, [])
-        values = {"step": STEP, "now": now, "oldest": now - HOURS_KEPT, "max_users": MAX_USERS, "max_services": MAX_SERVICES}
+        limits = {"step": STEP, "max_users": MAX_USERS, "max_services": MAX_SERVICES}
+        values = {**limits, "after": after, "now": now, "oldest": now - HOURS_KEPT}
         return Folded(*(connection.execute(FOLD, values).fetchone() or (0, [])))
 
 
-def folded(run: Callable[[Callable[[Connection], Folded]], Folded], now: datetime, *, wait: bool) -> int:
-    """One step by `run`, which gives it a connection; how many rows it took. Regressions are logged when they are committed."""
-    done = run(lambda connection: step(connection, now, wait=wait))
-    for fingerprint in done.regressed:
-        log.warning("error_group.regressed", fingerprint=fingerprint)
-    return done.rows
+class Steps:
+    """Steps by `run`, which gives each a connection. One goes on where the last one ended: before it may be a million rows that
+    were taken out and that an older transaction keeps."""
+
+    def __init__(self, run: Callable[[Callable[[Connection], Folded]], Folded], *, wait: bool) -> None:
+        self._run = run
+        self._wait = wait
+        self.after = FIRST
+
+    def next(self, now: datetime) -> bool:
+        """Make one; whether there may be more. Regressions are logged when they are committed."""
+        after = self.after
+        done = self._run(lambda connection: step(connection, now, wait=self._wait, after=after))
+        for fingerprint in done.regressed:
+            log.warning("error_group.regressed", fingerprint=fingerprint)
+        # At the end of the table it begins again: new rows take the place of old ones.
+        self.after = done.place if done.place and done.rows == STEP else FIRST
+        return done.rows == STEP or after != FIRST
 
 
 def drain(database: Database, now: datetime) -> bool:
     """Fold all that was committed before this call. False when MOST_STEPS are too few: then some is not counted yet."""
     if not database.query(ANY)[0][0]:
         return True
-    return any(folded(database.run_aside, now, wait=True) < STEP for _ in range(MOST_STEPS))
+    steps = Steps(database.run_aside, wait=True)
+    return any(not steps.next(now) for _ in range(MOST_STEPS))
 
 
 class Folder(Collector):
@@ -153,21 +179,21 @@ class Folder(Collector):
     def run(self, stop: threading.Event) -> None:
         """Fold every few seconds until `stop`."""
         while True:
-            more = False
+            more, began = False, time.monotonic()
             try:
                 more = self.round(stop)
             except errors.StoreUnavailable as error:
                 self._age = None
                 log.info("error_groups.wait", reason=error.reason)
-            if stop.wait(0 if more else ROUND):
+            if stop.wait(0 if more else min(max(ROUND, REST * (time.monotonic() - began)), MOST_REST)):
                 return
 
     def round(self, stop: threading.Event) -> bool:
         """Fold and remove, by turns, for up to MOST_STEPS, and look how far behind the groups are. Whether there may be more."""
-        before, more = self.removed, True
+        before, more, steps = self.removed, True, Steps(self._database.run, wait=False)
         for _ in range(MOST_STEPS):
             # By turns: neither a flood of errors nor one of groups that go keeps the other waiting.
-            more = any([folded(self._database.run, self._clock(), wait=False) == STEP, self._remove()])
+            more = any([steps.next(self._clock()), self._remove()])
             if not more or stop.is_set():
                 break
         if self.removed > before:
@@ -185,10 +211,11 @@ class Folder(Collector):
             with connection.transaction():
                 if connection.execute(TRY_LOCK_ERROR_GROUPS).fetchone() != (True,):
                     return 0, 0
-                hours = connection.execute(PURGE_HOURS, {"before": now - HOURS_KEPT, "step": STEP}).rowcount
+                step = {"clock": now, "step": STEP}
+                hours = connection.execute(PURGE_HOURS, {**step, "before": now - HOURS_KEPT}).rowcount
                 if self._kept is None:
                     return hours, 0
-                return hours, connection.execute(PURGE_GROUPS, {"before": now - self._kept, "step": STEP}).rowcount
+                return hours, connection.execute(PURGE_GROUPS, {**step, "before": now - self._kept}).rowcount
 
         hours, groups = self._database.run(work)
         self.removed += groups

@@ -67,7 +67,8 @@ def api_error(error: Exception) -> errors.ApiError:
             )
         case errors.QueryTimeout():
             detail = (
-                "the query took too long; narrow its time range, or have an index added for what it filters by (sluice index)"
+                "the query took too long; narrow its time range, sort it by that time (sort_by=timestamp for start_time and"
+                " end_time), or have an index added for what it filters by (sluice index)"
             )
             return errors.GatewayTimeout(detail)
         case errors.InvalidCursor():

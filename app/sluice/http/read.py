@@ -149,7 +149,7 @@ def event(parts: Services, context: RequestContext, event_id: str) -> Response:
 @route(
     "GET",
     "/api/v1/export",
-    summary="All events of a filter as NDJSON, oldest first",
+    summary="All events of a filter as NDJSON, oldest first: by receipt, with `end_time` by timestamp",
     access="read",
     answers={200: (NDJSON, str)},
     parameters=filter_parameters(paged=False),

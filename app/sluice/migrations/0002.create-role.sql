@@ -1,16 +1,6 @@
--- The role of the service: rows only, no DDL.
+-- The rights of the service's role where it is there already: rows only, no DDL. Where it is not, post-apply.sql makes it and gives
+-- it these and all later ones.
 -- depends: 0001.create-events
-
--- A managed database may have given the role already, or not let this user make roles: neither stops the migration,
--- and the service then logs in as whoever DATABASE_URL names.
-DO $$
-BEGIN
-    CREATE ROLE sluice_app LOGIN;
-EXCEPTION
-    WHEN duplicate_object OR unique_violation THEN NULL;
-    WHEN insufficient_privilege THEN RAISE WARNING 'no right to create role sluice_app: the service uses this login';
-END
-$$;
 
 DO $$
 BEGIN

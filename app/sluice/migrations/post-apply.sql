@@ -1,5 +1,6 @@
--- After every `sluice migrate`: a dump that was restored into another server brings neither the role nor its rights. One that has
--- some rights keeps just these, for what an administrator took away stays away.
+-- After every `sluice migrate`: the service's role, which a dump that was restored into another server brings no more than its
+-- rights. One that has some rights keeps just these, for what an administrator took away stays away. A managed database may not let
+-- this user make roles: that stops no migration, and the service then logs in as whoever DATABASE_URL names.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_app') THEN

@@ -49,7 +49,8 @@ class Pull:
         self._parts = parts
         self._source = source
         self._run = run
-        self._give_up = time.monotonic() + source.deadline
+        self._began = time.monotonic()
+        self._give_up = self._began + source.deadline
         self._totals = Totals()
         self._seen = 0
         # Of the page before: its records, and how many the largest page so far has.
@@ -148,7 +149,9 @@ class Pull:
         return ending
 
     def _failure(self, failed: Failed) -> Ending:
-        now, regular = self._parts.clock(), self._source.next_run(self._run.started)
+        # By the clock of the store, which judges what is due.
+        now = self._run.started + timedelta(seconds=time.monotonic() - self._began)
+        regular = self._source.next_run(self._run.started)
         due: datetime | None = regular
         if failed.reason == "stopped":
             due = None

@@ -12,18 +12,18 @@ ON CONFLICT (name) DO UPDATE SET url = excluded.url, schedule = excluded.schedul
 WHERE s.definition <> excluded.definition
 """
 ONE_DEFAULT = "UPDATE sluice.sources SET is_default = (name = %(name)s) WHERE is_default <> (name = %(name)s)"
-DUE = """
-SELECT name,
-    (next_run_at IS NULL OR next_run_at <= now() OR requested_at IS NOT NULL) AND (lease_until IS NULL OR lease_until < now()),
-    coalesce(last_success, created_at)
+# What a clock wrote that was ahead and has been set back holds for nobody, or a source would wait for that time to come.
+AHEAD = "last_attempt > now() + interval '1 minute'"
+FREE_NOW = f"(lease_until IS NULL OR lease_until < now() OR {AHEAD})"
+DUE_NOW = f"(next_run_at IS NULL OR next_run_at <= now() OR requested_at IS NOT NULL OR {AHEAD})"
+DUE = f"""
+SELECT name, coalesce({DUE_NOW} AND {FREE_NOW}, false), coalesce(last_success, created_at)
 FROM sluice.sources WHERE name = ANY(%s) ORDER BY next_run_at NULLS FIRST, name
-"""
-FREE = """
+"""  # noqa: S608 - conditions of ours
+FREE = f"""
 SELECT run_id, etag, last_modified FROM sluice.sources
-WHERE name = %(name)s AND (lease_until IS NULL OR lease_until < now())
-    AND (%(forced)s OR next_run_at IS NULL OR next_run_at <= now() OR requested_at IS NOT NULL)
-FOR UPDATE SKIP LOCKED
-"""
+WHERE name = %(name)s AND {FREE_NOW} AND (%(forced)s OR {DUE_NOW}) FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - conditions of ours
 # Its puller died, or was away for longer than its lease.
 INTERRUPTED = """
 UPDATE sluice.source_runs SET status = 'failure', reason = 'interrupted', ended_at = now(),
@@ -76,12 +76,13 @@ WHERE name = %(name)s
 """
 FAILURE = "UPDATE sluice.sources SET lease_until = NULL, next_run_at = %(next_run)s WHERE name = %(name)s"
 FORGET = """
-DELETE FROM sluice.source_runs WHERE id IN (
-    SELECT id FROM sluice.source_runs
-    WHERE source = %(source)s AND started_at < now() - make_interval(days => %(days)s)
-        AND id < (SELECT run_id FROM sluice.sources WHERE name = %(source)s)
-    ORDER BY id LIMIT %(limit)s
-)
+DELETE FROM sluice.source_runs WHERE id = ANY(ARRAY(
+    SELECT id FROM (
+        SELECT id, started_at FROM sluice.source_runs
+        WHERE source = %(source)s AND id < (SELECT run_id FROM sluice.sources WHERE name = %(source)s)
+        ORDER BY id LIMIT %(limit)s
+    ) AS first WHERE started_at < now() - make_interval(days => %(days)s)
+))
 """
 
 # A run whose lease is over is not running, whatever its row says.
@@ -103,12 +104,14 @@ FROM sluice.source_runs WHERE source = %s ORDER BY id DESC LIMIT %s
 REQUEST = "UPDATE sluice.sources SET requested_at = coalesce(requested_at, now()) WHERE name = %s RETURNING requested_at"
 # Seed 003's Post: the record's own fields, and two of ours.
 POSTS = """
-SELECT '' AS sort_value, r.place AS row_id,
-    (r.content || jsonb_build_object('ingested_at', r.ingested_at, 'source', r.source))::text AS log
-FROM sluice.source_records AS r JOIN sluice.sources AS s ON s.name = r.source WHERE s.is_default
+SELECT '' AS sort_value, place AS row_id,
+    (content || jsonb_build_object('ingested_at', ingested_at, 'source', source))::text AS log
+FROM (
+    SELECT * FROM sluice.source_records WHERE source = (SELECT name FROM sluice.sources WHERE is_default LIMIT 1) {which}
+) AS found
 """
-POST_PAGE = BOUNDED.format(found=f"{POSTS} ORDER BY r.place LIMIT %s OFFSET %s")
-POST_OF = f"{POSTS} AND r.id = %s"
+POST_PAGE = BOUNDED.format(found=POSTS.format(which="ORDER BY place LIMIT %s OFFSET %s"))
+POST_OF = POSTS.format(which="AND id = %s")
 RECORDS = BOUNDED.format(
     found="""
 SELECT '' AS sort_value, place AS row_id, json_build_object('id', id, 'version', version, 'content', content,

@@ -194,7 +194,9 @@ class SourceStore:
 
     def forget(self, source: str, days: int) -> None:
         """Remove runs that began more than `days` ago, but for the last one."""
-        self._database.run(lambda c: c.execute(statements.FORGET, {"source": source, "days": days, "limit": STEP}))
+        values = {"source": source, "days": days, "limit": STEP}
+        # Planned for this source: of a rare one, a plan for any would read the runs of all others.
+        self._database.run(lambda c: c.execute(statements.FORGET, values, prepare=False))
 
     def _store(
         self, connection: Connection, source: Source, page: Page, run: Run, now: datetime, emitted: dict[str, int]

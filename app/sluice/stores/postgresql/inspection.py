@@ -16,7 +16,8 @@ from sluice.stores.postgresql.store import migrations
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
-    """What a look at the database found. `missing`: migrations not applied; `secured`: tables with row-level security."""
+    """What a look at the database found. `missing`: migrations not applied; `secured`: tables with row-level security;
+    `triggers`: those that are not ours, and rules."""
 
     version: int
     durable: bool
@@ -26,6 +27,7 @@ class ServerFacts(msgspec.Struct, frozen=True):
     behind_pooler: bool = False
     read_only: bool = False
     secured: list[str] = []
+    triggers: list[str] = []
 
 
 FACTS = """
@@ -33,7 +35,10 @@ SELECT current_setting('server_version_num')::int, extract(epoch FROM now())::fl
     coalesce(has_schema_privilege(to_regnamespace('sluice')::oid, 'CREATE'), false),
     to_regclass('sluice._yoyo_migration') IS NOT NULL, current_setting('transaction_read_only') = 'on',
     ARRAY(SELECT relname::text FROM pg_class
-        WHERE relnamespace = to_regnamespace('sluice') AND relkind IN ('r', 'p') AND row_security_active(oid) ORDER BY 1)
+        WHERE relnamespace = to_regnamespace('sluice') AND relkind IN ('r', 'p') AND row_security_active(oid) ORDER BY 1),
+    ARRAY(SELECT tgname || ' on ' || relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = to_regnamespace('sluice') AND NOT tgisinternal AND tgenabled <> 'D' AND tgname <> 'count_error'
+        UNION SELECT rulename || ' on ' || tablename FROM pg_rules WHERE schemaname = 'sluice' ORDER BY 1)
 """
 
 
@@ -53,7 +58,7 @@ def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
     durable = connection.execute(DURABLE).fetchone()
     if row is None or durable is None:
         raise errors.StoreUnavailable("database_error")
-    version, clock, may_ddl, has_schema, read_only, secured = row
+    version, clock, may_ddl, has_schema, read_only, secured, triggers = row
     applied = {name[0] for name in connection.execute(APPLIED)} if has_schema else set()
     return ServerFacts(
         version=version,  # type: ignore[arg-type]
@@ -64,4 +69,5 @@ def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
         behind_pooler=is_behind_pooler(connection),
         read_only=bool(read_only),
         secured=secured,  # type: ignore[arg-type]
+        triggers=triggers,  # type: ignore[arg-type]
     )

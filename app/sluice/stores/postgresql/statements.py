@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import sql
@@ -17,10 +18,12 @@ DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'),
 BACKEND = "SELECT pg_backend_pid()"
 BY_INDEX = "SET LOCAL enable_seqscan = off"
 # What our statements need, whatever the server, the database or the role has: of the session, or (`local`) of one transaction.
-# What is set here stays when the server's configuration is loaded again.
+# What is set here stays when the server's configuration is loaded again. To compile (`jit`) takes longer than most of them, whose
+# costs, which decide it, grow with the table although they end early.
 SETTINGS = """
 SELECT set_config('TimeZone', 'UTC', %(local)s), set_config('DateStyle', 'ISO, YMD', %(local)s),
     set_config('default_transaction_isolation', 'read committed', %(local)s), set_config('lock_timeout', '0', %(local)s),
+    set_config('jit', 'off', %(local)s),
     set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
         ELSE current_setting('synchronous_commit') END, %(local)s),
     set_config('statement_timeout', %(timeout)s, %(local)s)"""
@@ -75,8 +78,9 @@ SELECT coalesce(array_agg(event_id), '{}'), array_agg(id), array_agg(content), a
 FROM sluice.events WHERE event_id = ANY(%s::text[])"""
 
 CLAIM_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
-# Retention may be behind.
-DROP_OLD_CLAIM = "DELETE FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s AND created_at <= %s"
+# Retention may be behind. A clock of this process that is ahead of the server's makes no claim old.
+DROP_OLD_CLAIM = """
+DELETE FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s AND created_at <= least(%s, now() - %s)"""
 CLAIM = "SELECT request, outcomes::text, body FROM sluice.idempotency_keys WHERE key_id = %s AND idempotency_key = %s"
 KEEP_CLAIM = """
 INSERT INTO sluice.idempotency_keys (key_id, idempotency_key, request, outcomes, created_at) VALUES (%s, %s, %s, %s, %s)
@@ -88,20 +92,6 @@ UNLOGGED = """
 SELECT count(*) FROM pg_class
 WHERE relnamespace = 'sluice'::regnamespace AND relkind IN ('r', 'p') AND relpersistence <> 'p'
 """
-
-# ANY(ARRAY()) instead of IN: each row is found by its key, where a join may be planned as a scan of the table for every step.
-PURGE_EVENTS = """
-DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(
-    SELECT event_id FROM sluice.events WHERE "timestamp" < %(before)s ORDER BY "timestamp", id LIMIT %(limit)s
-))
-"""
-PURGE_CLAIMS = """
-DELETE FROM sluice.idempotency_keys WHERE (key_id, idempotency_key) IN (
-    SELECT key_id, idempotency_key FROM sluice.idempotency_keys WHERE created_at < %(before)s ORDER BY created_at LIMIT %(limit)s
-)
-"""
-# One pod at a time removes. The lock belongs to the transaction, so a dead pod holds nothing.
-RETENTION_LOCK = "SELECT pg_try_advisory_xact_lock(126934213878629)"
 
 # What changes error groups holds this one, so they change one after the other; events are stored without it.
 # It belongs to the transaction: a dead pod holds nothing, and a pooler may stand between.
@@ -118,10 +108,12 @@ GET = sql.SQL("SELECT {} FROM sluice.events WHERE event_id = %s").format(sql.SQL
 
 ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'sluice.events'::regclass"
 COUNT_UP_TO = "SELECT count(*) FROM (SELECT 1 FROM sluice.events LIMIT %s) AS counted"
+# What a clock wrote that was ahead by days counts when its time has come.
 FIGURES = """
 WITH recent AS MATERIALIZED (
     SELECT event_type, session_id, created_at, processed_at FROM sluice.events
-    WHERE created_at > %(now)s - interval '1 day' ORDER BY created_at DESC, id DESC LIMIT %(cap)s
+    WHERE created_at > %(now)s - interval '1 day' AND created_at <= %(now)s + interval '1 minute'
+    ORDER BY created_at DESC, id DESC LIMIT %(cap)s
 ), hour AS MATERIALIZED (SELECT * FROM recent WHERE created_at > %(now)s - interval '1 hour')
 SELECT (SELECT count(*) FROM hour), (SELECT count(*) FROM recent),
     (SELECT avg(extract(epoch FROM processed_at - created_at) * 1000)::float8 FROM hour),
@@ -137,6 +129,8 @@ SELECT (SELECT count(*) FROM hour), (SELECT count(*) FROM recent),
 INDEXED = 255
 NULLABLE = ("user_id", "session_id", "app_version", "source")
 TIMES = ("created_at", "timestamp")
+# An event that is sorted costs as much as so many that are passed over.
+SORTING = 8
 
 
 # Of rows that a statement finds, the first that have so many bytes of text together, at least one; and how many it found.
@@ -166,10 +160,15 @@ def page(query: Filter, after: tuple[str, int] | None, most: int) -> tuple[sql.C
         cast = sql.SQL({**dict.fromkeys(TIMES, "timestamptz"), "id": "bigint"}.get(query.sort_by, "text"))
         conditions.append(sql.SQL("({}, e.id) {} (%s::{}, %s)").format(key, compare, cast))
         values.extend(after)
+    order = key
+    if after is None and query.sort_by == "created_at" and query.descending and is_long_ago(query.matches):
+        # Not by the index on it, which begins with all that came since.
+        order = sql.SQL("({} + interval '0')").format(key)
+    # The text is made of the rows of the page only, not of all that are sorted or skipped for it.
     found = sql.SQL(
-        "SELECT {key}::text AS sort_value, id AS row_id, {log} AS log FROM sluice.events AS e {where}"
-        " ORDER BY {key} {direction}, e.id {direction} LIMIT %s OFFSET %s"
-    ).format(key=key, log=sql.SQL(LOG), where=joined(conditions), direction=direction)
+        "SELECT {key}::text AS sort_value, id AS row_id, {log} AS log FROM ("
+        "SELECT * FROM sluice.events AS e {where} ORDER BY {order} {direction}, e.id {direction} LIMIT %s OFFSET %s) AS e"
+    ).format(key=key, order=order, log=sql.SQL(LOG), where=joined(conditions), direction=direction)
     text = sql.SQL(BOUNDED).format(found=found)
     return text, [*values, query.page_size + 1, 0 if after else query.offset, most]
 
@@ -177,8 +176,11 @@ def page(query: Filter, after: tuple[str, int] | None, most: int) -> tuple[sql.C
 def count(query: Filter, cap: int) -> tuple[sql.Composed, list[Any]]:
     """How many rows the filter has, counting no further than `cap` + 1."""
     conditions, values = where(query.matches)
-    text = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM sluice.events AS e {} LIMIT %s) AS counted").format(joined(conditions))
-    return text, [*values, cap + 1]
+    # Where a time is asked for, by its index: in a scan of the table `cap` rows seem near, and may lie behind all others.
+    times = [match.column for match in query.matches if match.column in TIMES]
+    order = sql.SQL("ORDER BY {}").format(sql.Identifier("e", times[0])) if times else sql.SQL("")
+    text = sql.SQL("SELECT count(*) FROM (SELECT 1 FROM sluice.events AS e {} {} LIMIT %s) AS counted")
+    return text.format(joined(conditions), order), [*values, cap + 1]
 
 
 def where(matches: Sequence[Match]) -> tuple[list[sql.Composable], list[Any]]:
@@ -200,6 +202,13 @@ def where(matches: Sequence[Match]) -> tuple[list[sql.Composable], list[Any]]:
             conditions.append(sql.SQL("e.created_at >= %s"))
             values.append(match.value - MAX_AHEAD)  # type: ignore[operator]
     return conditions, values
+
+
+def is_long_ago(matches: Sequence[Match]) -> bool:
+    """Whether to sort what lies in a range of `timestamp` costs less than to pass over what came after it."""
+    moments = {match.operator: match.value for match in matches if match.column == "timestamp"}
+    start, end = moments.get(">="), moments.get("<=")
+    return isinstance(start, datetime) and isinstance(end, datetime) and datetime.now(UTC) - end > SORTING * (end - start)
 
 
 def text_at(column: sql.Composable, path: sql.Composable) -> sql.Composed:

@@ -36,6 +36,7 @@ from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
 from sluice.stores.postgresql.login import Login
+from sluice.stores.postgresql.purge import Purge
 from sluice.stores.volume import Span, Split, Volume
 
 # As COUNT_CAP, for figures.
@@ -67,6 +68,7 @@ class PostgresqlStore:
     def __init__(self, login: Login, pool_size: int = 4, deadline: float = 5.0) -> None:
         self.database = Database(login, pool_size, deadline)
         self._query = self.database.query
+        self.retention = Purge(self.database)
         self._cursor_secret: bytes | None = None
 
     def check(self) -> None:
@@ -114,7 +116,10 @@ class PostgresqlStore:
 
     def export(self, query: Filter) -> Iterator[bytes]:
         # Short statements, each from where the last one ended: a slow reader holds neither a connection nor a snapshot open.
-        step = msgspec.structs.replace(query, sort_by="created_at", descending=False, page=1, page_size=EXPORT_ROWS)
+        # By the time that ends it: in another order its last step would look at all that came since.
+        ends = any((match.column, match.operator) == ("timestamp", "<=") for match in query.matches)
+        order = "timestamp" if ends else "created_at"
+        step = msgspec.structs.replace(query, sort_by=order, descending=False, page=1, page_size=EXPORT_ROWS)
         after: tuple[str, int] | None = None
         while True:
             rows = self._query(*statements.page(step, after, EXPORT_BYTES))
@@ -162,15 +167,7 @@ class PostgresqlStore:
         )
 
     def purge(self, before: datetime, claims_before: datetime, limit: int) -> tuple[int, int]:
-        def work(connection: Connection) -> tuple[int, int]:
-            with connection.transaction():
-                if connection.execute(statements.RETENTION_LOCK).fetchone() != (True,):
-                    return 0, 0
-                claims = connection.execute(statements.PURGE_CLAIMS, {"before": claims_before, "limit": limit})
-                events = connection.execute(statements.PURGE_EVENTS, {"before": before, "limit": limit})
-                return events.rowcount, claims.rowcount
-
-        return self.database.run(work)
+        return self.retention.step(before, claims_before, limit)
 
     @property
     def cursor_secret(self) -> bytes:
@@ -340,7 +337,7 @@ def once(
         if connection.execute(statements.CLAIM_LOCK, [lock]).fetchone() != (True,):
             raise errors.IdempotencyKeyInUse
         names = [claim.key_id, claim.idempotency_key]
-        connection.execute(statements.DROP_OLD_CLAIM, [*names, at - CLAIM_AGE])
+        connection.execute(statements.DROP_OLD_CLAIM, [*names, at - CLAIM_AGE, CLAIM_AGE])
         if kept := connection.execute(statements.CLAIM, names).fetchone():
             request, encoded, body = kept
             if bytes(request) != claim.request:
