@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import ipaddress
+import os
 import re
 import threading
 import time
@@ -168,7 +169,7 @@ def find_key(text: str | None, file: Path | None, data_dir: Path, url: str) -> K
     if text:
         return Key(text, "SLUICE_API_KEY")
     first_run = data_dir / FIRST_RUN_KEY
-    if values.is_loopback(urlsplit(checked(url)).hostname or "") and first_run.is_file():
+    if values.is_loopback(urlsplit(checked(url)).hostname or "") and os.path.isfile(first_run):
         return Key(read_key(first_run), str(first_run))
     return None
 

@@ -85,7 +85,9 @@ def not_as_argument(context: click.Context, parameter: click.Parameter, value: s
 def key_options(command: Command) -> Command:
     """Adds where the key comes from: `api_key`, `key_file` and `data_dir`, as http.find_key takes them."""
     for option in (
-        click.option("--data-dir", envvar="DATA_DIR", default=".sluice", hidden=True, type=click.Path(path_type=Path)),
+        click.option(
+            "--data-dir", envvar="DATA_DIR", default=".sluice", hidden=True, type=click.Path(readable=False, path_type=Path)
+        ),
         click.option(
             "--api-key-file",
             "key_file",

@@ -314,8 +314,9 @@ def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         http.find_key(None, tmp_path / "nowhere", tmp_path, "http://127.0.0.1:1")
 
 
-def test_no_key_at_all_is_found_to_be_none(tmp_path: Path) -> None:
-    assert http.find_key(None, None, tmp_path, "http://127.0.0.1:1") is None
+@pytest.mark.parametrize("folder", ["", "x" * 300], ids=["empty", "not to be looked into"])
+def test_no_key_at_all_is_found_to_be_none(tmp_path: Path, folder: str) -> None:
+    assert http.find_key(None, None, tmp_path / folder, "http://127.0.0.1:1") is None
 
 
 def test_a_tail_goes_on_behind_an_id_that_came_without_an_event(service: Service) -> None:
