@@ -89,7 +89,7 @@ test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that no
 # Two processes, for Terraform and the emulator leave a core idle; tests/platform/conftest.py says which tests go together.
 test-terraform: .venv/.dev .venv/.go ## apply and destroy the platform on an emulated AWS (needs terraform and its aws provider)
 	$(call install_for,terraform)
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder -m 'not slow' tests/platform $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow' tests/platform $(ARGS)
 
 # On a node of its own, which nobody else uses, and in one process: the tests tell one story.
 test-gitops: .venv/.dev .venv/.go ## from a commit to a verified rollout and back, on a real Argo CD

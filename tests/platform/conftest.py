@@ -6,6 +6,7 @@ others look at, so those of test_end.py come last.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tests.platform import account
 from tests.platform.account import Account
 from tests.platform.emulator.process import Emulator
 from tests.platform.runs import Failed, Run, worked
+from xdist.scheduler import LoadScopeScheduling
 
 TERRAFORM = Part("terraform", "install Terraform 1.11 or later (developer.hashicorp.com/terraform/install)", in_ci=False)
 PROVIDER = "no mirror of the provider hashicorp/aws here, and no registry; to get it: name a mirror's folder in TERRAFORM_MIRROR"
@@ -28,14 +30,28 @@ LAST = "test_end.py"
 SLOW = 900
 
 
+# Their tests look at the account that the first of them applies to.
+APPLIED = {file.name for file in HERE.glob("test_*.py") if re.search("dev: Dev|empty: Account", file.read_text(encoding="utf-8"))}
+
+
+class Shares(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a process of xdist all files of APPLIED, or another file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.split("::", 1)[0]).name
+        return "applied" if file in APPLIED else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Shares:
+    return Shares(config, log)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path == HERE / LAST)
     for item in items:
-        if HERE not in item.path.parents:
-            continue
-        applied = "empty" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("applied" if applied else item.path.name))
-        if applied:
+        if HERE in item.path.parents and "empty" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(SLOW))
 
 
