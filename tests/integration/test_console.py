@@ -273,6 +273,13 @@ def linked(page: httpx.Response, text: str) -> str:
     return str(page.url.join(html.unescape(found[1])))
 
 
+def test_the_chart_leads_on_from_the_second_that_is_now(person: httpx.Client) -> None:
+    end = datetime.now(UTC).replace(microsecond=0)
+    start = end - timedelta(minutes=1)
+    page = person.get("/console/", params={"start": start.isoformat(), "end": end.isoformat()})
+    assert person.get(linked(page, "Later")).status_code == 200
+
+
 def test_the_chart_splits_zooms_in_and_ends_at_the_events(person: httpx.Client, mine: Mine) -> None:
     # The chart names the most frequent sources, and other tests have theirs.
     crowd = [mine.event(f"{number}", event_type="log", source=mine.id("s")) for number in range(1_000)]

@@ -100,7 +100,8 @@ class Chart:
         wide = length * ((ZOOM_OUT - 1) / 2)
         found = [("Earlier", self.zoom(self.start - length, self.start))]
         if self.end < now:
-            found.append(("Later", self.zoom(self.end, min(self.end + length, now))))
+            # Addresses have whole seconds.
+            found.append(("Later", self.zoom(self.end, max(self.end + timedelta(seconds=1), min(self.end + length, now)))))
         return [*found, ("Zoom out", self.zoom(self.start - wide, min(self.end + wide, now)))]
 
 

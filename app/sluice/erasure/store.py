@@ -33,11 +33,11 @@ WITH looked AS MATERIALIZED (
 ), due AS MATERIALIZED (
     SELECT event_id, created_at, id FROM looked WHERE user_id = %(user_id)s ORDER BY created_at, id LIMIT %(step)s
 ), gone AS (
-    DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(SELECT event_id FROM due)) RETURNING 1
+    DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(SELECT event_id FROM due)) RETURNING event_id
 ), recorded AS (
     UPDATE sluice.erasures SET events = events + (SELECT count(*) FROM gone) WHERE id = %(erasure)s
 )
-SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM due) - (SELECT count(*) FROM gone),
+SELECT (SELECT count(*) FROM gone), (SELECT min(event_id) FROM due WHERE event_id NOT IN (SELECT event_id FROM gone)),
     (SELECT count(*) FROM due) = %(step)s, (SELECT count(*) FROM looked) = %(window)s,
     created_at::text, id
 FROM (
@@ -78,18 +78,18 @@ def remove(
     Raises StoreUnavailable when the database keeps an event that is to go.
     """
     give_up = clock() + BUDGET
-    total, following, kept_before = 0, place, False
+    total, following, kept_before = 0, place, None
     while True:
         row = database.run(functools.partial(step, erasure=erasure, user_id=user_id, place=following))
         if row is None:
             return total, None
         removed, kept, full, more, received, id = row
         total += removed
-        if kept and kept_before:
-            raise driver_errors.repeats.unavailable("a trigger or a policy of the database keeps events", "not_permitted")
-        kept_before = kept > 0
-        if kept:
-            # Retention may have removed them in this moment: then they are not found again.
+        if kept is not None:
+            # Retention, or another erasure, may have removed it in this moment: then it is not found again.
+            if kept == kept_before:
+                raise driver_errors.repeats.unavailable("a trigger or a policy of the database keeps events", "not_permitted")
+            kept_before = kept
             continue
         if not (full or more):
             return total, None
