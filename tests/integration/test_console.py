@@ -287,7 +287,7 @@ def test_the_chart_splits_zooms_in_and_ends_at_the_events(person: httpx.Client, 
     for name, level in (("a", "info"), ("b", "fatal")):
         event = mine.event(name, event_type="log", source=mine.id("s"), properties={"level": level})
         data_of(person.post("/api/v1/ingest", json=event, headers={"X-API-Key": KEY}), 201)
-    bar = datetime.fromisoformat(mine.row("a")["created_at"]).strftime("%Y-%m-%d %H:%M")
+    first, bar = (datetime.fromisoformat(mine.row(name)["created_at"]).strftime("%Y-%m-%d %H:%M") for name in ("0", "a"))
     page = person.get("/console/?range=1h&by=source")
     assert mine.id("s") in person.get(linked(page, mine.id("s"))).text
     assert ">warning<" in person.get(linked(page, "status")).text or ">error<" in person.get(linked(page, "status")).text
@@ -296,7 +296,7 @@ def test_the_chart_splits_zooms_in_and_ends_at_the_events(person: httpx.Client, 
     assert person.get(str(minute.url)).text.count("<tr>") == minute.text.count("<tr>") > 1
     second = person.get(linked(minute, datetime.fromisoformat(mine.row("a")["created_at"]).strftime("%Y-%m-%d %H:%M:%S")))
     assert (second.url.path, f"event_id={mine.id('a')}" in second.text) == ("/console/events", True)
-    earlier = person.get(linked(minute, "Earlier"))
+    earlier = person.get(linked(person.get(linked(page, first)), "Earlier"))
     assert mine.id("s") not in earlier.text
     for move in ("Later", "Zoom out", "Events of this time"):
         assert person.get(linked(earlier, move)).status_code == 200, move
