@@ -84,8 +84,7 @@ class Service:
         for folder in folders:
             (folder / "clear_refs").write_text("5")
         yield
-        status = [(folder / "status").read_text() for folder in folders]
-        assert sum(int(text.partition("VmHWM:")[2].split()[0]) << 10 for text in status) - before < size
+        assert sum(map(peak_memory, folders)) - before < size
 
     def ready(self) -> bool:
         """What the admin port's /readiness says; False as long as nobody answers."""
@@ -130,6 +129,11 @@ class Service:
     def _listening(self) -> set[int]:
         found = psutil.Process(self.process.pid).net_connections("tcp")
         return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
+
+
+def peak_memory(folder: Path) -> int:
+    """Bytes, of the process of a folder in /proc (proc(5): VmHWM)."""
+    return int((folder / "status").read_text().partition("VmHWM:")[2].split()[0]) << 10
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import amqp
 import httpx
 from tests.conftest import ROOT
 from tests.integration.scrape import values
-from tests.integration.service import INHERITED
+from tests.integration.service import INHERITED, peak_memory
 from tools.ports import free_port
 
 from sluice.queue import DEAD_LETTERS, EVENTS
@@ -84,8 +84,7 @@ class Worker:
         return False
 
     def peak_memory(self) -> int:
-        """Bytes (proc(5): VmHWM)."""
-        return int(Path(f"/proc/{self.process.pid}/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
+        return peak_memory(Path(f"/proc/{self.process.pid}"))
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -47,11 +47,7 @@ def client(service: Service) -> Iterator[httpx.Client]:
 
 def records(url: str) -> list[Record]:
     """What waits in the queue, as a worker would store it."""
-    return [
-        record
-        for message in queues.waiting(url)
-        for record in messages.unpacked(message.content_type, message.body, datetime.now(UTC), Rules())
-    ]
+    return [record for message in queues.waiting(url) for record in messages.unpacked(message, datetime.now(UTC), Rules())]
 
 
 def test_an_event_is_queued_on_disk_before_the_answer_and_without_the_database(client: httpx.Client, queue_url: str) -> None:

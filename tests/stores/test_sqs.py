@@ -78,7 +78,7 @@ def test_the_biggest_chunk_fits_whatever_it_holds(link: SqsLink) -> None:
     packed = [body for body, _ in messages.packed(records, NOW, link.max_bytes)]
     assert link.publish(EVENTS, [Message(body, messages.CONTENT_TYPE) for body in packed]) == [None] * len(packed)
     link.consume(EVENTS, 1)
-    unpacked = [record for each in received(link) for record in messages.unpacked(each.content_type, each.body, NOW, Rules())]
+    unpacked = [record for each in received(link) for record in messages.unpacked(each, NOW, Rules())]
     assert sorted(each.event_id for each in unpacked) == sorted(each.event_id for each in records)
 
 

@@ -171,8 +171,6 @@ class Timestamps:
         if below is None:
             return None
         hour = parsed_hour(text[: below.start()] + ":00" + text[below.end() :])
-        if hour.tzinfo is None and self._zone is None:
-            return None
         moment = hour.replace(minute=int(below[1]), second=int(below[2]))
         if YEAR.search(text):
             return self._finish(moment, below[3], None)
@@ -180,7 +178,8 @@ class Timestamps:
             if (moment.month, moment.day) == (2, 29) and not calendar.isleap(year):
                 continue
             moment = moment.replace(year=year)
-            if (moment if moment.tzinfo else moment.replace(tzinfo=self._zone)) <= self._now + timedelta(days=1):
+            aware = self._aware(moment)
+            if aware is not None and aware <= self._now + timedelta(days=1):
                 return self._finish(moment, below[3], None)
         return None
 
@@ -209,11 +208,15 @@ class Timestamps:
             if zone is None:
                 return None
             moment = moment.replace(tzinfo=zone)
-        if moment.tzinfo is None and self._zone is None:
-            return None
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=self._zone)
+        aware = self._aware(moment)
         # RFC 3339 knows no offset with seconds, which local times of the 19th century have; UTC always has a form.
-        return in_utc(aware)
+        return in_utc(aware) if aware is not None else None
+
+    def _aware(self, moment: datetime) -> datetime | None:
+        """None: nobody says in which zone it is."""
+        if moment.tzinfo is not None:
+            return moment
+        return moment.replace(tzinfo=self._zone) if self._zone is not None else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sluice.parsing.weight import weight
 from sluice.queue import EVENTS
 
 
@@ -21,6 +23,11 @@ class Message:
     sent_at: int | None = None
     tag: int = 0
     redelivered: bool = False
+
+    @functools.cached_property
+    def weight(self) -> int:
+        """What the body takes when it is parsed (sluice.parsing.weight)."""
+        return weight(self.body)
 
 
 class Link(Protocol):

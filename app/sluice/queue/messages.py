@@ -14,7 +14,7 @@ from sluice import errors, events
 from sluice.errors import InvalidEvent
 from sluice.events import Event, Record, Rules
 from sluice.parsing import batches, legacy
-from sluice.parsing.weight import weight
+from sluice.queue.link import Message
 
 # The version of the format is part of its media type. A version that only adds fields keeps the number.
 FAMILY = "application/vnd.sluice.events."
@@ -84,21 +84,23 @@ def origin(record: Record) -> tuple[str, str | None, bool]:
     return record.key_id, record.traceparent, record.event.event_id is None
 
 
-def unpacked(content_type: str | None, body: bytes, now: datetime, rules: Rules, message_id: str | None = None) -> list[Record]:
+def unpacked(message: Message, now: datetime, rules: Rules) -> list[Record]:
     """The records of a message; raises Undecodable.
 
     What seed 004's API published, any JSON object, is taken as POST /log takes it. `now`, `rules`: for messages that no Sluice
-    has judged. `message_id`: by which such a message is known when it is delivered again.
+    has judged. By its id such a message is known when it is delivered again.
     """
+    content_type, body = message.content_type, message.body
     try:
         if content_type == CONTENT_TYPE:
             return list(accepted(decode(body)))
         if content_type is not None and content_type.startswith(FAMILY):
             raise Undecodable("unknown_format", "a later version of Sluice published this; upgrade the worker and replay it")
-        if weight(body) > MAX_WEIGHT:
+        if message.weight > MAX_WEIGHT:
             raise Undecodable("invalid", "it is larger than 16 MiB, or of too many small values; send less at a time")
         # With its content: other publishers may number their messages, and begin again.
-        known = message_id and hashlib.sha256(b"\0".join((message_id.encode(errors="replace"), body))).hexdigest()[:32]
+        named = message.message_id
+        known = named and hashlib.sha256(b"\0".join((named.encode(errors="replace"), body))).hexdigest()[:32]
         new_id = (lambda: known) if known else None
         record = events.prepare(legacy.log_object(body, now, rules), now=now, key_id=UNKNOWN_KEY, rules=rules, new_id=new_id)
         record.accepted, record.timestamp = now, record.timestamp or now

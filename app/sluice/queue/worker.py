@@ -24,7 +24,6 @@ from sluice import errors, outcomes
 from sluice.events import Record, Rules
 from sluice.metrics import BATCH_EVENTS, COMMIT_SECONDS
 from sluice.outcomes import Outcome
-from sluice.parsing.weight import weight
 from sluice.queue import DEAD_LETTERS, EVENTS, FIXES, messages
 from sluice.queue.link import Link, Message
 from sluice.queue.messages import Undecodable
@@ -82,10 +81,10 @@ class Batch:
         self.events = self.weight = self.last = 0
         self.sent_at: int | None = None
 
-    def add(self, message: Message, heavy: int, decode: Callable[[Message], list[Record]]) -> None:
+    def add(self, message: Message, decode: Callable[[Message], list[Record]]) -> None:
         self.sent_at = self.sent_at if self.last else message.sent_at
         self.last = message.tag
-        self.weight += heavy
+        self.weight += message.weight
         try:
             records = decode(message)
         except Undecodable as error:
@@ -161,10 +160,10 @@ class Worker:
             if not batch.last:
                 give_up = time.monotonic() + BATCH_SECONDS
             self._metrics.redelivered.inc(message.redelivered)
-            heavy = weight(message.body)
-            while self._waiting and heavy + batch.weight + sum(each.weight for each, _ in self._waiting) > messages.MAX_WEIGHT:
+            held = message.weight + batch.weight
+            while self._waiting and held + sum(each.weight for each, _ in self._waiting) > messages.MAX_WEIGHT:
                 self._settle(link)
-            batch.add(message, heavy, self._records)
+            batch.add(message, self._records)
         return batch
 
     def _settle(self, link: Link) -> None:
@@ -185,7 +184,7 @@ class Worker:
 
     def _records(self, message: Message) -> list[Record]:
         try:
-            return messages.unpacked(message.content_type, message.body, datetime.now(UTC), self._rules, message.message_id)
+            return messages.unpacked(message, datetime.now(UTC), self._rules)
         except Undecodable:
             raise
         except Exception as error:

@@ -9,9 +9,9 @@ import psycopg
 
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
-from sluice.stores.postgresql.connections import is_behind_pooler, keeps_all_text
+from sluice.stores.postgresql.connections import is_behind_pooler, is_durable, keeps_all_text
 from sluice.stores.postgresql.login import Login
-from sluice.stores.postgresql.statements import APPLIED, DURABLE
+from sluice.stores.postgresql.statements import APPLIED
 from sluice.stores.postgresql.store import migrations
 
 
@@ -55,14 +55,13 @@ def inspect(login: Login) -> ServerFacts:
 
 def facts(connection: psycopg.Connection[tuple[object, ...]]) -> ServerFacts:
     row = connection.execute(FACTS).fetchone()
-    durable = connection.execute(DURABLE).fetchone()
-    if row is None or durable is None:
+    if row is None:
         raise errors.StoreUnavailable("database_error")
     version, clock, may_ddl, has_schema, read_only, secured, triggers = row
     applied = {name[0] for name in connection.execute(APPLIED)} if has_schema else set()
     return ServerFacts(
         version=version,  # type: ignore[arg-type]
-        durable="off" not in durable,
+        durable=is_durable(connection),
         missing=sorted(set(migrations()) - applied),
         clock=datetime.fromtimestamp(clock, UTC),  # type: ignore[arg-type]
         role_may_ddl=bool(may_ddl),
