@@ -266,7 +266,7 @@ def tails(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     ours, theirs = list[Rate](), list[Rate]()
     for _ in range(rounds):
         servers.empty(server)
-        with servers.service(server, "with_functions") as service:
+        with servers.service(server, "complete") as service:
             theirs.append(load.batches(service, CLIENTS, seconds))
             with load.tailing(service, TAILS):
                 ours.append(load.batches(service, CLIENTS, seconds))

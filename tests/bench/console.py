@@ -68,7 +68,7 @@ def console(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
     count = int(1_000_000 * scale)
     servers.execute(server, FILL.format(count=count))
     servers.execute(server, "VACUUM ANALYZE sluice.events")
-    with servers.service(server, "with_functions") as service:
+    with servers.service(server, "complete") as service:
         load.post_all(service, rows.half_errors(4, 1_000), "application/json")
         browser = Browser(service)
         for path in (FIRST, *OTHERS):
