@@ -5,6 +5,7 @@ Pure: the clock is a parameter, nothing here does I/O.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -36,12 +37,13 @@ EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 # An offset without its colon was always accepted.
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)", re.ASCII).fullmatch
 TIME_DETAIL = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z"
+OBJECT, ARRAY, BACKSLASH = b"{[\\"
 # Up to here an integer that a client wrote as a float (1e39) is compared as the integer; beyond, only with other floats.
 MAX_INTEGRAL = 1e40
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One event as a client sends it. A field that is null is the same as absent."""
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """One event as a client sends it. A field that is null is the same as absent. (JSON makes no circle: `gc=False` is safe.)"""
 
     event_type: EventType
     event_name: Name
@@ -152,9 +154,10 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
             moment = instant(event.timestamp)
         except ValueError:
             raise invalid(event, TIME_DETAIL, "invalid_value", "/timestamp") from None
-        if moment > now + MAX_AHEAD:
+        first, last = window(now, rules)
+        if moment > last:
             raise invalid(event, "the timestamp is more than 24 hours ahead", "too_far_ahead", "/timestamp")
-        if moment < earliest(now, rules):
+        if moment < first:
             raise invalid(event, "the timestamp is older than what is kept", "too_old", "/timestamp")
         exact = moment.tzinfo is UTC and not event.timestamp[26:27].isdigit()  # the digit after microseconds
         moment = moment if exact else moment.astimezone(UTC)
@@ -165,12 +168,12 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
     if len(canonical) > rules.max_event_bytes:
         raise invalid(event, f"the event has {len(canonical)} bytes; at most {rules.max_event_bytes} are taken", "too_large")
     # No nesting without a bracket: counting them spares nearly every event the walk. First, for what follows recurses.
-    # (A split takes half the time of `count`.)
-    brackets = len(canonical.split(b"{", MAX_DEPTH + 1)) + (canonical.count(b"[") if b"[" in canonical else 0)
+    # (Numbers of characters are looked for in a quarter of the time of texts.)
+    brackets = canonical.count(OBJECT) + (canonical.count(ARRAY) if ARRAY in canonical else 0)
     if brackets > MAX_DEPTH and depth(event) > MAX_DEPTH:
         raise invalid(event, TOO_DEEP, "too_deep")
     # The escape also stands in the innocent text "\\u0000", so its absence proves, its presence only suspects.
-    escape = b"\\" in canonical and b"\\u0000" in canonical
+    escape = BACKSLASH in canonical and b"\\u0000" in canonical
     if escape and (where := nul_in(msgspec.to_builtins(event, enc_hook=as_sent))) is not None:
         raise invalid(event, "the character U+0000 cannot be stored", "nul_character", where)
     digest = hashlib.sha256(canonical).digest()
@@ -186,9 +189,11 @@ def prepare(event: Event, *, now: datetime, key_id: str, rules: Rules, new_id: C
     )
 
 
-def earliest(now: datetime, rules: Rules) -> datetime:
-    """Before it no event may be."""
-    return EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))
+@functools.lru_cache(maxsize=16)
+def window(now: datetime, rules: Rules) -> tuple[datetime, datetime]:
+    """The first and the last timestamp that an event may have: the same for all of a batch."""
+    first = EARLIEST if rules.retention_days is None else max(EARLIEST, now - timedelta(days=rules.retention_days))
+    return first, now + MAX_AHEAD
 
 
 def invalid(event: Event, detail: str, reason: InvalidReason, pointer: str = "") -> InvalidEvent:

@@ -115,7 +115,7 @@ def item_of(raw: bytes | msgspec.Raw, log_of: LogReader) -> Item:
 
 def log_reader(now: datetime, rules: Rules) -> LogReader:
     """Makes log events, of the time that their object carries; without one that an event may have now, that of receipt counts."""
-    times, first, last = Timestamps(None, now=now), events.earliest(now, rules), now + events.MAX_AHEAD
+    times, (first, last) = Timestamps(None, now=now), events.window(now, rules)
 
     def log_of(data: bytes | msgspec.Raw) -> Event:
         properties = decode_document(data)

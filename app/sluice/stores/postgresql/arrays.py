@@ -10,14 +10,14 @@ import itertools
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Dumper
 
-from sluice.events import RULE, Record, encode_as_sent
+from sluice.events import RULE, Record, as_sent
 
 # The columns that a statement fills from arrays, with the type of each.
 TYPES = {
@@ -49,9 +49,10 @@ JSONB = b"\x01"
 VERSION = bytes((RULE,))
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-OF_RECORD = attrgetter("event_id", "timestamp", "key_id", "fingerprint", "digest_1", "digest", "event", "accepted")
-TEXTS_OF_EVENT = ("event_type", "event_name", "user_id", "session_id", "app_version", "source", "priority")
-OF_EVENT = attrgetter("properties", "device_info", "sequence_number", *TEXTS_OF_EVENT)
+TEXTS_OF_EVENT = ("event_type", "event_name", "user_id", "session_id", "app_version", "source")
+TEXTS_OF_RECORD = ("event_id", "key_id", "fingerprint")
+# In no order, for jsonb has its own.
+encode = msgspec.json.Encoder(enc_hook=as_sent).encode
 flat = itertools.chain.from_iterable
 
 
@@ -84,25 +85,28 @@ psycopg.adapters.register_dumper(Array, ArrayDumper)
 def of(records: Sequence[Record], places: Sequence[int], at: datetime) -> dict[str, Array]:
     """The columns of `records` (at least one) by name, and `ord`: `places`. `at`: when those were accepted that do not say it,
     and the timestamp of those that have none."""
-    event_ids, times, key_ids, fingerprints, digests_1, digests, events, accepted = zip(*map(OF_RECORD, records), strict=True)
-    properties, device_infos, numbers, *texts = zip(*map(OF_EVENT, events), strict=True)
+    of_record = fields(records)
+    of_event, digests, digests_1 = fields(of_record["event"]), of_record["digest"], of_record["digest_1"]
     columns = {
-        **{name: of_texts(column) for name, column in zip(TEXTS_OF_EVENT[:-1], texts, strict=False)},
-        "event_id": of_texts(event_ids),
-        "key_id": of_texts(key_ids),
-        "fingerprint": of_texts(fingerprints),
-        "priority": of_texts([priority or "normal" for priority in texts[-1]]),
+        **{name: of_texts(of_event[name]) for name in TEXTS_OF_EVENT},
+        **{name: of_texts(of_record[name]) for name in TEXTS_OF_RECORD},
+        "priority": of_texts([priority or "normal" for priority in of_event["priority"]]),
         "ord": of_integers("i", places),
-        "timestamp": of_integers("q", [((time or at) - EPOCH) // MICROSECOND for time in times]),
-        "created_at": of_times(accepted, at),
-        "sequence_number": of_integers("q", numbers),
-        "properties": of_bytes([JSONB + encode_as_sent(value or {}) for value in properties]),
-        "device_info": of_bytes([JSONB + encode_as_sent(value or {}) for value in device_infos]),
+        "timestamp": of_integers("q", [((time or at) - EPOCH) // MICROSECOND for time in of_record["timestamp"]]),
+        "created_at": of_times(of_record["accepted"], at),
+        "sequence_number": of_integers("q", of_event["sequence_number"]),
+        "properties": of_bytes([JSONB + encode(value or {}) for value in of_event["properties"]]),
+        "device_info": of_bytes([JSONB + encode(value or {}) for value in of_event["device_info"]]),
         "content": of_bytes(digests_1),
         # Only where today's rule and rule 1 differ: most events cost no column more.
         "digest": of_bytes([None if new is old else versioned(new) for new, old in zip(digests, digests_1, strict=True)]),
     }
     return {name: array(TYPES.get(name, "int4"), len(records), elements) for name, elements in columns.items()}
+
+
+def fields(of: Sequence[msgspec.Struct]) -> dict[str, Sequence[Any]]:
+    """The values of structs of one type (at least one) by the names of their fields."""
+    return dict(zip(of[0].__struct_fields__, zip(*map(msgspec.structs.astuple, of), strict=True), strict=True))
 
 
 def array(kind: str, count: int, elements: bytes) -> Array:

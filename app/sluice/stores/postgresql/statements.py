@@ -44,7 +44,7 @@ WITH step AS MATERIALIZED (
 ),
 stored AS (
     INSERT INTO sluice.events (id, {columns})
-    SELECT step.base + r.ord, {columns} FROM step, unnest(%(ord)s::int4[], {arrays}) AS r(ord, {columns})
+    SELECT step.base + r.ord, {columns} FROM step, (SELECT unnest(%(ord)s::int4[]) AS ord, {arrays}) AS r
     ON CONFLICT (event_id) DO NOTHING
     RETURNING id{returned}
 ){counted}
@@ -52,7 +52,7 @@ SELECT (SELECT base FROM step), count(*), CASE WHEN count(*) < %(count)s THEN ar
 """
 OF_EVENTS = {
     "columns": ", ".join(f'"{name}"' for name in arrays.TYPES),
-    "arrays": ", ".join(f"%({name})s::{kind}[]" for name, kind in arrays.TYPES.items()),
+    "arrays": ", ".join(f'unnest(%({name})s::{kind}[]) AS "{name}"' for name, kind in arrays.TYPES.items()),
 }
 INSERT_EVENTS = INSERT.format(**OF_EVENTS, returned="", counted="")
 # With errors among the records: what is stored of each fingerprint, and nothing that was a duplicate, goes into error_deltas.
