@@ -146,7 +146,7 @@ def mixed(server: Owned, rounds: int, scale: float) -> Iterator[Line]:
 WITHOUT_GROUPS = ("ALTER TABLE sluice.events DISABLE TRIGGER count_error", "DROP INDEX IF EXISTS sluice.events_fingerprint")
 WITH_GROUPS = (
     "ALTER TABLE sluice.events ENABLE TRIGGER count_error",
-    "CREATE INDEX events_fingerprint ON sluice.events (fingerprint, created_at, id) WHERE fingerprint IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS events_fingerprint ON sluice.events (fingerprint, created_at, id) WHERE fingerprint IS NOT NULL",
 )
 
 
