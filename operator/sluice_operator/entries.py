@@ -129,14 +129,14 @@ def room(entries: Iterable[keys.KeyEntry]) -> int:
 Refusal = Literal["NotSelected", "ScopesNotAllowed", "SecretNotOwned", "DigestTaken", "KeySetFull"]
 
 
-def refusals(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], room: int) -> dict[str, Refusal]:
+def refusals(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], room: int, clock: Clock) -> dict[str, Refusal]:
     """Why each key that is refused is; the newest are refused when there are too many, or `room` for no more versions.
 
-    `ledgers`: the oldest key first.
+    `ledgers`: the oldest key first. One that ended before it had a version will never have one, and takes no place.
     """
     ledgers = tuple(ledgers)
     digests = digests_of(seen, ledgers)
-    counted = [ledger for ledger in ledgers if not ledger.key.spec.revoked]
+    counted = [each for each in ledgers if not each.key.spec.revoked and (each.live or not expired(each.key, clock))]
     places = min(room, spec.max_keys - sum(bool(ledger.live) for ledger in counted))
     found: dict[str, Refusal] = {}
     for ledger in counted:

@@ -131,7 +131,7 @@ def next_orphan(seen: World, clock: Clock) -> datetime | None:
 
 
 def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clock, wanted: Sequence[KeyEntry]) -> list[Scene]:
-    refused, stale = refusals(seen, keyset.spec, ledgers, entries.room(wanted)), schedule.stale(seen)
+    refused, stale = refusals(seen, keyset.spec, ledgers, entries.room(wanted), clock), schedule.stale(seen)
     published: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
     revoked: dict[str, set[str]] = defaultdict(set)
     due: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
@@ -208,8 +208,7 @@ def changes(scene: Scene) -> Iterator[SecretAction | ProbeWhoami]:
 
 def staging(keyset: KeySet, scenes: Sequence[Scene], room: int) -> Iterator[Action]:
     """New versions, the most urgent first, as many at once as the KeySet allows. A first version waits for nobody."""
-    rotating = sum(scene.ledger.staged is not None and scene.ledger.active is not None for scene in scenes)
-    free = keyset.spec.max_concurrent_rotations - rotating
+    free = keyset.spec.max_concurrent_rotations - sum(map(rotates, scenes))
     for scene in sorted(scenes, key=urgency):
         first = scene.ledger.active is None
         for action in steps.stage(scene):
@@ -217,6 +216,12 @@ def staging(keyset: KeySet, scenes: Sequence[Scene], room: int) -> Iterator[Acti
                 continue
             room, free = room - 1, free - (not first)
             yield from told(scene.ledger.key.name, [action])
+
+
+def rotates(scene: Scene) -> bool:
+    """Whether a key waits for the Pods with a new version. One that rests, or that no Pod will ever get, may wait for ever."""
+    staged, active = scene.ledger.staged, scene.ledger.active
+    return staged is not None and active is not None and not scene.resting and staged.digest in scene.wanted
 
 
 def urgency(scene: Scene) -> tuple[int, str]:

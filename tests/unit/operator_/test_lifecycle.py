@@ -273,6 +273,43 @@ def test_no_more_keys_rotate_at_once_than_the_key_set_allows() -> None:
     assert sum(name.endswith("-v2") for name in story.secrets) == 5
 
 
+def at_rest(story: Story, rest: str) -> None:
+    """ApiKey alpha has version 2 staged, and will not go on by itself."""
+    if rest == "suspended":
+        story.apply("alpha", suspended=True)
+    elif rest == "expired":
+        story.apply("alpha", expiresAt=api_types.stamp(story.now + HOUR))
+        story.now += 2 * HOUR
+    elif rest == "refused":
+        story.apply("alpha", scopes=["admin"])
+    else:
+        # What stands in its Secret is another key's digest: it is never published.
+        stored = story.secrets["alpha-v2"]
+        copied = replace(stored.metadata, annotations={**stored.metadata.annotations, api_types.DIGEST: story.digest("beta-v1")})
+        story.put("alpha-v2", replace(stored, metadata=copied, data=story.secrets["beta-v1"].data))
+        del story.secrets[PUBLISHED]
+
+
+@pytest.mark.parametrize("rest", ["suspended", "expired", "refused", "copied"])
+def test_a_key_at_rest_with_a_staged_version_does_not_keep_others_from_rotating(rest: str) -> None:
+    story = Story(maxConcurrentRotations=1, allowedScopes=["ingest"])
+    story.apply("beta")
+    story.now += SECOND
+    story.apply("alpha")
+    story.run()
+    story.pod.held = True
+    story.rotate()
+    story.stall()
+    at_rest(story, rest)
+    story.stall()
+    assert story.ledger().staged is not None, "or the test shows nothing"
+    story.pod.held = False
+    story.rotate("beta")
+    story.run()
+    assert story.ledger("beta").highest == 2
+    assert story.digest("beta") == story.digest("beta-v2")
+
+
 def test_first_versions_do_not_wait_for_rotations() -> None:
     story = Story(maxConcurrentRotations=1)
     story.apply("alpha")

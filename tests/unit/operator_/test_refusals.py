@@ -371,6 +371,16 @@ def test_a_revoked_key_takes_no_place() -> None:
     assert story.condition("Ready", "beta") == ("True", "Active")
 
 
+def test_a_key_that_expired_before_it_had_a_version_takes_no_place() -> None:
+    story = Story(maxKeys=1)
+    story.apply("alpha", expiresAt=api_types.stamp(story.now + SECOND))
+    story.now += MINUTE
+    story.apply("beta")
+    story.run()
+    assert story.condition("Active", "alpha") == ("False", "Expired")
+    assert story.condition("Ready", "beta") == ("True", "Active")
+
+
 def test_a_key_set_that_is_as_large_as_a_secret_takes_no_new_version(monkeypatch: pytest.MonkeyPatch) -> None:
     story = running()
     monkeypatch.setattr(
