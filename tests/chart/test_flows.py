@@ -39,6 +39,8 @@ CONTROLLER = Peer("ingress", {"app.kubernetes.io/name": "traefik"})
 BALANCER = Peer(ip="10.0.3.7")
 PROMETHEUS = Peer("monitoring", {"app.kubernetes.io/name": "prometheus"})
 COREDNS = Peer("kube-system", {"k8s-app": "kube-dns"})
+# Where Dataplane V2 of GKE sends what is for the ClusterIP of kube-dns.
+NODE_LOCAL_DNS = Peer("kube-system", {"k8s-app": "node-local-dns"})
 # NodeLocal DNSCache, LocalDNS of AKS, and the node's server that speaks for Cloud DNS of GKE.
 NODE_DNS = [Peer(ip=ip) for ip in ("169.254.20.10", "169.254.10.11", "169.254.169.254")]
 KUBE_SYSTEM = Peer("kube-system", {"k8s-app": "metrics-server"})
@@ -95,10 +97,12 @@ def test_a_pod_elsewhere_that_only_looks_like_the_test_is_a_stranger() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["UDP", "TCP"])
-def test_service_and_migration_may_resolve_names(protocol: str) -> None:
-    allowed, service, migration, _ = network()
-    for pod in (service, migration):
+def test_service_migration_and_test_may_resolve_names(protocol: str) -> None:
+    allowed, service, migration, test = network()
+    for pod in (service, migration, test):
         assert allowed.may(pod, COREDNS, DNS, protocol)
+        assert allowed.may(pod, NODE_LOCAL_DNS, DNS, protocol)
+        assert not allowed.may(pod, Peer("shop", NODE_LOCAL_DNS.labels), DNS, protocol)
         assert all(allowed.may(pod, node, DNS, protocol) for node in NODE_DNS)
         assert not allowed.may(pod, KUBE_SYSTEM, DNS, protocol)
         assert not allowed.may(pod, INTERNET, DNS, protocol)
@@ -340,8 +344,9 @@ def test_prometheus_may_scrape_the_operator() -> None:
 
 def test_the_operator_may_reach_the_kubernetes_api_and_nothing_else_outside() -> None:
     allowed, _, operator = operated()
-    assert [allowed.may(operator, KUBERNETES, port) for port in (HTTPS, 6443)] == [True, True]
-    assert [port for port in (22, 80, POSTGRES, 8443) if allowed.may(operator, KUBERNETES, port)] == []
+    # The Service's port; kubeadm, kind and most others; minikube; MicroK8s.
+    assert [allowed.may(operator, KUBERNETES, port) for port in (HTTPS, 6443, 8443, 16443)] == [True] * 4
+    assert [port for port in (22, 80, POSTGRES, API, 10250) if allowed.may(operator, KUBERNETES, port)] == []
     assert not allowed.may(operator, METADATA, 80)
     assert not allowed.may(operator, COREDNS, DNS, "UDP"), "it is told addresses, and asks no names"
 
