@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests import docs
 from tests.chart import pod_security
-from tests.chart.manifests import Object, of_kind, only, pods
+from tests.chart.manifests import Object, annotation, of_kind, only, pods
 from tests.chart.render import CHART, PLAIN, SETS, helm, refusal, render
 
 NLB = "service.beta.kubernetes.io/aws-load-balancer-"
@@ -51,6 +51,34 @@ def test_an_object_of_the_user_s_own_is_of_the_release_and_may_name_it() -> None
     one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-own", "labels": labels}, "data": {}}
     (found,) = [each for each in render(PLAIN, {"extraObjects": [one]}) if each["metadata"]["name"] == "blue-own"]
     assert found["metadata"]["labels"].items() > {**labels, "app.kubernetes.io/instance": "blue"}.items()
+
+
+WAVE = "argocd.argoproj.io/sync-wave"
+
+
+@pytest.mark.parametrize(
+    ("kind", "annotations", "wave"),
+    [
+        ("ConfigMap", {}, "-1"),
+        ("ExternalSecret", {"team": "platform"}, "-1"),
+        ("PersistentVolumeClaim", {}, "-1"),
+        ("ConfigMap", {WAVE: "3"}, "3"),
+        # Argo CD calls these healthy once the service is there, and would wait for that before it makes the service.
+        ("Ingress", {}, ""),
+        ("HorizontalPodAutoscaler", {}, ""),
+        ("ScaledObject", {}, ""),
+        ("HTTPRoute", {WAVE: "2"}, "2"),
+    ],
+)
+def test_an_object_of_the_user_s_own_comes_no_later_than_the_migration_that_needs_it(
+    kind: str, annotations: dict[str, str], wave: str
+) -> None:
+    one = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "own", "annotations": annotations}}
+    objects = render(PLAIN, {"extraObjects": [one]})
+    (found,) = [each for each in objects if each["metadata"]["name"] == "own"]
+    assert annotation(found, WAVE) == wave
+    assert found["metadata"].get("annotations", {}).items() >= annotations.items()
+    assert annotation(only(objects, "Job"), WAVE) == "-1"
 
 
 def test_a_component_is_scheduled_by_its_own_values_else_by_those_of_all() -> None:

@@ -186,14 +186,28 @@ def test_an_extra_rule_adds_what_it_names() -> None:
     assert not allowed.may(service, BALANCER, 3128)
 
 
-def test_a_rule_for_what_leaves_is_every_component_s() -> None:
-    more = {"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": [{"port": 3128, "protocol": "TCP"}]}
-    for base in ("operator", "pull", "queue"):
-        objects = render(base, {"networkPolicy": {"extraEgress": [more]}})
-        policies = of_kind(objects, "NetworkPolicy")
-        allowed = Network(policies, NAMESPACES, NAMESPACE)
-        stopped = [title for title, pod in pods(objects).items() if not allowed.may(peer(pod, NAMESPACE), INTERNET, 3128)]
-        assert stopped == ["Pod/blue-sluice-test"]
+@pytest.mark.parametrize("base", ["operator", "pull", "queue", "everything"])
+def test_a_rule_of_the_user_s_own_is_every_pod_s(base: str) -> None:
+    ports = [{"port": 3128, "protocol": "TCP"}]
+    ingress, egress = ({way: [{"ipBlock": {"cidr": "203.0.113.0/24"}}], "ports": ports} for way in ("from", "to"))
+    objects = render(base, {"networkPolicy": {"extraIngress": [ingress], "extraEgress": [egress]}})
+    allowed = Network(of_kind(objects, "NetworkPolicy"), NAMESPACES, NAMESPACE)
+    found = {title: peer(pod, NAMESPACE) for title, pod in pods(objects).items()}
+    assert [title for title, pod in found.items() if not allowed.may(pod, INTERNET, 3128)] == []
+    assert [title for title, pod in found.items() if not allowed.may(INTERNET, pod, 3128)] == []
+    assert [title for title, pod in found.items() if allowed.may(BALANCER, pod, 3128)] == []
+
+
+def test_an_operator_of_another_release_may_ask_the_service_whose_key_set_it_publishes() -> None:
+    """By its name, component and namespace; where nothing reads a key set, nobody may."""
+    other = {"app.kubernetes.io/name": "sluice", "app.kubernetes.io/instance": "green", "app.kubernetes.io/component": "operator"}
+    published = {"auth": {"keySet": {"secretName": "green-published"}}}
+    for values, asked in (({}, [False, False]), (published, [True, True])):
+        allowed, service, _, _ = network({**NARROW, **values})
+        assert [allowed.may(Peer(NAMESPACE, other), service, port) for port in (API, ADMIN)] == asked
+        assert [allowed.may(Peer("shop", other), service, port) for port in (API, ADMIN)] == [False, False]
+    allowed, service, _ = operated(NARROW)
+    assert [allowed.may(Peer(NAMESPACE, other), service, port) for port in (API, ADMIN)] == [False, False]
 
 
 # the puller

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests import docs
 from tests.chart.manifests import Object, of_kind, parse, pods
+from tests.chart.network_policy import Network, Peer, peer
 from tests.chart.render import Refused, merged, template
 from tests.gitops import argocd, handover
 from tests.gitops.argocd import ARGOCD, ENVIRONMENTS
@@ -144,6 +145,34 @@ def test_an_object_is_made_by_one_application_whatever_the_environment_s_values_
     }
     assert made["operator"] & made["service"] == set()
     assert ("NetworkPolicy", "own") in made["service"]
+
+
+SPACE = "sluice"
+
+
+def joined(told: Object) -> tuple[Network, dict[str, Peer]]:
+    """The NetworkPolicies and the pods of operator and service in one namespace."""
+    made = [one for part in ("operator", "service") for one in argocd.manifests(argocd.applications(told)[part])]
+    allowed = Network(of_kind(made, "NetworkPolicy"), {SPACE: {"kubernetes.io/metadata.name": SPACE}}, SPACE)
+    return allowed, {title: peer(pod, SPACE) for title, pod in pods(made).items()}
+
+
+def test_the_operator_may_ask_the_service_of_the_other_application() -> None:
+    allowed, found = joined(secret("dev"))
+    operator, service = found["Deployment/sluice-operator"], found["Deployment/sluice"]
+    assert [allowed.may(operator, service, port) for port in (8080, 8081, 8082)] == [True, True, False]
+
+
+def test_a_mesh_in_an_environment_s_values_reaches_the_operator_too() -> None:
+    """Before the service is made: what its Application adds would come too late."""
+    told, mesh = secret("dev"), Peer(ip="10.0.0.9")
+    rules = {"networkPolicy": {way: [{"ports": [{"port": 15008}]}] for way in ("extraIngress", "extraEgress")}}
+    told["metadata"]["annotations"]["sluice_helm_values"] += yaml.safe_dump(rules)
+    allowed, found = joined(told)
+    assert len(found) == 3
+    assert [title for title, pod in found.items() if not (allowed.may(pod, mesh, 15008) and allowed.may(mesh, pod, 15008))] == []
+    operator, service = found["Deployment/sluice-operator"], found["Deployment/sluice"]
+    assert allowed.may(operator, service, 8081), "the environment's rules took the place of the operator's"
 
 
 def test_nothing_is_left_open() -> None:

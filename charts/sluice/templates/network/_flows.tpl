@@ -22,15 +22,14 @@ and test.
 {{- with .Values.networkPolicy }}
 {{- include "sluice.flow" (list "from" .api.from (list "TCP" 8080)) }}
 {{- include "sluice.flow" (list "from" .prometheus.from (list "TCP" 8081)) }}
-{{- with .extraIngress }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 {{- if .Values.tests.enabled }}
 {{- include "sluice.flow" (list "from" (list (dict "podSelector" (dict "matchLabels" $test))) (list "TCP" 8080)) }}
 {{- end }}
-{{- if .Values.operator.enabled }}
+{{- /* The operator of the namespace, which may be of another release: with the key set that one publishes it asks these pods too. */}}
+{{- if include "sluice.keysetSecret" . }}
 {{- $operator := include "sluice.selectorLabelsOf" (list . "operator") | fromYaml }}
+{{- $operator = ternary $operator (omit $operator "app.kubernetes.io/instance") .Values.operator.enabled }}
 {{- include "sluice.flow" (list "from" (list (dict "podSelector" (dict "matchLabels" $operator))) (list "TCP" 8080) (list "TCP" 8081)) }}
 {{- end }}
 {{- end }}
@@ -81,9 +80,6 @@ What the operator reaches: the Kubernetes API, by address, and the pods that ver
 {{- with .Values.networkPolicy }}
 {{- include "sluice.egressToKubernetes" $ }}
 {{- include "sluice.flow" (concat (list "to" $pods) (include "sluice.tcp" .targets.ports | fromYamlArray)) }}
-{{- with .extraEgress }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 {{- end }}
 
@@ -114,9 +110,6 @@ What a component reaches: names, its store and AWS. Takes a list: root, componen
 {{- if $aws }}
 {{- include "sluice.flow" (list "to" .aws.to (list "TCP" 443)) }}
 {{- include "sluice.egressToPodIdentity" . }}
-{{- end }}
-{{- with .extraEgress }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -170,11 +163,13 @@ The agent of EKS Pod Identity on the pod's own node (EKS user guide, "Understand
 {{- end }}
 
 {{/*
-A NetworkPolicy that denies what no rule allows. Takes a list: root, component, ingress rules, egress rules, both as text.
+A NetworkPolicy that denies what no rule allows. Takes a list: root, component, ingress rules, egress rules, both as text. The
+user's own rules are for every pod: a mesh needs them for each.
 */}}
 {{- define "sluice.networkPolicy" -}}
 {{- $root := index . 0 }}
-{{- $selected := list $root (index . 1) -}}
+{{- $selected := list $root (index . 1) }}
+{{- $more := $root.Values.networkPolicy -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
@@ -189,12 +184,12 @@ spec:
     matchLabels:
       {{- include "sluice.selectorLabelsOf" $selected | nindent 6 }}
   policyTypes: [Ingress, Egress]
-  {{- with index . 2 | trim }}
+  {{- with concat (index . 2 | fromYamlArray) $more.extraIngress }}
   ingress:
-    {{- . | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with index . 3 | trim }}
+  {{- with concat (index . 3 | fromYamlArray) $more.extraEgress }}
   egress:
-    {{- . | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end }}
