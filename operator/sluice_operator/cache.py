@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -251,14 +251,10 @@ class Cache:
             return
         self._listener(namespace, before if last is None else read(resource, last), None)
 
-    def replace(self, resource: Resource, namespace: str, items: Iterable[Raw], listed_at: int) -> None:
-        """All objects of a kind in a namespace, as a list gave them; what came after `listed_at` stays."""
-        listed = set()
-        for raw in items:
-            listed.add(raw["metadata"]["name"])
-            self.put(resource, raw)
+    def retain(self, resource: Resource, namespace: str, names: Container[str], listed_at: int) -> None:
+        """Remove what a list did not name; what came after `listed_at` stays."""
         for name, kept in list(self._objects[resource, namespace].items()):
-            if name not in listed and version(kept) <= listed_at:
+            if name not in names and version(kept) <= listed_at:
                 self.remove(resource, namespace, name)
 
     def api_keys(self, namespace: str) -> Iterable[ApiKey | Unreadable]:
@@ -315,6 +311,8 @@ def keysets_of(cache: Cache, namespace: str, kept: Kept) -> set[str]:
         return {kept.spec.key_set_ref.name}
     if isinstance(kept, Unreadable) and kept.keyset is not None:
         return {kept.keyset}
+    if isinstance(kept, Pod) and kept.owner is None:
+        return set()  # of a Job, a StatefulSet and the like: no Deployment's
     everyone = {each.name for each in cache.key_sets(namespace)}
     if isinstance(kept, Secret | Published):
         label = kept.metadata.labels.get(api_types.LABEL_KEYSET)

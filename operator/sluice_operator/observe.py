@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from sluice_operator import api_types, probes, world
-from sluice_operator.api_types import BUDGETS, PODS, REPLICA_SETS, SECRETS, ApiKey, KeySet, Raw
+from sluice_operator.api_types import BUDGETS, PODS, REPLICA_SETS, SECRETS, SELECTORS, ApiKey, KeySet, Raw, Resource
 from sluice_operator.cache import Cache, DeploymentFacts, Unreadable, decoded, secret
 from sluice_operator.client import PASSED_OVER, Api, ApiError, NotFound
 from sluice_operator.memory import Memory
@@ -159,14 +159,18 @@ class Owners:
         """Raises ApiError. One list for each ReplicaSet that is new."""
         wanted = set(replica_sets)
         if wanted - set(self.known):
-            listing = await self._api.list(REPLICA_SETS, namespace)
-            for raw in listing.items:
-                owners = raw["metadata"].get("ownerReferences") or []
-                self.known[raw["metadata"]["uid"]] = next((each["uid"] for each in owners if each["kind"] == "Deployment"), None)
+            self.known |= (await self._api.list(REPLICA_SETS, namespace, keep=deployment_of)).items
             self.known |= dict.fromkeys(wanted - set(self.known))
 
     def forget(self) -> None:
         self.known.clear()
+
+
+def deployment_of(replica_set: Raw) -> tuple[str, str | None]:
+    """Its uid, and that of the Deployment which it belongs to."""
+    metadata = replica_set["metadata"]
+    owners = metadata.get("ownerReferences") or []
+    return metadata["uid"], next((each["uid"] for each in owners if each["kind"] == "Deployment"), None)
 
 
 class Observer:
@@ -190,6 +194,16 @@ class Observer:
         """Read everything again that is not watched."""
         self.unseen.forget(namespace)
         self.owners.forget()
+
+    async def refresh(self, resource: Resource, namespace: str) -> None:
+        """Have in the cache all that is watched of a kind, and nothing else of it. Raises ApiError."""
+
+        def keep(raw: Raw) -> str:
+            self._cache.put(resource, raw)
+            return str(raw["metadata"]["name"])
+
+        listing = await self._api.list(resource, namespace, SELECTORS.get(resource, ""), keep)
+        self._cache.retain(resource, namespace, set(listing.items), listing.resource_version)
 
     async def look(self, key: Key) -> World:
         """Raises ApiError."""
@@ -249,8 +263,7 @@ class Observer:
     async def pods_again(self, key: Key, keyset: KeySet) -> bool:
         """List the Pods; whether the target has others than were seen: a watch may be silent and nobody knows yet."""
         before = {pod.uid for pod in await self.pods(key, keyset)}
-        listing = await self._api.list(PODS, key.namespace)
-        self._cache.replace(PODS, key.namespace, listing.items, listing.resource_version)
+        await self.refresh(PODS, key.namespace)
         return before != {pod.uid for pod in await self.pods(key, keyset)}
 
     async def ask(self, key: Key, keyset: KeySet, pods: Iterable[Pod], seconds: float) -> float | None:

@@ -263,11 +263,9 @@ class Sync:
         for space in self.namespaces:
             for resource in WATCHED:
                 try:
-                    listing = await self._api.list(resource, space, SELECTORS.get(resource, ""))
+                    await self._observer.refresh(resource, space)
                 except ApiError as error:
                     log.warning("not listed", namespace=space, verb=error.verb, resource=error.resource, told=error.told)
                     whole = whole and resource not in ESSENTIAL
-                else:
-                    self._cache.replace(resource, space, listing.items, listing.resource_version)
             self._observer.forget(space)
         return whole

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import msgspec
+import pytest
 
 from sluice import keys
 from sluice_operator import api_types
@@ -129,8 +130,8 @@ def test_a_list_removes_what_is_gone_and_keeps_what_came_after_it() -> None:
     cache = Cache()
     for name, version in (("gone", 1), ("stays", 2), ("later", 20)):
         cache.put(SECRETS, raw_secret(name, version))
-    cache.replace(SECRETS, SPACE, [raw_secret("stays", 2), raw_secret("new", 5)], 10)
-    assert {each.name for each in cache.secrets(SPACE) if isinstance(each, Secret)} == {"stays", "later", "new"}
+    cache.retain(SECRETS, SPACE, {"stays"}, 10)
+    assert {each.name for each in cache.secrets(SPACE) if isinstance(each, Secret)} == {"stays", "later"}
 
 
 def test_a_late_deletion_does_not_remove_the_one_that_came_after() -> None:
@@ -147,7 +148,7 @@ def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
     cache.put(SECRETS, raw_secret("alpha"))
     cache.remove(SECRETS, SPACE, "alpha", "uid-alpha")
     cache.put(SECRETS, raw_secret("alpha", 9), ours=True)
-    cache.replace(SECRETS, SPACE, [raw_secret("alpha", 9)], 9)
+    cache.put(SECRETS, raw_secret("alpha", 9))
     assert cache.secret(SPACE, "alpha") is None
     again = raw_secret("alpha", 10)
     again["metadata"]["uid"] = "uid-of-the-next"
@@ -180,6 +181,17 @@ def test_each_object_is_about_its_key_sets() -> None:
     assert about == [{"main"}, {"main"}, {"main"}, {"main", "other"}]
 
 
+@pytest.mark.parametrize("kind", ["Job", "StatefulSet", "DaemonSet", ""])
+def test_a_pod_that_can_be_no_deployments_makes_no_key_set_due(kind: str) -> None:
+    cache = Cache()
+    cache.put(KEY_SETS, {"metadata": head("main"), "spec": {"environment": "test", "target": {"name": "web"}}})
+    raw = raw_pod()
+    raw["metadata"]["ownerReferences"] = [{"kind": kind, "name": "x", "uid": "uid-x", "controller": True}] if kind else []
+    kept = cache.put(PODS, raw)
+    assert kept is not None
+    assert keysets_of(cache, SPACE, kept) == set()
+
+
 def test_a_pod_is_read_for_what_the_gate_asks() -> None:
     ready = {"type": "Ready", "status": "True"}
     running = raw_pod(podIP="10.0.0.1", conditions=[ready], containerStatuses=[{"started": True, "state": {"running": {}}}])
@@ -203,5 +215,6 @@ def test_an_object_that_cannot_be_read_keeps_no_other_out() -> None:
     cache = Cache()
     broken = raw_secret("broken")
     broken["metadata"]["creationTimestamp"] = None
-    cache.replace(SECRETS, SPACE, [broken, raw_secret("alpha")], 10)
+    for raw in (broken, raw_secret("alpha")):
+        cache.put(SECRETS, raw)
     assert {each.name for each in cache.secrets(SPACE) if isinstance(each, Secret)} == {"alpha"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice import keys
-from sluice_operator import api_types, reconcile
+from sluice_operator import api_types, client, reconcile
 from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Raw, Resource
 from sluice_operator.cache import Cache
 from sluice_operator.client import Api
@@ -312,6 +313,29 @@ def test_a_key_set_that_comes_again_is_delivered_again_whatever_a_pod_said_befor
             await bench.look()
             await bench.until(lambda suspended=suspended: (service.document().revision == first) is not suspended)  # type: ignore[misc]
             await bench.until(lambda: poked() == service.edition())
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_of_a_list_one_page_of_whole_objects_is_held(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        for number in range(19):
+            await bench.make(PODS, f"job-{number}")
+        await bench.sync._all()
+        keyset, put, read_at = bench.cache.key_set(SPACE, "main"), bench.cache.put, []
+        assert keyset is not None
+
+        def counted(resource: Resource, raw: Raw, **how: bool) -> Any:
+            read_at.append((resource.plural, len(bench.server.calls)))
+            return put(resource, raw, **how)
+
+        monkeypatch.setattr(client, "CHUNK", 5)
+        monkeypatch.setattr(bench.cache, "put", counted)
+        await (bench.observer.pods_again(KEY, keyset) if again else bench.sync._all())
+        assert sorted(Counter(each for each in read_at if each[0] == "pods").values()) == [5, 5, 5, 5], (
+            "before the next is asked for"
+        )
 
     with_bench(work)
 
