@@ -105,7 +105,20 @@ class FastWorker(SluiceWorker):
                 conn.timeout = max(idle_until, now + 1)
                 self.keepalived_conns.rotate(-1)
             else:
-                self._drop(conn)
+                self._time_out(conn, force)
+
+    def murder_pending(self) -> None:
+        """As gunicorn's, which knows nothing of what a FastConnection stands in."""
+        now = time.monotonic()
+        while self.pending_conns and self.pending_conns[0].timeout <= now:
+            self._time_out(self.pending_conns[0])
+
+    def _time_out(self, conn: FastConnection, force: bool = False) -> None:
+        """Its client said nothing for long enough; one that has begun a request since is waited for by a thread."""
+        if conn.rest_until and not force:
+            self._to_thread(conn, "incomplete")
+        else:
+            self._drop(conn)
 
     def _poll(self, conn: FastConnection) -> None:
         self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self.on_client_socket_readable, conn))

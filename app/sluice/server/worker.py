@@ -39,6 +39,8 @@ log = structlog.get_logger()
 SEND_TIMEOUT = 30
 # How long a connection is read on after its last response.
 LINGER_SECONDS = 2.0
+# How long no connection is taken when the system gives none, in seconds.
+ACCEPT_PAUSE = 1.0
 # What a worker opens beside connections while it serves: to the store, to Redis, for metrics.
 OTHER_FILES = 16
 
@@ -114,6 +116,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self._enough = self.max_requests
         self.max_requests = sys.maxsize
         self._leaves_at = math.inf
+        self._accepts_from = 0.0
         # Connections with a request under way that has not been told `Connection: close`.
         self._kept: set[gthread.TConn] = set()
         self._lingering = threading.Semaphore(max(1, self.cfg.threads // 4))
@@ -171,7 +174,7 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
             if error.errno == errno.EMFILE:
                 self._take_fewer()
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
-                raise
+                self._pause(error)
             return
         self.nr_conns += 1
         self.on_accepted(self.connection(self.cfg, sock, address, listener.getsockname()))
@@ -191,6 +194,22 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         self.worker_connections = max(1, self.nr_conns - OTHER_FILES)
         self.max_keepalived = min(self.max_keepalived, max(0, self.worker_connections - self.cfg.threads))
         log.error("worker.out_of_files", connections=self.worker_connections, fix="raise the limit of open files (ulimit -n)")
+
+    def _pause(self, error: OSError) -> None:
+        """The system gives no connection now: it is out of files or memory, or the network failed (accept(2))."""
+        self.set_accept_enabled(False)
+        self._accepts_from = time.monotonic() + ACCEPT_PAUSE
+        log.error("worker.cannot_accept", reason=error.strerror, again_in_seconds=ACCEPT_PAUSE)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Called by the main loop before it waits for events, for at most a second."""
+        super().set_accept_enabled(enabled and time.monotonic() >= self._accepts_from)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Of a worker that stops: a connection on which nothing was sent yet holds it up no longer than one that is kept."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
 
     def handle(self, conn: Connection) -> object:
         # What gunicorn logs before our application sees the request would carry the ids of this thread's last one.
