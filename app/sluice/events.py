@@ -35,7 +35,8 @@ MAX_DEPTH = 64
 # A client may write 0001-01-01T00:00+14:00, which is year 0 in UTC: PostgreSQL would store it and Python could not read it back.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 # An offset without its colon was always accepted.
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)", re.ASCII).fullmatch
+HOUR = r"(?:[01]\d|2[0-3])"
+RFC_3339 = re.compile(rf"\d{{4}}-\d\d-\d\d[Tt ]{HOUR}:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]{HOUR}:?[0-5]\d)", re.ASCII).fullmatch
 TIME_DETAIL = "must be RFC 3339 with an offset, such as 2024-01-15T10:30:00Z"
 OBJECT, ARRAY, BACKSLASH = b"{[\\"
 # Up to here an integer that a client wrote as a float (1e39) is compared as the integer; beyond, only with other floats.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import msgspec
@@ -39,6 +39,7 @@ MAX_PAGE_SIZE = 1_000
 # Rows that OFFSET may skip: it reads and throws away every one of them. Beyond it a cursor costs nothing more.
 MAX_OFFSET = 100_000
 MAX_PATH = 16
+LATEST = datetime.max.replace(tzinfo=UTC)
 # One name of a path: `.name`, in which a backslash makes a dot, a bracket or a backslash plain, or `["name"]` as JSON writes it.
 STEP = re.compile(r'\.((?:[^.\\\[]|\[(?!")|\\[.\\\[]?)+)|\[("(?:[^"\\]|\\.)*")\]')
 
@@ -161,14 +162,18 @@ def time_match(name: str, value: str) -> Match | BadParameter:
 
 
 def moment(name: str, value: str) -> datetime | BadParameter:
-    """The moment that a parameter gives, or what is wrong with it."""
+    """The moment that a parameter gives, in UTC, or what is wrong with it."""
     try:
         found = events.instant(value)
     except ValueError:
         return BadParameter(name, f"{events.TIME_DETAIL} (+ is %2B in a URL)", f"invalid_{name}")
     if found < events.EARLIEST:
         return BadParameter(name, "is before 0001-01-02, as no event is; leave it out", f"invalid_{name}")
-    return found
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        # The last day of year 9999, west of Greenwich.
+        return LATEST
 
 
 def path_match(name: str, value: str) -> Match | BadParameter:

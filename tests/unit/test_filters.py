@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice import errors, filters
+from sluice import errors, events, filters
 from sluice.filters import BadParameter, Filter, Match
 
 Parameters = list[tuple[str, str]]
@@ -128,7 +128,14 @@ def test_a_time_that_is_not_rfc_3339_is_refused_with_a_code_of_its_own(name: str
 
 def test_the_last_second_of_the_calendar_is_a_time() -> None:
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=14)))
-    assert filters.parse([("end_time", last.isoformat())]).matches[0].value == last
+    assert filters.parse([("end_time", last.isoformat())]).matches[0].value == datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", filters.TIMES)
+def test_a_moment_of_the_first_day_counts_in_utc_whatever_its_offset(name: str) -> None:
+    first = filters.parse([(name, "0001-01-01T23:00:00-23:00")]).matches[0].value
+    # What looks a day further back must not fall out of the calendar.
+    assert (str(first), first - events.MAX_AHEAD) == ("0001-01-02 22:00:00+00:00", first - timedelta(days=1))
 
 
 def test_a_time_before_all_events_is_not_blamed_for_its_form() -> None:
