@@ -37,8 +37,8 @@ class Owner(msgspec.Struct):
 
 
 class Stored(msgspec.Struct):
-    id: int
     status: str
+    id: int | None = None
 
 
 class Found(msgspec.Struct):
@@ -64,6 +64,8 @@ class Check:
             "source": "sluice check",
         }
         self._scopes: list[str] = []
+        # A queue stands before the store.
+        self._queued = False
 
     def with_key(self) -> Sequence[Step]:
         return (self.ready, self.key, self.store, self.store_again, self.read_back)
@@ -103,16 +105,19 @@ class Check:
         if answer.status != 201:
             raise refusal(answer, "an event is not taken")
         stored = answer.data(Stored)
+        self._queued = stored.status == "queued"
         # When only the first answer was lost, the second says duplicate.
-        if stored.status != "created" and not answer.repeated:
+        if stored.status not in ("created", "queued") and not answer.repeated:
             raise ClientError(f"a new event is answered as {printable(stored.status)}", NOT_SLUICE)
-        return Finding("ok", f"an event is stored: {self._event['event_id']}")
+        return Finding("ok", f"an event is {'queued' if self._queued else 'stored'}: {self._event['event_id']}")
 
     def store_again(self) -> Finding:
         answer = self._ask("POST", INGEST, self._event)
         if answer.status != 201:
             raise refusal(answer, "the same event is not taken again")
         status = answer.data(Stored).status
+        if self._queued and status == "queued":
+            return Finding("ok", "the same event again is queued, too; the worker stores it once")
         if status != "duplicate":
             text = f"the same event is answered as {printable(status)} when it comes again"
             raise ClientError(text, "do all addresses of this service use one database?")
@@ -121,7 +126,10 @@ class Check:
     def read_back(self) -> Finding:
         if "read" not in self._scopes:
             return Finding("ok", "not read back: the key has no scope read, which is fine")
-        answer = self._ask("GET", EVENTS + self._event["event_id"])
+        answer = self._client.retry(self._read, self._deadline, self._under_way, lambda answer: answer.retry_after)
+        if self._under_way(answer):
+            fix = "does `sluice worker` run? The depth of the queue says; or give it longer: --retry-for 60"
+            raise ClientError("the event was queued and is not stored", fix)
         if answer.status != 200:
             raise refusal(answer, "the event cannot be read")
         found = answer.data(Found)
@@ -136,6 +144,12 @@ class Check:
         if answer.status != 401:
             raise refusal(answer, "an event without a key is not refused with 401")
         return Finding("ok", f"an event without a key is refused ({answer.reason})")
+
+    def _read(self) -> Answer:
+        return self._ask("GET", EVENTS + self._event["event_id"])
+
+    def _under_way(self, answer: Answer) -> str:
+        return "the event is not stored yet" if self._queued and answer.status == 404 else ""
 
     def _ask(self, method: str, path: str, event: dict[str, str] | None = None) -> Answer:
         return self._client.request(method, path, None if event is None else encode(event), self._deadline)

@@ -82,13 +82,15 @@ class IngestClient(Client):
         """Store up to 1,000 events, each with its `event_id`; raises ClientError when the service takes none of them.
 
         Events that the service calls retryable are sent again until the deadline; then they count as what they were last.
-        What is too large for the service, or for a proxy before it, is sent in halves.
+        What is too large for the service, or for a proxy before it, is sent in halves; one event that is, is not stored.
         """
         try:
             return self._send_whole(events)
         except ClientError as error:
-            if error.status != 413 or len(events) == 1:
+            if error.status != 413:
                 raise
+            if len(events) == 1:
+                return BatchResult(Counter(invalid=1), [Refusal(0, "invalid", reason="too_large", detail=error.detail)])
         middle = len(events) // 2
         first, second = self.send_batch(events[:middle]), self.send_batch(events[middle:])
         moved = [msgspec.structs.replace(refusal, index=middle + refusal.index) for refusal in second.refused]

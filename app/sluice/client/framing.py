@@ -7,11 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from sluice import events
-
-MAX_EVENT_BYTES = events.Rules().max_event_bytes
-# What one line or array item may take before it is parsed: JSON with much white space or many escapes shrinks.
-MAX_RAW_BYTES = 4 * MAX_EVENT_BYTES
+# Of one line or array item, as much as a service can be set to take of an event (MAX_EVENT_BYTES): each knows its own limit.
+MAX_RAW_BYTES = 16 << 20
 READ_BYTES = 64 << 10
 # What a file has before the next line where it was truncated under a writer that does not append: no part of that line.
 HOLE = bytes(512)

@@ -382,7 +382,8 @@ def retry_after(response: urllib3.BaseHTTPResponse) -> float:
     """Seconds that the answer asks us to wait (RFC 9110 section 10.2.3: a number or a date); 0 when it does not say."""
     try:
         return urllib3.Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
-    except InvalidHeader:
+    except (InvalidHeader, OverflowError, ValueError):
+        # A number or a year beyond what there is, among others.
         return 0
 
 

@@ -21,7 +21,7 @@ import msgspec
 from sluice import errors, events
 from sluice.client import framing, multiline
 from sluice.client.files import UNREADABLE, Format, Growth
-from sluice.client.framing import MAX_EVENT_BYTES, MAX_RAW_BYTES, TooLong, Unfinished, Unreadable
+from sluice.client.framing import MAX_RAW_BYTES, TooLong, Unfinished, Unreadable
 from sluice.client.multiline import Group, Grouper, Line
 from sluice.parsing.timestamps import Timestamps
 
@@ -247,10 +247,6 @@ class Importer:
             json = self._ids.identified(event)
         except errors.InvalidEvent as problem:
             yield refused(number, problem.reason, problem.detail, text)
-            return
-        if len(json) > MAX_EVENT_BYTES:
-            detail = f"the event has {len(json)} bytes; at most {MAX_EVENT_BYTES} are taken"
-            yield refused(number, "too_large", detail, text)
             return
         self.untimed += event.get("timestamp") is None
         yield Item(number, json)

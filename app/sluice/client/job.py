@@ -26,6 +26,8 @@ from sluice.client.reading import safe
 from sluice.parsing.timestamps import Timestamps
 
 STDIN = "-"
+# What a report names only where there is any; the other two always.
+NOTABLE = ("queued", "conflict", "invalid", "failed")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Report:
         if self.problem and not self.counts.total():
             return f"{self.name}: {self.problem}"
         parts = [f"{self.counts[status]:,} {status}" for status in ("created", "duplicate")]
-        parts += [f"{self.counts[status]:,} {status}" for status in ("conflict", "invalid", "failed") if self.counts[status]]
+        parts += [f"{self.counts[status]:,} {status}" for status in NOTABLE if self.counts[status]]
         parts += [
             text.format(count)
             for count, text in (

@@ -129,8 +129,8 @@ class Tally:
             click.echo("not stored: more than these; use --errors FILE to get all of them", err=True)
 
     def show(self) -> None:
-        # `queued` is for services with a queue, which this release does not have.
-        shown = [status for status in outcomes.STATUSES if status != "queued"]
+        # Only a service with a queue has any that are queued.
+        shown = [status for status in outcomes.STATUSES if status != "queued" or self.counts[status]]
         # Folded where a terminal is narrow: a number that is cut is another number.
         table = Table(*(Column(status, overflow="fold") for status in shown))
         table.add_row(*(f"{self.counts[status]:,}" for status in shown))

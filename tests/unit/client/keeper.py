@@ -16,7 +16,7 @@ Run = Callable[..., Result]
 class Keeper(ThreadingHTTPServer):
     """Keeps `events` by id; `refuse` names lines that it calls invalid, `broken` makes it answer 400.
 
-    `reading`: the status of its answers to reads, if they are not to be true."""
+    `new`: what it calls an event that it has not seen. `reading`: the status of its answers to reads, if they are not to be true."""
 
     daemon_threads = True
 
@@ -25,6 +25,7 @@ class Keeper(ThreadingHTTPServer):
         self.events: dict[str, dict[str, Any]] = {}
         self.refuse: set[str] = set()
         self.broken = False
+        self.new = "created"
         self.reading = 0
         self.lock = threading.Lock()
         self.asked = threading.Event()
@@ -36,7 +37,7 @@ class Keeper(ThreadingHTTPServer):
         if event["properties"].get("line") in self.refuse:
             return told | {"status": "invalid", "reason": "too_old", "detail": "older than what is kept"}
         known = self.events.setdefault(event["event_id"], event)
-        return told | {"status": "created" if known is event else "duplicate" if known == event else "conflict"}
+        return told | {"status": self.new if known is event else "duplicate" if known == event else "conflict"}
 
 
 class KeeperHandler(BaseHTTPRequestHandler):
@@ -60,7 +61,7 @@ class KeeperHandler(BaseHTTPRequestHandler):
             results = [self.server.keep(index, event) for index, event in enumerate(batch)]
         counts = {
             status: sum(each["status"] == status for each in results)
-            for status in ("created", "duplicate", "conflict", "invalid")
+            for status in ("created", "queued", "duplicate", "conflict", "invalid")
         }
         shown = [each for each in results if each["status"] != "created"]
         text = json.dumps({"success": True, "data": {**counts, "failed": 0, "results": shown}}).encode()

@@ -30,6 +30,7 @@ def whoami(*scopes: str) -> Answer:
 
 READY: Answer = (200, {}, {"ready": True, "message": "ready"})
 CREATED, DUPLICATE = (success(201, id=7, event_id="e", status=status) for status in ("created", "duplicate"))
+QUEUED = success(201, id=None, event_id="e", status="queued")
 FOUND = success(event_id="e", event_name="sluice_check")
 WELL = [READY, whoami("ingest", "read"), CREATED, DUPLICATE, FOUND]
 
@@ -152,6 +153,22 @@ def test_waiting_ends_at_the_deadline(run: Run, time: Time) -> None:
 
 def test_an_event_whose_first_answer_was_lost_may_come_back_as_a_duplicate(run: Run) -> None:
     assert verdicts(run(*WELL[:2], None, DUPLICATE, DUPLICATE, FOUND)) == ["ok"] * 5
+
+
+def test_an_event_that_is_queued_is_waited_for_until_it_is_stored(run: Run) -> None:
+    missing: Answer = (404, {"Retry-After": "1"}, {"error": "not_found"})
+    found = run(*WELL[:2], QUEUED, QUEUED, missing, missing, FOUND)
+    assert verdicts(found) == ["ok"] * 5
+    assert [finding.what.partition(":")[0] for finding in found[2:4]] == [
+        "an event is queued",
+        "the same event again is queued, too; the worker stores it once",
+    ]
+
+
+def test_an_event_that_stays_in_the_queue_fails_and_asks_for_the_worker(run: Run) -> None:
+    found = run(*WELL[:2], QUEUED, QUEUED, *[(404, {"Retry-After": "1"}, {"error": "not_found"})] * 4)
+    assert (verdicts(found), found[-1].what) == (["ok"] * 4 + ["failed"], "the event was queued and is not stored")
+    assert "sluice worker" in found[-1].fix
 
 
 def test_nobody_there_is_reported_after_the_last_try(run: Run, waits: list[str]) -> None:

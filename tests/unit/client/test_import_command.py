@@ -13,6 +13,7 @@ import pytest
 from tests.unit.client.keeper import Keeper, Run, counts
 from tests.unit.client.script import SECRET
 
+from sluice.client import framing
 from sluice.commands.progress import Meter
 
 
@@ -30,12 +31,19 @@ def test_stdin_is_read_with_its_source(run: Run, keeper: Keeper) -> None:
 
 def test_what_was_not_stored_is_written_with_its_reason_and_the_exit_code_is_1(run: Run, keeper: Keeper, tmp_path: Path) -> None:
     keeper.refuse = {"old"}
-    (tmp_path / "x").write_bytes(b"new\nold\n" + b"x" * 300_000 + b"\n")
+    (tmp_path / "x").write_bytes(b"new\nold\n" + b"x" * (framing.MAX_RAW_BYTES + 1) + b"\n")
     result = run(tmp_path / "x", "--errors", tmp_path / "refused")
     told = [json.loads(line) for line in (tmp_path / "refused").read_bytes().splitlines()]
     assert (counts(result), result.exit_code) == ([1, 0, 0, 2, 0], 1)
     assert sorted((each["number"], each["reason"]) for each in told) == [(2, "too_old"), (3, "too_large")]
     assert next(each for each in told if each["number"] == 2)["event"]["properties"] == {"line": "old"}
+
+
+def test_what_a_queue_took_is_counted_as_queued(run: Run, keeper: Keeper, log: Path) -> None:
+    keeper.new = "queued"
+    result = run(log)
+    assert (counts(result), result.exit_code) == ([0, 0, 0, 0, 0, 2000], 0)
+    assert "app.log: read as lines, 0 created, 0 duplicate, 2,000 queued" in result.output
 
 
 def test_without_an_errors_file_the_first_refusals_are_shown_with_escapes(run: Run) -> None:
