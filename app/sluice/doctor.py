@@ -178,13 +178,13 @@ def resolves(host: str) -> bool:
 
 def bind_error(host: str, port: int) -> int | None:
     """The error number of an attempt to use the port; None when it is free."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError as error:
-            return error.errno
-        return None
+    except OSError as error:
+        return error.errno
+    return None
 
 
 def key_sources(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -134,6 +135,14 @@ def test_a_port_in_use_is_named_by_its_variable(taken: int, name: str) -> None:
     (trouble,) = troubles(list(doctor.ports(settings(**{name: taken}))))
     assert trouble.what == f"{name.upper()} {taken} is in use"
     assert f"set {name.upper()}" in trouble.fix
+
+
+def test_a_system_without_ipv6_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_ipv6(family: int) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, f"no family {family}")
+
+    monkeypatch.setattr(socket, "socket", without_ipv6)
+    assert doctor.bind_error("::", 8080) == errno.EAFNOSUPPORT
 
 
 def test_a_port_that_is_free_again_is_free(taken: int) -> None:
