@@ -12,6 +12,7 @@ from tests import docs
 from tests.chart.manifests import Object, of_kind, parse, pods
 from tests.chart.network_policy import Network, Peer, peer
 from tests.chart.render import Refused, merged, template
+from tests.conftest import ROOT
 from tests.gitops import argocd, handover
 from tests.gitops.argocd import ARGOCD, ENVIRONMENTS
 from tools.release import environment
@@ -161,6 +162,18 @@ def test_the_operator_may_ask_the_service_of_the_other_application() -> None:
     allowed, found = joined(secret("dev"))
     operator, service = found["Deployment/sluice-operator"], found["Deployment/sluice"]
     assert [allowed.may(operator, service, port) for port in (8080, 8081, 8082)] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_a_value_in_git_stops_the_operator_for_a_restore(name: str) -> None:
+    """As the operator's guide says: what kubectl scales, Argo CD scales back."""
+    told = secret(name)
+    told["metadata"]["annotations"]["sluice_helm_values"] += yaml.safe_dump({"operator": {"replicas": 0}})
+    made = argocd.manifests(argocd.applications(told)["operator"])
+    assert [one["spec"]["replicas"] for one in of_kind(made, "Deployment")] == [0]
+    assert of_kind(made, "PodDisruptionBudget") == []
+    guide = (ROOT / "docs" / "operator.md").read_text()
+    assert "`operator.replicas: 0`" in guide.partition("## Backup and restore")[2].partition("\n## ")[0]
 
 
 def test_a_mesh_in_an_environment_s_values_reaches_the_operator_too() -> None:
