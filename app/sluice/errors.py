@@ -24,6 +24,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
+
+# What decoding raises for what is no JSON, or JSON of another type.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # How many characters of the client's own words an error repeats.
 MAX_DETAIL = 200
 # The rules that an event can break.

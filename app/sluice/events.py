@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from sluice import fingerprint
+from sluice import errors, fingerprint
 from sluice.errors import InvalidEvent, InvalidReason
 
 EventType = Literal["behavioral", "telemetry", "observability", "error", "performance", "log", "record"]
@@ -134,7 +134,7 @@ def parse(data: bytes | msgspec.Raw) -> Event:
             if str(error) != A_FLOAT or (found := of_floats(data)) is None:
                 raise
             return found
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except errors.NOT_JSON as error:
         raise explain(error, event_id_of(data)) from error
 
 
@@ -333,7 +333,7 @@ def event_id_of(data: bytes | msgspec.Raw) -> str | None:
     """The id of an event that is not valid, so that its sender can find it; None when there is none worth repeating."""
     try:
         event_id = decode_only_id(data).event_id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except errors.NOT_JSON:
         return None
     return event_id if event_id is not None and len(event_id) <= 255 else None
 

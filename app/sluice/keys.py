@@ -197,7 +197,7 @@ def parse_document(data: bytes) -> KeySetDocument:
     """A published document in canonical order, checked as a whole; raises InvalidKeySet."""
     try:
         document = decode_document(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except errors.NOT_JSON as error:
         raise InvalidKeySet(explain(error)) from None  # its text may quote the document
     check(document.entries)
     ordered = canonical(document.entries)
@@ -210,7 +210,7 @@ def revision_as_given(data: bytes, document: KeySetDocument) -> str | None:
     """The revision of the entries with the fields that they were written with, be these more or fewer than this release knows."""
     try:
         given = msgspec.json.decode(data)["entries"]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except errors.NOT_JSON:
         return None
     known = (msgspec.to_builtins(in_utc(entry), order="sorted") for entry in document.entries)
     whole = sorted(map(canonical_fields, given, known), key=lambda entry: (entry["keyId"], entry.get("version", 1)))
@@ -227,7 +227,7 @@ def parse_entries(data: bytes) -> list[KeyEntry]:
     """A JSON array of entries as people write it, numbers also as text; raises InvalidKeySet, also for an unknown field."""
     try:
         entries, given = decode_entries(data), msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except errors.NOT_JSON as error:
         raise InvalidKeySet(explain(error)) from None  # its text may quote the entries
     for index, raw in enumerate(given):
         if raw.keys() - ENTRY_FIELDS or (raw.get("rateLimit") or {}).keys() - LIMIT_FIELDS:

@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import msgspec
 from urllib3.exceptions import HTTPError
 
-from sluice.client.http import NOT_JSON, RETRIED, Answer, Client, ClientError, NoAnswer
+from sluice import errors
+from sluice.client.http import RETRIED, Answer, Client, ClientError, NoAnswer
 
 READ_BYTES = 1 << 16
 INDEX = "the database may need an index for it: sluice index add user_id"
@@ -122,7 +123,7 @@ def reaches(line: bytes, newest: Place | None) -> bool:
     """Whether an export with this last line has the event that was the newest before it."""
     try:
         return newest is None or msgspec.json.decode(line, type=Place) >= newest
-    except NOT_JSON:
+    except errors.NOT_JSON:
         return False
 
 

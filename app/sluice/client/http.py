@@ -40,7 +40,6 @@ CONNECTIONS = 3
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
 FIRST_RUN_KEY = "first-run.key"
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 SET_A_KEY = "set SLUICE_API_KEY, or SLUICE_API_KEY_FILE to a file that holds it"
 NOT_SLUICE = "set SLUICE_URL to the address of a Sluice service; `sluice check URL` tests one"
@@ -116,7 +115,7 @@ class Answer:
 
     @property
     def body(self) -> Body:
-        with contextlib.suppress(*NOT_JSON):
+        with contextlib.suppress(*errors.NOT_JSON):
             return msgspec.json.decode(self.content, type=Body)
         return Body()
 
@@ -124,7 +123,7 @@ class Answer:
         """`data` of a success; raises ClientError when it is not what a Sluice service answers."""
         try:
             return msgspec.json.decode(self.body.data, type=kind)
-        except NOT_JSON as error:
+        except errors.NOT_JSON as error:
             raise stranger(self.status) from error
 
     @property

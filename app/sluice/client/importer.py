@@ -38,7 +38,6 @@ NAMESPACE = uuid.UUID("5f0c2a3e-7d84-4b1a-9c56-2e8f1d6b4a90")
 
 # U+0000 as msgspec writes it, and not the harmless text "\\u0000".
 NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # A container's log as the kubelet keeps it (CRI), and with F or P: the line is full, or its rest is in the next one.
 CRI = re.compile(r"(\d{4}-\d\d-\d\dT\S+) (stdout|stderr) ([FP])(?::\S*)?(?: (.*))?$", re.DOTALL)
 # What syslogd and journalctl write (RFC 3164, or with an ISO time), and RFC 5424: the host and program, and the message.
@@ -185,7 +184,7 @@ class Importer:
         if text.startswith("{") and text.endswith("}"):
             try:
                 record = msgspec.json.decode(text)
-            except NOT_JSON:
+            except errors.NOT_JSON:
                 record = None
             if isinstance(record, dict):
                 yield from self._entry(number, text.encode(), lambda: self._of_record({"stream": stream} | record, stamp))
@@ -218,7 +217,7 @@ class Importer:
     def _json(self, number: int, piece: bytes) -> Iterator[Item | Refused]:
         try:
             value = msgspec.json.decode(piece.decode("utf-8", ESCAPE_IN_JSON))
-        except NOT_JSON as error:
+        except errors.NOT_JSON as error:
             problem = events.explain(error)
             yield refused(number, problem.reason, problem.detail, piece)
             return
@@ -290,7 +289,7 @@ def is_json(piece: bytes) -> bool:
     """Whether it is whole: a JSON object that is cut off is none."""
     try:
         msgspec.json.decode(piece)
-    except NOT_JSON:
+    except errors.NOT_JSON:
         return False
     return piece.lstrip().startswith(b"{")
 

@@ -91,6 +91,6 @@ def readable(body: bytes) -> tuple[str, bool]:
     if len(body) <= SHOWN_BYTES:
         try:
             return show.pretty(msgspec.json.decode(body)), True
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except errors.NOT_JSON:
             return body.decode("utf-8", "replace"), True
     return body[:SHOWN_BYTES].decode("utf-8", "replace"), False

@@ -39,7 +39,6 @@ decode_lines = msgspec.json.Decoder(Event).decode_lines
 # What to send instead: clients post one event here, or lines under the type of JSON.
 SHAPE = 'a batch is an array of events or {"logs": [...]}, or one event a line as application/x-ndjson'
 SEVERAL = "here one event is taken, and many by POST /api/v1/batch-ingest"
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def one(body: bytes) -> Event:
@@ -56,7 +55,7 @@ def many(body: bytes, max_items: int) -> Sequence[Item]:
     try:
         # Nearly every batch is well-formed, and then one call decodes all of it.
         items = decode_list(body) if is_array else decode_batch(body).logs
-    except NOT_JSON:
+    except errors.NOT_JSON:
         return [one_of(raw) for raw in raw_items(body, is_array, max_items)]
     return bounded(items, max_items)
 
@@ -82,7 +81,7 @@ def raw_items(body: bytes, is_array: bool, max_items: int, shape: str = SHAPE) -
     """
     try:
         return bounded(decode_raw_list(body) if is_array else decode_raw_batch(body).logs, max_items)
-    except NOT_JSON as error:
+    except errors.NOT_JSON as error:
         with contextlib.suppress(ValueError, RecursionError):
             batch = json.loads(body.decode(errors="surrogateescape"))
             items = batch.get("logs") if isinstance(batch, dict) else batch
@@ -95,7 +94,7 @@ def lines(chunk: bytes) -> Sequence[Item]:
     """The events of NDJSON text; blank lines are none. A line may begin with a byte order mark, as each of joined files does."""
     try:
         return decode_lines(chunk)
-    except NOT_JSON:
+    except errors.NOT_JSON:
         return [one_of(line) for line in lines_of(chunk)]
 
 

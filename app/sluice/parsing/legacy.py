@@ -54,7 +54,7 @@ def error_report(body: bytes, max_event_bytes: int) -> Event:
     whole = storable(body)
     try:
         report = decode_report(whole)
-    except batches.NOT_JSON as error:
+    except errors.NOT_JSON as error:
         raise batches.refused(body, events.explain(error)) from error
     for name in ("service", "endpoint"):
         if getattr(report, name) is None:
@@ -86,7 +86,7 @@ def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
     """A log event whose `properties` equal the posted object."""
     try:
         return log_reader(now, rules)(body)
-    except batches.NOT_JSON as error:
+    except errors.NOT_JSON as error:
         raise batches.refused(body, events.explain(error), SHAPE) from error
 
 
@@ -109,7 +109,7 @@ def logs(body: bytes, now: datetime, rules: Rules) -> Sequence[Item]:
 def item_of(raw: bytes | msgspec.Raw, log_of: LogReader) -> Item:
     try:
         return log_of(raw)
-    except batches.NOT_JSON as error:
+    except errors.NOT_JSON as error:
         return events.explain(error)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from sluice import errors, events
 from sluice.errors import InvalidEvent
 from sluice.events import Event, Record, Rules
-from sluice.parsing import batches, legacy
+from sluice.parsing import legacy
 from sluice.queue.link import Message
 
 # The version of the format is part of its media type. A version that only adds fields keeps the number.
@@ -109,7 +109,7 @@ def unpacked(message: Message, now: datetime, rules: Rules) -> list[Record]:
         raise Undecodable("invalid", error.detail) from error
     except errors.BadRequest as error:
         raise Undecodable("undecodable", error.detail) from error
-    except (*batches.NOT_JSON, IndexError) as error:
+    except (*errors.NOT_JSON, IndexError) as error:
         raise Undecodable("undecodable", "this is not what its content type says") from error
 
 

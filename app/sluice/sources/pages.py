@@ -17,7 +17,6 @@ from sluice.events import Event, Rules
 from sluice.sources.definitions import Source
 from sluice.sources.failures import Failed
 
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # RFC 8288 section 3: `<target>; rel="next"`, several with commas between.
 LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;,"]+))?)*)')
 PARAMETER = re.compile(r';\s*([\w!#$&+.^`|~*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))')
@@ -98,7 +97,7 @@ def cursor_in(body: bytes, path: Sequence[str]) -> str:
         value = msgspec.json.decode(at(body, path))
     except KeyError:
         return ""
-    except NOT_JSON:
+    except errors.NOT_JSON:
         value = read_leniently(body, path)
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise Failed("pagination", f"what stands at {'.'.join(path)} is neither text nor a number")
@@ -112,7 +111,7 @@ def records_of(body: bytes, path: Sequence[str]) -> list[msgspec.Raw]:
         return msgspec.json.decode(at(body, path), type=list[msgspec.Raw])
     except (KeyError, msgspec.ValidationError):
         found = None
-    except NOT_JSON:
+    except errors.NOT_JSON:
         found = read_leniently(body, path)
     if not isinstance(found, list):
         raise Failed("no_list", f"the answer {where}")
@@ -144,7 +143,7 @@ def found_in(raw: msgspec.Raw, source: Source, now: datetime, rules: Rules) -> F
     """One record; raises InvalidEvent for what cannot be stored: a record must do as the properties of an event."""
     try:
         content = decode_record(raw)
-    except NOT_JSON as error:
+    except errors.NOT_JSON as error:
         raise events.explain(error) from None
     identity: Any = content
     for name in source.id:

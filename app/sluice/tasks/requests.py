@@ -76,7 +76,7 @@ def change(body: bytes) -> dict[str, Any]:
 def columns(body: bytes, decode: Callable[[bytes], T]) -> dict[str, Any]:
     try:
         asked = decode(body)
-    except batches.NOT_JSON as error:
+    except errors.NOT_JSON as error:
         problem = events.explain(error)
         if problem.reason == "unknown_field":
             named = ", ".join(NewTask.__struct_fields__)
