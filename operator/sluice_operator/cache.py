@@ -219,7 +219,7 @@ class Cache:
         """What is kept of `raw`; None: it could not be read, and what was there stays.
 
         older: also below the resourceVersion that is there, or gone before, as in the list of a watch after a restore
-        ours: the answer to a write of ours, which is no news
+        ours: the answer to a write of ours, which is no news; what somebody else changed just before is
         """
         namespace, kept = str(raw["metadata"]["namespace"]), read(resource, raw)
         if kept is None:
@@ -233,7 +233,7 @@ class Cache:
         if before is not None and not older and version(before) >= version(kept):
             return before
         objects[kept.metadata.name] = kept
-        if not ours and not same(before, kept):
+        if not same(before, kept, ours):
             self._listener(namespace, before, kept)
         return kept
 
@@ -295,12 +295,18 @@ def version(kept: Kept) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def same(before: Kept | None, kept: Kept) -> bool:
-    """Whether nothing but the resourceVersion is another."""
+def same(before: Kept | None, kept: Kept, ours: bool) -> bool:
+    """Whether nothing but the resourceVersion is another, and (`ours`) what we write.
+
+    A status is written whatever the object is by then: the answer may be the first that tells of a revocation.
+    """
+    if ours and not isinstance(kept, ApiKey | KeySet | Unreadable):
+        return True
     if before is None or type(before) is not type(kept):
         return False
+    status = {"status": kept.status} if ours and isinstance(kept, ApiKey | KeySet) else {}
     metadata = replace(before.metadata, resource_version=kept.metadata.resource_version)
-    return bool(replace(before, metadata=metadata) == kept)
+    return bool(replace(before, metadata=metadata, **status) == kept)
 
 
 def keysets_of(cache: Cache, namespace: str, kept: Kept) -> set[str]:

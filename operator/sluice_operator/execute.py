@@ -354,5 +354,5 @@ class Enforcer:
             memory.contested = seen
             log.warning("field conflict", namespace=key.namespace, deployment=deployment.metadata.name, told=error.told)
             return Obstacle("FieldConflict")
-        self._cache.put(DEPLOYMENTS, raw, ours=True)
+        self._cache.put(DEPLOYMENTS, raw)
         return None

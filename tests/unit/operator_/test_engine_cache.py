@@ -120,10 +120,25 @@ def test_a_new_resource_version_alone_is_no_news() -> None:
 
 def test_the_answer_to_our_own_write_is_no_news() -> None:
     cache = Cache()
+    cache.put(API_KEYS, raw_key())
     heard = changes(cache)
-    cache.put(API_KEYS, raw_key(), ours=True)
+    cache.put(API_KEYS, {**raw_key(version=2), "status": {"keys": 1}}, ours=True)
+    cache.put(SECRETS, raw_secret("alpha"), ours=True)
     assert heard == []
-    assert isinstance(cache.api_key(SPACE, "alpha"), ApiKey)
+    kept = cache.api_key(SPACE, "alpha")
+    assert kept is not None
+    assert kept.status == {"keys": 1}
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_somebody_changed_just_before_our_own_write_is_news(before: bool) -> None:
+    cache = Cache()
+    if before:
+        cache.put(API_KEYS, raw_key())
+    heard = changes(cache)
+    cache.put(API_KEYS, {**raw_key(version=3, revoked=True), "status": {"keys": 1}}, ours=True)
+    cache.put(API_KEYS, raw_key(version=2, revoked=True))  # and its watch is too late to tell
+    assert heard == [f"{before}True"]
 
 
 def test_a_list_removes_what_is_gone_and_keeps_what_came_after_it() -> None:
