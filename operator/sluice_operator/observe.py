@@ -94,7 +94,7 @@ SEAL_BYTES = 32
 
 
 class Unseen:
-    """Secrets that were read by name because no watch shows them."""
+    """Secrets that were read by name because no watch shows them. An answer that something is forgotten before is not kept."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -103,7 +103,8 @@ class Unseen:
 
     async def get(self, namespace: str, name: str) -> Secret | Published | None:
         """What is called so; None: nothing. Raises ApiError."""
-        at, found = self._read.get((namespace, name), (float("-inf"), None))
+        read = self._read
+        at, found = read.get((namespace, name), (float("-inf"), None))
         if time.monotonic() - at < (ABSENT_SECONDS if found is None else PRESENT_SECONDS):
             return found
         async with self._room:
@@ -111,7 +112,7 @@ class Unseen:
                 found = secret(await self._api.get(SECRETS, namespace, name))
             except NotFound:
                 found = None
-        self._read[namespace, name] = (time.monotonic(), found)
+        read[namespace, name] = (time.monotonic(), found)
         return found
 
     def forget(self, namespace: str, name: str | None = None) -> None:
@@ -128,7 +129,8 @@ class Seals:
 
     async def get(self, key: Key) -> bytes | None:
         """None: there is none yet; empty: its Secret holds something else. Raises ApiError."""
-        if key not in self._keys:
+        known = self._keys  # another one when the Secret changed before the answer comes
+        if key not in known:
             try:
                 raw = await self._api.get(SECRETS, key.namespace, api_types.seal_secret(key.keyset))
             except NotFound:
@@ -136,8 +138,8 @@ class Seals:
             found = decoded(raw.get("data") or {}, api_types.SEAL_DATA)
             if raw.get("type") != api_types.KEYSET_TYPE or not found or len(found) < SEAL_BYTES:
                 return b""
-            self._keys[key] = found
-        return self._keys[key]
+            known[key] = found
+        return known[key]
 
     def forget(self, namespace: str, secret: str) -> None:
         """The Secret is another, or gone."""
@@ -156,14 +158,12 @@ class Owners:
         self.known: dict[str, str | None] = {}
 
     async def learn(self, namespace: str, replica_sets: Iterable[str]) -> None:
-        """Raises ApiError. One list for each ReplicaSet that is new."""
-        wanted = set(replica_sets)
-        if wanted - set(self.known):
-            self.known |= (await self._api.list(REPLICA_SETS, namespace, keep=deployment_of)).items
-            self.known |= dict.fromkeys(wanted - set(self.known))
+        """By one list. Of those that are not in it nobody is the owner. Raises ApiError."""
+        found = dict((await self._api.list(REPLICA_SETS, namespace, keep=deployment_of)).items)
+        self.known |= dict.fromkeys(replica_sets) | found
 
     def forget(self) -> None:
-        self.known.clear()
+        self.known = {}
 
 
 def deployment_of(replica_set: Raw) -> tuple[str, str | None]:
@@ -229,14 +229,14 @@ class Observer:
         return await self._with_target(key, keyset, seen, {**seen.secrets, **found})
 
     async def _with_target(self, key: Key, keyset: KeySet, seen: World, secrets: dict[str, Secret]) -> World:
-        memory, target = self.memory(key), keyset.spec.target
+        memory = self.memory(key)
         memory.turn(seen.published, time.monotonic())
-        deployment = self._cache.deployment(key.namespace, target.name)
         try:
             pods, pods_known = await self.pods(key, keyset), True
         except ApiError as error:
             log.warning("pods not known", namespace=key.namespace, keyset=key.keyset, told=str(error))
             pods, pods_known = [], False
+        deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
         memory.ready |= {pod.uid for pod in pods if pod.was_ready}
         memory.keep([pod.uid for pod in pods], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
         return replace(
@@ -257,14 +257,15 @@ class Observer:
 
     async def pods(self, key: Key, keyset: KeySet) -> list[Pod]:
         """Those of the target. Raises ApiError."""
-        await self.owners.learn(key.namespace, (pod.owner for pod in self._cache.pods(key.namespace) if pod.owner is not None))
+        # A Pod of another ReplicaSet may come while these are asked for.
+        while unknown := {pod.owner or "" for pod in self._owned(key)} - self.owners.known.keys():
+            await self.owners.learn(key.namespace, unknown)
         return self.seen_pods(key, keyset)
 
-    async def pods_again(self, key: Key, keyset: KeySet) -> bool:
+    async def pods_again(self, key: Key, keyset: KeySet, seen: Iterable[Pod]) -> bool:
         """List the Pods; whether the target has others than were seen: a watch may be silent and nobody knows yet."""
-        before = {pod.uid for pod in await self.pods(key, keyset)}
         await self.refresh(PODS, key.namespace)
-        return before != {pod.uid for pod in await self.pods(key, keyset)}
+        return {pod.uid for pod in seen} != {pod.uid for pod in await self.pods(key, keyset)}
 
     async def ask(self, key: Key, keyset: KeySet, pods: Iterable[Pod], seconds: float) -> float | None:
         """Ask those of `pods` for `/keyset` that were not asked for so many seconds. None: nothing is new."""
@@ -348,9 +349,11 @@ class Observer:
         deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
         if deployment is None:
             return []
-        candidates = [pod for pod in self._cache.pods(key.namespace) if pod.owner is not None]
-        own = (pod for pod in candidates if self.owners.known[pod.owner or ""] == deployment.metadata.uid)
+        own = (pod for pod in self._owned(key) if self.owners.known[pod.owner or ""] == deployment.metadata.uid)
         return sorted(own, key=lambda pod: pod.name)
+
+    def _owned(self, key: Key) -> list[Pod]:
+        return [pod for pod in self._cache.pods(key.namespace) if pod.owner is not None]
 
 
 def as_secret(found: Secret | Published | None) -> Secret | None:

@@ -29,6 +29,7 @@ from sluice_operator.world import (
     AnnotatePods,
     AwaitConvergence,
     EmitEvent,
+    PatchSecret,
     Plan,
     ProbeWhoami,
     PublishKeySet,
@@ -132,12 +133,8 @@ class Engine:
             log.error("not planned", namespace=key.namespace, keyset=key.keyset, apikey=name, fault=place(fault))
         self._measure(self._observer.memory(key), world, found.actions)
         delay = self._delay(key, found, clock)
-        events = {each.event for each in found.actions if isinstance(each, PutSecret)}
-        # A watch may be silent and nobody knows yet: a Pod that was not asked may refuse a key that is handed out.
-        if world.keyset is not None and "VersionActivated" in events and await self._observer.pods_again(key, world.keyset):
-            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
         wanted = [each for each in chains(found.actions) if world.settled or not isinstance(each[0], REMARKS)]
-        outcome = await self._do(key, self._now(key, wanted))
+        outcome = await self._do(key, self._now(key, wanted), world)
         stuck = self._stuck(self._observer.memory(key), outcome.done)
         if world.keyset is None:
             self._observer.memories.pop(key, None)
@@ -159,13 +156,17 @@ class Engine:
         if keyset.spec.probes.mode == "Enforce" or memory.enforcement is not None:
             self._errands.start(key, "enforce", lambda: self._enforcer.wire(key, keyset, memory))
 
-    async def _do(self, key: Key, whole: Sequence[Sequence[Action]]) -> Outcome:
+    async def _do(self, key: Key, whole: Sequence[Sequence[Action]], world: World) -> Outcome:
         """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.
 
         What one object's call ends with holds no other up. A key set that could not be written does: it is looked at again.
         """
         first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
         outcomes = [await self._chain(key, chain) for chain in whole[:first]]
+        keyset, handed_out = world.keyset, any(hands_out(each[0]) for each in whole[first:])
+        # A watch may be silent and nobody knows yet: a Pod that was not asked may refuse a key that is handed out.
+        if handed_out and keyset is not None and await self._observer.pods_again(key, keyset, world.pods):
+            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
         room, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + LONGEST_SECONDS
         unanswered: list[ApiError] = []
 
@@ -294,6 +295,10 @@ def place(fault: Exception) -> str:
     """What went wrong and where in the code; not its text, which may quote a value."""
     last = traceback.extract_tb(fault.__traceback__)[-1]
     return f"{type(fault).__name__} in {last.name}, line {last.lineno} of {last.filename.rpartition('/')[2]}"
+
+
+def hands_out(action: Action) -> bool:
+    return isinstance(action, PutSecret | PatchSecret) and action.reason is not None
 
 
 def chains(actions: Sequence[Action]) -> list[list[Action]]:

@@ -13,20 +13,23 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from msgspec.structs import replace
 from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice import keys
 from sluice_operator import api_types, client, reconcile
-from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Raw, Resource
+from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Clock, Raw, Resource
 from sluice_operator.cache import Cache
 from sluice_operator.client import Api
 from sluice_operator.execute import Doer, Enforcer
 from sluice_operator.memory import PROVED_AT_ONCE
 from sluice_operator.observe import Observer
+from sluice_operator.plan import plan
 from sluice_operator.pods import Asker
 from sluice_operator.queue import Errands, Key, Queue
 from sluice_operator.reconcile import PUBLISH_SECONDS, Engine
 from sluice_operator.watch import Hearing, Sync
+from sluice_operator.world import Plan, PutSecret, World
 
 SPACE = "space"
 KEY = Key(SPACE, "main")
@@ -332,7 +335,7 @@ def test_of_a_list_one_page_of_whole_objects_is_held(again: bool, monkeypatch: p
 
         monkeypatch.setattr(client, "CHUNK", 5)
         monkeypatch.setattr(bench.cache, "put", counted)
-        await (bench.observer.pods_again(KEY, keyset) if again else bench.sync._all())
+        await (bench.observer.pods_again(KEY, keyset, ()) if again else bench.sync._all())
         assert sorted(Counter(each for each in read_at if each[0] == "pods").values()) == [5, 5, 5, 5], (
             "before the next is asked for"
         )
@@ -364,6 +367,108 @@ def test_a_pod_that_no_watch_reported_holds_the_key_back() -> None:
         await bench.until(lambda: any(pod.metadata.name == "web-1-b" for pod in bench.cache.pods(SPACE)))
         await asyncio.sleep(0.5)
         assert bench.secret("alpha") is None
+
+    with_bench(work)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[World], World]) -> None:
+    """Each time that a key is to be handed out, this happens while the plan is made."""
+
+    def planned(seen: World, clock: Clock) -> Plan:
+        found = plan(seen, clock)
+        handed_out = any(isinstance(each, PutSecret) and each.event == "VersionActivated" for each in found.actions)
+        return plan(happens(seen), clock) if handed_out else found
+
+    monkeypatch.setattr(reconcile, "plan", planned)
+
+
+def test_a_pod_that_is_reported_while_the_plan_is_made_holds_the_key_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        first = bench.server.objects[PODS.path(SPACE, "web-1-a")]
+        metadata = {**first["metadata"], "name": "web-1-b", "uid": "uid-b", "resourceVersion": "1"}
+        late = {**first, "metadata": metadata, "status": {**first["status"], "podIP": "127.0.0.2"}}  # nobody answers there
+
+        def reported(seen: World) -> World:
+            bench.server.objects[PODS.path(SPACE, "web-1-b")] = late
+            bench.cache.put(PODS, late)
+            return seen
+
+        meanwhile(monkeypatch, reported)
+        await bench.look()
+        await bench.until(lambda: any(pod.metadata.name == "web-1-b" for pod in bench.cache.pods(SPACE)))
+        await asyncio.sleep(0.5)
+        assert bench.secret("alpha") is None
+
+    with_bench(work)
+
+
+def test_a_revocation_does_not_wait_for_the_list_of_pods_before_a_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+
+        def revoked(seen: World) -> World:
+            bench.server.faults["GET", "/pods"] = 500
+            found = (replace(each, spec=replace(each.spec, revoked=each.name == "alpha")) for each in seen.keys)
+            return replace(seen, keys=tuple(found))
+
+        meanwhile(monkeypatch, revoked)
+        await bench.make(API_KEYS, "beta", spec={"keySetRef": {"name": "main"}, "owner": "tests", "scopes": ["ingest"]})
+        await bench.look()
+        await bench.until(lambda: "revoked" in {entry.state for entry in published(bench, "main")}, 5)
+        assert bench.secret("beta") is None
+
+    with_bench(work)
+
+
+def test_pods_of_a_replica_set_that_came_while_another_was_asked_for_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        assert await bench.sync._all()
+        keyset, asked = bench.cache.key_set(SPACE, "main"), bench.api.list
+        assert keyset is not None
+        raw = bench.server.objects[PODS.path(SPACE, "web-1-a")]
+
+        async def slow(resource: Resource, *how: Any, **more: Any) -> Any:
+            found = await asked(resource, *how, **more)
+            if resource is REPLICA_SETS:
+                for name, uid in (("web-2", "uid-2"), ("else-1", "uid-3")):
+                    owners = [{"kind": "ReplicaSet", "name": name, "uid": uid}]
+                    metadata = {**raw["metadata"], "name": f"{name}-a", "uid": name, "ownerReferences": owners}
+                    bench.cache.put(PODS, {**raw, "metadata": metadata})
+                replicas = bench.server.objects[REPLICA_SETS.path(SPACE, "web-1")]
+                metadata = {**replicas["metadata"], "uid": "uid-2"}
+                bench.server.objects[REPLICA_SETS.path(SPACE, "web-2")] = {**replicas, "metadata": metadata}
+            return found
+
+        monkeypatch.setattr(bench.api, "list", slow)
+        assert [pod.name for pod in await bench.observer.pods(KEY, keyset)] == ["web-1-a", "web-2-a"]
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("seal", [True, False])
+def test_an_answer_from_before_a_change_is_not_kept(seal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        name = "main-seal" if seal else "unseen"
+        observer, asked = bench.observer, bench.api.get
+        observer.seals.forget(SPACE, "main-seal")
+        read = partial(observer.seals.get, KEY) if seal else partial(observer.unseen.get, SPACE, name)
+        body = {"data": {api_types.SEAL_DATA: base64.b64encode(bytes(32)).decode()}, "type": api_types.KEYSET_TYPE}
+
+        async def slow(resource: Resource, namespace: str, wanted: str) -> Raw:
+            try:
+                return await asked(resource, namespace, wanted)
+            finally:
+                if wanted == name:
+                    monkeypatch.setattr(bench.api, "get", asked)
+                    bench.server.objects.pop(secret(name), None)
+                    await bench.make(SECRETS, name, **body)
+                    forget = observer.seals.forget if seal else observer.unseen.forget
+                    forget(SPACE, name)
+
+        monkeypatch.setattr(bench.api, "get", slow)
+        before = await read()
+        assert await read() != before
 
     with_bench(work)
 
