@@ -515,7 +515,7 @@ CASES = {
         ),
         at="75m",
         early="64m",
-        labels={"namespace": NAMESPACE},
+        labels=WHERE,
     ),
     "SluiceProbesNotProven": Case(
         fires=(condition("ProbesWired", "Findings", kind="KeySet"),),

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from tests.chart import alerts, promql
 from tests.chart.alerts import CASES
+from tests.chart.manifests import only
 from tests.chart.monitoring import expressions, queries, rule_named, rule_spec, rules
+from tests.chart.render import NAMESPACE, render
 
 SEVERITIES = {"critical", "warning", "info"}
 
@@ -30,6 +32,27 @@ def test_an_alert_fires_when_it_should_and_only_then(alert: str, tmp_path: Path)
     case, rule = CASES[alert], rule_named(alert)
     records = [each for each in rules("record") if each["record"] in promql.metrics(rule["expr"])]
     play(tmp_path, [*records, rule], alerts.plays(alert, case, {**case.labels, **rule["labels"]}), case.every)
+
+
+@pytest.mark.parametrize(("namespace", "fires"), [(NAMESPACE, True), ("shop", True), ("elsewhere", False)])
+def test_an_operator_of_its_own_release_sees_keys_refused_by_the_services_it_looks_after(
+    namespace: str, fires: bool, tmp_path: Path
+) -> None:
+    """As the chart's README installs them: the service is another release, and its job has another name."""
+    own = {"enabled": True, "only": True, "watchNamespaces": ["shop"], "bootstrap": {"enabled": False}}
+    values = {"operator": own, "monitoring": {"prometheusRule": {"enabled": True, "runbookBaseUrl": "https://x.example"}}}
+    groups = only(render("default", values), "PrometheusRule")["spec"]["groups"]
+    alert = "SluiceKeysRefusedAfterRotation"
+    (rule,) = [each for group in groups for each in group["rules"] if each["alert"] == alert]
+    service = {"namespace": namespace, "job": "sluice"}
+    refused = alerts.series("sluice_auth_total", "0+6x60 366+120x40", {**service, "pod": "a", "result": "unknown"})
+    case = alerts.Case(
+        fires=({**refused, **alerts.operator("rotations_total", "0x62 1x60", reason="Rotated")},) if fires else (),
+        quiet=(refused,) if fires else ({**refused, **alerts.operator("rotations_total", "0x62 1x60", reason="Rotated")},),
+        at="75m",
+        labels=service,
+    )
+    play(tmp_path, [rule], alerts.plays(alert, case, {**service, **rule["labels"]}), case.every)
 
 
 def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ for a scrape does not let what is scraped name itself.
 {{- $where := printf "%s in %s" $name .Release.Namespace }}
 {{- $runbooks := .Values.monitoring.prometheusRule.runbookBaseUrl | trimSuffix "/" }}
 {{- $of := printf "namespace=%q, job=%q" .Release.Namespace $name }}
-{{- $service := printf "namespace=%q, job=%q" .Release.Namespace (include "sluice.fullname" .) -}}
+{{- /* Of the services whose keys it looks after, which may be other releases: their jobs have other names. */}}
+{{- $refused := printf "sluice_auth_total{namespace=~%q, result=~%q}" (include "sluice.watched" . | fromYamlArray | join "|") "unknown|expired|revoked" -}}
 - name: {{ $name }}.process
   rules:
     - alert: SluiceOperatorDown
@@ -187,17 +188,18 @@ for a scrape does not let what is scraped name itself.
 
     - alert: SluiceKeysRefusedAfterRotation
       expr: |-
-        sum by (namespace) (rate(sluice_auth_total{ {{- $service }}, result=~"unknown|expired|revoked"}[5m]))
-        > 5 * sum by (namespace) (rate(sluice_auth_total{ {{- $service }}, result=~"unknown|expired|revoked"}[30m] offset 30m)) + 0.1
-        and on (namespace) sum by (namespace) (increase(sluice_operator_rotations_total{ {{- $of -}} }[30m])) > 0
+        sum by (namespace, job) (rate({{ $refused }}[5m]))
+        > 5 * sum by (namespace, job) (rate({{ $refused }}[30m] offset 30m)) + 0.1
+        and on () sum(increase(sluice_operator_rotations_total{ {{- $of -}} }[30m])) > 0
       for: 5m
       labels:
         severity: warning
       annotations:
         summary: More keys are refused since a rotation
         description: >-
-          Keys are refused {{ `{{ $value | humanize }}` }} times a second, over five times as often as before the last rotation
-          by {{ $where }}. Strangers can cause that too, so nothing is undone by itself: see whose key it is.
+          {{ `{{ $labels.job }}` }} in {{ `{{ $labels.namespace }}` }} refuses keys {{ `{{ $value | humanize }}` }} times a second,
+          over five times as often as before the last rotation by {{ $where }}. Strangers can cause that too, so nothing is
+          undone by itself: see whose key it is.
         runbook_url: {{ $runbooks }}/SluiceKeysRefusedAfterRotation.md
 
     - alert: SluiceProbesNotProven
