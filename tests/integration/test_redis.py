@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -170,6 +171,25 @@ def test_a_redis_that_takes_nothing_is_away_until_it_does(redis_server: RedisSer
         finally:
             client.config_set("maxmemory", 0)
         Connection(redis_server.url).check()
+
+
+def test_after_a_failover_the_name_is_asked_for_anew(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A primary that became a replica keeps its connections, and refuses every write on them for ever."""
+    system, ports = socket.getaddrinfo, [redis_server.port]
+
+    def resolve(host: str, port: int, *more: Any) -> Any:
+        return system("127.0.0.1", ports[-1], *more) if host == "redis.test" else system(host, port, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with RedisServer() as promoted, redis_server.client() as demoted:
+        process = RedisCounters(Connection("redis://redis.test:6379", pause=lambda _: time.sleep(0.05)), SharedCounters(None, 1))
+        assert process.spend("requests/a", 1, 5)[0]
+        demoted.replicaof("127.0.0.1", promoted.port)
+        ports.append(promoted.port)
+        try:
+            until(lambda: process.spend("requests/b", 1, 1_000)[0] and asked(promoted, "sluice:limit:requests/b"), 10)
+        finally:
+            demoted.replicaof("NO", "ONE")
 
 
 def test_one_that_is_lost_again_and_again_is_looked_for_less_often(redis_server: RedisServer) -> None:

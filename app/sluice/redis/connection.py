@@ -60,6 +60,8 @@ class Connection:
 
     def check(self) -> None:
         """Raises Away with the reason's type (its text may hold the password). A Redis that takes nothing is away."""
+        # By a new connection: what was a primary keeps those it has, and its name may lead elsewhere now.
+        self._client.connection_pool.disconnect(inuse_connections=False)
         try:
             self._client.set(CHECK, b"", px=1_000)
         except redis.RedisError as error:
