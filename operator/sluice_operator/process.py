@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import signal
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,18 @@ import structlog
 import yaml
 
 from sluice_operator import api_types, client, health, telemetry, watch
-from sluice_operator.api_types import CONFIG_MAPS, ESSENTIAL, KEY_SETS, LEASES, OF_KIND, SELECTORS, WATCHED, ApiKey, Raw, Resource
+from sluice_operator.api_types import (
+    API_KEYS,
+    CONFIG_MAPS,
+    ESSENTIAL,
+    KEY_SETS,
+    LEASES,
+    OF_KIND,
+    SELECTORS,
+    WATCHED,
+    ApiKey,
+    Resource,
+)
 from sluice_operator.cache import Cache, Kept, Unreadable, keysets_of
 from sluice_operator.client import AlreadyExists, Api, ApiError, Forbidden, NotFound
 from sluice_operator.execute import Doer, Enforcer
@@ -96,12 +108,8 @@ async def can_read(api: Api, namespace: str, resources: Iterable[Resource]) -> b
 BOOTSTRAP_SECONDS = (1, 2, 5, 10, 30)
 
 
-class BadDocument(ValueError):
-    """A document of the ConfigMap is none that may be in there. The text names its key and the fault."""
-
-
 class Bootstrap:
-    """`done`: whether all is made that should be, or nothing more can be."""
+    """`done`: whether both objects are made, or never will be."""
 
     def __init__(self, api: Api, namespace: str, configmap: str, lease: str) -> None:
         self._api = api
@@ -116,7 +124,7 @@ class Bootstrap:
             try:
                 await self.make()
                 break
-            except (NotFound, BadDocument) as error:
+            except NotFound as error:
                 log.error("bootstrap not possible", configmap=self._configmap, told=str(error))
                 break
             except ApiError as error:
@@ -128,62 +136,21 @@ class Bootstrap:
         self.done = True
 
     async def make(self) -> None:
-        """Each KeySet with its ApiKeys, once, whatever becomes of the others. Raises the last ApiError, and BadDocument."""
+        """The chart's ApiKey and KeySet, once for each ConfigMap; the KeySet last, so where there is one both were made."""
         found = await self._api.get(CONFIG_MAPS, self._namespace, self._configmap)
-        documents, uid = dict(read(found.get("data") or {})), found["metadata"]["uid"]
+        key, keyset = (yaml.safe_load(found["data"][each]) for each in ("apikey.yaml", "keyset.yaml"))
+        name = keyset["metadata"]["name"]
+        mark = f"{found['metadata']['uid']}/{name}"
         lease = await self._api.get(LEASES, self._namespace, self._lease)
-        marked = ((lease["metadata"].get("annotations") or {}).get(api_types.BOOTSTRAPPED) or "").split()
-        there = {each["metadata"]["name"] for each in (await self._api.list(KEY_SETS, self._namespace)).items}
-        failed: ApiError | None = None
-        for keyset in (each for each in documents.values() if each["kind"] == api_types.KEY_SET):
-            name = keyset["metadata"]["name"]
-            mark = f"{uid}/{name}"
-            if mark in marked:
-                continue
-            try:
-                if name not in there:
-                    for document in [*keys_of(documents.values(), name), keyset]:
-                        await create(self._api, self._namespace, document)
-                marked = [each for each in marked if each.startswith(f"{uid}/")] + [mark]
-                notes = {"metadata": {"annotations": {api_types.BOOTSTRAPPED: " ".join(marked)}}}
-                await self._api.merge(LEASES, self._namespace, self._lease, notes)
-                log.info("bootstrap done", keyset=name)
-            except ApiError as error:
-                failed = error
-        if failed is not None:
-            raise failed
-
-
-async def create(api: Api, namespace: str, document: Raw) -> None:
-    metadata = {part: document["metadata"][part] for part in ("name", "labels", "annotations") if part in document["metadata"]}
-    try:
-        await api.create(OF_KIND[document["kind"]], namespace, {"metadata": metadata, "spec": document["spec"]})
-    except AlreadyExists:
-        return
-
-
-def keys_of(documents: Iterable[Raw], keyset: str) -> list[Raw]:
-    """The ApiKeys that name it, whatever stands there."""
-    found = ((each, each["spec"].get("keySetRef")) for each in documents if each["kind"] == api_types.API_KEY)
-    return [each for each, reference in found if isinstance(reference, dict) and reference.get("name") == keyset]
-
-
-def read(data: dict[str, str]) -> Iterator[tuple[str, Raw]]:
-    """Each document by its key in the ConfigMap. Raises BadDocument."""
-    for name, text in sorted(data.items()):
-        try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise BadDocument(f"{name} is no YAML document") from None
-        found = document if isinstance(document, dict) else {}
-        if found.get("apiVersion") != api_types.API_VERSION or found.get("kind") not in OF_KIND:
-            raise BadDocument(f"{name} is no ApiKey or KeySet of {api_types.API_VERSION}")
-        metadata = found.get("metadata")
-        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-            raise BadDocument(f"{name} has no metadata.name")
-        if not isinstance(found.get("spec"), dict):
-            raise BadDocument(f"{name} has no spec")
-        yield name, found
+        if mark in ((lease["metadata"].get("annotations") or {}).get(api_types.BOOTSTRAPPED) or "").split():
+            return
+        there = await self._api.list(KEY_SETS, self._namespace, keep=lambda raw: raw["metadata"]["name"])
+        for resource, document in ((API_KEYS, key), (KEY_SETS, keyset)) if name not in there.items else ():
+            with contextlib.suppress(AlreadyExists):
+                await self._api.create(resource, self._namespace, document)
+        notes = {"metadata": {"annotations": {api_types.BOOTSTRAPPED: mark}}}
+        await self._api.merge(LEASES, self._namespace, self._lease, notes)
+        log.info("bootstrap done", keyset=name)
 
 
 # None of them waits for a Pod; some may wait for a webhook that is slow.

@@ -10,20 +10,19 @@ from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice_operator.api_types import CONFIG_MAPS, KEY_SETS, LEASES, Raw
 from sluice_operator.client import Api, ApiError, Forbidden
-from sluice_operator.process import BadDocument, Bootstrap
+from sluice_operator.process import Bootstrap
 
 SPACE, NAME = "space", "first"
 
 
 def document(kind: str, name: str, **spec: object) -> str:
-    metadata = {"name": name, "labels": {"from": "chart"}, "namespace": "elsewhere"}
+    metadata = {"name": name, "labels": {"from": "chart"}}
     return str(yaml.safe_dump({"apiVersion": "sluice.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}))
 
 
 DATA = {
     "keyset.yaml": document("KeySet", "main", environment="test"),
-    "admin.yaml": document("ApiKey", "admin", keySetRef={"name": "main"}),
-    "other.yaml": document("ApiKey", "other", keySetRef={"name": "not-here"}),
+    "apikey.yaml": document("ApiKey", "admin", keySetRef={"name": "main"}),
 }
 
 
@@ -32,7 +31,7 @@ async def prepared(api: Api, data: Raw) -> None:
     await api.create(LEASES, SPACE, {"metadata": {"name": "lease"}, "spec": {"holderIdentity": "me"}})
 
 
-def test_apikeys_come_first_and_their_keyset_last() -> None:
+def test_the_apikey_comes_first_and_its_keyset_last() -> None:
     async def work(server: ApiServer, api: Api) -> list[str]:
         await prepared(api, DATA)
         server.calls.clear()
@@ -83,18 +82,14 @@ def test_after_a_clean_up_nothing_comes_back_and_after_another_installation_all_
     run(work)
 
 
-def test_a_key_set_that_is_refused_holds_no_other_up() -> None:
+def test_an_apikey_that_is_refused_holds_its_keyset_back() -> None:
     async def work(server: ApiServer, api: Api) -> None:
-        more = {
-            "a.yaml": document("KeySet", "first", environment="test"),
-            "b.yaml": document("ApiKey", "bad", keySetRef={"name": "first"}),
-        }
-        await prepared(api, {**DATA, **more, "c.yaml": document("ApiKey", "odd", keySetRef="main")})
-        server.refused_names = {"bad"}
+        await prepared(api, DATA)
+        server.refused_names = {"admin"}
         made = Bootstrap(api, SPACE, NAME, "lease")
         with pytest.raises(ApiError):
             await made.make()
-        assert [each["metadata"]["name"] for each in (await api.list(KEY_SETS, SPACE)).items] == ["main"]
+        assert (await api.list(KEY_SETS, SPACE)).items == []
         assert not made.done
 
     run(work)
@@ -117,34 +112,14 @@ def test_a_missing_configmap_is_no_reason_to_go_on_asking() -> None:
     run(lambda _server, api: asyncio.wait_for(Bootstrap(api, SPACE, NAME, "lease").keep_trying(), 5))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "just text",
-        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nspec: {}",
-        "apiVersion: sluice.dev/v1alpha1\nkind: Secret\nmetadata: {name: a}\nspec: {}",
-        "apiVersion: sluice.dev/v1alpha1\nkind: ApiKey\nmetadata: {}\nspec: {}",
-        "apiVersion: sluice.dev/v1alpha1\nkind: ApiKey\nmetadata: {name: a}",
-    ],
-)
-def test_nothing_is_made_of_documents_that_are_none(text: str) -> None:
+@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("text", ["{", "just text", None])
+def test_nothing_is_made_of_documents_that_are_none_and_no_process_ends(name: str, text: str | None) -> None:
     async def work(server: ApiServer, api: Api) -> None:
-        await prepared(api, {**DATA, "z.yaml": text})
+        await prepared(api, {**DATA, name: text} if text is not None else {"x.yaml": "a: b"})
         server.calls.clear()
-        with pytest.raises(BadDocument, match=r"z\.yaml"):
-            await Bootstrap(api, SPACE, NAME, "lease").make()
-        assert server.writes() == []
-
-    run(work)
-
-
-def test_a_configmap_that_nobody_thought_of_ends_no_process() -> None:
-    async def work(server: ApiServer, api: Api) -> None:
-        await prepared(api, DATA)
-        server.objects[CONFIG_MAPS.path(SPACE, NAME)]["data"] = ["no map"]
         made = Bootstrap(api, SPACE, NAME, "lease")
         await asyncio.wait_for(made.keep_trying(), 5)
-        assert not made.done
+        assert (server.writes(), made.done) == ([], False)
 
     run(work)
