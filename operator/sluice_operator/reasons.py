@@ -65,6 +65,10 @@ def changed(old: Any, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in new if any(before.get(each["type"], {}).get(field) != each[field] for field in ("status", "reason"))]
 
 
+class Warn(str):
+    """The sentence of a reason that becomes a Warning when a condition takes it on."""
+
+
 CONDITIONS: dict[str, str] = {
     # Ready and Active of an ApiKey
     "Active": "version {} is accepted by the target and handed out",
@@ -74,15 +78,15 @@ CONDITIONS: dict[str, str] = {
     "Pending": "refused until spec.notBefore has come",
     "Suspended": "suspended: refused until spec.suspended is false",
     "Revoked": "revoked: refused for good",
-    "Expired": "spec.expiresAt has passed: refused; move it to accept the key again",
-    "PlaintextLost": "the Secrets of version {} are gone; it is still accepted and a new version follows",
+    "Expired": Warn("spec.expiresAt has passed: refused; move it to accept the key again"),
+    "PlaintextLost": Warn("the Secrets of version {} are gone; it is still accepted and a new version follows"),
     # Ready of a key without a version, Degraded of one that has one
-    "KeySetNotFound": "no KeySet of the name in spec.keySetRef is in this namespace",
-    "NotSelected": "the labels are not those of spec.selector of the KeySet",
-    "ScopesNotAllowed": "spec.scopes has scopes that spec.allowedScopes of the KeySet has not; they are not granted",
-    "SecretNotOwned": "these Secrets belong to somebody else: {}; delete them or choose another name",
-    "DigestTaken": "spec.delivery.digest belongs to another key or was revoked",
-    "KeySetFull": "the KeySet has spec.maxKeys keys, or no room left; delete keys, then this one is taken in",
+    "KeySetNotFound": Warn("no KeySet of the name in spec.keySetRef is in this namespace"),
+    "NotSelected": Warn("the labels are not those of spec.selector of the KeySet"),
+    "ScopesNotAllowed": Warn("spec.scopes has scopes that spec.allowedScopes of the KeySet has not; they are not granted"),
+    "SecretNotOwned": Warn("these Secrets belong to somebody else: {}; delete them or choose another name"),
+    "DigestTaken": Warn("spec.delivery.digest belongs to another key or was revoked"),
+    "KeySetFull": Warn("the KeySet has spec.maxKeys keys, or no room left; delete keys, then this one is taken in"),
     # Published
     "InKeySet": "the key set has it",
     "NotInKeySet": "the key set does not have it",
@@ -91,47 +95,51 @@ CONDITIONS: dict[str, str] = {
     "Staged": "version {} is made and not handed out yet",
     "Overlap": "version {} is still accepted beside its successor",
     # PreviousInUse
-    "Used": "version {} was used within the last half overlap; take its successor from the client Secret",
+    "Used": Warn("version {} was used within the last half overlap; take its successor from the client Secret"),
     "NotUsed": "no superseded version is in use",
     # Refused
-    "StillSent": "version {} was refused within the last 10 minutes: somebody goes on sending it",
+    "StillSent": Warn("version {} was refused within the last 10 minutes: somebody goes on sending it"),
     "NotSent": "no version of the key set was refused within the last 10 minutes",
     # Expiring
-    "Within30Days": "the key expires within 30 days",
-    "Within7Days": "the key expires within 7 days",
-    "Within1Day": "the key expires within a day",
+    "Within30Days": Warn("the key expires within 30 days"),
+    "Within7Days": Warn("the key expires within 7 days"),
+    "Within1Day": Warn("the key expires within a day"),
     "NotSoon": "the key does not expire soon",
     # Degraded, both kinds
     "AsExpected": "nothing is wrong",
-    "ConvergenceLate": "these Pods have not acknowledged the key set for 5 minutes: {}",
-    "NotAcknowledged": "no Pod of the target acknowledges the key set",
-    "InvalidApiKey": "the ApiKey breaks a rule of its kind and is left as it is; correct it: {}",
-    "NotPlanned": "a fault of the operator: it leaves this ApiKey as it is, all others go on; report it with the operator's log",
-    "InvalidKeySet": "the KeySet breaks a rule of its kind: keys are revoked and suspended, all else waits; correct it: {}",
-    "KeysSetAside": "these ApiKeys cannot be planned and are left as they are: {}",
-    "NoRoom": "the key set is as large as a Secret may be: no new versions; delete or revoke keys",
-    "Forbidden": "the API server refuses these calls, see the operator's log for its words (rights, quota, policies): {}",
-    "ClockSkewed": "the clocks of operator and API server differ; what is due by time waits for the later one",
+    "ConvergenceLate": Warn("these Pods have not acknowledged the key set for 5 minutes: {}"),
+    "NotAcknowledged": Warn("no Pod of the target acknowledges the key set"),
+    "InvalidApiKey": Warn("the ApiKey breaks a rule of its kind and is left as it is; correct it: {}"),
+    "NotPlanned": Warn(
+        "a fault of the operator: it leaves this ApiKey as it is, all others go on; report it with the operator's log"
+    ),
+    "InvalidKeySet": Warn("the KeySet breaks a rule of its kind: keys are revoked and suspended, all else waits; correct it: {}"),
+    "KeysSetAside": Warn("these ApiKeys cannot be planned and are left as they are: {}"),
+    "NoRoom": Warn("the key set is as large as a Secret may be: no new versions; delete or revoke keys"),
+    "Forbidden": Warn("the API server refuses these calls, see the operator's log for its words (rights, quota, policies): {}"),
+    "ClockSkewed": Warn("the clocks of operator and API server differ; what is due by time waits for the later one"),
     # KeySet: Ready, Converged, TargetFound, ProbesWired
     "Published": "the key set is written and every Pod has it",
     "Converged": "every Pod has the revision",
     "Lagging": "waiting for Pods: {}",
     "NotPublished": "the key set is not written yet",
     "TargetFound": "the Deployment is there",
-    "TargetNotFound": "no Deployment of the name in spec.target is in this namespace",
+    "TargetNotFound": Warn("no Deployment of the name in spec.target is in this namespace"),
     "NoPods": "no Pod of the target answers yet",
     "PodsUnknown": "nobody can tell which Pods the target has; see condition Degraded of the KeySet",
     "NotAudited": "the probes were not looked at yet",
     "Proven": "three distinct probes, and each Pod's readiness was seen to answer 200",
     "ProvenButMuted": "each Pod's readiness was seen to answer 200; accepted by annotation: {}",
     "NotProven": "readiness was not yet seen to answer 200 on: {}",
-    "Findings": "the probes need work: {}",
-    "FieldConflict": "somebody else owns a field that Enforce would set; nothing was changed",
-    "NotOptedIn": "Enforce changes a Deployment only with the label sluice.dev/enforce=true",
-    "EnforceDisabled": "this operator may not change Deployments: install it with operator.enforce, or set probes.mode to Audit",
-    "EnforceRefused": "the API server refuses what Enforce would set; the operator's log has its words",
-    "ProbeHandlers": "Enforce sets httpGet; remove the other handler of these probes from the Deployment: {}",
-    "EnforceNoContainer": "the Deployment has no container of the name in spec.probes.container",
+    "Findings": Warn("the probes need work: {}"),
+    "FieldConflict": Warn("somebody else owns a field that Enforce would set; nothing was changed"),
+    "NotOptedIn": Warn("Enforce changes a Deployment only with the label sluice.dev/enforce=true"),
+    "EnforceDisabled": Warn(
+        "this operator may not change Deployments: install it with operator.enforce, or set probes.mode to Audit"
+    ),
+    "EnforceRefused": Warn("the API server refuses what Enforce would set; the operator's log has its words"),
+    "ProbeHandlers": Warn("Enforce sets httpGet; remove the other handler of these probes from the Deployment: {}"),
+    "EnforceNoContainer": Warn("the Deployment has no container of the name in spec.probes.container"),
 }
 
 # Reason of an event, and its sentence.
@@ -146,45 +154,13 @@ EVENTS: dict[str, str] = {
     "PlaintextDropped": "took the plaintext out of {}",
     "VersionRetired": "deleted {}",
 }
-# Reasons of conditions that become a Warning when a condition takes them on.
-WARNINGS = {
-    "ClockSkewed",
-    "ConvergenceLate",
-    "DigestTaken",
-    "EnforceDisabled",
-    "EnforceNoContainer",
-    "EnforceRefused",
-    "Expired",
-    "FieldConflict",
-    "Findings",
-    "Forbidden",
-    "InvalidApiKey",
-    "InvalidKeySet",
-    "KeysSetAside",
-    "NotPlanned",
-    "KeySetFull",
-    "KeySetNotFound",
-    "NoRoom",
-    "NotAcknowledged",
-    "NotOptedIn",
-    "NotSelected",
-    "PlaintextLost",
-    "ProbeHandlers",
-    "ScopesNotAllowed",
-    "SecretNotOwned",
-    "StillSent",
-    "TargetNotFound",
-    "Used",
-    "Within1Day",
-    "Within30Days",
-    "Within7Days",
-}
+WARNINGS = {reason for reason, text in CONDITIONS.items() if isinstance(text, Warn)}
 
 
 def sentence(reason: str, *about: str) -> str:
     """The sentence of a reason of either list, at most ten names in it."""
     shown = ", ".join(about[:10]) + (f" and {len(about) - 10} more" if len(about) > 10 else "")
-    return {**CONDITIONS, **EVENTS}[reason].format(shown)
+    return str({**CONDITIONS, **EVENTS}[reason].format(shown))
 
 
 # Events that tell of something that nobody asked for.
