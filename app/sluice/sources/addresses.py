@@ -11,8 +11,13 @@ from collections.abc import Callable
 
 # RFC 6052: an IPv4 address behind a translator is in the last 32 bits.
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# The same for networks of one's own (RFC 8215), and IPv4 addresses in a form that is obsolete (RFC 4291 section 2.5.5.1).
-NOT_PUBLIC = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("::/96"))
+# All that IANA gives to networks; what is outside is reserved, or for one site.
+UNICAST = ipaddress.ip_network("2000::/3")
+# What not every Python lists of IANA's registries of special purpose (in the first one are Oracle Cloud's metadata), tunnels of
+# 6to4, and Azure's services for its machines, at an address that looks public.
+NOT_PUBLIC = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "2001::/23", "2002::/16", "3fff::/20"))
+)
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -37,11 +42,9 @@ def is_public(text: str) -> bool:
     """Whether an address is one of the Internet's: by IANA's registries of special purpose, and inside of what carries IPv4."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if address in NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if any(address in network for network in NOT_PUBLIC):
-            return False
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else address.ipv4_mapped
         if inner is not None:
             return is_public(str(inner))
-    return address.is_global and not address.is_multicast
+        if address not in UNICAST:
+            return False
+    return address.is_global and not address.is_multicast and not any(address in network for network in NOT_PUBLIC)
