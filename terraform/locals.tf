@@ -75,9 +75,8 @@ locals {
   )
 
   github_contexts = var.github == null ? {} : {
-    push   = coalesce(var.github.push_context, "environment:${var.environment}-push")
-    sign   = coalesce(var.github.sign_context, "environment:${var.environment}-sign")
-    gitops = coalesce(var.github.write_context, "environment:${var.environment}-gitops")
+    push = var.github.push_context
+    sign = var.github.sign_context
   }
 
   # The one place that names ServiceAccounts: associations, trust policies and the chart's values all come from here.

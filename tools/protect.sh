@@ -1,12 +1,23 @@
 #!/bin/sh
-# Protects a repository on GitHub as the workflows expect it: main by a ruleset, and the environments whose names AWS roles trust.
+# Protects a repository on GitHub as the workflows expect it: main and the tags of releases by rulesets, and the environments whose
+# names AWS roles trust. GitHub makes an environment that does not exist for any workflow that names it, without a rule: so run this
+# before Terraform makes the roles.
 #   REVIEWERS=12345 GITOPS_APP=67890 tools/protect.sh OWNER/REPOSITORY
-# REVIEWERS: id of the team that approves prod (gh api orgs/ORG/teams/NAME --jq .id). GITOPS_APP: id of the GitHub App that writes
-# releases; it alone may push to main without a pull request. Run it again after a change: it replaces what it made.
+# REVIEWERS: id of the team that approves prod and what Terraform applies (gh api orgs/ORG/teams/NAME --jq .id). GITOPS_APP: id of
+# the GitHub App that writes releases; it alone may push to main without a pull request. Run it again after a change: it replaces
+# what it made.
 set -eu
 repository=$1
-rules=$(
-	cat <<END
+ruleset() {
+	id=$(gh api "repos/$repository/rulesets" --jq ".[] | select(.name == \"$1\") | .id")
+	if [ -n "$id" ]; then
+		gh api --method PUT "repos/$repository/rulesets/$id" --input - >/dev/null
+	else
+		gh api --method POST "repos/$repository/rulesets" --input - >/dev/null
+	fi
+	echo "ruleset $1"
+}
+ruleset main <<END
 {
   "name": "main", "target": "branch", "enforcement": "active",
   "conditions": {"ref_name": {"include": ["refs/heads/main"], "exclude": []}},
@@ -21,21 +32,20 @@ rules=$(
   ]
 }
 END
-)
-id=$(gh api "repos/$repository/rulesets" --jq '.[] | select(.name == "main") | .id')
-if [ -n "$id" ]; then
-	echo "$rules" | gh api --method PUT "repos/$repository/rulesets/$id" --input - >/dev/null
-else
-	echo "$rules" | gh api --method POST "repos/$repository/rulesets" --input - >/dev/null
-fi
+policy() {
+	gh api "repos/$repository/environments/$1/deployment-branch-policies" --jq '.branch_policies[] | "\(.type) \(.name)"' |
+		grep -qxF "$2 $3" || gh api --method POST "repos/$repository/environments/$1/deployment-branch-policies" \
+		--field "name=$3" --field "type=$2" >/dev/null
+}
 environment() {
 	echo "{\"reviewers\": $2, \"deployment_branch_policy\": {\"protected_branches\": false, \"custom_branch_policies\": true}}" |
 		gh api --method PUT "repos/$repository/environments/$1" --input - >/dev/null
-	gh api "repos/$repository/environments/$1/deployment-branch-policies" --jq '.branch_policies[].name' | grep -qx main ||
-		gh api --method POST "repos/$repository/environments/$1/deployment-branch-policies" --field name=main >/dev/null
+	policy "$1" branch main
 	echo "environment $1"
 }
 for name in registry-push registry-sign staging dev dev-rollback staging-rollback prod-rollback fly; do
 	environment "$name" '[]'
 done
-environment prod "[{\"type\": \"Team\", \"id\": $REVIEWERS}]"
+for name in prod terraform; do
+	environment "$name" "[{\"type\": \"Team\", \"id\": $REVIEWERS}]"
+done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import date
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.conftest import ROOT
 from tests.gitops.bare import Bare, commit_of, digest_of
 from tools.release import allowed, layout, repository
@@ -296,15 +298,40 @@ def test_release_notes_are_the_section_of_the_changelog(tmp_path: Path) -> None:
     assert "The first slice" in programs.log.read_text()
 
 
-def test_protect_makes_rules_and_environments(tmp_path: Path) -> None:
+@pytest.fixture
+def protected(tmp_path: Path) -> str:
+    """What protect.sh asked of GitHub, each request with its body."""
     programs = Recorder(tmp_path, "gh")
     programs.run("../protect.sh", "acme/sluice", REVIEWERS="12", GITOPS_APP="34")
-    log = programs.log.read_text()
-    rules, _ = json.JSONDecoder().raw_decode(log[log.index("{") :])
+    return programs.log.read_text()
+
+
+def environments_of(log: str) -> dict[str, Any]:
+    """The rules of each environment, by its name."""
+    bodies = re.findall(r"--method PUT repos/acme/sluice/environments/([\w-]+) --input -\n(.*)", log)
+    return {name: json.loads(body) for name, body in bodies}
+
+
+def test_protect_lets_only_the_app_push_to_main(protected: str) -> None:
+    rules, _ = json.JSONDecoder().raw_decode(protected[protected.index("{") :])
+    assert rules["conditions"]["ref_name"]["include"] == ["refs/heads/main"]
     assert rules["bypass_actors"] == [{"actor_id": 34, "actor_type": "Integration", "bypass_mode": "always"}]
-    for name in ("registry-push", "registry-sign", "staging", "prod", "prod-rollback"):
-        assert f"repos/acme/sluice/environments/{name} --input -" in log
-    assert '{"reviewers": [{"type": "Team", "id": 12}]' in log
+
+
+def test_every_environment_that_a_role_trusts_or_a_workflow_names_is_made_with_its_rules(protected: str) -> None:
+    """GitHub makes one that does not exist when a workflow names it, and lets everybody use it."""
+    files = [*(ROOT / "terraform").rglob("*.tf"), *(ROOT / "terraform").rglob("*.md"), *(ROOT / "terraform").rglob("*.tfvars")]
+    trusted = {name for file in files for name in re.findall(r'"environment:([^"]+)"', file.read_text())}
+    assert trusted == {"terraform", "registry-push", "registry-sign"}
+    workflows = [yaml.safe_load(file.read_text()) for file in (ROOT / ".github" / "workflows").glob("*.yml")]
+    named = {str(job["environment"]) for one in workflows for job in one["jobs"].values() if "environment" in job}
+    rollback = {f"{name}-rollback" for name in ("dev", "staging", "prod")}
+    made = environments_of(protected)
+    assert trusted | (named - {"${{ inputs.environment }}-rollback"}) | rollback <= made.keys()
+    assert all(one["deployment_branch_policy"]["custom_branch_policies"] for one in made.values())
+    assert {name for name, one in made.items() if one["reviewers"] == [{"type": "Team", "id": 12}]} == {"prod", "terraform"}
+    for name in made:
+        assert f"environments/{name}/deployment-branch-policies --field name=main --field type=branch" in protected
 
 
 TODAY = date(2026, 11, 29)

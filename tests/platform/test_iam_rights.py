@@ -50,7 +50,6 @@ MAY: dict[str, list[Right]] = {
     "image-updater": [LOG_IN, *PULL],
     "github-push": [LOG_IN, *UPLOAD, PUT],
     "github-sign": [LOG_IN, *UPLOAD, PUT, SIGN, PUBLIC],
-    "github-gitops": [LOG_IN, *PULL, PUT, VERIFY, PUBLIC],
     "external-dns": [Right("route53:ChangeResourceRecordSets", "zone"), Right("route53:ListHostedZones")],
     "cluster-autoscaler": [
         Right("autoscaling:SetDesiredCapacity", "group", OWNED),
@@ -79,7 +78,6 @@ MAY_NOT: dict[str, list[Right]] = {
     "image-updater": [PUT, *UPLOAD, *DELETE, SIGN, SECRET, Right("ecr:BatchGetImage", "another repository")],
     "github-push": [SIGN, VERIFY, *DELETE, *EKS, SECRET, CONNECT, Right("ecr:PutImage", "another repository")],
     "github-sign": [*DELETE, *EKS, SECRET, Right("kms:Sign", "cluster key"), Right("kms:ScheduleKeyDeletion", "signing key")],
-    "github-gitops": [SIGN, *UPLOAD, *DELETE, *EKS, SECRET, CONNECT],
     "external-dns": [Right("route53:ChangeResourceRecordSets", "another zone"), Right("route53:DeleteHostedZone", "zone")],
     "cluster-autoscaler": [
         Right("autoscaling:SetDesiredCapacity", "group"), Right("autoscaling:DeleteAutoScalingGroup", "group", OWNED),

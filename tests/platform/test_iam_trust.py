@@ -15,9 +15,9 @@ from tests.platform.iam.policy import Principal
 from tests.platform.iam.rendered import Role
 from tests.platform.runs import worked
 
-PURPOSES = ("push", "sign", "gitops")
+PURPOSES = ("push", "sign")
 OLD, NEW = "repo:acme/sluice", "repo:acme@11/sluice@22"
-TRUE = github(f"{OLD}:environment:dev-push")
+TRUE = github(f"{OLD}:environment:registry-push")
 
 
 def assumed(principal: Principal) -> Asking:
@@ -27,22 +27,22 @@ def assumed(principal: Principal) -> Asking:
 
 # Each asks for the role `push`, and is wrong in one way.
 FORGED: dict[str, Asking] = {
-    "another repository of the owner": github("repo:acme/other:environment:dev-push", "23"),
-    "a fork": github("repo:mallory/sluice:environment:dev-push", "99"),
-    "the name after it was given up and taken by somebody else": github(f"{OLD}:environment:dev-push", "99"),
-    "the new form with another owner's id": github("repo:acme@12/sluice@22:environment:dev-push"),
-    "the new form with another repository's id": github("repo:acme@11/sluice@23:environment:dev-push"),
-    "the new form with no ids": github("repo:acme@/sluice@:environment:dev-push"),
+    "another repository of the owner": github("repo:acme/other:environment:registry-push", "23"),
+    "a fork": github("repo:mallory/sluice:environment:registry-push", "99"),
+    "the name after it was given up and taken by somebody else": github(f"{OLD}:environment:registry-push", "99"),
+    "the new form with another owner's id": github("repo:acme@12/sluice@22:environment:registry-push"),
+    "the new form with another repository's id": github("repo:acme@11/sluice@23:environment:registry-push"),
+    "the new form with no ids": github("repo:acme@/sluice@:environment:registry-push"),
     "a branch": github(f"{OLD}:ref:refs/heads/main"),
-    "a tag named like the environment": github(f"{OLD}:ref:refs/tags/environment:dev-push"),
+    "a tag named like the environment": github(f"{OLD}:ref:refs/tags/environment:registry-push"),
     "a pull request": github(f"{OLD}:pull_request"),
-    "another environment of GitHub": github(f"{OLD}:environment:dev-test"),
-    "another purpose": github(f"{OLD}:environment:dev-sign"),
-    "another environment of ours": github(f"{OLD}:environment:prod-push"),
-    "more behind the environment": github(f"{OLD}:environment:dev-push:ref:refs/heads/main"),
-    "a name that only begins so": github(f"{OLD}:environment:dev-push2"),
-    "a wildcard sent as it is": github("repo:acme/*:environment:dev-push"),
-    "capital letters": github("repo:Acme/Sluice:environment:dev-push"),
+    "another environment of GitHub": github(f"{OLD}:environment:registry-test"),
+    "another purpose": github(f"{OLD}:environment:registry-sign"),
+    "another environment of ours": github(f"{OLD}:environment:prod"),
+    "more behind the environment": github(f"{OLD}:environment:registry-push:ref:refs/heads/main"),
+    "a name that only begins so": github(f"{OLD}:environment:registry-push2"),
+    "a wildcard sent as it is": github("repo:acme/*:environment:registry-push"),
+    "capital letters": github("repo:Acme/Sluice:environment:registry-push"),
     "another audience": TRUE.but(aud="https://github.com/acme"),
     "no audience": TRUE.but(aud=None),
     "no subject": TRUE.but(sub=None),
@@ -65,7 +65,7 @@ def roles(dev: Dev) -> dict[str, Role]:
 @pytest.mark.parametrize("prefix", [OLD, NEW])
 @pytest.mark.parametrize("purpose", PURPOSES)
 def test_a_workflow_gets_the_one_role_of_its_environment(roles: dict[str, Role], purpose: str, prefix: str) -> None:
-    asking = github(f"{prefix}:environment:dev-{purpose}")
+    asking = github(f"{prefix}:environment:registry-{purpose}")
     assert {name for name, role in roles.items() if asking.may_assume(role.trust)} == {f"sluice-dev-github-{purpose}"}
 
 

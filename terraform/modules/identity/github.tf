@@ -18,9 +18,8 @@ locals {
   ]
 
   purposes = var.github == null ? {} : {
-    push   = { context = var.github.contexts.push, policy = data.aws_iam_policy_document.push.json }
-    sign   = { context = var.github.contexts.sign, policy = data.aws_iam_policy_document.sign.json }
-    gitops = { context = var.github.contexts.gitops, policy = data.aws_iam_policy_document.gitops.json }
+    push = { context = var.github.contexts.push, policy = data.aws_iam_policy_document.push.json }
+    sign = { context = var.github.contexts.sign, policy = data.aws_iam_policy_document.sign.json }
   }
 }
 
@@ -115,23 +114,6 @@ data "aws_iam_policy_document" "sign" {
   statement {
     sid       = "Sign"
     actions   = ["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"]
-    resources = [var.signing_key_arn]
-  }
-}
-
-# Verifies before it writes the digest to git, and tags what it deploys `deployed-...`. It can upload no layer, so it can bring in no image.
-data "aws_iam_policy_document" "gitops" {
-  source_policy_documents = [data.aws_iam_policy_document.pull.json]
-
-  statement {
-    sid       = "TagWhatIsDeployed"
-    actions   = ["ecr:PutImage"]
-    resources = var.repository_arns
-  }
-
-  statement {
-    sid       = "Verify"
-    actions   = ["kms:DescribeKey", "kms:GetPublicKey", "kms:Verify"]
     resources = [var.signing_key_arn]
   }
 }

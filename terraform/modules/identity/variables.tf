@@ -28,13 +28,13 @@ variable "service_accounts" {
 }
 
 variable "github" {
-  description = "Who pushes, signs and writes: names and numeric ids of owner and repository, and the context of each purpose; null: nobody."
+  description = "Who pushes and signs: names and numeric ids of owner and repository, and the context of each purpose; null: nobody."
   type = object({
     owner         = string
     owner_id      = number
     repository    = string
     repository_id = number
-    contexts      = object({ push = string, sign = string, gitops = string })
+    contexts      = object({ push = string, sign = string })
   })
   default = null
 }

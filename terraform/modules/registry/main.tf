@@ -65,7 +65,7 @@ resource "aws_ecr_repository" "this" {
 
 locals {
   # An image that a rule of a lower number keeps is out of reach of the later ones (ECR user guide, "How lifecycle policies work").
-  # So what is deployed is kept by a tag of its own, which the GitOps role sets, however many releases follow.
+  # So what is deployed is kept by a tag of its own, which tools/release/keep.sh sets, however many releases follow.
   selections = [
     { tagPatternList = ["deployed-*"], countType = "imageCountMoreThan", countNumber = var.retention.deployed },
     { tagPatternList = ["v*"], countType = "imageCountMoreThan", countNumber = var.retention.releases },

@@ -33,7 +33,7 @@ run "the_first_environment_makes_the_registry_and_the_builder" {
   }
 
   assert {
-    condition     = sort(keys(output.ci.role_arns)) == tolist(["gitops", "push", "sign"]) && output.ci.signing_key == "awskms:///alias/sluice-dev-signing"
+    condition     = sort(keys(output.ci.role_arns)) == tolist(["push", "sign"]) && output.ci.signing_key == "awskms:///alias/sluice-dev-signing"
     error_message = "One registry, and one role for each purpose."
   }
 }

@@ -26,7 +26,7 @@ run "one_apply_makes_everything" {
   }
 
   assert {
-    condition     = toset(keys(output.ci.role_arns)) == toset(["push", "sign", "gitops"]) && output.ci.signing_key == "awskms:///alias/sluice-dev-signing"
+    condition     = toset(keys(output.ci.role_arns)) == toset(["push", "sign"]) && output.ci.signing_key == "awskms:///alias/sluice-dev-signing"
     error_message = "One role for each purpose of GitHub's workflows."
   }
 

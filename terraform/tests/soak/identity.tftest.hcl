@@ -118,7 +118,7 @@ run "a_context_that_is_the_default_of_another_is_refused" {
   command = plan
 
   variables {
-    github = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22, push_context = "environment:dev-sign" }
+    github = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22, push_context = "environment:registry-sign" }
   }
 
   expect_failures = [var.github]
@@ -132,13 +132,13 @@ run "contexts_have_defaults" {
   }
 
   assert {
-    condition     = local.github_contexts["push"] == "environment:dev-push"
-    error_message = "The default must be an environment of this name."
+    condition     = [local.github_contexts["push"], local.github_contexts["sign"]] == ["environment:registry-push", "environment:registry-sign"]
+    error_message = "The defaults must be environments that tools/protect.sh makes."
   }
 
   assert {
-    condition     = length(output.ci.role_arns) == 3
-    error_message = "Three roles must be made."
+    condition     = length(output.ci.role_arns) == 2
+    error_message = "Two roles must be made."
   }
 }
 
