@@ -19,20 +19,7 @@ from msgspec.structs import replace
 
 from sluice import keys
 from sluice_operator import api_types, probes
-from sluice_operator.api_types import (
-    API_KEYS,
-    DEPLOYMENTS,
-    KEY_SETS,
-    PODS,
-    SECRETS,
-    ApiKey,
-    InvalidObject,
-    KeySet,
-    Metadata,
-    Raw,
-    Resource,
-    parse,
-)
+from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, SECRETS, ApiKey, KeySet, Metadata, Raw, Resource
 from sluice_operator.world import Aside, Pod, Published, Secret
 
 log = structlog.get_logger()
@@ -71,8 +58,8 @@ def metadata(raw: Raw) -> Metadata:
 
 def api_key(raw: Raw) -> ApiKey | Unreadable:
     try:
-        return parse(ApiKey, raw)
-    except InvalidObject as error:
+        return api_types.parse(ApiKey, raw)
+    except api_types.InvalidObject as error:
         # What is obeyed of it: what ends a key.
         spec, status = part(raw, "spec"), part(raw, "status")
         ended = {field: spec.get(field) is True for field in ("suspended", "revoked")}
@@ -89,16 +76,16 @@ def key_set(raw: Raw) -> KeySet:
     """With `fault`, and as much of the spec as can be read, when one of its fields cannot."""
     whole = {"metadata": raw["metadata"], "spec": raw.get("spec"), "status": part(raw, "status")}
     try:
-        return parse(KeySet, whole)
-    except InvalidObject as error:
+        return api_types.parse(KeySet, whole)
+    except api_types.InvalidObject as error:
         spec = {name: value for name, value in part(raw, "spec").items() if readable(whole, {name: value})}
-        return replace(parse(KeySet, whole | {"spec": UNREAD | spec}), fault=str(error))
+        return replace(api_types.parse(KeySet, whole | {"spec": UNREAD | spec}), fault=str(error))
 
 
 def readable(keyset: Raw, field: Raw) -> bool:
     try:
-        parse(KeySet, keyset | {"spec": UNREAD | field})
-    except InvalidObject:
+        api_types.parse(KeySet, keyset | {"spec": UNREAD | field})
+    except api_types.InvalidObject:
         return False
     return True
 

@@ -35,17 +35,7 @@ from sluice_operator.entries import refusals
 from sluice_operator.reasons import event, set_status, told
 from sluice_operator.steps import Scene
 from sluice_operator.versions import Ledger, ordered, read_all
-from sluice_operator.world import (
-    Action,
-    AnnotatePods,
-    Aside,
-    AwaitConvergence,
-    Plan,
-    ProbeWhoami,
-    PublishKeySet,
-    SecretAction,
-    World,
-)
+from sluice_operator.world import Action, Aside, Plan, ProbeWhoami, SecretAction, World
 
 # So long after an ApiKey its KeySet may come: both are applied together, or made by bootstrap, which makes it last.
 TOGETHER = timedelta(seconds=10)
@@ -171,7 +161,7 @@ def publishing(seen: World, keyset: KeySet, wanted: tuple[KeyEntry, ...], clock:
     if same and old is not None and steps.has_marks(marked, old.metadata):
         return
     moment = document.generated_at if document is not None and same else clock.server
-    yield PublishKeySet(
+    yield world.PublishKeySet(
         secret=api_types.published_secret(keyset.name),
         document=keys.publish(wanted, moment),
         revision=revision,
@@ -191,9 +181,9 @@ def delivery(seen: World) -> Iterator[Action]:
         return
     document = published.document
     if pods := schedule.to_annotate(seen):
-        yield AnnotatePods(pods, published.edition)
+        yield world.AnnotatePods(pods, published.edition)
     if pods := schedule.unacknowledged(seen):
-        yield AwaitConvergence(document.revision, pods, document.generated_at)
+        yield world.AwaitConvergence(document.revision, pods, document.generated_at)
 
 
 def changes(scene: Scene) -> Iterator[SecretAction | ProbeWhoami]:

@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct
 
 from sluice import keys
-from sluice_operator import status, telemetry
+from sluice_operator import status, telemetry, world
 from sluice_operator.api_types import KEY_SETS, PODS, Clock, KeySet
 from sluice_operator.cache import Cache
 from sluice_operator.client import PASSED_OVER, Api, ApiError, Conflict, Unavailable
@@ -24,19 +24,7 @@ from sluice_operator.memory import Memory
 from sluice_operator.observe import Observer
 from sluice_operator.plan import plan
 from sluice_operator.queue import Errands, Key, Queue
-from sluice_operator.world import (
-    Action,
-    AnnotatePods,
-    AwaitConvergence,
-    EmitEvent,
-    PatchSecret,
-    Plan,
-    ProbeWhoami,
-    PublishKeySet,
-    PutSecret,
-    SetStatus,
-    World,
-)
+from sluice_operator.world import Action, AwaitConvergence, EmitEvent, Plan, PublishKeySet, World
 
 log = structlog.get_logger()
 
@@ -49,12 +37,12 @@ PUBLISH_SECONDS = 1.0
 POLLS = ((5.0, 0.2), (60.0, 1.0), (float("inf"), 5.0))
 ROUNDS = 10
 # What goes first, in this order: a revocation waits for nothing.
-ORDERED = (PublishKeySet, AnnotatePods)
+ORDERED = (PublishKeySet, world.AnnotatePods)
 AT_ONCE = 8
 # So long a plan is followed although something changed: a revocation may be among it.
 LONGEST_SECONDS = 0.5
-REMARKS = (SetStatus, EmitEvent)
-QUESTIONS = (AwaitConvergence, ProbeWhoami)
+REMARKS = (world.SetStatus, EmitEvent)
+QUESTIONS = (AwaitConvergence, world.ProbeWhoami)
 # So many calls of one plan may go unanswered: then it is the API server that is away, and not one object's webhook.
 UNANSWERED = 3
 
@@ -125,30 +113,30 @@ class Engine:
     async def _look_after(self, key: Key) -> str:
         if not self._may_write(key):
             return "ok"  # another release has the namespace; once it is ours, all of it is due
-        world = await self._observer.look(key)
+        seen = await self._observer.look(key)
         clock = self._api.clock()
         # In a thread: a thousand keys take a while, and the Lease and the probes do not wait.
-        found = await asyncio.to_thread(plan, world, clock)
+        found = await asyncio.to_thread(plan, seen, clock)
         for name, fault in found.faults.items():
             log.error("not planned", namespace=key.namespace, keyset=key.keyset, apikey=name, fault=place(fault))
-        self._measure(self._observer.memory(key), world, found.actions)
+        self._measure(self._observer.memory(key), seen, found.actions)
         delay = self._delay(key, found, clock)
-        wanted = [each for each in chains(found.actions) if world.settled or not isinstance(each[0], REMARKS)]
-        outcome = await self._do(key, self._now(key, wanted), world)
+        wanted = [each for each in chains(found.actions) if seen.settled or not isinstance(each[0], REMARKS)]
+        outcome = await self._do(key, self._now(key, wanted), seen)
         stuck = self._stuck(self._observer.memory(key), outcome.done)
-        if world.keyset is None:
+        if seen.keyset is None:
             self._observer.memories.pop(key, None)
         else:
-            self._observer.inquire(key, world.keyset, self._errands)
-            self._enforce(key, world.keyset)
+            self._observer.inquire(key, seen.keyset, self._errands)
+            self._enforce(key, seen.keyset)
         if stuck:
             self._queue.failed(key)
             return "stuck"
-        if outcome.refused or not world.pods_known or any(each.reason == "NotRead" for each in world.aside.values()):
+        if outcome.refused or not seen.pods_known or any(each.reason == "NotRead" for each in seen.aside.values()):
             self._queue.failed(key)
         else:
             self._queue.succeeded(key)
-        self._follow(key, outcome.done, delay, world.keyset)
+        self._follow(key, outcome.done, delay, seen.keyset)
         return "refused" if outcome.refused else "ok"
 
     def _enforce(self, key: Key, keyset: KeySet) -> None:
@@ -156,16 +144,16 @@ class Engine:
         if keyset.spec.probes.mode == "Enforce" or memory.enforcement is not None:
             self._errands.start(key, "enforce", lambda: self._enforcer.wire(key, keyset, memory))
 
-    async def _do(self, key: Key, whole: Sequence[Sequence[Action]], world: World) -> Outcome:
+    async def _do(self, key: Key, whole: Sequence[Sequence[Action]], seen: World) -> Outcome:
         """The key set and its delivery first, then all else, a few at a time, as long as nothing new has to be looked at.
 
         What one object's call ends with holds no other up. A key set that could not be written does: it is looked at again.
         """
         first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
         outcomes = [await self._chain(key, chain) for chain in whole[:first]]
-        keyset, handed_out = world.keyset, any(hands_out(each[0]) for each in whole[first:])
+        keyset, handed_out = seen.keyset, any(hands_out(each[0]) for each in whole[first:])
         # A watch may be silent and nobody knows yet: a Pod that was not asked may refuse a key that is handed out.
-        if handed_out and keyset is not None and await self._observer.pods_again(key, keyset, world.pods):
+        if handed_out and keyset is not None and await self._observer.pods_again(key, keyset, seen.pods):
             raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
         room, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + LONGEST_SECONDS
         unanswered: list[ApiError] = []
@@ -253,15 +241,15 @@ class Engine:
                 break
         return 0.0
 
-    def _measure(self, memory: Memory, world: World, actions: Sequence[Action]) -> None:
+    def _measure(self, memory: Memory, seen: World, actions: Sequence[Action]) -> None:
         """Once for each revision: when every Pod has it. A target without Pods has nothing to measure."""
-        document = world.document
+        document = seen.document
         waiting = any(isinstance(each, PublishKeySet | AwaitConvergence) for each in actions)
         if waiting or document is None or memory.converging != document.revision:
             return
-        if any(pod.report is not None for pod in world.pods):
+        if any(pod.report is not None for pod in seen.pods):
             self._converged(memory, document)
-        elif world.pods:
+        elif seen.pods:
             return
         memory.converging = None
         memory.staged.clear()
@@ -298,7 +286,7 @@ def place(fault: Exception) -> str:
 
 
 def hands_out(action: Action) -> bool:
-    return isinstance(action, PutSecret | PatchSecret) and action.reason is not None
+    return isinstance(action, world.PutSecret | world.PatchSecret) and action.reason is not None
 
 
 def chains(actions: Sequence[Action]) -> list[list[Action]]:
