@@ -95,6 +95,24 @@ sources:
     assert (second.interval, second.pagination.type, second.default) == (60, "link", False)
 
 
+@pytest.mark.parametrize(
+    "text", ["0012", "0x1F", "0b1", "1_000", "12:34:56", "1.5", "1.50", "1e3", "+1", "2026-01-02", "2026-01-02 03:04:05", "="]
+)
+def test_what_looks_like_a_number_or_a_date_is_the_text_that_stands_there(tmp_path: Path, text: str) -> None:
+    """YAML 1.1 makes 10 of 0012, and 45296 of 12:34:56."""
+    fields = f"name: a, url: 'http://x.example/', interval: 1m, list: x.{text}, pagination: {{type: cursor, path: {text}}}"
+    (source,) = load(tmp_path, f"sources:\n- {{{fields}, headers: {{X-Version: {text}}}, secret_headers: {{A: {text}}}}}")
+    assert (source.headers, source.secret_headers) == ({"X-Version": text}, {"A": Path(text)})
+    assert ".".join(source.pagination.path) == text
+
+
+@pytest.mark.parametrize("text", ["0x10", "1_0", "0o7", "1:40", "1.5"])
+def test_a_number_is_a_whole_one_in_tens(tmp_path: Path, text: str) -> None:
+    fields = f"name: a, url: 'http://x.example/', interval: 1m, max_pages: {text}"
+    (line,) = problems(tmp_path, f"sources:\n- {{{fields}}}")
+    assert line.startswith("SOURCES_FILE: sources[0].max_pages must be a whole number")
+
+
 def test_json_is_read_too_and_the_first_source_is_the_default(tmp_path: Path) -> None:
     found = load(tmp_path, json.dumps({"sources": [GOOD, {**GOOD, "name": "more"}]}))
     assert [(source.name, source.default) for source in found] == [("orders", True), ("more", False)]
@@ -118,7 +136,10 @@ MISTAKES = [
     ({"retries": 21}, "sources[0].retries must be a whole number from 0 to 20"),
     ({"headers": {"Host": "x"}}, "sources[0].headers has a name that is no header's"),
     ({"headers": {f"a b {SECRET}": "x"}}, "sources[0].headers has a name that is no header's"),
-    ({"headers": {"A": f"{SECRET}\r\nX: 1"}}, "sources[0].headers has a value that is not printable"),
+    ({"headers": {"A": f"{SECRET}\r\nX: 1"}}, "sources[0].headers has A, which must be printable ASCII"),
+    ({"headers": {"X-Flag": True}}, "sources[0].headers has X-Flag, which must be text or a number; write words"),
+    ({"headers": {"X-None": None}}, "sources[0].headers has X-None, which must be text or a number; write words"),
+    ({"secret_headers": {"X-Token": []}}, "sources[0].secret_headers has X-Token, which must be text or a number"),
     ({"secret_headers": [SECRET]}, "sources[0].secret_headers must be an object"),
     ({"list": "a..b"}, "sources[0].list must be 1 to 16 names"),
     ({"id": ""}, "sources[0].id must be the path"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from cronsim import CronSim, CronSimError
@@ -32,7 +32,12 @@ class Twice(yaml.MarkedYAMLError):
 
 
 class Loader(yaml.SafeLoader):
-    """Raises Twice."""
+    """Raises Twice. Numbers and dates stay the text that stands there: YAML 1.1 makes 10 of 0012, and 45296 of 12:34:56."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":bool", ":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -188,12 +193,12 @@ def read(given: Any, fields: Mapping[str, Callable[[Any], Any]], where: str, pro
 
 
 def of_text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """A parser of text or a number, as YAML gives either."""
+    """A parser of what Loader leaves as text."""
 
     def parse_value(value: Any) -> Any:
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            raise ValueError("must be text or a number")
-        return parse(str(value))
+        if not isinstance(value, str):
+            raise ValueError("must be text or a number; write words such as yes, true and null in quotes")
+        return parse(value)
 
     return parse_value
 
@@ -244,14 +249,20 @@ def headers_of(parse: Callable[[str], Any]) -> Callable[[Any], dict[str, Any]]:
         for name in value:
             if not isinstance(name, str) or not TOKEN.fullmatch(name) or name.lower() in RESERVED:
                 raise ValueError(f"has a name that is no header's, or one of {', '.join(sorted(RESERVED))}, which are set for it")
-        return {name: of_text(parse)(text) for name, text in value.items()}
+        found = {}
+        for name, text in value.items():
+            try:
+                found[name] = of_text(parse)(text)
+            except ValueError as error:
+                raise ValueError(f"has {name}, which {error}") from None
+        return found
 
     return parse_headers
 
 
 def header_value(text: str) -> str:
     if not HEADER_VALUE.fullmatch(text):
-        raise ValueError("has a value that is not printable ASCII of at most 4,096 characters")
+        raise ValueError("must be printable ASCII of at most 4,096 characters")
     return text
 
 
