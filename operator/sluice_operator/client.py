@@ -193,14 +193,6 @@ class Api:
         except NotFound:
             return
 
-    async def kinds(self) -> set[str]:
-        """The kinds of our group that the API server knows."""
-        try:
-            found = await self._call("get", api_types.GROUP, "GET", f"/apis/{api_types.API_VERSION}")
-        except NotFound:
-            return set()
-        return {each["kind"] for each in found.get("resources") or [] if "/" not in each["name"]}
-
     def clock(self) -> api_types.Clock:
         """Ours, and the API server's: the Date of its latest answer and the time since."""
         here = datetime.now(UTC)

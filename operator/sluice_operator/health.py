@@ -62,7 +62,7 @@ class Health:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bootstrapped = bootstrapped
-        self.kinds = self.namespaces = False
+        self.namespaces = False
         self._api = api
         self._hearing = hearing
         self._sync = sync
@@ -92,7 +92,6 @@ class Health:
     def ready(self) -> Checks:
         """What of the start has happened. Who waits for the Lease makes nothing, and is ready without."""
         return {
-            "kinds": lambda: self.kinds,
             "namespaces": lambda: self.namespaces,
             "cache": lambda: self._sync.done,
             "bootstrap": lambda: not self.leading or self._bootstrapped(),

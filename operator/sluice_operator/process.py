@@ -14,18 +14,7 @@ import structlog
 import yaml
 
 from sluice_operator import api_types, client, health, telemetry, watch
-from sluice_operator.api_types import (
-    API_KEYS,
-    CONFIG_MAPS,
-    ESSENTIAL,
-    KEY_SETS,
-    LEASES,
-    OF_KIND,
-    SELECTORS,
-    WATCHED,
-    ApiKey,
-    Resource,
-)
+from sluice_operator.api_types import API_KEYS, CONFIG_MAPS, ESSENTIAL, KEY_SETS, LEASES, SELECTORS, WATCHED, ApiKey, Resource
 from sluice_operator.cache import Cache, Kept, Unreadable, keysets_of
 from sluice_operator.client import AlreadyExists, Api, ApiError, Forbidden, NotFound
 from sluice_operator.execute import Doer, Enforcer
@@ -51,6 +40,8 @@ async def wait(api: Api, namespaces: Sequence[str]) -> tuple[str, ...]:
     while True:
         try:
             found = await readable(api, namespaces)
+        except NotFound as error:  # they may be installed a moment after us
+            log.error("kinds not installed", missing=error.resource)
         except ApiError as error:
             log.warning("api server not reached", told=error.told)
         else:
@@ -156,8 +147,6 @@ class Bootstrap:
 # None of them waits for a Pod; some may wait for a webhook that is slow.
 WORKERS = 16
 STOP = "told to stop"
-# Until the API server knows our kinds: they may be installed a moment after us.
-WAIT_SECONDS = (0.5, 1, 2, 5)
 # kopf closes its streams; a task that waits longer is ended by the end of the process.
 GOODBYE_SECONDS = 2.0
 
@@ -208,7 +197,6 @@ class Process:
 
     async def _work(self) -> None:
         """What the first plan needs, in its order; all else is a task of its own."""
-        await self._known()
         resources = await self._reach()
         watches = watch.run(self._settings, self.sync.namespaces, resources, self.cache, self.hearing, self._listen)
         self._start(watches, "watches")
@@ -234,19 +222,6 @@ class Process:
     def _gained(self, namespace: str) -> None:
         log.info("namespace claimed", namespace=namespace)
         self.sync.everything()
-
-    async def _known(self) -> None:
-        """Wait until the API server answers and has our kinds."""
-        for seconds in itertools.chain(WAIT_SECONDS, itertools.repeat(WAIT_SECONDS[-1])):
-            try:
-                missing = set(OF_KIND) - await self.api.kinds()
-                if not missing:
-                    self.health.kinds = True
-                    return
-                log.error("kinds not installed", missing=sorted(missing))
-            except ApiError as error:
-                log.warning("api server not reached", told=error.told)
-            await asyncio.sleep(seconds)
 
     async def _reach(self) -> tuple[Resource, ...]:
         """Settle which namespaces this process works in, and what it watches there."""

@@ -37,7 +37,6 @@ class ApiServer:
         self.open.set()
         self.refused_names: set[str] = set()
         self.ahead = timedelta()
-        self.kinds = ("apikeys", "keysets")
         self.token = "first"
         self._numbers = itertools.count(1)
 
@@ -63,10 +62,6 @@ class ApiServer:
         return web.json_response(body, status=status, headers={"Date": date})
 
     def get(self, request: web.Request, _body: Raw) -> web.Response:
-        if request.path == "/apis/sluice.dev/v1alpha1":
-            kind = {"apikeys": "ApiKey", "keysets": "KeySet"}
-            found = [{"name": each, "kind": kind[each]} for each in self.kinds]
-            return self.told(200, {"resources": [*found, {"name": "apikeys/status", "kind": "ApiKey"}]})
         if request.path in self.objects:
             return self.told(200, self.objects[request.path])
         if request.path.split("/")[-2] == "namespaces" or request.path.split("/")[-3] == "namespaces":

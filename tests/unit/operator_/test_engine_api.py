@@ -116,15 +116,6 @@ def test_a_refusal_of_what_is_not_tried_any_more_is_forgotten() -> None:
     assert refusals.told(SPACE) == ()
 
 
-def test_kinds_are_those_of_our_group() -> None:
-    async def work(server: ApiServer, api: Api) -> None:
-        assert await api.kinds() == {"ApiKey", "KeySet"}
-        server.faults["GET", "/apis/sluice.dev/v1alpha1"] = 404
-        assert await api.kinds() == set()
-
-    run(work)
-
-
 def test_a_token_that_was_replaced_fails_none_of_many_calls_at_once() -> None:
     async def work(server: ApiServer, api: Api) -> None:
         await api.create(SECRETS, SPACE, {"metadata": {"name": "one"}})

@@ -51,15 +51,15 @@ def parts() -> Parts:
 
 def test_a_process_that_just_started_is_alive_and_not_ready(parts: Parts) -> None:
     assert parts.failed() == []
-    assert unready(parts) == ["kinds", "namespaces", "cache"]
-    parts.health.kinds = parts.health.namespaces = True
+    assert unready(parts) == ["namespaces", "cache"]
+    parts.health.namespaces = True
     assert unready(parts) == ["cache"]
     parts.sync.done = True
     assert unready(parts) == []
 
 
 def test_who_leads_is_ready_when_what_the_chart_asks_for_is_made(parts: Parts) -> None:
-    parts.health.kinds = parts.health.namespaces = parts.sync.done = parts.health.leading = True
+    parts.health.namespaces = parts.sync.done = parts.health.leading = True
     assert unready(parts) == ["bootstrap"]
     parts.made = True
     assert unready(parts) == []

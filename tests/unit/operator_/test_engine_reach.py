@@ -49,6 +49,18 @@ def test_without_any_it_waits_for_the_first() -> None:
     run(work)
 
 
+@pytest.mark.parametrize("kind", ["apikeys", "keysets"])
+def test_a_kind_that_is_not_there_yet_is_waited_for_and_reported(kind: str) -> None:
+    async def work(server: ApiServer, api: Api) -> None:
+        server.faults[("GET", f"/{kind}")] = 404
+        server.patience = 8
+        with structlog.testing.capture_logs() as logs:
+            assert await process.wait(api, SPACES) == SPACES
+        assert {(line["event"], line["missing"]) for line in logs} == {("kinds not installed", kind)}
+
+    run(work)
+
+
 @pytest.mark.parametrize("fault", [0, 503])
 def test_an_api_server_that_does_not_answer_makes_nobody_left_out(fault: int) -> None:
     async def work(server: ApiServer, api: Api) -> None:
