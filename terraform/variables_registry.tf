@@ -58,9 +58,9 @@ variable "registry_reader_account_ids" {
 }
 
 variable "repositories" {
-  description = "Image repositories, below the name of the environment that makes them (`sluice-dev/sluice`). The first is that of Sluice's image."
+  description = "Image repositories, below the name of the environment that makes them (`sluice-dev/sluice`). The first is that of Sluice's image; workflow `release` puts the chart into `charts/sluice`."
   type        = list(string)
-  default     = ["sluice"]
+  default     = ["sluice", "charts/sluice"]
   nullable    = false
 
   validation {

@@ -3,9 +3,9 @@
 # names AWS roles trust. GitHub makes an environment that does not exist for any workflow that names it, without a rule: so run this
 # before Terraform makes the roles.
 #   REVIEWERS=12345 GITOPS_APP=67890 tools/protect.sh OWNER/REPOSITORY
-# REVIEWERS: id of the team that approves prod and what Terraform applies (gh api orgs/ORG/teams/NAME --jq .id). GITOPS_APP: id of
-# the GitHub App that writes releases; it alone may push to main without a pull request. Run it again after a change: it replaces
-# what it made.
+# REVIEWERS: id of the team that approves prod and what Terraform applies, and makes the tags of releases
+# (gh api orgs/ORG/teams/NAME --jq .id). GITOPS_APP: id of the GitHub App that writes releases; it alone may push to main without a
+# pull request. Run it again after a change: it replaces what it made.
 set -eu
 repository=$1
 ruleset() {
@@ -32,6 +32,14 @@ ruleset main <<END
   ]
 }
 END
+ruleset releases <<END
+{
+  "name": "releases", "target": "tag", "enforcement": "active",
+  "conditions": {"ref_name": {"include": ["refs/tags/v*"], "exclude": []}},
+  "bypass_actors": [{"actor_id": $REVIEWERS, "actor_type": "Team", "bypass_mode": "always"}],
+  "rules": [{"type": "creation"}, {"type": "update"}, {"type": "deletion"}]
+}
+END
 policy() {
 	gh api "repos/$repository/environments/$1/deployment-branch-policies" --jq '.branch_policies[] | "\(.type) \(.name)"' |
 		grep -qxF "$2 $3" || gh api --method POST "repos/$repository/environments/$1/deployment-branch-policies" \
@@ -46,6 +54,8 @@ environment() {
 for name in registry-push registry-sign staging dev dev-rollback staging-rollback prod-rollback fly; do
 	environment "$name" '[]'
 done
+# A release is signed at its tag, which is on no branch.
+policy registry-sign tag 'v*'
 for name in prod terraform; do
 	environment "$name" "[{\"type\": \"Team\", \"id\": $REVIEWERS}]"
 done

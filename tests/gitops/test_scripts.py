@@ -271,17 +271,29 @@ def test_chart_without_a_release_before_is_installed(tmp_path: Path) -> None:
 
 
 def test_publish_signs_the_chart_by_digest(tmp_path: Path) -> None:
-    programs = Recorder(tmp_path, "helm", "cosign")
+    programs = Recorder(tmp_path, "helm", "cosign", "crane")
     said_by_helm = f'[ "$1" != show ] || echo "version: 0.1.0"\n[ "$1" != push ] || echo "Digest: {digest_of(4)}" >&2\n'
     (programs.bin / "helm").write_text(f'#!/bin/sh\necho "helm $*" >>{programs.log}\n{said_by_helm}')
-    try:
-        said = programs.run("publish.sh", IMAGE="r.test/sluice", TAG="v0.1.0")
-    finally:
-        for name in ("notes.md", "push.log"):
-            (ROOT / name).unlink(missing_ok=True)
+    programs.reply("crane", "digest", fails=True)
+    given = {"IMAGE": "r.test/dev/sluice", "CRANE": str(programs.bin / "crane")}
+    before = set(ROOT.iterdir())
+    said = programs.run("publish.sh", TAG="v0.1.0", **given)
+    assert set(ROOT.iterdir()) == before
     assert f"digest={digest_of(4)}" in said
-    assert f"cosign sign --yes r.test/charts/sluice@{digest_of(4)}" in programs.lines()
-    assert "does not have version 9.9.9" in programs.run("publish.sh", IMAGE="r.test/sluice", TAG="v9.9.9", code=2)
+    assert f"cosign sign --yes r.test/dev/charts/sluice@{digest_of(4)}" in programs.lines()
+    assert "does not have version 9.9.9" in programs.run("publish.sh", TAG="v9.9.9", code=2, **given)
+
+
+def test_a_chart_that_is_there_is_signed_and_not_pushed_again(tmp_path: Path) -> None:
+    """Another package of the same files has another digest, and the registry's tags do not move."""
+    programs = Recorder(tmp_path, "helm", "cosign", "crane")
+    programs.reply("helm", "show", "version: 0.1.0")
+    programs.reply("crane", "digest", digest_of(4))
+    said = programs.run("publish.sh", IMAGE="r.test/dev/sluice", TAG="v0.1.0", CRANE=str(programs.bin / "crane"))
+    assert f"digest={digest_of(4)}" in said
+    assert "crane digest r.test/dev/charts/sluice:0.1.0" in programs.lines()
+    assert not [line for line in programs.lines() if line.startswith("helm push")]
+    assert f"cosign sign --yes r.test/dev/charts/sluice@{digest_of(4)}" in programs.lines()
 
 
 def test_release_notes_are_the_section_of_the_changelog(tmp_path: Path) -> None:
@@ -332,6 +344,26 @@ def test_every_environment_that_a_role_trusts_or_a_workflow_names_is_made_with_i
     assert {name for name, one in made.items() if one["reviewers"] == [{"type": "Team", "id": 12}]} == {"prod", "terraform"}
     for name in made:
         assert f"environments/{name}/deployment-branch-policies --field name=main --field type=branch" in protected
+    # A tag is not on a branch: workflow `release` runs at one.
+    assert re.findall(r"environments/([\w-]+)/deployment-branch-policies --field name=v\* --field type=tag", protected) == [
+        "registry-sign"
+    ]
+
+
+def test_only_the_reviewers_make_move_or_delete_the_tag_of_a_release(protected: str) -> None:
+    rules, _ = json.JSONDecoder().raw_decode(protected[protected.index('{\n  "name": "releases"') :])
+    assert (rules["target"], rules["conditions"]["ref_name"]["include"]) == ("tag", ["refs/tags/v*"])
+    assert rules["bypass_actors"] == [{"actor_id": 12, "actor_type": "Team", "bypass_mode": "always"}]
+    assert {one["type"] for one in rules["rules"]} == {"creation", "update", "deletion"}
+
+
+def test_the_repository_that_a_chart_is_pushed_to_is_made_and_its_signer_may_write_there() -> None:
+    """publish.sh puts the chart beside the image; helm adds the chart's name."""
+    (default,) = re.findall(
+        r'variable "repositories" \{.*?default += (\[.*?\])', (ROOT / "terraform/variables_registry.tf").read_text(), re.DOTALL
+    )
+    assert json.loads(default) == ["sluice", "charts/sluice"]
+    assert 'oci://${IMAGE%/*}/charts"' in (RELEASE / "publish.sh").read_text()
 
 
 TODAY = date(2026, 11, 29)

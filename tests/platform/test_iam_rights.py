@@ -36,6 +36,7 @@ PULLS = ("BatchGetImage", "DescribeImages", "GetDownloadUrlForLayer", "ListImage
 PULL = [Right(f"ecr:{name}", "repository") for name in PULLS]
 UPLOAD = [Right(f"ecr:{name}", "repository") for name in ("InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload")]
 PUT, LOG_IN = Right("ecr:PutImage", "repository"), Right("ecr:GetAuthorizationToken")
+CHART = [Right(f"ecr:{name}", "chart's repository") for name in ("InitiateLayerUpload", "PutImage", "BatchGetImage")]
 SIGN, VERIFY, PUBLIC = (Right(f"kms:{name}", "signing key") for name in ("Sign", "Verify", "GetPublicKey"))
 CONNECT, OWNER = Right("rds-db:connect", "login"), Right("rds-db:connect", "owner's login")
 SECRET = Right("secretsmanager:GetSecretValue", "secret")
@@ -49,7 +50,7 @@ MAY: dict[str, list[Right]] = {
     "migrate": [SECRET, DECRYPT],
     "image-updater": [LOG_IN, *PULL],
     "github-push": [LOG_IN, *UPLOAD, PUT],
-    "github-sign": [LOG_IN, *UPLOAD, PUT, SIGN, PUBLIC],
+    "github-sign": [LOG_IN, *UPLOAD, PUT, SIGN, PUBLIC, *CHART],
     "external-dns": [Right("route53:ChangeResourceRecordSets", "zone"), Right("route53:ListHostedZones")],
     "cluster-autoscaler": [
         Right("autoscaling:SetDesiredCapacity", "group", OWNED),
@@ -124,6 +125,7 @@ def things(dev: Dev) -> dict[str, str]:
         "*": "*",
         **{f"{name} key": arn("kms", f"key/{aliases[f'alias/sluice-dev-{name}']}") for name in KEYS},
         "repository": arn("ecr", "repository/sluice-dev/sluice"),
+        "chart's repository": arn("ecr", "repository/sluice-dev/charts/sluice"),
         "another repository": arn("ecr", "repository/sluice-dev/k8s/pause"),
         "login": f"{user}:{database['DbiResourceId']}/sluice_app",
         "owner's login": f"{user}:{database['DbiResourceId']}/sluice_owner",
