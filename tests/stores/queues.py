@@ -39,12 +39,11 @@ def delete(url: str) -> None:
             opened.queue_delete(queue)
 
 
-def bounded(url: str, length: int) -> None:
-    """The queue `logs` with a bound, above which it refuses."""
+def bounded(url: str, length: int, queue: str = EVENTS) -> None:
+    """The queue with a bound, above which it refuses."""
+    bound = {"x-max-length": length, "x-overflow": "reject-publish"}
     with channel(url) as opened:
-        opened.queue_declare(
-            EVENTS, durable=True, auto_delete=False, arguments={"x-max-length": length, "x-overflow": "reject-publish"}
-        )
+        opened.queue_declare(queue, durable=True, auto_delete=False, arguments=bound)
 
 
 def publish_as_seed_004(url: str, body: bytes) -> None:

@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import amqp
 import pytest
+from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
+from tests.integration import service
 from tests.integration.checks import at_once
 from tests.integration.postgres import Database, LocalServer
 from tests.integration.waiting import until
@@ -21,6 +23,7 @@ from tests.stores import queues
 from tests.stores.queues import Worker, worker
 
 from sluice import errors, events, outcomes
+from sluice.cli import main
 from sluice.events import Event, Record, Rules
 from sluice.outcomes import Outcome
 from sluice.queue import DEAD_LETTERS, EVENTS, dead_letters, messages
@@ -85,6 +88,14 @@ def test_accepted_is_created_at_and_stored_is_processed_at(queue_url: str, datab
     assert rows == [(ACCEPTED, ACCEPTED, True)] * 3
 
 
+def test_sluice_check_waits_for_what_the_worker_stores(queue_url: str, database: Database, at_work: Worker) -> None:
+    with service.running(database.url, QUEUE_URL=queue_url, WORKERS="1") as api:
+        ours = {"SLUICE_API_KEY": service.KEY, "DATA_DIR": "/nowhere"}
+        done = CliRunner().invoke(main, ["check", api.url, "--retry-for", "60"], env=ours)
+    assert (done.exit_code, [line.split()[0] for line in done.stdout.splitlines()]) == (0, ["ok"] * 5)
+    assert database.execute("SELECT event_name FROM sluice.events") == [("sluice_check",)]
+
+
 def test_a_message_that_comes_twice_is_stored_once_and_a_conflict_is_a_dead_letter(
     queue_url: str, database: Database, at_work: Worker
 ) -> None:
@@ -146,6 +157,25 @@ def test_small_values_do_not_make_a_worker_larger_than_the_chart_has_it(queue_ur
     (letter,) = queues.waiting(queue_url, DEAD_LETTERS)
     assert letter.headers["x-sluice-reason"] == "invalid"
     assert "16 MiB" in str(letter.headers["x-sluice-detail"])
+
+
+def test_dead_letters_that_are_full_are_waited_for_and_nothing_is_delivered_again(queue_url: str, database: Database) -> None:
+    queues.bounded(queue_url, 1, DEAD_LETTERS)
+    publish(queue_url, *[Message(b"poison", message_id=f"p-{number}") for number in range(4)], message(record("a")))
+    buried: list[str] = []
+    with worker(queue_url, database.url) as running:
+        until(lambda: database.ids() == ["a"] and "queue_full" in running.log.read_text(), 30, "the worker waits for room")
+        while len(buried) < 4:
+            until(lambda: queues.depth(queue_url, DEAD_LETTERS) == 1, 30, "another letter is there")
+            with contextlib.closing(Link(queue_url, DEAD_LETTERS)) as link:
+                letter = link.get(DEAD_LETTERS)
+                assert letter is not None
+                buried.append(str(letter.message_id))
+                link.ack(letter.tag)
+        until(running.ready, 30, "the worker goes on")
+        assert running.metric("sluice_worker_redelivered_total") == 0
+        assert running.metric("sluice_worker_dead_letters_total", reason="undecodable") == 4
+    assert (sorted(buried), queues.depth(queue_url)) == ([f"p-{number}" for number in range(4)], 0)
 
 
 @pytest.mark.parametrize(

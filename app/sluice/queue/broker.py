@@ -19,6 +19,7 @@ import structlog
 from amqp import exceptions, serialization, spec
 
 from sluice import errors
+from sluice.queue import DEAD_LETTERS
 from sluice.queue import messages as contents
 from sluice.queue.link import Message
 
@@ -33,6 +34,8 @@ PERSISTENT = 2
 PORTS = {"amqp": 5672, "amqps": 5671}
 # Nobody reads it: what is published there is dropped and confirmed, so that a broker that takes nothing says so.
 NOWHERE = "sluice.nowhere"
+# A quorum queue of RabbitMQ 4 drops what was delivered 20 times.
+UNLIMITED = {"x-delivery-limit": -1}
 
 read_properties = serialization.decode_properties_basic
 
@@ -172,6 +175,8 @@ class Link:
     def _declare(self, queue: str) -> None:
         """As seed 004 declares it; one that is there, of whatever kind and bounds, is taken as it is.
 
+        The dead letters are ours alone: where a queue is a quorum queue by default, none goes because it was looked at often.
+
         But for one that goes with the broker, or with its last consumer: its messages would be confirmed, and lost then.
         """
         there = True
@@ -179,6 +184,11 @@ class Link:
             self._connection.channel().queue_declare(queue, passive=True)
         except exceptions.NotFound:
             there = False
+            if queue == DEAD_LETTERS:
+                # A broker refuses what its kind of queue does not have.
+                with contextlib.suppress(exceptions.PreconditionFailed, exceptions.AccessRefused):
+                    self._connection.channel().queue_declare(queue, durable=True, auto_delete=False, arguments=UNLIMITED)
+                    return
         try:
             self._connection.channel().queue_declare(queue, durable=True, auto_delete=False)
         except exceptions.PreconditionFailed as error:

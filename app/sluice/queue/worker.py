@@ -45,6 +45,10 @@ MAX_DETAIL = 1_000
 REASON, DETAIL, EVENT_ID, TRACEPARENT = "x-sluice-reason", "x-sluice-detail", "x-sluice-event-id", "x-sluice-traceparent"
 
 
+class NotBuried(errors.QueueUnavailable):
+    """The dead letters take nothing now. The messages are kept meanwhile, for a broker counts how often it delivers one."""
+
+
 class Stopped(Exception):
     """SIGTERM came while the store was away: the batch goes back to the queue."""
 
@@ -119,7 +123,7 @@ class Worker:
         # When the oldest message in hand was sent: its age grows while the store is away.
         self._oldest: int | None = None
         # Batches that are committed, in the order of delivery, for an acknowledgement takes in what was delivered before.
-        self._waiting = deque[tuple[Batch, Future[list[Message]]]]()
+        self._waiting = deque[tuple[Batch, Future[None]]]()
         metrics.oldest.set_function(lambda: 0.0 if (sent_at := self._oldest) is None else max(0.0, time.time() - sent_at))
 
     def run(self) -> None:
@@ -147,7 +151,7 @@ class Worker:
                 self.beat = time.monotonic()
                 batch = Batch() if self._stop.is_set() else self._read(link)
                 if batch.last:
-                    waiting.append((batch, commits.submit(self._stored, batch.messages)))
+                    waiting.append((batch, commits.submit(self._done, batch)))
                 while waiting and (len(waiting) == COMMITS or not batch.last or waiting[0][1].done()):
                     self._settle(link)
                 self._oldest = waiting[0][0].sent_at if waiting else None
@@ -167,12 +171,9 @@ class Worker:
         return batch
 
     def _settle(self, link: Link) -> None:
-        """Acknowledge the oldest batch once it is committed, its dead letters first."""
+        """Acknowledge the oldest batch once it is committed and its dead letters are where they belong."""
         batch, commit = self._waiting.popleft()
-        refused = self._finished(link, commit)
-        dead = [dead_letter(message, error.reason, str(error)) for message, error in batch.undecodable] + refused
-        if dead:
-            self._bury(dead)
+        self._finished(link, commit)
         link.ack(batch.last, multiple=True)
         self.state = "ready"
 
@@ -190,6 +191,13 @@ class Worker:
         except Exception as error:
             log.exception("worker.unexpected")
             raise Undecodable("unexpected", type(error).__name__) from error
+
+    def _done(self, batch: Batch) -> None:
+        """Commit, and bury what cannot be stored."""
+        dead = [dead_letter(message, error.reason, str(error)) for message, error in batch.undecodable]
+        dead += self._stored(batch.messages)
+        if dead:
+            self._patiently(lambda: self._bury(dead), NotBuried)
 
     def _stored(self, waiting: Sequence[tuple[Message, list[Record]]]) -> list[Message]:
         """Commit; the dead letters that have to be made. What goes wrong in a way nobody knows is found by halves."""
@@ -224,8 +232,8 @@ class Worker:
             raise errors.StoreUnavailable(failed.reason or "database_error")
         return found
 
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """What `work` returns, tried until the store is there."""
+    def _patiently(self, work: Callable[[], T], away: type[Exception] = errors.StoreUnavailable) -> T:
+        """What `work` returns, tried until it raises `away` no longer."""
 
         def sleep(seconds: float) -> None:
             give_up = time.monotonic() + seconds
@@ -235,7 +243,7 @@ class Worker:
                     raise Stopped
 
         trying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(errors.StoreUnavailable),
+            retry=tenacity.retry_if_exception_type(away),
             wait=tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
             sleep=sleep,
             before_sleep=lambda state: self._report(state.outcome.exception() if state.outcome else None),
@@ -248,16 +256,21 @@ class Worker:
             log.warning("worker.waits", reason=reason, fix=FIXES.get(reason, "`sluice doctor` says more"))
         self.state = reason
 
-    def _bury(self, dead: Sequence[Message]) -> None:
-        """On a link of its own: a broker that blocks publishers would block the acknowledgements, too."""
+    def _bury(self, dead: list[Message]) -> None:
+        """Move them to the dead letters; raises NotBuried, and then `dead` has those that are not there yet.
+
+        On a link of its own: a broker that blocks publishers would block the acknowledgements, too.
+        """
         with contextlib.closing(self._connect()) as link:
-            refused = next((why for why in link.publish(DEAD_LETTERS, dead) if why is not None), None)
-        if refused is not None:
-            raise errors.QueueUnavailable(refused)
-        reasons = Counted(letter.headers[REASON] for letter in dead)
+            found = link.publish(DEAD_LETTERS, dead)
+        reasons = Counted(letter.headers[REASON] for letter, why in zip(dead, found, strict=True) if why is None)
         for reason, number in reasons.items():
             self._metrics.dead.labels(reason).inc(number)
-        log.warning("worker.dead_letters", reasons=reasons, fix="sluice dead-letters list")
+        if reasons:
+            log.warning("worker.dead_letters", reasons=reasons, fix="sluice dead-letters list")
+        dead[:] = [letter for letter, why in zip(dead, found, strict=True) if why is not None]
+        if refused := next(filter(None, found), None):
+            raise NotBuried(refused)
 
     def watch_depths(self) -> None:
         """Keep the depth of both queues, on a link of its own: the worker's own answer would come behind what is delivered."""
