@@ -21,7 +21,7 @@ from sluice_operator.api_types import DEPLOYMENTS, EVENTS, OF_KIND, PODS, SECRET
 from sluice_operator.cache import Cache, DeploymentFacts, plaintext
 from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused
 from sluice_operator.memory import Memory
-from sluice_operator.observe import SEAL_BYTES, Observer
+from sluice_operator.observe import AT_ONCE, SEAL_BYTES, Observer
 from sluice_operator.pods import Asker
 from sluice_operator.queue import Errands, Key
 from sluice_operator.world import Action, Marks, Obstacle, Pod, Published, Secret
@@ -31,7 +31,6 @@ log = structlog.get_logger()
 COMPONENT = "sluice-operator"
 # Events of repairs, and what was repaired.
 REPAIRED = {"VersionRestored": "version", "ClientRepaired": "client"}
-AT_ONCE = 10
 # Without its data, and without the copy of it that `kubectl apply` makes, as of a backup.
 DROPPED: Raw = {"data": None, "metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": None}}}
 # Between attempts to prove a key that no Pod accepted.

@@ -89,6 +89,7 @@ class Audit:
 FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
 # How long it is believed that a Secret is not there, or that one which no watch sees stays as it is.
 ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 2.0
+# Of the calls that there is room for (client.py): a thousand Secrets or Pods leave the others to a revocation elsewhere.
 AT_ONCE = 10
 SEAL_BYTES = 32
 
