@@ -559,6 +559,13 @@ def test_headers_of_secret_files_are_sent_and_read_again_for_each_run(
     assert pulls.reason() == "secret_missing"
 
 
+def test_a_header_of_the_source_takes_the_place_of_ours_in_any_case(upstream: Upstream, pulls_of: MakePulls) -> None:
+    upstream.answers = [up.records(1)]
+    pulls_of(headers={"accept": "application/vnd.x+json", "USER-AGENT": "shop"})()
+    sent = [(name.lower(), value) for name, value in upstream.requests[0].lines if name.lower() in ("accept", "user-agent")]
+    assert sorted(sent) == [("accept", "application/vnd.x+json"), ("user-agent", "shop")]
+
+
 def test_headers_never_follow_to_another_host_nor_to_another_port(upstream: Upstream, pulls_of: MakePulls) -> None:
     with up.running() as other:
         other.answers = [up.records(1)]

@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -21,7 +21,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         upstream = self.server
-        upstream.requests.append(Request(self.path, dict(self.headers.items())))
+        upstream.requests.append(Request(self.path, self.headers.items()))
         with upstream.lock:
             answer = upstream.answers.pop(0) if len(upstream.answers) > 1 else upstream.answers[0]
         with contextlib.suppress(OSError):
@@ -43,9 +43,12 @@ Behaviour = Callable[[Handler], None]
 
 
 class Request:
-    def __init__(self, path: str, headers: Mapping[str, str]) -> None:
+    """`lines`: its headers as they came; `headers`: one value for each name in lower case."""
+
+    def __init__(self, path: str, lines: Iterable[tuple[str, str]]) -> None:
         self.path = path
-        self.headers = {name.lower(): value for name, value in headers.items()}
+        self.lines = list(lines)
+        self.headers = {name.lower(): value for name, value in self.lines}
 
     @property
     def query(self) -> dict[str, str]:
@@ -122,7 +125,7 @@ def paged(total: int, size: int) -> Behaviour:
     """Pages by `?page=` (from 1) or `?offset=`, `size` records each."""
 
     def answer(handler: Handler) -> None:
-        query = Request(handler.path, {}).query
+        query = Request(handler.path, ()).query
         start = int(query["offset"]) if "offset" in query else (int(query.get("page", "1")) - 1) * size
         items = [record(number) for number in range(start + 1, min(start + size, total) + 1)]
         handler.send(200, json.dumps(items).encode())

@@ -141,6 +141,11 @@ MISTAKES = [
     ({"headers": {"X-None": None}}, "sources[0].headers has X-None, which must be text or a number; write words"),
     ({"secret_headers": {"X-Token": []}}, "sources[0].secret_headers has X-Token, which must be text or a number"),
     ({"secret_headers": [SECRET]}, "sources[0].secret_headers must be an object"),
+    ({"headers": {"Accept": "a", "accept": "b"}}, "sources[0] has the header accept twice; case makes no other of it"),
+    (
+        {"headers": {"authorization": SECRET}, "secret_headers": {"Authorization": "/a"}},
+        "sources[0] has the header authorization twice",
+    ),
     ({"list": "a..b"}, "sources[0].list must be 1 to 16 names"),
     ({"id": ""}, "sources[0].id must be the path"),
     ({"emit": "yes"}, "sources[0].emit must be true or false"),

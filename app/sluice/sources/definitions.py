@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from cronsim import CronSim, CronSimError
@@ -34,11 +34,6 @@ class Twice(yaml.MarkedYAMLError):
 class Loader(yaml.SafeLoader):
     """Raises Twice. Numbers and dates stay the text that stands there: YAML 1.1 makes 10 of 0012, and 45296 of 12:34:56."""
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":bool", ":null", ":merge"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         names = [name.value for name, _ in node.value]
@@ -46,6 +41,12 @@ class Loader(yaml.SafeLoader):
             if name.value in names[:place]:
                 raise Twice(problem_mark=name.start_mark)
         return node
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":bool", ":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +173,10 @@ def of_object(given: Any, where: str, problems: list[str]) -> Source | None:
         problems.extend(f"{where}.{name} is missing" for name in ("name", "url") if name not in given)
         if ("interval" in given) == ("cron" in given):
             problems.append(f"{where} must have one of interval and cron")
+    sent = [name.lower() for kind in ("headers", "secret_headers") for name in values.get(kind, ())]
+    problems.extend(
+        f"{where} has the header {name} twice; case makes no other of it" for name in sorted(set(sent)) if sent.count(name) > 1
+    )
     return Source(**values) if len(problems) == before else None
 
 

@@ -141,7 +141,10 @@ class Session:
         target = parse_url(url)
         tls, host = target.scheme == "https", target.host or ""
         origin = (str(target.scheme), host, target.port or (443 if tls else 80))
-        headers = {**OWN_HEADERS, **conditions, **(self._headers if origin_of(self._source.url) == origin_of(url) else {})}
+        headers = urllib3.HTTPHeaderDict({**OWN_HEADERS, **conditions})
+        if origin_of(self._source.url) == origin_of(url):
+            # In the place of ours, in whatever case they are written.
+            headers.update(self._headers)
         response = self._pool(origin).urlopen(
             "GET",
             target.request_uri,
