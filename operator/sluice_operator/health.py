@@ -36,19 +36,6 @@ SKEW_SECONDS = 300.0
 Checks = Mapping[str, Callable[[], bool]]
 
 
-class Clocks:
-    """Whether the wall clock went on as the monotonic one did since the start."""
-
-    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._wall = wall
-        self._monotonic = monotonic
-        self._offset = wall() - monotonic()
-
-    @property
-    def skew(self) -> float:
-        return abs(self._wall() - self._monotonic() - self._offset)
-
-
 class Health:
     """`lag`: how long the event loop last kept something waiting that was due."""
 
@@ -60,6 +47,7 @@ class Health:
         lease: Lease,
         bootstrapped: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._bootstrapped = bootstrapped
         self.namespaces = False
@@ -69,7 +57,8 @@ class Health:
         self._lease = lease
         self._monotonic = monotonic
         self.lag = 0.0
-        self.clocks = Clocks()
+        self._wall = wall
+        self._offset = wall() - monotonic()
         self.leading = False
 
     async def keep(self) -> None:
@@ -85,7 +74,7 @@ class Health:
             "loop": lambda: self.lag < LAG_SECONDS,
             "watches": self._hears,
             "lease": lambda: not self.leading or self._lease.age < DEADLINE_SECONDS,
-            "clock": lambda: self.clocks.skew < SKEW_SECONDS,
+            "clock": lambda: abs(self._wall() - self._monotonic() - self._offset) < SKEW_SECONDS,
         }
 
     @property

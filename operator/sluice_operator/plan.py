@@ -23,7 +23,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -35,7 +35,7 @@ from sluice_operator.entries import refusals
 from sluice_operator.reasons import event, set_status, told
 from sluice_operator.steps import Scene
 from sluice_operator.versions import Ledger, ordered, read_all
-from sluice_operator.world import Action, Aside, Plan, ProbeWhoami, SecretAction, World
+from sluice_operator.world import Action, Plan, ProbeWhoami, SecretAction, World
 
 # So long after an ApiKey its KeySet may come: both are applied together, or made by bootstrap, which makes it last.
 TOGETHER = timedelta(seconds=10)
@@ -79,9 +79,9 @@ def whole(seen: World, keyset: KeySet, clock: Clock) -> Plan:
         *(() if publish else delivery(seen)),
         *(action for scene in scenes for action in told(scene.ledger.key.name, changes(scene))),
         *staging(keyset, scenes, room),
-        *(action for scene in scenes for action in told_of(scene.ledger.key, status.of_key(scene))),
-        *(action for each in news for action in told_of(each, status.of_aside(each, clock))),
-        *set_status(api_types.KEY_SET, keyset.name, keyset.status, status.of_keyset(keyset, seen, clock, not publish, room)),
+        *(action for scene in scenes for action in set_status(api_types.API_KEY, scene.ledger.key, status.of_key(scene))),
+        *(action for each in news for action in set_status(api_types.API_KEY, each, status.of_aside(each, clock))),
+        *set_status(api_types.KEY_SET, keyset, status.of_keyset(keyset, seen, clock, not publish, room)),
     ]
     return Plan(tuple(actions), next_deadline(seen, scenes, clock), foreign(seen, ledgers))
 
@@ -111,7 +111,7 @@ def orphans(seen: World, clock: Clock) -> Iterator[Action]:
     """Of keys whose KeySet does not exist nothing is touched; that is told when it does not come soon."""
     for key in seen.keys:
         if clock.earliest >= key.metadata.creation_timestamp + TOGETHER:
-            yield from told_of(key, status.without_keyset(key, clock))
+            yield from set_status(api_types.API_KEY, key, status.without_keyset(key, clock))
 
 
 def next_orphan(seen: World, clock: Clock) -> datetime | None:
@@ -219,10 +219,6 @@ def urgency(scene: Scene) -> tuple[int, str]:
     reason = schedule.reason(scene.ledger, scene.clock)
     active = scene.ledger.active
     return schedule.URGENCY[reason] if reason else len(schedule.URGENCY), active.digest if active else ""
-
-
-def told_of(key: ApiKey | Aside, wanted: dict[str, Any]) -> Iterator[Action]:
-    return set_status(api_types.API_KEY, key.metadata.name, key.status, wanted)
 
 
 def next_deadline(seen: World, scenes: Iterable[Scene], clock: Clock) -> datetime | None:

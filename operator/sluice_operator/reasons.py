@@ -12,7 +12,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from sluice_operator import api_types
-from sluice_operator.world import Action, EmitEvent, ProbeWhoami, SecretAction, SetStatus
+from sluice_operator.api_types import ApiKey, KeySet
+from sluice_operator.world import Action, Aside, EmitEvent, ProbeWhoami, SecretAction, SetStatus
 
 
 class Condition(Struct, frozen=True):
@@ -181,8 +182,9 @@ def event(kind: str, name: str, reason: str, *about: str) -> EmitEvent:
     return EmitEvent(kind, name, "Warning" if reason in ALARMING else "Normal", reason, sentence(reason, *about))
 
 
-def set_status(kind: str, name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Action]:
+def set_status(kind: str, about: ApiKey | KeySet | Aside, new: dict[str, Any]) -> Iterator[Action]:
     """The status, when it is another one, and an event for each condition that took on a reason worth one."""
+    name, old = about.metadata.name, about.status
     if old == new:
         return
     yield SetStatus(kind, name, new)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from sluice_operator.cache import Cache
 from sluice_operator.client import Api
-from sluice_operator.health import Clocks, Health, application
+from sluice_operator.health import Health, application
 from sluice_operator.leader import Lease
 from sluice_operator.queue import Queue
 from sluice_operator.watch import Hearing, Sync
@@ -27,8 +27,7 @@ class Parts:
         self.sync = Sync(self.api, Cache(), Queue(), None, self.hearing, ["space"])  # type: ignore[arg-type]
         self.lease = Lease(self.api, "space", "operator", "one", self.monotonic)
         self.made = False
-        self.health = Health(self.api, self.hearing, self.sync, self.lease, lambda: self.made, self.monotonic)
-        self.health.clocks = Clocks(lambda: self.wall, self.monotonic)
+        self.health = Health(self.api, self.hearing, self.sync, self.lease, lambda: self.made, self.monotonic, lambda: self.wall)
 
     def monotonic(self) -> float:
         return self.now
