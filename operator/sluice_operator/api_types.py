@@ -291,7 +291,7 @@ SEAL = f"{GROUP}/seal"
 # On a Pod of the target, the one thing of it that we ever change: makes the kubelet deliver its Secrets at once.
 POD_REVISION = f"{GROUP}/keyset-revision"
 
-# On the Lease of the operator: the KeySets that were made out of the chart's ConfigMap, each as `<uid of the ConfigMap>/<name>`.
+# On the Lease of the operator: the KeySet that was made out of the chart's ConfigMap, as `<uid of the ConfigMap>/<name>`.
 BOOTSTRAPPED = f"{GROUP}/bootstrapped"
 # In each namespace that is worked in, held by the release that works in it.
 CLAIM_LEASE = "sluice-operator-claim"

@@ -29,6 +29,7 @@ from sluice_operator.api_types import Raw, Resource
 from sluice_operator.settings import Settings
 from sluice_operator.telemetry import Refusals
 
+# The name of this program wherever Kubernetes wants one: as a client, a field manager and the source of events.
 FIELD_MANAGER = "sluice-operator"
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=3)
 CHUNK = 500

@@ -19,7 +19,17 @@ from sluice import keys
 from sluice_operator import api_types, probes, steps, telemetry, world
 from sluice_operator.api_types import DEPLOYMENTS, EVENTS, OF_KIND, PODS, SECRETS, ApiKey, KeySet, Raw
 from sluice_operator.cache import Cache, DeploymentFacts, plaintext
-from sluice_operator.client import PASSED_OVER, AlreadyExists, Api, ApiError, Conflict, Forbidden, NotFound, Refused
+from sluice_operator.client import (
+    FIELD_MANAGER,
+    PASSED_OVER,
+    AlreadyExists,
+    Api,
+    ApiError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Refused,
+)
 from sluice_operator.memory import Memory
 from sluice_operator.observe import AT_ONCE, SEAL_BYTES, Observer
 from sluice_operator.pods import Asker
@@ -28,7 +38,6 @@ from sluice_operator.world import Action, Marks, Obstacle, Pod, Published, Secre
 
 log = structlog.get_logger()
 
-COMPONENT = "sluice-operator"
 # Events of repairs, and what was repaired.
 REPAIRED = {"VersionRestored": "version", "ClientRepaired": "client"}
 # Without its data, and without the copy of it that `kubectl apply` makes, as of a backup.
@@ -300,8 +309,8 @@ def event(action: world.EmitEvent, key: Key, about: ApiKey | KeySet, instance: s
         "type": action.type,
         "reason": action.reason,
         "message": action.message[:1024],
-        "source": {"component": COMPONENT},
-        "reportingComponent": COMPONENT,
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
         "reportingInstance": instance,
         "firstTimestamp": api_types.stamp(now),
         "lastTimestamp": api_types.stamp(now),

@@ -237,7 +237,6 @@ Body = dict[str, Any]
 
 # A Deployment takes part only with this label: it is its owner who opts in.
 OPT_IN = (f"{api_types.GROUP}/enforce", "true")
-FIELD_MANAGER = "sluice-operator"
 MOUNT_PATH = "/etc/sluice/keyset"
 
 

@@ -18,7 +18,7 @@ import structlog
 from sluice_operator import api_types
 from sluice_operator.api_types import ESSENTIAL, SELECTORS, WATCHED, ApiKey, Resource
 from sluice_operator.cache import Cache
-from sluice_operator.client import Api, ApiError, connection
+from sluice_operator.client import FIELD_MANAGER, Api, ApiError, connection
 from sluice_operator.observe import Observer
 from sluice_operator.queue import Key, Queue
 from sluice_operator.settings import Settings
@@ -95,7 +95,7 @@ INACTIVITY_SECONDS = 75.0
 IDLE_SECONDS = 0.1
 EMPTY: Any = {}
 # By itself kopf makes one of the user's name, and a user that the cluster chose has none. There are no peers to tell it.
-IDENTITY: Any = "sluice-operator"
+IDENTITY: Any = FIELD_MANAGER
 
 
 class NoDiffs(kopf.DiffBaseStorage):

@@ -13,7 +13,7 @@ from tests.integration.waiting import until
 from tests.operator.caller import APPLY, DENIED, MERGE, Caller
 from tests.operator.installed import EMBEDDED, NO_IMAGE, install
 
-from sluice_operator import probes
+from sluice_operator import client, probes
 from sluice_operator.api_types import KeySet, parse
 
 pytestmark = pytest.mark.timeout(600)
@@ -174,7 +174,7 @@ def keyset() -> KeySet:
 
 
 def applied(caller: Caller, name: str, body: Document) -> tuple[int, str]:
-    return caller.patch("apps/deployments", name, body, APPLY, f"?fieldManager={probes.FIELD_MANAGER}")
+    return caller.patch("apps/deployments", name, body, APPLY, f"?fieldManager={client.FIELD_MANAGER}")
 
 
 def test_it_wires_a_deployment_that_opted_in_and_a_second_time_changes_nothing(caller: Caller, space: Namespace) -> None:
