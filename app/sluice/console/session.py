@@ -70,7 +70,7 @@ def cookie(context: RequestContext, value: str, seconds: int) -> str:
     secure = "; Secure" if str(context.headers.get("HTTP_ORIGIN", "")).startswith("https://") else ""
     # Without a Path it is sent to the folder that the browser sees this page in (RFC 6265 section 5.1.4): /console, or what a
     # proxy makes of it.
-    return f"{COOKIE}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    return f"{COOKIE}={value}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
 
 
 def current(parts: Services, context: RequestContext) -> Session | None:
