@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -143,6 +145,33 @@ def test_an_event_that_is_throttled_is_failed_and_its_neighbours_are_stored(stor
         store.insert([row("a")], NOW)
     store._table._client = real
     assert statuses(store.insert([row("a"), row("b"), row("c")], NOW)) == ["created", "duplicate", "created"]
+
+
+class Slow:
+    """The client of DynamoDB, which keeps the puts of a batch until `go_on`."""
+
+    def __init__(self, client: Any, go_on: threading.Event) -> None:
+        self._client = client
+        self._go_on = go_on
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_item(self, **request: Any) -> Any:
+        if request["Item"]["id"]["S"] != "e:alone":
+            assert self._go_on.wait(60)
+        return self._client.put_item(**request)
+
+
+def test_a_single_event_does_not_wait_behind_a_batch(store: DynamodbStore) -> None:
+    go_on = threading.Event()
+    store._table._client = Slow(store._table._client, go_on)
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(store.insert, rows(300), NOW)
+        assert statuses(store.insert([row("alone")], NOW)) == ["created"]
+        assert not batch.done()
+        go_on.set()
+        assert set(statuses(batch.result())) == {"created"}
 
 
 @contextlib.contextmanager

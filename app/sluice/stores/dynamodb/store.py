@@ -24,8 +24,10 @@ from sluice.stores.dynamodb import items
 from sluice.stores.dynamodb.table import BATCH, META, Index, Item, Table
 from sluice.stores.stored import EachForItself, Stored, judged
 
-# A put takes some milliseconds and most of them are spent waiting.
-WRITERS, READERS = 32, 8
+# A put takes some milliseconds and most of them are spent waiting. Batches of more records than LARGE have writers of their own,
+# which they fill for seconds.
+WRITERS, READERS = 16, 8
+LARGE = 250
 # Items that one page looks at; what is beyond is behind its cursor.
 LOOKED_AT = 5_000
 # Before and after every position.
@@ -47,11 +49,11 @@ class DynamodbStore(EachForItself):
     capabilities: frozenset[Capability] = frozenset(("conflicts", "export", "filters", "sources"))
 
     def __init__(self, settings: Settings, deadline: float, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._table = Table(settings, WRITERS + READERS + settings.threads)
+        self._table = Table(settings, 2 * WRITERS + READERS + settings.threads)
         self._retention = None if settings.retention_days is None else timedelta(days=settings.retention_days) + RETENTION_GRACE
         self._deadline = deadline
         self._clock = clock
-        self._writers = ThreadPoolExecutor(WRITERS, "dynamodb-write")
+        self._writers, self._large = ThreadPoolExecutor(WRITERS, "dynamodb-write"), ThreadPoolExecutor(WRITERS, "dynamodb-large")
         self._readers = ThreadPoolExecutor(READERS, "dynamodb-read")
         # Of the last look: writers may be behind, for what they write is in a shard that every reader looks at.
         self._known: Meta | None = None
@@ -65,7 +67,7 @@ class DynamodbStore(EachForItself):
         self._meta()
 
     def close(self) -> None:
-        for pool in (self._writers, self._readers):
+        for pool in (self._writers, self._large, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
         self._table.close()
 
@@ -78,7 +80,8 @@ class DynamodbStore(EachForItself):
         for place, record in enumerate(records):
             first.setdefault(record.event_id, place)
         made = (items.of_record(records[n], n, shards, at, now, self._expiry(records[n], at)) for n in first.values())
-        work = [self._writers.submit(self._put, item, stop) for item in made]
+        writers = self._large if len(first) > LARGE else self._writers
+        work = [writers.submit(self._put, item, stop) for item in made]
         done, late = wait(work, self._deadline)
         stop.set()
         for each in late:
