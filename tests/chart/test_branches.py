@@ -55,6 +55,7 @@ UNREACHABLE = {
     "`range` goes over what the templates themselves list": [
         '_database.tpl: range $field := list "url" "password"',
         "_guards.tpl: range $name, $its := .Values.probes",
+        "_guards.tpl: range $component, $account := .serviceAccount",
         "_guards.tpl: range .numbers",
         "_guards.tpl: range $name, $served := .served",
         (
@@ -139,7 +140,13 @@ EXTRA: list[tuple[str, Values]] = [
         {"ingress": {"enabled": True, "hosts": [{"host": "logs.example.org", "paths": [{"path": "/log", "pathType": "Exact"}]}]}},
     ),
     ("http-route", {"httpRoute": {"parentRefs": [{"name": "public", "port": 8443}]}}),
-    (PLAIN, {"service": {"type": "NodePort"}}),
+    (
+        PLAIN,
+        {
+            "service": {"type": "NodePort"},
+            "extraObjects": [{"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "own"}}],
+        },
+    ),
     # In no set of ci/: those are applied into one namespace.
     ("everything", {"operator": {"watchNamespaces": ["other"]}}),
 ]

@@ -157,6 +157,26 @@ CLASHES = [
         "serviceAccount.worker worker.enabled",
         {"serviceAccount": {"worker": {"create": False}}},
     ),
+    # What acts only where something else is on.
+    Clash({"autoscaling": {"external": True}}, "autoscaling.external autoscaling.enabled", {"autoscaling": {"enabled": True}}),
+    Clash(
+        {"worker": {"keda": {"enabled": True}}},
+        "worker.keda.enabled worker.enabled",
+        {"worker": {"enabled": True}, "broker": {"existingSecret": "broker"}},
+    ),
+    Clash({"migration": {"enabled": False, "indexes": ["user_id"]}}, "migration.indexes", {"migration": {"enabled": True}}),
+    Clash({"migration": {"indexes": ["user_id"]}}, "migration.indexes", {"migration": {"indexes": []}}, "embedded"),
+    Clash(
+        {"serviceAccount": {"service": {"create": False, "annotations": {"eks.amazonaws.com/role-arn": "x"}}}},
+        "serviceAccount.service.annotations serviceAccount.service.create",
+        {"serviceAccount": {"service": {"create": True}}},
+    ),
+    Clash(
+        {"serviceAccount": {"worker": {"annotations": {"eks.amazonaws.com/role-arn": "x"}}}},
+        "serviceAccount.worker.annotations serviceAccount.worker.create",
+        {"serviceAccount": {"worker": {"create": True}}},
+        "queue",
+    ),
     Clash(DYNAMODB, "storage.type dynamodb database.url.existingSecret", {"database": {"url": NO_URL}}),
     Clash({"database": {"embedded": True}}, "database.embedded dynamodb", {"database": {"embedded": False}}, "dynamodb"),
     Clash({"database": {"host": "db"}}, "database.host dynamodb", {"database": {"host": ""}}, "dynamodb"),

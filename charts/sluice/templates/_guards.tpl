@@ -4,7 +4,7 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- define "sluice.guard" -}}
 {{- $found := include "sluice.wrongParts" . }}
 {{- if include "sluice.serves" . }}
-{{- $found = print $found (include "sluice.wrongStorage" .) (include "sluice.wrongTimes" .) }}
+{{- $found = print $found (include "sluice.wrongSwitches" .) (include "sluice.wrongStorage" .) (include "sluice.wrongTimes" .) }}
 {{- if include "sluice.postgresql" . }}
 {{- $found = print $found (include "sluice.wrongDatabase" .) (include "sluice.wrongConnections" .) }}
 {{- end }}
@@ -73,6 +73,28 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- $own := merge (include "sluice.serviceEnv" $root | fromYaml) (include "sluice.operatorEnv" $root | fromYaml) (include "sluice.pullerEnv" $root | fromYaml) (include "sluice.workerEnv" $root | fromYaml) }}
 {{- if or (hasKey $own .name) (regexMatch "^(API_KEYS|DATABASE_|DB_|DYNAMODB_|INFLUXDB_|KEYSET_|MONGODB_|POD_|QUEUE_URL|RABBITMQ_URL|REDIS_URL|STORAGE_TYPE)" .name) }}
 - extraEnv sets {{ .name }}, which is the chart's own; use the value that is meant for it
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+What somebody asks for and what only acts with something else that is off.
+*/}}
+{{- define "sluice.wrongSwitches" -}}
+{{- with .Values }}
+{{- if and .autoscaling.external (not .autoscaling.enabled) }}
+- autoscaling.external is a kind of autoscaling.enabled; set both, or neither
+{{- end }}
+{{- if and .worker.keda.enabled (not .worker.enabled) }}
+- worker.keda.enabled scales the pods of worker.enabled; set both, or neither
+{{- end }}
+{{- if and .migration.indexes (not (include "sluice.migrates" $)) }}
+- migration.indexes are added by the Job of the migration, which there is not with {{ ternary "database.embedded" "migration.enabled=false" .database.embedded }}; leave them out and use `sluice index add`
+{{- end }}
+{{- range $component, $account := .serviceAccount }}
+{{- if and $account.annotations (not $account.create) }}
+- serviceAccount.{{ $component }}.annotations are for the ServiceAccount that serviceAccount.{{ $component }}.create makes; set both, or annotate yours
 {{- end }}
 {{- end }}
 {{- end }}
