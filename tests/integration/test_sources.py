@@ -256,12 +256,28 @@ def test_a_server_that_gives_less_than_was_asked_for_loses_no_record(upstream: U
     assert (pulls().status, pulls.ids()) == ("success", HUNDRED[:35])
 
 
-def test_a_404_behind_the_last_page_is_its_end(upstream: Upstream, pulls_of: MakePulls) -> None:
-    upstream.answers = [up.records(2), up.status(404)]
-    pulls = pulls_of(pagination=Pagination(type="page", parameter="page", size=10))
+@pytest.mark.parametrize("code", [400, 404, 416, 422])
+@pytest.mark.parametrize("kind", ["page", "offset"])
+def test_a_refusal_behind_the_last_page_is_its_end(upstream: Upstream, pulls_of: MakePulls, kind: Any, code: int) -> None:
+    """WordPress answers 400 (rest_post_invalid_page_number), Django REST framework 404."""
+    upstream.answers = [up.records(2), up.status(code)]
+    pulls = pulls_of(pagination=Pagination(type=kind, parameter="page", size=2))
     assert (pulls().status, pulls.ids()) == ("success", HUNDRED[:2])
-    upstream.answers = [up.status(404)]
+    upstream.answers = [up.status(code)]
     assert pulls.reason() == "client_error"
+
+
+@pytest.mark.parametrize("pagination", [Pagination(type="link"), Pagination(type="page", parameter="page", size=2)])
+def test_any_other_refusal_of_a_page_is_a_failure(upstream: Upstream, pulls_of: MakePulls, pagination: Pagination) -> None:
+    refusal = up.status(400 if pagination.type == "link" else 403)
+    upstream.answers = [up.records(2, Link="</items?page=2>; rel=next"), refusal]
+    assert pulls_of(pagination=pagination).reason() == "client_error"
+
+
+def test_a_redirect_may_have_a_fragment_a_space_and_raw_utf_8(upstream: Upstream, pulls_of: MakePulls) -> None:
+    upstream.answers = [up.redirect("/ä b#part".encode().decode("latin-1")), up.records(2)]
+    assert pulls_of()().status == "success"
+    assert upstream.requests[1].path == "/%C3%A4%20b"
 
 
 def test_a_server_that_does_not_know_the_parameter_is_a_failure(upstream: Upstream, pulls_of: MakePulls) -> None:
@@ -321,7 +337,7 @@ def test_a_server_that_leads_elsewhere_with_each_page_takes_no_more_files_with_e
 
 
 def test_a_failure_between_pages_keeps_what_was_stored_and_counts_it(upstream: Upstream, pulls_of: MakePulls) -> None:
-    upstream.answers = [up.paged(35, 10), up.paged(35, 10), up.status(400)]
+    upstream.answers = [up.paged(35, 10), up.paged(35, 10), up.status(403)]
     pulls = pulls_of(pagination=Pagination(type="page", parameter="page", size=10))
     ending = pulls()
     assert (ending.reason, str(ending.error_message)[:7]) == ("client_error", "page 3:")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sluice.sources import addresses, pages
+from sluice.sources import addresses, fetch, pages
+from sluice.sources.failures import Failed
 
 PRIVATE = """
 0.0.0.0 10.1.2.3 100.64.0.1 127.0.0.1 127.255.255.254 169.254.169.254 172.16.0.1 192.0.2.1 192.168.0.1 198.18.0.1 224.0.0.1
@@ -38,6 +39,7 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
         ('<a>; rel="prev", <b>; rel="last NEXT"', "b"),
         ('<a>; title="<z>; rel=next"; rel="prev"', None),
         ('<a>; rel="nextish"', None),
+        ('</\xc3\xa4>; rel="next"', "/ä"),
         ("nonsense", None),
         ("", None),
     ],
@@ -48,3 +50,29 @@ def test_the_next_page_of_a_link_header_is_found(header: str, target: str | None
 
 def test_query_parameters_take_the_place_of_those_that_are_there() -> None:
     assert pages.with_parameters("http://x/a?page=1&q=%26+b", {"page": 2, "size": 5}) == "http://x/a?q=%26+b&page=2&size=5"
+
+
+@pytest.mark.parametrize(
+    ("reference", "url"),
+    [
+        ("/b#part", "https://x.example/b"),
+        ("#part", "https://x.example/a/?q=1"),
+        ("b c?d=e f#g h", "https://x.example/a/b%20c?d=e%20f"),
+        (" b ", "https://x.example/a/b"),
+        ("/ä?ö=%20%zz", "https://x.example/%C3%A4?%C3%B6=%20%zz"),
+        (pages.header_text("/\xc3\xa4\xe4"), "https://x.example/%C3%A4%E4"),
+        ("?a[0]={b}&c=d+e/f;g", "https://x.example/a/?a[0]={b}&c=d+e/f;g"),
+        ("//y.example/\0", "https://y.example/%00"),
+        ("https://xä.example/", None),
+        ("https://u:p@y.example/", None),
+        ("ftp://y.example/", None),
+        ("https://[::1/", None),
+        ("/\ud800", None),
+    ],
+)
+def test_a_reference_is_followed_as_browsers_do(reference: str, url: str | None) -> None:
+    if url is not None:
+        assert fetch.followed("https://x.example/a/?q=1", reference) == url
+    else:
+        with pytest.raises(Failed, match="no plain"):
+            fetch.followed("https://x.example/a/?q=1", reference)

@@ -9,11 +9,12 @@ import codecs
 import contextlib
 import os
 import socket
+import string
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 import tenacity
@@ -25,7 +26,7 @@ from urllib3.util import parse_url
 from sluice import __version__, errors, values
 from sluice.parsing import decompression
 from sluice.parsing.weight import weight
-from sluice.sources import addresses
+from sluice.sources import addresses, pages
 from sluice.sources.definitions import HEADER_VALUE, Source
 from sluice.sources.failures import PASSING, Failed
 
@@ -35,6 +36,8 @@ REDIRECTS = frozenset((301, 302, 303, 307, 308))
 MAX_REDIRECTS = 5
 # To so many a run keeps a connection: redirects may lead to another one with each page.
 MAX_ORIGINS = 4
+# How servers refuse a page behind the last one: WordPress by 400, Django REST framework by 404.
+BEYOND = frozenset((400, 404, 416, 422))
 RETRIED_STATUSES = frozenset((408, 425, 500, 502, 503, 504))
 Backoff = tenacity.wait.wait_base
 # Full jitter: sources that failed together do not come back together.
@@ -98,7 +101,7 @@ class Session:
     def get(self, url: str, conditions: Mapping[str, str], *, beyond: bool = False) -> Answer:
         """One try at one page, redirects followed; raises Failed. All of it takes no longer than the source's timeout.
 
-        `beyond`: it may lie behind the last page, for which some servers (Django REST framework) answer 404.
+        `beyond`: it may lie behind the last page, so that one of BEYOND is an answer.
 
         (Except for a resolver that hangs: it has time limits of its own.)
         """
@@ -113,7 +116,7 @@ class Session:
                 self._explain_cut()
                 if answer.status not in REDIRECTS or "Location" not in answer.headers:
                     return checked(answer, conditional=bool(conditions), beyond=beyond)
-                url = followed(answer.url, answer.headers["Location"])
+                url = followed(answer.url, pages.header_text(answer.headers["Location"]))
             raise Failed("redirects", f"the server redirects more than {MAX_REDIRECTS} times")
         except Failed:
             self._explain_cut()
@@ -270,9 +273,9 @@ def timed_out(seconds: float) -> Failed:
 
 
 def checked(answer: Answer, *, conditional: bool, beyond: bool) -> Answer:
-    """A page, a 304 to a conditional request, or a 404 `beyond` the last page; raises Failed for any other status."""
+    """A page, a 304 to a conditional request, or a refusal `beyond` the last page; raises Failed for any other status."""
     status = answer.status
-    if status == 200 or (status == 304 and conditional) or (status == 404 and beyond):
+    if status == 200 or (status == 304 and conditional) or (status in BEYOND and beyond):
         return answer
     if status == 429 or (status == 503 and "Retry-After" in answer.headers):
         asked = retry_after(answer.headers)
@@ -308,9 +311,11 @@ def failure(error: exceptions.HTTPError) -> Failed:
 
 
 def followed(base: str, reference: str) -> str:
-    """The absolute URL of a reference in an answer; raises Failed for what no pull follows."""
+    """The absolute URL of a reference in an answer, quoted as browsers do; raises Failed for what no pull follows."""
     try:
-        return values.http_url(urljoin(base, reference))
+        parts = urlsplit(urljoin(base, reference.strip()))
+        path, query = (quote(part, string.punctuation, errors="surrogateescape") for part in (parts.path, parts.query))
+        return values.http_url(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
         raise Failed("redirects", "the server leads to what is no plain http(s) URL") from None
 

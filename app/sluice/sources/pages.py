@@ -84,11 +84,16 @@ def with_parameters(url: str, parameters: Mapping[str, object]) -> str:
 
 def link_next(header: str) -> str | None:
     """The target of rel=next in a Link header."""
-    for target, parameters in LINK.findall(header[:8_192]):
+    for target, parameters in LINK.findall(header_text(header[:8_192])):
         for name, quoted, bare in PARAMETER.findall(parameters):
             if name.lower() == "rel" and "next" in (quoted or bare).lower().split():
                 return str(target)
     return None
+
+
+def header_text(header: str) -> str:
+    """A header as UTF-8, other bytes as surrogates: http.client reads it as Latin-1."""
+    return header.encode("latin-1").decode(errors="surrogateescape")
 
 
 def cursor_in(body: bytes, path: Sequence[str]) -> str:

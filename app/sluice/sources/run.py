@@ -180,7 +180,7 @@ class Pull:
                 raise Failed("timeout", f"the run took longer than {source.deadline:g} s (`deadline`)")
             parts.store.renew(run, source.timeout)
             answer = session.get(url, conditions, beyond=beyond)
-            return answer, [] if answer.status in (304, 404) else pages.records_of(answer.body, source.list)
+            return answer, pages.records_of(answer.body, source.list) if answer.status == 200 else []
 
         def pause(seconds: float) -> None:
             parts.store.renew(run, seconds)
