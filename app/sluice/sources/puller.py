@@ -1,4 +1,6 @@
-"""Pulls sources when they are due: one thread looks, and each run has a thread of its own, so that none waits for a slow one."""
+"""Pulls sources when they are due: one thread looks, and each run has a thread of its own. None waits for a slow one, but all do
+for as many slow ones as may run at a time.
+"""
 
 from __future__ import annotations
 
