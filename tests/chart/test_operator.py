@@ -294,10 +294,13 @@ def test_two_operators_are_never_evicted_at_once() -> None:
 
 
 @every_operated
-def test_the_operator_has_nothing_to_say_against_the_chart_s_own_probes(name: str) -> None:
-    """The embedded database has one pod, which no rollout and no drain can spare."""
-    objects = render(name)
+@pytest.mark.parametrize("values", [{}, {"podDisruptionBudget": {"enabled": False}}], ids=["plain", "no-budget"])
+def test_the_operator_has_nothing_to_say_against_the_chart_s_own_probes(name: str, values: dict[str, Any]) -> None:
+    """What a value asks for is muted: the embedded database has one pod, which no rollout can spare."""
+    objects = render(name, values)
     service = next(one for one in of_kind(objects, "Deployment") if one["metadata"]["name"] == FULLNAME)
     secret = values_of(name)["auth"]["keySet"]["secretName"] or api_types.published_secret(FULLNAME)
     found = {finding.reason for finding in probes.lint(service, of_kind(objects, "PodDisruptionBudget"), secret)}
-    assert found == ({"RolloutDropsAll"} if values_of(name)["database"]["embedded"] else set())
+    assert found - probes.muted(service).keys() == set()
+    assert probes.muted(service).keys() <= {"RolloutDropsAll", "NoDisruptionBudget"}
+    assert bool(probes.muted(service)) is (values_of(name)["database"]["embedded"] or bool(values))

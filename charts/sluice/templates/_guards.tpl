@@ -188,9 +188,14 @@ preStop + drain + graceful timeout < termination grace; keep-alive > the load ba
 - Increase rollout.progressDeadlineSeconds {{ $progress }} to at least {{ add $ready 1 }} (must exceed probes.startup.periodSeconds x failureThreshold {{ $budget }} + rollout.minReadySeconds {{ int .Values.rollout.minReadySeconds }} = {{ $ready }}): a rollout would count as failed while its pod may still start
 {{- end }}
 {{- range $name, $its := .Values.probes }}
-{{- if gt (int $its.timeoutSeconds) (int $its.periodSeconds) }}
-- Increase probes.{{ $name }}.periodSeconds {{ int $its.periodSeconds }} to at least {{ int $its.timeoutSeconds }} (must not be below probes.{{ $name }}.timeoutSeconds {{ int $its.timeoutSeconds }}): a try would outlast the next one
+{{- if ge (int $its.timeoutSeconds) (int $its.periodSeconds) }}
+- Increase probes.{{ $name }}.periodSeconds {{ int $its.periodSeconds }} to at least {{ add 1 (int $its.timeoutSeconds) }} (must exceed probes.{{ $name }}.timeoutSeconds {{ int $its.timeoutSeconds }}): a try would last until the next one
 {{- end }}
+{{- end }}
+{{- $live := .Values.probes.liveness }}
+{{- $patience := mul (int .Values.probes.readiness.periodSeconds) (int .Values.probes.readiness.failureThreshold) }}
+{{- if lt (mul (int $live.periodSeconds) (int $live.failureThreshold)) $patience }}
+- Increase probes.liveness.failureThreshold {{ int $live.failureThreshold }} to at least {{ div (add $patience $live.periodSeconds -1) $live.periodSeconds }} (x probes.liveness.periodSeconds {{ int $live.periodSeconds }} must not be below probes.readiness.periodSeconds x failureThreshold = {{ $patience }}): a busy pod would be restarted instead of left alone
 {{- end }}
 {{- include "sluice.wrongLoadBalancer" . }}
 {{- end }}

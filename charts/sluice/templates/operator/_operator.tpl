@@ -46,6 +46,18 @@ ENFORCE: {{ .Values.operator.enforce | quote }}
 {{- end }}
 
 {{/*
+Findings of the operator that the values ask for.
+*/}}
+{{- define "sluice.muted" -}}
+{{- if .Values.database.embedded }}
+mute.sluice.dev/RolloutDropsAll: database.embedded serves from one pod
+{{- end }}
+{{- if not .Values.podDisruptionBudget.enabled }}
+mute.sluice.dev/NoDisruptionBudget: podDisruptionBudget.enabled is off
+{{- end }}
+{{- end }}
+
+{{/*
 What Kubernetes itself would mount, but only here: no other pod of the chart gets a token.
 */}}
 {{- define "sluice.token" -}}
