@@ -296,20 +296,28 @@ def same(before: Kept | None, kept: Kept, ours: bool) -> bool:
     return bool(replace(before, metadata=metadata, **status) == kept)
 
 
-def keysets_of(cache: Cache, namespace: str, kept: Kept) -> set[str]:
-    """The names of the KeySets that should be looked at when `kept` changed."""
+def keysets_of(cache: Cache, namespace: str, kept: Kept, deployments: Mapping[str, str | None]) -> set[str]:
+    """The names of the KeySets that should be looked at when `kept` changed. `deployments`: uids, by that of a ReplicaSet."""
     if isinstance(kept, KeySet):
         return {kept.name}
     if isinstance(kept, ApiKey):
         return {kept.spec.key_set_ref.name}
     if isinstance(kept, Unreadable) and kept.keyset is not None:
         return {kept.keyset}
-    if isinstance(kept, Pod) and kept.owner is None:
-        return set()  # of a Job, a StatefulSet and the like: no Deployment's
     everyone = {each.name for each in cache.key_sets(namespace)}
+    if isinstance(kept, Pod):
+        # Without a ReplicaSet it is of a Job, a StatefulSet and the like.
+        unknown = kept.owner is not None and kept.owner not in deployments
+        return everyone if unknown else targeting(cache, namespace, deployments.get(kept.owner or ""))
     if isinstance(kept, Secret | Published):
         label = kept.metadata.labels.get(api_types.LABEL_KEYSET)
         return {label} if label is not None else everyone
     if isinstance(kept, DeploymentFacts):
         return {each.name for each in cache.key_sets(namespace) if each.spec.target.name == kept.metadata.name}
     return everyone
+
+
+def targeting(cache: Cache, namespace: str, deployment: str | None) -> set[str]:
+    """The names of the KeySets whose target has this uid."""
+    targets = ((each.name, cache.deployment(namespace, each.spec.target.name)) for each in cache.key_sets(namespace))
+    return {name for name, target in targets if target is not None and target.metadata.uid == deployment}

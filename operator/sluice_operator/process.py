@@ -243,7 +243,7 @@ class Process:
                 if isinstance(kept, ApiKey) and kept.client_secret is not None:
                     self.observer.unseen.forget(namespace, kept.client_secret)
                 gone = now is None or now.metadata.uid != kept.metadata.uid
-                for name in keysets_of(self.cache, namespace, kept):
+                for name in keysets_of(self.cache, namespace, kept, self.observer.owners.known):
                     if gone and isinstance(kept, ApiKey | Unreadable) and kept.revoked:
                         self._bury(Key(namespace, name), kept.metadata.name)
                     self.queue.add(Key(namespace, name))

@@ -178,7 +178,7 @@ def test_an_apikey_that_breaks_the_rules_is_kept_as_such() -> None:
     assert isinstance(kept, Unreadable)
     assert (kept.keyset, kept.aside.revoked) == ("main", False)
     assert kept.aside.about.endswith("wrong value at `$.spec.scopes[0]`")
-    assert keysets_of(cache, SPACE, kept) == {"main"}
+    assert keysets_of(cache, SPACE, kept, {}) == {"main"}
 
 
 def test_each_object_is_about_its_key_sets() -> None:
@@ -192,7 +192,7 @@ def test_each_object_is_about_its_key_sets() -> None:
         cache.put(DEPLOYMENTS, {"metadata": head("web"), "spec": {}}),
         cache.put(PODS, raw_pod()),
     ]
-    about = [keysets_of(cache, SPACE, each) for each in changed if each is not None]
+    about = [keysets_of(cache, SPACE, each, {}) for each in changed if each is not None]
     assert about == [{"main"}, {"main"}, {"main"}, {"main", "other"}]
 
 
@@ -204,7 +204,18 @@ def test_a_pod_that_can_be_no_deployments_makes_no_key_set_due(kind: str) -> Non
     raw["metadata"]["ownerReferences"] = [{"kind": kind, "name": "x", "uid": "uid-x", "controller": True}] if kind else []
     kept = cache.put(PODS, raw)
     assert kept is not None
-    assert keysets_of(cache, SPACE, kept) == set()
+    assert keysets_of(cache, SPACE, kept, {}) == set()
+
+
+@pytest.mark.parametrize(("deployment", "due"), [("uid-web", {"main"}), ("uid-else", set()), (None, set())])
+def test_a_pod_of_a_deployment_that_is_known_makes_its_key_sets_due(deployment: str | None, due: set[str]) -> None:
+    cache = Cache()
+    for name, target in (("main", "web"), ("other", "not-there")):
+        cache.put(KEY_SETS, {"metadata": head(name), "spec": {"environment": "test", "target": {"name": target}}})
+    cache.put(DEPLOYMENTS, {"metadata": head("web"), "spec": {}})
+    kept = cache.put(PODS, raw_pod())
+    assert kept is not None
+    assert keysets_of(cache, SPACE, kept, {"uid-rs": deployment}) == due
 
 
 def test_a_pod_is_read_for_what_the_gate_asks() -> None:
