@@ -207,13 +207,15 @@ def test_status_finds_the_run_of_a_release_that_was_rolled_back_to(checkout: tup
 
 def test_deploy_proposes_prod_by_a_pull_request_once(checkout: tuple[Bare, Path, Recorder]) -> None:
     bare, work, programs = checkout
-    programs.reply("gh", "pr", fails=False)
-    (programs.bin / "gh").write_text(f'#!/bin/sh\necho "gh $*" >>{programs.log}\n[ "$1 $2" != "pr view" ]\n')
     deployed(bare, work, programs, "prod")
-    assert [line for line in programs.lines() if "pr create" in line] == [
-        "gh pr create --head release/prod-1 --title Release build 1 to prod. --body-file body.md"
-    ]
+    proposals = ["gh pr create --head release/prod-1 --title Release build 1 to prod. --body-file body.md"]
+    assert [line for line in programs.lines() if "pr create" in line] == proposals
     assert bare.status("prod")["build"] == 0
+    # One that was closed is not listed, and is proposed again.
+    assert "gh pr list --head release/prod-1 --state open --json number --jq .[].number" in programs.lines()
+    (programs.bin / "gh").write_text(f'#!/bin/sh\necho "gh $*" >>{programs.log}\n[ "$1 $2" != "pr list" ] || echo 5\n')
+    deployed(bare, work, programs, "prod")
+    assert [line for line in programs.lines() if "pr create" in line] == proposals
 
 
 def test_deploy_writes_nothing_that_another_workflow_signed(checkout: tuple[Bare, Path, Recorder]) -> None:

@@ -8,5 +8,7 @@ ${PYTHON:-python3} -m tools.release bump "$ENVIRONMENT" --digest "$DIGEST" --com
 	--run "$RUN" --proof proof --body body.md
 branch=release/$ENVIRONMENT-$(git rev-list --count "$COMMIT")
 if [ -s body.md ] && git ls-remote --exit-code --heads origin "$branch" >/dev/null; then
-	gh pr view "$branch" >/dev/null 2>&1 || gh pr create --head "$branch" --title "$(head -n 1 body.md)" --body-file body.md
+	# Of the open ones: `gh pr view` finds one that was closed, too.
+	[ -n "$(gh pr list --head "$branch" --state open --json number --jq '.[].number')" ] ||
+		gh pr create --head "$branch" --title "$(head -n 1 body.md)" --body-file body.md
 fi
