@@ -39,7 +39,7 @@ def test_an_operator_of_its_own_release_sees_keys_refused_by_the_services_it_loo
     namespace: str, fires: bool, tmp_path: Path
 ) -> None:
     """As the chart's README installs them: the service is another release, and its job has another name."""
-    own = {"enabled": True, "only": True, "watchNamespaces": ["shop"], "bootstrap": {"enabled": False}}
+    own = {"enabled": True, "only": True, "watchNamespaces": ["shop"]}
     values = {"operator": own, "monitoring": {"prometheusRule": {"enabled": True, "runbookBaseUrl": "https://x.example"}}}
     groups = only(render("default", values), "PrometheusRule")["spec"]["groups"]
     alert = "SluiceKeysRefusedAfterRotation"

@@ -84,7 +84,6 @@ UNREACHABLE = {
         'operator/crds.yaml: range $path, $_ := .Files.Glob "files/crds/*.yaml"',
         ('operator/deployment.yaml: range $name, $field := dict "POD_NAMESPACE" "metadata.namespace" "POD_NAME" "metadata.name"'),
         'operator/rights.yaml: range include "sluice.watched" . | fromYamlArray',
-        "serviceaccount.yaml: range $component, $account := $accounts",
         (
             '_derived.tpl: range $name, $number := dict "cpu" "sluice.millicores" "memory" "sluice.mebibytes" '
             '"ephemeral-storage" "sluice.mebibytes"'
@@ -108,7 +107,14 @@ EXTRA: list[tuple[str, Values]] = [
     ),
     (PLAIN, {"pull": {"enabled": True, "sources": "sources: []"}, "extraEnv": [{"name": "TZ", "value": "UTC"}]}),
     ("rds-iam", {"pull": {"enabled": True, "sources": "sources: []"}}),
-    ("embedded", {"database": {"persistence": {"retain": False, "storageClassName": "fast"}}}),
+    (
+        "embedded",
+        {
+            "database": {"persistence": {"retain": False, "storageClassName": "fast"}},
+            "serviceAccount": {"service": {"create": False}},
+        },
+    ),
+    (PLAIN, {"serviceAccount": {"migrate": {"create": False}}}),
     (PLAIN, {"monitoring": {"serviceMonitor": {"enabled": True}, "dashboard": {"enabled": True}}}),
     ("http-route", {"httpRoute": {"annotations": {"example.org/owner": "platform"}}}),
     ("rds-iam", {"database": {"owner": {"secretArn": "", "url": {"existingSecret": "owner"}}}}),

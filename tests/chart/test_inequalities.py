@@ -179,6 +179,23 @@ CLASHES = [
         {"serviceAccount": {"worker": {"create": True}}},
         "queue",
     ),
+    Clash(
+        {"serviceAccount": {"service": {"name": "x"}, "migrate": {"name": "x"}}},
+        "serviceAccount.service.name x serviceAccount.migrate",
+        {"serviceAccount": {"service": {"create": False}}},
+    ),
+    Clash(
+        {"serviceAccount": {"worker": {"create": True, "name": "blue-sluice"}}},
+        "serviceAccount.worker.name blue-sluice serviceAccount.service",
+        {"serviceAccount": {"worker": {"create": False}}},
+        "queue",
+    ),
+    Clash(
+        {"serviceAccount": {"service": {"name": "sluice-operator"}}},
+        "serviceAccount.service.name sluice-operator operator",
+        {"serviceAccount": {"service": {"name": "sluice"}}},
+        "operator",
+    ),
     Clash(DYNAMODB, "storage.type dynamodb database.url.existingSecret", {"database": {"url": NO_URL}}),
     Clash({"database": {"embedded": True}}, "database.embedded dynamodb", {"database": {"embedded": False}}, "dynamodb"),
     Clash({"database": {"host": "db"}}, "database.host dynamodb", {"database": {"host": ""}}, "dynamodb"),

@@ -44,6 +44,15 @@ def test_an_operator_on_its_own_needs_no_database() -> None:
     assert found >= {("CustomResourceDefinition", "apikeys.sluice.dev"), ("Deployment", "blue-sluice-operator")}
 
 
+def test_an_operator_on_its_own_makes_no_key_set_of_a_service_that_is_not_there() -> None:
+    objects = render("operator", OPERATOR)
+    assert ("ConfigMap", "blue-sluice-bootstrap") not in names(objects)
+    (container,) = pods(objects)["Deployment/blue-sluice-operator"]["spec"]["containers"]
+    assert "BOOTSTRAP_CONFIGMAP" not in {one["name"] for one in container["env"]}
+    # So the values of the service may name its key set in a file for both.
+    assert render("operator", {**OPERATOR, "auth": SERVICE["auth"]})
+
+
 def test_an_operator_on_its_own_must_be_enabled() -> None:
     assert "operator.only without operator.enabled" in refusal("default", {"operator": {"enabled": False, "only": True}})
 
@@ -59,9 +68,7 @@ def apart() -> tuple[list[Object], list[Object]]:
     """The two releases of the chart's README, the operator's and the service's, in one namespace."""
     values = yaml.safe_load(docs.section(README, "service.yaml").removeprefix("```yaml").removesuffix("```"))
     image = {"image": {"digest": f"sha256:{'0' * 64}"}}
-    operator = template(
-        {**OPERATOR, **image} | {"operator": {"only": True, "bootstrap": {"enabled": False}}}, release="sluice-operator"
-    )
+    operator = template({**OPERATOR, **image}, release="sluice-operator")
     return parse(operator), parse(template(values | image, release="sluice"))
 
 

@@ -54,7 +54,7 @@ Values that are each right and together wrong. All are reported at once, each wi
 {{- if not (or .operator.enabled .auth.existingSecret .auth.keySet.secretName) }}
 - there are no API keys; set operator.enabled, or auth.existingSecret to a Secret with plain keys, or auth.keySet.secretName to one with a key set (`sluice keys keyset`)
 {{- end }}
-{{- if and .operator.enabled .operator.bootstrap.enabled .auth.keySet.secretName }}
+{{- if and (include "sluice.bootstraps" $root) .auth.keySet.secretName }}
 - auth.keySet.secretName names a key set of somebody else, and operator.bootstrap.enabled would make another one; leave the former empty or turn the latter off
 {{- end }}
 {{- if regexMatch "-v[0-9]+$" .operator.bootstrap.apiKey.name }}
@@ -91,6 +91,14 @@ What somebody asks for and what only acts with something else that is off.
 {{- end }}
 {{- if and .migration.indexes (not (include "sluice.migrates" $)) }}
 - migration.indexes are added by the Job of the migration, which there is not with {{ ternary "database.embedded" "migration.enabled=false" .database.embedded }}; leave them out and use `sluice index add`
+{{- end }}
+{{- /* Of this name always, and with the operator's rights. */}}
+{{- $made := dict "sluice-operator" "the operator" }}
+{{- range $component, $name := include "sluice.accounts" $ | fromYaml }}
+{{- with get $made $name }}
+- serviceAccount.{{ $component }}.name {{ $name }} is that of {{ . }} too; give each a name of its own, or turn serviceAccount.{{ $component }}.create off
+{{- end }}
+{{- $_ := set $made $name (printf "serviceAccount.%s" $component) }}
 {{- end }}
 {{- range $component, $account := .serviceAccount }}
 {{- if and $account.annotations (not $account.create) }}

@@ -22,6 +22,22 @@ Of a component's ServiceAccount. Takes a list: root, component (service, migrate
 {{- end }}
 
 {{/*
+The ServiceAccounts that the release makes, by component, as YAML.
+*/}}
+{{- define "sluice.accounts" -}}
+{{- $its := .Values.serviceAccount }}
+{{- if $its.service.create }}
+service: {{ include "sluice.account" (list . "service") | quote }}
+{{- end }}
+{{- if and $its.migrate.create (include "sluice.migrates" .) }}
+migrate: {{ include "sluice.account" (list . "migrate") | quote }}
+{{- end }}
+{{- if and $its.worker.create (include "sluice.works" .) }}
+worker: {{ include "sluice.workerAccount" . | quote }}
+{{- end }}
+{{- end }}
+
+{{/*
 "true", or nothing: an operator on its own makes nothing of the service.
 */}}
 {{- define "sluice.serves" -}}

@@ -15,10 +15,10 @@ The Secret with the key set that the service reads; nothing without one.
 {{- end }}
 
 {{/*
-"true", or nothing.
+"true", or nothing: an operator on its own has no service here that a KeySet could be of.
 */}}
 {{- define "sluice.bootstraps" -}}
-{{- if and .Values.operator.enabled .Values.operator.bootstrap.enabled }}true{{ end }}
+{{- if and .Values.operator.enabled .Values.operator.bootstrap.enabled (include "sluice.serves" .) }}true{{ end }}
 {{- end }}
 
 {{/*
