@@ -7,6 +7,33 @@ sluice.dev/job
 {{- end }}
 
 {{/*
+For Prometheus alone; nobody else asks these pods. Takes a list: root, component, name, port, its number.
+*/}}
+{{- define "sluice.metricsService" -}}
+{{- $root := index . 0 }}
+{{- $component := list $root (index . 1) -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ index . 2 | quote }}
+  namespace: {{ $root.Release.Namespace | quote }}
+  labels:
+    {{- include "sluice.labelsOf" $component | nindent 4 }}
+    {{ include "sluice.jobLabel" $root }}: {{ index . 2 | quote }}
+spec:
+  type: ClusterIP
+  clusterIP: None
+  selector:
+    {{- include "sluice.selectorLabelsOf" $component | nindent 4 }}
+  ports:
+    - name: {{ index . 3 }}
+      port: {{ index . 4 }}
+      targetPort: {{ index . 3 }}
+      protocol: TCP
+      appProtocol: http
+{{- end }}
+
+{{/*
 Of one component's Service. Takes a list: root, component, name, port, most samples of a scrape.
 */}}
 {{- define "sluice.serviceMonitor" -}}
