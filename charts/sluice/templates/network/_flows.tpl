@@ -34,12 +34,11 @@ and test.
 {{- end }}
 {{- end }}
 
-{{- define "sluice.ingressOfOperator" -}}
-{{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8082)) }}
-{{- end }}
-
-{{- define "sluice.ingressOfWorker" -}}
-{{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8081)) }}
+{{/*
+Of those that only Prometheus asks. Takes a list: root, port.
+*/}}
+{{- define "sluice.ingressOfPrometheus" -}}
+{{- include "sluice.flow" (list "from" (first .).Values.networkPolicy.prometheus.from (list "TCP" (last .))) }}
 {{- end }}
 
 {{/*
@@ -53,10 +52,6 @@ What service and workers reach beside the database. Takes a list: root, and whic
 {{- end }}
 {{- end }}
 {{- end }}
-{{- end }}
-
-{{- define "sluice.ingressOfPuller" -}}
-{{- include "sluice.flow" (list "from" .Values.networkPolicy.prometheus.from (list "TCP" 8081)) }}
 {{- end }}
 
 {{/*
