@@ -39,6 +39,7 @@ MAX_PAGE_SIZE = 1_000
 # Rows that OFFSET may skip: it reads and throws away every one of them. Beyond it a cursor costs nothing more.
 MAX_OFFSET = 100_000
 MAX_PATH = 16
+NUL = "holds the character U+0000, which cannot be stored"
 LATEST = datetime.max.replace(tzinfo=UTC)
 # One name of a path: `.name`, in which a backslash makes a dot, a bracket or a backslash plain, or `["name"]` as JSON writes it.
 STEP = re.compile(r'\.((?:[^.\\\[]|\[(?!")|\\[.\\\[]?)+)|\[("(?:[^"\\]|\\.)*")\]')
@@ -98,7 +99,9 @@ def values(parameters: Iterable[tuple[str, str]], known: Mapping[str, Callable[[
             problems.append(BadParameter(name, "is given twice"))
         else:
             try:
-                found[name] = known[name](text)
+                # A cursor has a code of its own, and is no value of a row.
+                nul = "\0" in text and known[name] is not cursors.given
+                found[name] = BadParameter(name, NUL) if nul else known[name](text)
             except ValueError as error:
                 found[name] = BadParameter(name, str(error))
             if isinstance(found[name], BadParameter):
@@ -140,7 +143,7 @@ def newest(parameters: Iterable[tuple[str, str]]) -> Filter:
 def match(name: str, value: str) -> Match | BadParameter:
     """One condition, or what is wrong with it."""
     if "\0" in value or "\0" in name:
-        return BadParameter(name.replace("\0", "")[:64], "holds the character U+0000, which no event can hold")
+        return BadParameter(name.replace("\0", "")[:64], NUL)
     if name == "provider_name":
         return Match("properties", "=", value, ("tags", "provider"))
     if name in TIMES:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice import errors, events, filters
+from sluice import cursors, errors, events, filters
 from sluice.filters import BadParameter, Filter, Match
 
 Parameters = list[tuple[str, str]]
@@ -285,3 +285,11 @@ def test_any_parameters_are_a_filter_or_refused_and_nothing_else(parameters: Par
         assert len(found.matches) == sum(not (paged and name in filters.PAGE_FIELDS) for name, _ in parameters)
     else:
         assert found
+
+
+def test_no_reader_of_a_parameter_gets_u_0000_but_that_of_a_cursor_which_has_its_own_code() -> None:
+    known = {"name": str, "cursor": cursors.given}
+    with pytest.raises(errors.BadRequest) as caught:
+        filters.values([("name", "a\0")], known)
+    assert (caught.value.error, caught.value.errors) == ("validation_error", [{"parameter": "name", "detail": filters.NUL}])
+    assert filters.values([("cursor", "\0")], known) == {"cursor": "\0"}

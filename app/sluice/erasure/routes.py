@@ -92,6 +92,6 @@ def asked(parameters: list[tuple[str, str]]) -> tuple[str, str | None]:
 
 
 def user(text: str) -> str:
-    if not 1 <= len(text) <= MAX_USER_ID or "\0" in text:
-        raise ValueError(f"must be given, with 1 to {MAX_USER_ID} characters other than U+0000")
+    if not 1 <= len(text) <= MAX_USER_ID:
+        raise ValueError(f"must be given, with 1 to {MAX_USER_ID} characters")
     return text

@@ -64,15 +64,6 @@ def parse(
     parameters: Iterable[tuple[str, str]], fields: dict[str, tuple[str, Callable[[str], Any]]], times: dict[str, tuple[str, str]]
 ) -> Query:
     readers = {name: read for name, (_, read) in fields.items()} | {name: partial(filters.moment, name) for name in times}
-    given = filters.values(parameters, {name: without_nul(read) for name, read in readers.items()})
+    given = filters.values(parameters, readers)
     moments = tuple((*times[name], moment) for name, moment in given.items() if name in times)
     return Query(times=moments, **{fields[name][0]: value for name, value in given.items() if name in fields})
-
-
-def without_nul(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    def reader(text: str) -> Any:
-        if "\0" in text:
-            raise ValueError("holds the character U+0000, which no event can hold")
-        return read(text)
-
-    return reader
