@@ -116,8 +116,6 @@ class SourceStore:
         self._rules = rules
 
     def register(self, sources: Sequence[Source]) -> None:
-        """Make the sources known. One whose definition is another than before is due at once, and its list read whole."""
-
         def work(connection: Connection) -> None:
             with connection.transaction():
                 connection.execute(statements.REGISTER_LOCK)
@@ -137,13 +135,10 @@ class SourceStore:
         self._database.run(work)
 
     def due(self, names: Sequence[str]) -> list[Due]:
-        """Of each of these sources whether it is to be pulled now, and the one that waits longest first."""
         rows = self._database.run(lambda c: c.execute(statements.DUE, [list(names)]).fetchall())
         return [Due(*row) for row in rows]
 
     def take(self, source: Source, *, forced: bool = False) -> Run | None:
-        """The lease of a source that is due (`forced`: or not), as a new run; None while it is another's, or not due."""
-
         def work(connection: Connection) -> Run | None:
             with connection.transaction():
                 row = connection.execute(statements.FREE, {"name": source.name, "forced": forced}).fetchone()
@@ -158,17 +153,11 @@ class SourceStore:
         return self._database.run(work)
 
     def renew(self, run: Run, seconds: float) -> None:
-        """Keep the lease for what comes next, which takes up to `seconds`; raises Failed when it is lost."""
         values = {"name": run.source, "run": run.id, "seconds": seconds + GRACE}
         if self._database.run(lambda c: c.execute(statements.RENEW, values).rowcount) != 1:
             raise lost()
 
     def commit(self, source: Source, run: Run, now: datetime, page: Page | None, ending: Ending | None = None) -> Totals:
-        """Store a page, or the end of the run, or both: in one commit, once, and only while the run holds the lease.
-
-        Raises Failed when it does not.
-        """
-
         def work(connection: Connection) -> Totals:
             with connection.transaction():
                 values = {"name": run.source, "run": run.id, "seconds": source.timeout + GRACE}
@@ -193,7 +182,6 @@ class SourceStore:
         return self._database.run(work)
 
     def forget(self, source: str, days: int) -> None:
-        """Remove runs that began more than `days` ago, but for the last one."""
         values = {"source": source, "days": days, "limit": STEP}
         # Planned for this source: of a rare one, a plan for any would read the runs of all others.
         self._database.run(lambda c: c.execute(statements.FORGET, values, prepare=False))
