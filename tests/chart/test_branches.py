@@ -43,7 +43,7 @@ UNREACHABLE = {
         "worker/_worker.tpl: with .Values.worker",
         'worker/_worker.tpl: with include "sluice.timing" . | fromYaml',
         "worker/scaledobject.yaml: with .Values.worker.keda",
-        "_service.tpl: with index . 1",
+        "_service.tpl: with index . 2",
         "hpa.yaml: with .Values.autoscaling",
         "hpa.yaml: with get $.Values.autoscaling $direction",
         "network/_flows.tpl: with .Values.networkPolicy",

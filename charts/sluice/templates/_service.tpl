@@ -44,14 +44,14 @@ KEYSET_FILE: {{ ternary "/etc/sluice/keyset/keyset.json" "" (ne (include "sluice
 {{- end }}
 
 {{/*
-A probe of the admin port. Takes a list: path, the probe's values.
+A probe. Takes a list: port, path, its values.
 */}}
 {{- define "sluice.probe" -}}
 httpGet:
-  path: {{ index . 0 }}
-  port: admin
+  path: {{ index . 1 }}
+  port: {{ index . 0 }}
   scheme: HTTP
-{{- with index . 1 }}
+{{- with index . 2 }}
 periodSeconds: {{ int .periodSeconds }}
 timeoutSeconds: {{ int .timeoutSeconds }}
 successThreshold: 1

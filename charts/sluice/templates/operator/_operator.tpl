@@ -74,11 +74,3 @@ projected:
           - path: namespace
             fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}
 {{- end }}
-
-{{- define "sluice.operatorProbe" -}}
-httpGet: {path: {{ index . 0 }}, port: metrics, scheme: HTTP}
-periodSeconds: {{ index . 1 }}
-timeoutSeconds: 1
-successThreshold: 1
-failureThreshold: {{ index . 2 }}
-{{- end }}
