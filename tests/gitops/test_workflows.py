@@ -149,6 +149,16 @@ def test_a_release_that_is_written_starts_no_new_one() -> None:
     assert events("ci")["push"]["paths-ignore"] == ["argocd/environments/**"]
 
 
+def test_an_image_is_built_anew_by_hand() -> None:
+    """What proves one is kept for 90 days, and only what is proven is promoted."""
+    assert "workflow_dispatch" in events("deliver")
+
+
+def test_no_deployment_waits_in_a_line_where_a_newer_one_is_cancelled() -> None:
+    """GitHub keeps one waiting job of a group, the last that came; tools/release/repository.py keeps the newest build."""
+    assert [(file, name) for file, name, job in jobs() if "concurrency" in job] == []
+
+
 def test_a_run_line_is_a_script_or_a_make_target() -> None:
     """So that everything a workflow does can be run, and is, without GitHub."""
     other = r"make [\w -]+|sudo .*|python3 tools/release/allowed\.py >\.grype\.yaml|flyctl deploy --remote-only"
