@@ -64,10 +64,12 @@ def oci_layout(folder: Path, digest: str) -> Path:
 def test_build_pins_the_base_and_pushes_nothing(tmp_path: Path) -> None:
     programs = Recorder(tmp_path, "docker")
     programs.reply("docker", "buildx", digest_of(9))
-    programs.run("build.sh", ARCH="arm64", OUT="image-arm64")
+    programs.run("build.sh", ARCH="arm64", OUT="image-arm64", SOURCE="https://g.test/a")
     (build,) = [line for line in programs.lines() if " build --platform" in line]
     assert "--platform linux/arm64" in build
     assert f"BASE_DIGEST={digest_of(9)}" in build
+    assert "SOURCE=https://g.test/a" in build
+    assert re.search(r"REVISION=[0-9a-f]{40} --build-arg CREATED=\d{4}-\d\d-\d\dT\S+ ", build)
     assert "type=oci,dest=image-arm64" in build
     assert "push" not in "".join(programs.lines())
 
