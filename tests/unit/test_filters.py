@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -135,6 +137,7 @@ def test_the_last_second_of_the_calendar_is_a_time() -> None:
 def test_a_moment_of_the_first_day_counts_in_utc_whatever_its_offset(name: str) -> None:
     first = filters.parse([(name, "0001-01-01T23:00:00-23:00")]).matches[0].value
     # What looks a day further back must not fall out of the calendar.
+    assert isinstance(first, datetime)
     assert (str(first), first - events.MAX_AHEAD) == ("0001-01-02 22:00:00+00:00", first - timedelta(days=1))
 
 
@@ -288,7 +291,7 @@ def test_any_parameters_are_a_filter_or_refused_and_nothing_else(parameters: Par
 
 
 def test_no_reader_of_a_parameter_gets_u_0000_but_that_of_a_cursor_which_has_its_own_code() -> None:
-    known = {"name": str, "cursor": cursors.given}
+    known: dict[str, Callable[[str], Any]] = {"name": str, "cursor": cursors.given}
     with pytest.raises(errors.BadRequest) as caught:
         filters.values([("name", "a\0")], known)
     assert (caught.value.error, caught.value.errors) == ("validation_error", [{"parameter": "name", "detail": filters.NUL}])
