@@ -74,6 +74,12 @@ locals {
     var.database_max_connections, min(5000, 100 * lookup(local.database_memory_gib, var.database_instance_class, 1))
   )
 
+  # Minutes of the day, of the windows of backups and of maintenance.
+  database_windows = [
+    for times in regexall("([0-9]{2}):([0-9]{2})-(?:[a-z]{3}:)?([0-9]{2}):([0-9]{2})", "${var.database_backup_window} ${var.database_maintenance_window}") :
+    { start = times[0] * 60 + times[1], minutes = (times[2] - times[0]) * 60 + times[3] - times[1] }
+  ]
+
   github_contexts = var.github == null ? {} : {
     push = var.github.push_context
     sign = var.github.sign_context

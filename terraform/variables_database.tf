@@ -216,7 +216,7 @@ variable "database_alarm_topic_arn" {
 variable "database_backup_plan" {
   description = "AWS Backup beside RDS's own backups: when (a cron expression, UTC), for how many days, and another vault, of another region or account, that gets a copy; null: none."
   type = object({
-    schedule          = optional(string, "cron(0 1 * * ? *)")
+    schedule          = optional(string, "cron(0 6 * * ? *)")
     retention_days    = optional(number, 35)
     copy_to_vault_arn = optional(string)
   })
@@ -228,7 +228,18 @@ variable "database_backup_plan" {
   }
 
   validation {
-    condition     = var.database_backup_plan == null || try(can(regex("^cron\\(.+\\)$", var.database_backup_plan.schedule)), false)
-    error_message = "database_backup_plan must have a schedule as cron(0 1 * * ? *)."
+    condition     = var.database_backup_plan == null || try(can(regex("^cron\\([0-5]?[0-9] [0-9,]+ .+\\)$", var.database_backup_plan.schedule)), false)
+    error_message = "database_backup_plan must have a schedule as cron(0 6 * * ? *), with minute and hours as numbers."
+  }
+
+  validation {
+    # Minutes from an hour before each window, around the day, which the window must have ended by.
+    condition = var.database_backup_plan == null || try(alltrue(flatten([
+      for window in local.database_windows : [
+        for hour in split(",", split(" ", var.database_backup_plan.schedule)[1]) :
+        (hour * 60 + split(" ", trimprefix(var.database_backup_plan.schedule, "cron("))[0] - window.start + 1500) % 1440 >= window.minutes + 60
+      ]
+    ])), true)
+    error_message = "database_backup_plan must have a schedule outside of database_backup_window, database_maintenance_window and the hour before each: there AWS Backup's jobs fail."
   }
 }

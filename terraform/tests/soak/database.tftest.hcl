@@ -424,3 +424,63 @@ run "a_backup_at_a_rate_is_refused" {
   variables { database_backup_plan = { schedule = "rate(1 day)" } }
   expect_failures = [var.database_backup_plan]
 }
+
+run "a_backup_within_an_hour_before_the_backup_window_is_refused" {
+  command = plan
+  variables { database_backup_plan = { schedule = "cron(1 1 * * ? *)" } }
+  expect_failures = [var.database_backup_plan]
+}
+
+run "a_second_backup_in_the_maintenance_window_is_refused" {
+  command = plan
+  variables { database_backup_plan = { schedule = "cron(30 12,4 * * ? *)" } }
+  expect_failures = [var.database_backup_plan]
+}
+
+run "a_backup_before_midnight_and_a_window_after_it_are_refused" {
+  command = plan
+  variables {
+    database_backup_window = "00:30-01:00"
+    database_backup_plan   = { schedule = "cron(45 23 * * ? *)" }
+  }
+  expect_failures = [var.database_backup_plan]
+}
+
+run "a_backup_every_hour_is_refused" {
+  command = plan
+  variables { database_backup_plan = { schedule = "cron(0 * * * ? *)" } }
+  expect_failures = [var.database_backup_plan]
+}
+
+run "a_backup_at_the_default_is_taken" {
+  command = plan
+  variables { database_backup_plan = {} }
+
+  assert {
+    condition     = var.database_backup_plan.schedule == "cron(0 6 * * ? *)"
+    error_message = "An hour after both windows."
+  }
+}
+
+run "backups_just_outside_of_both_windows_are_taken" {
+  command = plan
+  variables { database_backup_plan = { schedule = "cron(0 5,13 ? * MON *)" } }
+
+  assert {
+    condition     = [for window in local.database_windows : [window.start, window.minutes]] == [[120, 60], [240, 60]]
+    error_message = "The windows end where they say."
+  }
+}
+
+run "a_backup_just_an_hour_before_a_window_is_taken" {
+  command = plan
+  variables {
+    database_backup_window = "22:00-22:30"
+    database_backup_plan   = { schedule = "cron(59 20 * * ? *)" }
+  }
+
+  assert {
+    condition     = length(local.database_windows) == 2
+    error_message = "It is taken."
+  }
+}
