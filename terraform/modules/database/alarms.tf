@@ -1,14 +1,13 @@
-# Told to a topic of SNS that somebody reads. CPU credits are of burstable classes only, lag is of read replicas.
+# Told to a topic of SNS that somebody reads. CPU credits are of burstable classes only.
 locals {
   burstable = startswith(var.instance_class, "db.t")
   gib       = 1024 * 1024 * 1024
   alarms = var.alarm_topic_arn == null ? {} : merge(
     {
-      storage     = { metric = "FreeStorageSpace", below = true, threshold = var.storage.initial_gib * local.gib / 10, id = var.name }
-      connections = { metric = "DatabaseConnections", below = false, threshold = floor(var.max_connections * 0.8), id = var.name }
+      storage     = { metric = "FreeStorageSpace", below = true, threshold = var.storage.initial_gib * local.gib / 10 }
+      connections = { metric = "DatabaseConnections", below = false, threshold = floor(var.max_connections * 0.8) }
     },
-    local.burstable ? { credits = { metric = "CPUCreditBalance", below = true, threshold = 50, id = var.name } } : {},
-    { for replica in var.replica_identifiers : "lag-${replica}" => { metric = "ReplicaLag", below = false, threshold = 60, id = replica } },
+    local.burstable ? { credits = { metric = "CPUCreditBalance", below = true, threshold = 50 } } : {},
   )
 }
 
@@ -16,10 +15,10 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
   alarm_name          = "${var.name}-database-${each.key}"
-  alarm_description   = "${each.value.metric} of ${each.value.id} is ${each.value.below ? "below" : "above"} ${each.value.threshold} for 15 minutes"
+  alarm_description   = "${each.value.metric} of ${var.name} is ${each.value.below ? "below" : "above"} ${each.value.threshold} for 15 minutes"
   namespace           = "AWS/RDS"
   metric_name         = each.value.metric
-  dimensions          = { DBInstanceIdentifier = each.value.id }
+  dimensions          = { DBInstanceIdentifier = var.name }
   statistic           = "Average"
   comparison_operator = each.value.below ? "LessThanThreshold" : "GreaterThanThreshold"
   threshold           = each.value.threshold

@@ -1,6 +1,8 @@
 # Copies that outlive the instance, its automated backups and, with copy_to_vault_arn, the region or the account.
 locals {
   backups = var.backup_plan == null ? [] : [var.backup_plan]
+  # Of the vault that gets copies; empty: none does.
+  copies_account = try(split(":", var.backup_plan.copy_to_vault_arn)[4], "")
 }
 
 resource "aws_backup_vault" "this" {
@@ -8,6 +10,8 @@ resource "aws_backup_vault" "this" {
 
   name        = "${var.name}-database"
   kms_key_arn = module.key.arn
+  # AWS deletes no vault that holds recovery points. They go with it only where no last snapshot is wanted either.
+  force_destroy = var.skip_final_snapshot
 }
 
 resource "aws_backup_plan" "this" {
@@ -32,6 +36,42 @@ resource "aws_backup_plan" "this" {
           delete_after = local.backups[0].retention_days
         }
       }
+    }
+  }
+}
+
+# Who makes a copy in another account reads what this key encrypts (AWS Backup developer guide, "Creating backup copies across AWS accounts").
+data "aws_iam_policy_document" "copies" {
+  count = contains(["", var.account.id], local.copies_account) ? 0 : 1
+
+  statement {
+    sid = "CopyToAnotherAccount"
+    actions = [
+      "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom",
+      "kms:ReEncryptTo",
+    ]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${var.account.partition}:iam::${local.copies_account}:root"]
+    }
+  }
+
+  statement {
+    sid       = "GrantToServicesOfAnotherAccount"
+    actions   = ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${var.account.partition}:iam::${local.copies_account}:root"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
     }
   }
 }

@@ -3,7 +3,8 @@
 locals {
   owner = "sluice_owner"
   parameters = {
-    "rds.force_ssl" = { value = "1", apply_method = "immediate" }
+    # Its family's default, of which RDS says that it waits, however it was set (hashicorp/terraform-provider-aws, issue 39252).
+    "rds.force_ssl" = { value = "1", apply_method = "pending-reboot" }
     # A number, where RDS would have a formula: the chart's pool guard counts on it.
     max_connections = { value = tostring(var.max_connections), apply_method = "pending-reboot" }
     # Statements slower than a second are logged, without their parameters.
@@ -26,6 +27,7 @@ module "key" {
   description          = "Storage, snapshots and owner's password of database ${var.name}"
   account              = var.account
   deletion_window_days = var.key_deletion_window_days
+  policies             = data.aws_iam_policy_document.copies[*].json
 }
 
 resource "aws_db_subnet_group" "this" {

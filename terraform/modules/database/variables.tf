@@ -144,17 +144,10 @@ variable "alarm_topic_arn" {
   default     = null
 }
 
-variable "replica_identifiers" {
-  description = "Read replicas whose lag is watched."
-  type        = set(string)
-  default     = []
-  nullable    = false
-}
-
 variable "backup_plan" {
   description = "AWS Backup: when (a cron expression, UTC), for how many days, and another vault that gets a copy; null: RDS's own backups only."
   type = object({
-    schedule          = optional(string, "cron(0 1 * * ? *)")
+    schedule          = optional(string, "cron(0 6 * * ? *)")
     retention_days    = optional(number, 35)
     copy_to_vault_arn = optional(string)
   })

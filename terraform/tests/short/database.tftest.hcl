@@ -41,6 +41,12 @@ run "only_the_cluster_connects_and_only_by_tls" {
     condition     = !aws_db_instance.this.publicly_accessible && { for item in aws_db_parameter_group.this["17"].parameter : item.name => item.value }["rds.force_ssl"] == "1"
     error_message = "No public address, no connection without TLS."
   }
+
+  # RDS tells of a parameter that has its family's default value that it waits, however it was set, and each plan would change it again.
+  assert {
+    condition     = { for item in aws_db_parameter_group.this["17"].parameter : item.name => item.apply_method }["rds.force_ssl"] == "pending-reboot"
+    error_message = "The plan after an apply must be empty."
+  }
 }
 
 run "connections_are_a_number" {
@@ -151,13 +157,12 @@ run "what_fills_up_is_told_to_sns" {
   module { source = "./modules/database" }
 
   variables {
-    alarm_topic_arn     = "arn:aws:sns:eu-central-1:123456789012:oncall"
-    replica_identifiers = ["sluice-dev-replica"]
+    alarm_topic_arn = "arn:aws:sns:eu-central-1:123456789012:oncall"
   }
 
   assert {
-    condition     = { for name, one in aws_cloudwatch_metric_alarm.this : name => [one.metric_name, one.threshold] } == { storage = ["FreeStorageSpace", 2147483648], connections = ["DatabaseConnections", 320], credits = ["CPUCreditBalance", 50], lag-sluice-dev-replica = ["ReplicaLag", 60] }
-    error_message = "Storage at a tenth, connections at 80 %, credits of a burstable class, lag of each replica."
+    condition     = { for name, one in aws_cloudwatch_metric_alarm.this : name => [one.metric_name, one.threshold] } == { storage = ["FreeStorageSpace", 2147483648], connections = ["DatabaseConnections", 320], credits = ["CPUCreditBalance", 50] }
+    error_message = "Storage at a tenth, connections at 80 %, credits of a burstable class."
   }
 }
 
@@ -171,5 +176,45 @@ run "aws_backup_copies_to_another_vault" {
   assert {
     condition     = one(aws_backup_plan.this[0].rule).lifecycle[0].delete_after == 35 && one(one(aws_backup_plan.this[0].rule).copy_action).destination_vault_arn == "arn:aws:backup:eu-west-1:123456789012:backup-vault:copies"
     error_message = "A copy outlives instance and region."
+  }
+
+  assert {
+    condition     = length(data.aws_iam_policy_document.copies) == 0
+    error_message = "Nobody else needs the key for it."
+  }
+
+  assert {
+    condition     = !aws_backup_vault.this[0].force_destroy
+    error_message = "Destroy leaves recovery points where it leaves a last snapshot."
+  }
+}
+
+run "another_account_may_use_the_key_for_its_copies" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables {
+    backup_plan = { copy_to_vault_arn = "arn:aws:backup:eu-central-1:210987654321:backup-vault:copies" }
+  }
+
+  assert {
+    condition     = toset(flatten([for one in data.aws_iam_policy_document.copies[0].statement : [for who in one.principals : tolist(who.identifiers)]])) == toset(["arn:aws:iam::210987654321:root"])
+    error_message = "Without the key each copy fails."
+  }
+}
+
+run "a_throwaway_database_takes_its_recovery_points_along" {
+  command = plan
+  module { source = "./modules/database" }
+
+  variables {
+    backup_plan         = {}
+    skip_final_snapshot = true
+    deletion_protection = false
+  }
+
+  assert {
+    condition     = aws_backup_vault.this[0].force_destroy
+    error_message = "Else destroy stops at a vault that is not empty."
   }
 }

@@ -19,6 +19,7 @@ TOLD = {
     "engine_lifecycle_support": "engine_lifecycle_support",
 }
 
+DEFAULTS = {("rds.force_ssl", "1")}
 WAITS = ("engine_version", "db_parameter_group_name")
 
 
@@ -71,7 +72,11 @@ def update_parameters(old: Any, self: DBParameterGroup, new: Iterable[dict[str, 
     given = list(new)
     old(self, given)
     for parameter in given:
-        self.parameters[parameter["ParameterName"]]["Source"] = "user"
+        kept = self.parameters[parameter["ParameterName"]]
+        kept["Source"] = "user"
+        # Told of a value that is the family's default, however it was set (hashicorp/terraform-provider-aws, issue 39252).
+        if (parameter["ParameterName"], parameter["ParameterValue"]) in DEFAULTS:
+            kept["ApplyMethod"] = "pending-reboot"
 
 
 @added(MasterUserSecret)
