@@ -68,13 +68,22 @@ variable "tags" {
   }
 
   validation {
-    condition     = alltrue([for key in keys(var.tags) : can(regex("^[A-Za-z0-9 _.:/=+@-]+$", key)) && !startswith(lower(key), "aws:")])
-    error_message = "tags must not begin with aws:, and their keys hold letters, digits, spaces and _.:/=+@- only."
+    condition = alltrue([
+      for key, value in var.tags :
+      can(regex("^[A-Za-z0-9 _.:/=+@-]+$", key)) && !startswith(lower(key), "aws:") && can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$", value))
+    ])
+    error_message = "tags must not begin with aws:, and their keys and values hold letters, digits, spaces and _.:/=+@- only."
   }
 
   validation {
-    condition     = length(setintersection(keys(var.tags), ["Project", "Environment", "ManagedBy", "Name"])) == 0
-    error_message = "tags must not set Project, Environment, ManagedBy or Name; they are set already. Choose other keys."
+    # IAM takes no two keys that differ by case only.
+    condition     = length(setintersection([for key in keys(var.tags) : lower(key)], ["project", "environment", "managedby", "name"])) == 0
+    error_message = "tags must not set Project, Environment, ManagedBy or Name, in whatever case; they are set already. Choose other keys."
+  }
+
+  validation {
+    condition     = length(distinct([for key in keys(var.tags) : lower(key)])) == length(var.tags)
+    error_message = "tags must have keys that differ by more than capital letters: IAM takes only one of them."
   }
 }
 

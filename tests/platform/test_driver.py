@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from tests.platform import mirror, runs
 from tests.platform.emulator.process import Emulator
 from tests.platform.runs import Run
@@ -64,3 +64,26 @@ def test_the_emulator_ends_with_its_parent() -> None:
         assert kms.list_keys()["Keys"] == []
     with pytest.raises(EndpointConnectionError):
         emulator.client("kms").list_keys()
+
+
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+
+
+@pytest.mark.parametrize("tags", [{"Environment": "dev", "environment": "x"}, {"Team": "R&D"}], ids=["a key twice", "a value"])
+def test_the_emulator_refuses_tags_that_iam_refuses(aws: Emulator, tags: dict[str, str]) -> None:
+    iam = aws.client("iam")
+    with pytest.raises(ClientError):
+        iam.create_role(
+            RoleName="tagged",
+            AssumeRolePolicyDocument=TRUST,
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+        )
+
+
+def test_the_emulator_says_of_a_parameter_with_its_default_value_that_it_waits(aws: Emulator) -> None:
+    rds = aws.client("rds")
+    rds.create_db_parameter_group(DBParameterGroupName="seventeen", DBParameterGroupFamily="postgres17", Description="x")
+    parameter = {"ParameterName": "rds.force_ssl", "ParameterValue": "1", "ApplyMethod": "immediate"}
+    rds.modify_db_parameter_group(DBParameterGroupName="seventeen", Parameters=[parameter])
+    (kept,) = rds.describe_db_parameters(DBParameterGroupName="seventeen", Source="user")["Parameters"]
+    assert kept["ApplyMethod"] == "pending-reboot"

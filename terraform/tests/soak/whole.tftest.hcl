@@ -155,6 +155,34 @@ run "a_tag_value_of_257_characters_is_refused" {
   expect_failures = [var.tags]
 }
 
+run "a_tag_that_is_set_already_in_other_letters_is_refused" {
+  command = plan
+  variables { tags = { environment = "other" } }
+  expect_failures = [var.tags]
+}
+
+run "a_tag_twice_in_other_letters_is_refused" {
+  command = plan
+  variables { tags = { Team = "a", team = "b" } }
+  expect_failures = [var.tags]
+}
+
+run "a_tag_with_a_value_that_aws_does_not_take_is_refused" {
+  command = plan
+  variables { tags = { Team = "R&D" } }
+  expect_failures = [var.tags]
+}
+
+run "a_tag_with_letters_of_any_language_and_one_without_value_are_taken" {
+  command = plan
+  variables { tags = { Team = "Pl\u00e4ne + Zahlen: 1/2", Owner = "" } }
+
+  assert {
+    condition     = local.tags["Owner"] == ""
+    error_message = "AWS takes both."
+  }
+}
+
 run "forty_one_tags_are_refused" {
   command = plan
 

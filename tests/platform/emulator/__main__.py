@@ -11,12 +11,12 @@ import sys
 import threading
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from tests.platform.emulator import ec2, rds, s3, sqs
+from tests.platform.emulator import ec2, iam, rds, s3, sqs
 from tests.platform.emulator.eks import access, addons, associations, clusters, nodegroups, routes, tags, updates
 from werkzeug.serving import make_server
 
 # Imported for what they do to moto.
-PATCHES = (access, addons, associations, clusters, ec2, nodegroups, rds, routes, s3, sqs, tags, updates)
+PATCHES = (access, addons, associations, clusters, ec2, iam, nodegroups, rds, routes, s3, sqs, tags, updates)
 
 
 def main() -> None:
