@@ -23,11 +23,6 @@ output "security_group_id" {
   value       = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
 }
 
-output "node_role_arn" {
-  description = "ARN of the nodes' role."
-  value       = aws_iam_role.node.arn
-}
-
 output "key_arn" {
   description = "ARN of the key of Secrets and disks."
   value       = module.key.arn

@@ -1,6 +1,11 @@
 # A queue of SQS between the API and its worker, under the names that `QUEUE_URL=sqs://<region>/<name>-` means: encrypted by a key of its own,
 # with a queue for dead letters, and who may send and receive.
 
+locals {
+  # Which Sluice keeps to. SQS takes 1048576; provider 5.100 stops here, newer ones do not.
+  max_message_bytes = 262144
+}
+
 module "key" {
   source = "../key"
 
@@ -12,7 +17,7 @@ module "key" {
 
 resource "aws_sqs_queue" "dead" {
   name                              = "${var.name}-logs-dead"
-  max_message_size                  = var.max_message_bytes
+  max_message_size                  = local.max_message_bytes
   kms_master_key_id                 = module.key.arn
   kms_data_key_reuse_period_seconds = 3600
   message_retention_seconds         = 14 * 86400
@@ -23,9 +28,10 @@ resource "aws_sqs_queue" "this" {
   kms_master_key_id                 = module.key.arn
   kms_data_key_reuse_period_seconds = 3600
   message_retention_seconds         = 14 * 86400
-  visibility_timeout_seconds        = var.visibility_timeout_seconds
-  receive_wait_time_seconds         = 20
-  max_message_size                  = var.max_message_bytes
+  # Of others who receive: Sluice's own worker says 60 with each request, and prolongs them.
+  visibility_timeout_seconds = 120
+  receive_wait_time_seconds  = 20
+  max_message_size           = local.max_message_bytes
 
   # The worker moves dead letters itself, with their reason. SQS moves what kills its worker each time.
   redrive_policy = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn, maxReceiveCount = var.max_receive_count })

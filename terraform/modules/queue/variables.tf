@@ -47,24 +47,10 @@ variable "scaler_service_account" {
   default     = null
 }
 
-variable "visibility_timeout_seconds" {
-  description = "Seconds that a message is hidden from others who receive it; Sluice's own worker says 60 with each request and prolongs them."
-  type        = number
-  default     = 120
-  nullable    = false
-}
-
 variable "max_receive_count" {
   description = "Deliveries after which SQS moves a message to the dead letters. Well above 10: a message comes again whenever a worker is stopped."
   type        = number
   default     = 50
-  nullable    = false
-}
-
-variable "max_message_bytes" {
-  description = "Largest message, which Sluice keeps to. SQS takes 1048576; provider 5.100 stops at 262144, newer ones do not."
-  type        = number
-  default     = 262144
   nullable    = false
 }
 
