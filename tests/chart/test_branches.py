@@ -114,7 +114,7 @@ EXTRA: list[tuple[str, Values]] = [
             "serviceAccount": {"service": {"create": False}},
         },
     ),
-    (PLAIN, {"serviceAccount": {"migrate": {"create": False}}}),
+    (PLAIN, {"serviceAccount": {"migrate": {"create": False}}, "podDisruptionBudget": {"enabled": False}}),
     (PLAIN, {"monitoring": {"serviceMonitor": {"enabled": True}, "dashboard": {"enabled": True}}}),
     ("http-route", {"httpRoute": {"annotations": {"example.org/owner": "platform"}}}),
     ("rds-iam", {"database": {"owner": {"secretArn": "", "url": {"existingSecret": "owner"}}}}),
