@@ -23,6 +23,11 @@ resource "terraform_data" "rules" {
     }
 
     precondition {
+      condition     = slice(local.availability_zones, 0, min(length(local.birth_zones), length(local.availability_zones))) == local.birth_zones
+      error_message = "availability_zones began with ${join(", ", local.birth_zones)}. Name these first, in this order; a zone can only be added, behind them."
+    }
+
+    precondition {
       condition     = terraform_data.birth.output.vpc_cidr == var.vpc_cidr
       error_message = "vpc_cidr was chosen once and for all: ${terraform_data.birth.output.vpc_cidr}. Put it back; another range is another environment."
     }

@@ -110,5 +110,13 @@ locals {
     cluster_service_cidr = var.cluster_service_cidr
     compute_mode         = var.compute_mode
     database_name        = var.database_name
+    availability_zones   = local.availability_zones
   }
+
+  # EKS keeps a control plane in the zones that it was made in; a zone that came later has nodes and database only. A state of before this was
+  # kept has no zones of birth.
+  birth_zones = try(terraform_data.birth.output.availability_zones, local.availability_zones)
+  control_plane_subnet_ids = [
+    for place, zone in sort(local.availability_zones) : module.network.private_subnet_ids[place] if contains(local.birth_zones, zone)
+  ]
 }

@@ -85,13 +85,14 @@ module "registry" {
 module "cluster" {
   source = "./modules/cluster"
 
-  name                = local.name
-  account             = local.account
-  kubernetes_version  = var.kubernetes_version
-  subnet_ids          = module.network.private_subnet_ids
-  service_cidr        = var.cluster_service_cidr
-  public_access_cidrs = var.cluster_public_access_cidrs
-  log_types           = var.cluster_log_types
+  name                     = local.name
+  account                  = local.account
+  kubernetes_version       = var.kubernetes_version
+  subnet_ids               = module.network.private_subnet_ids
+  control_plane_subnet_ids = local.control_plane_subnet_ids
+  service_cidr             = var.cluster_service_cidr
+  public_access_cidrs      = var.cluster_public_access_cidrs
+  log_types                = var.cluster_log_types
   access = { for name, one in var.cluster_access : name => merge(one, {
     policy = one.policy != null || length(one.kubernetes_groups) > 0 ? one.policy : "AmazonEKSViewPolicy"
   }) }

@@ -21,7 +21,7 @@ variable "vpc_cidr" {
 }
 
 variable "az_count" {
-  description = "Availability zones: 2 or 3. A third one can be added later and moves nothing."
+  description = "Availability zones: 2 or 3. A third one can be added later: node groups are made anew over three, the database may use it, the control plane stays where it was made."
   type        = number
   default     = 3
   nullable    = false

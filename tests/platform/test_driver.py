@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from tests.platform import mirror, runs
-from tests.platform.emulator.process import Emulator
+from tests.platform.emulator.process import ACCOUNT, REGION, Emulator
 from tests.platform.runs import Run
 
 PLACE = "registry.example.org/hashicorp/aws"
@@ -87,3 +87,16 @@ def test_the_emulator_says_of_a_parameter_with_its_default_value_that_it_waits(a
     rds.modify_db_parameter_group(DBParameterGroupName="seventeen", Parameters=[parameter])
     (kept,) = rds.describe_db_parameters(DBParameterGroupName="seventeen", Source="user")["Parameters"]
     assert kept["ApplyMethod"] == "pending-reboot"
+
+
+def test_the_emulator_keeps_a_control_plane_in_the_zones_that_it_was_made_in(aws: Emulator) -> None:
+    ec2, eks = aws.client("ec2"), aws.client("eks")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{place}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"]["SubnetId"]
+        for place, zone in enumerate("abca")
+    ]
+    eks.create_cluster(name="two", roleArn=f"arn:aws:iam::{ACCOUNT}:role/x", resourcesVpcConfig={"subnetIds": subnets[:2]})
+    with pytest.raises(ClientError, match="exact set of AZs"):
+        eks.update_cluster_config(name="two", resourcesVpcConfig={"subnetIds": subnets[:3]})
+    eks.update_cluster_config(name="two", resourcesVpcConfig={"subnetIds": [subnets[1], subnets[3]]})

@@ -22,6 +22,12 @@ variable "subnet_ids" {
   nullable    = false
 }
 
+variable "control_plane_subnet_ids" {
+  description = "Those of them that the control plane was made in, whose zones EKS never changes; null: all."
+  type        = list(string)
+  default     = null
+}
+
 variable "service_cidr" {
   description = "Range of Service addresses."
   type        = string

@@ -30,7 +30,7 @@ run "three_tiers_share_the_vpc_without_overlap" {
   }
 }
 
-run "a_third_zone_moves_nothing" {
+run "a_third_zone_moves_no_range" {
   command = plan
   module { source = "./modules/network" }
 

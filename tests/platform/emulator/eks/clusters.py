@@ -6,6 +6,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
+from moto.eks.exceptions import InvalidParameterException
 from moto.eks.models import Cluster
 from moto.eks.responses import EKSResponse
 from moto.moto_api._internal import mock_random
@@ -78,9 +79,22 @@ def update_cluster_config(self: EKSResponse) -> ActionResult:
             setattr(cluster, attribute, value)
             kind = told
     if network := self._get_param("resourcesVpcConfig"):
+        refuse_other_zones(self, cluster, network)
         cluster.resources_vpc_config = {**cluster.resources_vpc_config, **network}
         kind = "VpcConfigUpdate"
     return updates.begin(cluster, kind)
+
+
+def refuse_other_zones(self: EKSResponse, cluster: Cluster, network: Record) -> None:
+    """A control plane stays in the zones that it was made in (API reference, UpdateClusterConfig)."""
+    ec2 = ec2_backends[self.current_account][self.region]
+    kept = {ec2.get_subnet(one).availability_zone for one in cluster.resources_vpc_config["subnetIds"]}
+    wanted = {ec2.get_subnet(one).availability_zone for one in network.get("subnetIds") or []}
+    if wanted and wanted != kept:
+        raise InvalidParameterException(
+            message=f"Provided subnets belong to the AZs {sorted(wanted)}. But they should belong to the exact set of AZs "
+            f"{sorted(kept)} in which subnets were provided during cluster creation."
+        )
 
 
 @added(EKSResponse)
