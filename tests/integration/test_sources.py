@@ -8,10 +8,11 @@ import os
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -32,7 +33,10 @@ from sluice.sources.fetch import BACKOFF, Session
 from sluice.sources.metrics import PullMetrics
 from sluice.sources.puller import Puller
 from sluice.sources.store import Ending, Page
+from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.store import PostgresqlStore
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.needs("embedded PostgreSQL")
 HUNDRED = [str(number) for number in range(1, 101)]
@@ -431,6 +435,28 @@ def test_each_version_of_a_record_becomes_one_event(upstream: Upstream, pulls_of
         ("items:2:2", "record", "items", "items", "new", 2),
     ]
     assert pulls.count("sluice_pull_events_total", status="created") == 3
+
+
+def test_events_of_a_page_belong_to_the_transaction_that_a_tail_looks_for(
+    upstream: Upstream, pulls_of: MakePulls, store: PostgresqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, seen = store.database.run, list[Any]()
+
+    def behind_a_pooler(work: Callable[[Connection], T]) -> T:
+        """There each piece of work finds a transaction that was begun for its settings."""
+
+        def within(connection: Connection) -> T:
+            with connection.transaction():
+                found = work(connection)
+                seen.extend(connection.execute("SELECT DISTINCT xmin::text = pg_current_xact_id()::text FROM sluice.events"))
+            return found
+
+        return run(within)
+
+    monkeypatch.setattr(store.database, "run", behind_a_pooler)
+    upstream.answers = [up.records(2)]
+    assert pulls_of(emit=True)().status == "success"
+    assert seen[0] == (True,)
 
 
 def test_an_event_that_stands_in_the_way_is_counted(upstream: Upstream, pulls_of: MakePulls, store: PostgresqlStore) -> None:

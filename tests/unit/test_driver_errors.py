@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from sluice.stores.postgresql.errors import was_ended
+from sluice.stores.postgresql.errors import Interrupted, ours, was_ended
 from sluice.stores.repeats import Repeats
 
 
@@ -15,6 +15,13 @@ def test_the_same_fault_is_reported_once_in_its_pause() -> None:
     assert [repeats.news("UndefinedTable"), repeats.news("UndefinedTable"), repeats.news("DiskFull")] == [True, False, True]
     now[0] = 110.0
     assert repeats.news("UndefinedTable")
+
+
+@pytest.mark.parametrize("limit", [psycopg.errors.TransactionTimeout, psycopg.errors.IdleInTransactionSessionTimeout])
+def test_a_session_that_a_limit_of_the_database_ended_is_a_timeout_and_another_is_tried(limit: type[psycopg.Error]) -> None:
+    found = ours(limit("terminating connection due to transaction timeout"))
+    assert isinstance(found, Interrupted)
+    assert found.reason == "query_timeout"
 
 
 @pytest.mark.parametrize(

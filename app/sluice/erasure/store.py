@@ -25,15 +25,15 @@ BUDGET = 3.0
 BEGIN = """
 INSERT INTO sluice.erasures (id, key_id, request_id, started_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
-# ANY(ARRAY()): each row is found by its key.
+# ANY(ARRAY()): each row is found by its place.
 REMOVE = """
 WITH looked AS MATERIALIZED (
-    SELECT event_id, user_id, created_at, id FROM sluice.events
+    SELECT ctid AS place, event_id, user_id, created_at, id FROM sluice.events
     WHERE (created_at, id) > (%(received)s::timestamptz, %(id)s) ORDER BY created_at, id LIMIT %(window)s
 ), due AS MATERIALIZED (
-    SELECT event_id, created_at, id FROM looked WHERE user_id = %(user_id)s ORDER BY created_at, id LIMIT %(step)s
+    SELECT place, event_id, created_at, id FROM looked WHERE user_id = %(user_id)s ORDER BY created_at, id LIMIT %(step)s
 ), gone AS (
-    DELETE FROM sluice.events WHERE event_id = ANY(ARRAY(SELECT event_id FROM due)) RETURNING event_id
+    DELETE FROM sluice.events WHERE ctid = ANY(ARRAY(SELECT place FROM due)) RETURNING event_id
 ), recorded AS (
     UPDATE sluice.erasures SET events = events + (SELECT count(*) FROM gone) WHERE id = %(erasure)s
 )

@@ -14,7 +14,12 @@ BEGIN
     -- On RDS this lets the role log in by IAM tokens (DATABASE_IAM_AUTH).
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam')
         AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_app') THEN
-        GRANT rds_iam TO sluice_app;
+        BEGIN
+            GRANT rds_iam TO sluice_app;
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'no right to grant rds_iam to sluice_app: for DATABASE_IAM_AUTH let a master user grant it';
+        END;
     END IF;
 END
 $$;

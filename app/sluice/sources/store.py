@@ -18,7 +18,7 @@ from sluice.sources.failures import Failed, Reason
 from sluice.sources.pages import Found
 from sluice.stores.postgresql.connections import Connection
 from sluice.stores.postgresql.database import Database
-from sluice.stores.postgresql.store import Insertion
+from sluice.stores.postgresql.store import Insertion, whole
 
 log = structlog.get_logger()
 # Rows of one statement.
@@ -159,7 +159,7 @@ class SourceStore:
 
     def commit(self, source: Source, run: Run, now: datetime, page: Page | None, ending: Ending | None = None) -> Totals:
         def work(connection: Connection) -> Totals:
-            with connection.transaction():
+            with whole(connection):
                 values = {"name": run.source, "run": run.id, "seconds": source.timeout + GRACE}
                 held = connection.execute(statements.RENEW, values).rowcount == 1
                 rows = connection.execute(statements.TOTALS, [run.id]).fetchall()

@@ -22,6 +22,8 @@ SCHEMA = (
 CONTENT = (psycopg.DataError, psycopg.IntegrityError, pg.ProgramLimitExceeded, pg.StatementTooComplex)
 # What another session may not meet: it finds the new primary, or has no plan of a table that was changed since.
 OF_SESSION = (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported)
+# A limit of the database or its role for transactions: it ends the session.
+OUT_OF_TIME = (pg.TransactionTimeout, pg.IdleInTransactionSessionTimeout)
 LATER = (pg.SerializationFailure, pg.DeadlockDetected)
 REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str], ...] = (
     (SCHEMA, "schema_behind"),
@@ -31,7 +33,7 @@ REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str]
     # What is sent again is no conflict anywhere: only an id that is given twice is one.
     (pg.UniqueViolation, "sequence_behind"),
     (pg.ReadOnlySqlTransaction, "database_read_only"),
-    (pg.QueryCanceled, "query_timeout"),
+    ((pg.QueryCanceled, *OUT_OF_TIME), "query_timeout"),
     ((pg.DiskFull, pg.OutOfMemory), "database_full"),
     (pg.TooManyConnections, "too_many_connections"),
     ((*LATER, pg.LockNotAvailable), "database_busy"),
@@ -69,9 +71,10 @@ def ours(error: psycopg.Error) -> errors.StoreError:
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Whether the connection is gone: no SQLSTATE at all, or the server ended it (class 57P)."""
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
-        error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    """Whether the connection is gone: no SQLSTATE at all, or the server ended it (class 57P, or a limit of its own)."""
+    return isinstance(error, OUT_OF_TIME) or (
+        isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        and (error.sqlstate is None or error.sqlstate.startswith(("08", "57P")))
     )
 
 
