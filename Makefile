@@ -161,8 +161,9 @@ ALONE := $(shell command -v flock >/dev/null && echo flock Makefile)
 	@$(ALONE) $(MAKE) --no-print-directory ALONE=yes $@
 else
 .venv/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		{ echo 'Sluice needs Python 3.11 or later; name one: make run PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys, sysconfig as s; sys.exit(not (3, 11) <= sys.version_info < (3, 15) or s.get_config_var("Py_GIL_DISABLED") == 1)' \
+		2>/dev/null || { echo 'Sluice needs Python 3.11 to 3.14 (there is no embedded PostgreSQL for later ones) with the GIL;' \
+		'name one: make run PYTHON=python3.14' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo 'this Python has no venv module; install it: apt-get install python3-venv' >&2; exit 1; }
 	@echo 'making the environment .venv ...'

@@ -96,12 +96,14 @@ def signals_put_back(logging_put_back: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
-    """No variable of ours, libpq's or AWS's reaches a test or a server that it starts."""
+    """No variable of ours, libpq's or AWS's reaches a test or a server that it starts; no proxy stands before those."""
     ours = set(settings.known()) | {f"{name}_FILE" for name in settings.known()}
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name in ours or name.startswith(FOREIGN):
                 patch.delenv(name)
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost"))))
         yield
 
 

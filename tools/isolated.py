@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tools import folders, not_installed, once
+from tools.images import host
 
 # Program -> its hashed lock file.
 PINS = {
@@ -17,6 +18,14 @@ PINS = {
     "cyclonedx-py": folders.ROOT / "tools/cyclonedx.txt",
     "parliament": folders.ROOT / "tests/platform/parliament.txt",
     "zizmor": folders.ROOT / "tools/zizmor.txt",
+}
+
+# pip's options as variables of uv.
+AS_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
 }
 
 
@@ -45,4 +54,10 @@ def fill(pins: Path, folder: Path, lock: int) -> None:
         ["venv", "--quiet", "--relocatable", "--allow-existing", "--python", sys.executable, str(folder)],
         ["pip", "sync", "--quiet", *python, "--require-hashes", str(pins)],
     ):
-        subprocess.run([uv, *command], check=True, env={**os.environ, **folders.environment()}, pass_fds=[lock])
+        subprocess.run([uv, *command], check=True, env={**as_pip(), **os.environ, **folders.environment()}, pass_fds=[lock])
+
+
+def as_pip() -> dict[str, str]:
+    """uv reads none of pip's settings: where packages come from, as variables of its own."""
+    found = host.pip_options().items()
+    return {AS_UV[name]: " ".join(value.split()) for name, value in found if name in AS_UV}

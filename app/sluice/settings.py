@@ -41,8 +41,8 @@ from sluice.values import (
 # Those that this process may use: a container may have a few of many.
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# Near names of ours that many shells have for other programs.
-OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "DATADIR"))
+# Near names of ours that many shells have for other programs, and of compose.yaml.
+OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "DATABASE_PASSWORD", "DATADIR"))
 LINK = re.compile(r"(tcp|udp|sctp)://")
 # The names of seeds 003 and 004 of variables of ours, which win where both are set.
 ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL", "POSTGRES_URL": "DATABASE_URL", "RABBITMQ_URL": "QUEUE_URL"}

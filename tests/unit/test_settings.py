@@ -341,7 +341,9 @@ def test_a_port_of_our_own_that_is_no_number_is_still_refused() -> None:
 
 
 # What shells have for other programs, or for our own client.
-OTHERS = ["API_KEY", "API_KEY_FILE", "OPENAI_API_KEY", "MY_API_KEYS", "DATADIR", "SLUICE_API_KEY", "SLUICE_URL"]
+OTHERS = [
+    "API_KEY", "API_KEY_FILE", "DATABASE_PASSWORD", "OPENAI_API_KEY", "MY_API_KEYS", "DATADIR", "SLUICE_API_KEY", "SLUICE_URL"
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,8 @@ def kill_session(leader: subprocess.Popen[bytes]) -> None:
             # As PID 1 we inherit its orphans; nobody else will fetch them.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(-leader.pid, os.WNOHANG)
-            os.killpg(leader.pid, 0)
+            with contextlib.suppress(PermissionError):  # macOS, of a group that has only dead ones left
+                os.killpg(leader.pid, 0)
             time.sleep(0.02)
         log.error("gunicorn.left_behind", session=leader.pid)
 
@@ -237,7 +238,7 @@ def key_file(settings: Settings) -> Path | None:
     if settings.api_keys or settings.keyset_file is not None:
         return None
     if not (settings.loopback and settings.embedded):
-        why = "one is made only while HOST is a loopback address and the store the embedded one"
+        why = f"one is made only while HOST, here {settings.host}, is a loopback address and the store the embedded one"
         raise errors.SettingsError([f"there is no API key: set API_KEYS or KEYSET_FILE ({why})"])
     path = settings.data_dir / "first-run.key"
     with embedded.usable("DATA_DIR", settings.data_dir):

@@ -16,7 +16,7 @@ Run = Callable[..., Result]
 class Keeper(ThreadingHTTPServer):
     """Keeps `events` by id; `refuse` names lines that it calls invalid, `broken` makes it answer 400.
 
-    `new`: what it calls an event that it has not seen. `reading`: the status of its answers to reads, if they are not to be true."""
+    `new`: what it calls an event that it has not seen. `reading`: the status of its answers to reads, if not the true one."""
 
     daemon_threads = True
 

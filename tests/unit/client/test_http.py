@@ -418,6 +418,7 @@ def test_a_proxy_of_the_environment_is_used(
 def test_no_proxy_stands_before_this_machine_nor_what_no_proxy_names(
     service: Service, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("no_proxy")
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
     service.script = [told(1)]
     assert connect().send_batch([event(0)]).counts["created"] == 1
