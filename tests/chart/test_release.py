@@ -107,15 +107,17 @@ def looking_like(word: str, values: dict[str, Any], node: dict[str, Any]) -> dic
 
 
 @every_set
-@pytest.mark.parametrize("word", ["1234", "on"])
-def test_a_name_that_yaml_takes_for_another_type_stays_text(name: str, word: str) -> None:
+@pytest.mark.parametrize("words", [("1234", "12", "34"), ("on", "off", "yes")], ids=["1234", "on"])
+def test_a_name_that_yaml_takes_for_another_type_stays_text(name: str, words: tuple[str, ...]) -> None:
     """A namespace may be called 1234, a Secret on."""
+    word = words[0]
     empty = {"nameOverride": word, "priorityClassName": word, "ingress": {"className": word}}
-    accounts = {"serviceAccount": {account: {"name": word} for account in ("service", "migrate")}}
+    # Each account has a name of its own; that of a worker is the word.
+    accounts = {"serviceAccount": {"service": {"name": words[1]}, "migrate": {"name": words[2]}}}
     values = looking_like(word, values_of(name), values_table.schema())
     values = merged(values, {**empty, **accounts, "operator": {"watchNamespaces": [word]}})
     objects = parse(template(values, SETS[name], release=f"a{word}", arguments=("--namespace", word)))
-    assert [words for one in objects for words in kubernetes.errors(one, NEWEST_COMMON)] == []
+    assert [error for one in objects for error in kubernetes.errors(one, NEWEST_COMMON)] == []
 
 
 @pytest.mark.parametrize("given", [1, 1.0, "1"])
