@@ -104,7 +104,8 @@ def probe_faults(name: str, probe: Object, container: Object) -> Iterator[Findin
     port = handler(probe).get("port")
     if isinstance(port, str) and port not in (each.get("name") for each in container.get("ports", [])):
         yield Finding("PortUnresolved", name)
-    if probe.get("timeoutSeconds", TIMEOUT) >= probe.get("periodSeconds", PERIOD):
+    # A second is the least of both.
+    if probe.get("timeoutSeconds", TIMEOUT) >= max(2, probe.get("periodSeconds", PERIOD)):
         yield Finding("TimeoutNotBelowPeriod", name)
 
 

@@ -196,7 +196,8 @@ preStop + drain + graceful timeout < termination grace; keep-alive > the load ba
 - Increase rollout.progressDeadlineSeconds {{ $progress }} to at least {{ add $ready 1 }} (must exceed probes.startup.periodSeconds x failureThreshold {{ $budget }} + rollout.minReadySeconds {{ int .Values.rollout.minReadySeconds }} = {{ $ready }}): a rollout would count as failed while its pod may still start
 {{- end }}
 {{- range $name, $its := .Values.probes }}
-{{- if ge (int $its.timeoutSeconds) (int $its.periodSeconds) }}
+{{- /* A second is the least of both. */}}
+{{- if ge (int $its.timeoutSeconds) (max 2 (int $its.periodSeconds) | int) }}
 - Increase probes.{{ $name }}.periodSeconds {{ int $its.periodSeconds }} to at least {{ add 1 (int $its.timeoutSeconds) }} (must exceed probes.{{ $name }}.timeoutSeconds {{ int $its.timeoutSeconds }}): a try would last until the next one
 {{- end }}
 {{- end }}

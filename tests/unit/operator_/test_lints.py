@@ -84,11 +84,12 @@ def test_an_exec_probe_is_found() -> None:
         ({"timeoutSeconds": 1, "periodSeconds": 2}, False),
         ({"timeoutSeconds": 10}, True),
         ({"timeoutSeconds": 9}, False),
-        ({"periodSeconds": 1}, True),
+        ({"periodSeconds": 1}, False),
+        ({"periodSeconds": 1, "timeoutSeconds": 2}, True),
         ({"periodSeconds": 2}, False),
     ],
 )
-def test_a_timeout_that_is_not_below_its_period_is_found(fields: Object, wrong: bool) -> None:
+def test_a_timeout_that_is_not_below_its_period_is_found_unless_both_are_the_least(fields: Object, wrong: bool) -> None:
     readiness = {"httpGet": {"path": "/readiness", "port": 8081}, **fields}
     liveness = probe("/liveness", periodSeconds=60)
     expected = [("TimeoutNotBelowPeriod", "readinessProbe")] if wrong else []
