@@ -6,7 +6,6 @@ import re
 
 from tests.platform import adoption
 from tests.platform.conftest import Dev
-from tests.platform.lives import PRECIOUS
 from tests.platform.runs import worked
 from tests.platform.terraform import FOLDER
 
@@ -47,16 +46,3 @@ def test_a_new_version_of_kubernetes_replaces_nothing_and_is_stable(dev: Dev) ->
     assert {"aws_eks_cluster", "aws_eks_node_group", "aws_eks_addon"} <= step.actions("update")
     assert step.actions("replace") | step.actions("delete") == set()
     assert terraform.plan("dev", newer).code == 0
-
-
-def test_a_third_zone_is_of_nodes_and_database_and_moves_nothing(dev: Dev) -> None:
-    """EKS keeps the control plane where it was made, and so does the emulator."""
-    three = {"kubernetes_version": "1.36", "az_count": 3}
-    terraform = dev.account.terraform
-    step = worked(terraform.apply("dev", three))
-    assert PRECIOUS & (step.actions("replace") | step.actions("delete")) == set()
-    eks = dev.account.aws.client("eks")
-    assert len(eks.describe_cluster(name="sluice-dev")["cluster"]["resourcesVpcConfig"]["subnetIds"]) == 2
-    assert terraform.plan("dev", three).code == 0
-    # Two, as the tests of other files find it.
-    worked(terraform.apply("dev", {"kubernetes_version": "1.36"}))
