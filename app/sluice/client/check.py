@@ -37,8 +37,8 @@ class Owner(msgspec.Struct):
 
 
 class Stored(msgspec.Struct):
+    id: int | None
     status: str
-    id: int | None = None
 
 
 class Found(msgspec.Struct):
