@@ -7,7 +7,7 @@ for a scrape does not let what is scraped name itself.
 {{- $where := printf "%s in %s" $name .Release.Namespace }}
 {{- $runbooks := .Values.monitoring.prometheusRule.runbookBaseUrl | trimSuffix "/" }}
 {{- $of := printf "namespace=%q, job=%q" .Release.Namespace $name }}
-{{- /* Of the services whose keys it looks after, which may be other releases: their jobs have other names. */}}
+{{- /* The services may be of other releases, whose jobs have other names. */}}
 {{- $refused := printf "sluice_auth_total{namespace=~%q, result=~%q}" (include "sluice.watched" . | fromYamlArray | join "|") "unknown|expired|revoked" -}}
 - name: {{ $name }}.process
   rules:
