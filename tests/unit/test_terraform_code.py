@@ -149,6 +149,13 @@ def test_there_are_more_than_120_runs_and_40_of_them_are_quick() -> None:
     assert int(told) == sum(runs[file] for file in quick)
 
 
+def test_images_are_deleted_by_number_or_age() -> None:
+    """ECR only archives what nobody pulled, and refuses to expire it (aws/containers-roadmap, issue 2728): no apply would pass."""
+    text = text_of(FOLDER / "modules" / "registry")
+    assert set(re.findall(r'countType = "(\w+)"', text)) == {"imageCountMoreThan", "sinceImagePushed"}
+    assert set(re.findall(r'action += \{ type = "(\w+)" \}', text)) == {"expire"}
+
+
 def test_a_skipped_check_of_checkov_says_why() -> None:
     skips = [line for folder in (*ROOTS, *MODULES) for line in re.findall(r"checkov:skip=.*", text_of(folder))]
     assert skips

@@ -126,8 +126,8 @@ resource "aws_ecr_pull_through_cache_rule" "this" {
   upstream_registry_url = local.upstreams[each.key]
 }
 
-# Copies of public images: their tags move when upstream's do, and what is no longer pulled goes. Terraform does not know these repositories, so
-# runbook destroy.md tells how to remove them.
+# Copies of public images: their tags move when upstream's do, and each goes in time. By its age, for ECR does not delete by the last pull.
+# Terraform does not know these repositories, so runbook destroy.md tells how to remove them.
 resource "aws_ecr_repository_creation_template" "cache" {
   for_each = local.upstream_set
 
@@ -138,8 +138,8 @@ resource "aws_ecr_repository_creation_template" "cache" {
 
   lifecycle_policy = jsonencode({ rules = [{
     rulePriority = 1
-    description  = "drop copies that nobody pulled for 180 days; the next pull makes a new one"
-    selection    = { tagStatus = "any", countType = "sinceImagePulled", countUnit = "days", countNumber = 180 }
+    description  = "drop copies after 180 days; the next pull makes a new one"
+    selection    = { tagStatus = "any", countType = "sinceImagePushed", countUnit = "days", countNumber = 180 }
     action       = { type = "expire" }
   }] })
 }
