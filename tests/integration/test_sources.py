@@ -312,6 +312,48 @@ def test_pages_are_followed_by_cursor_by_url_and_by_link(upstream: Upstream, pul
     assert pulls.ids() == HUNDRED[:7]
 
 
+def test_a_name_in_a_path_may_have_dots_itself(upstream: Upstream, pulls_of: MakePulls) -> None:
+    """As OData has them (Microsoft Graph): read as two names, the list would end with its first page, in success."""
+
+    def page(number: int, **more: str) -> up.Behaviour:
+        return up.listed({"d": {"@odata.count": 2, "x.value": [{"meta": {"key.id": number}}]}, **more})
+
+    upstream.answers = [page(1, **{"@odata.nextLink": f"{upstream.url}?page=2"}), page(2)]
+    pagination = Pagination(type="cursor", path=("@odata", "nextLink"))
+    pulls = pulls_of(list=("d", "x", "value"), id=("meta", "key", "id"), pagination=pagination)
+    assert (pulls().status, pulls.ids()) == ("success", ["1", "2"])
+    odd = b'{"@odata.nextLink": "/items?page=3", "d": {"x.value": [{"meta": {"key.id": 3}, "n": NaN}]}}'
+    upstream.answers = [up.raw(odd), page(4)]
+    assert (pulls.reason(), pulls.ids()) == ("invalid_record", ["1", "2", "4"])
+
+
+def test_a_cursor_is_any_number_and_false_is_none(upstream: Upstream, pulls_of: MakePulls) -> None:
+    upstream.answers = [
+        up.raw(b'{"items": [{"id": 1}], "next": 1616663618.10}'),
+        up.raw(b'{"items": [{"id": 2, "n": NaN}], "next": 2.50}'),
+        up.raw(b'{"items": [{"id": 3}], "next": false}'),
+    ]
+    pulls = pulls_of(list=("items",), pagination=Pagination(type="cursor", path=("next",), parameter="after"))
+    assert (pulls.reason(), pulls.ids()) == ("invalid_record", ["1", "3"])
+    assert [request.query.get("after") for request in upstream.requests] == [None, "1616663618.10", "2.50"]
+
+
+@pytest.mark.parametrize("way", ["cursor", "link"])
+def test_an_empty_page_that_leads_to_itself_is_the_end(upstream: Upstream, pulls_of: MakePulls, way: str) -> None:
+    """Servers that give a cursor on every page give the same again behind the last record."""
+
+    def page(*numbers: int) -> up.Behaviour:
+        link = f"<{upstream.url}?after=b>; rel=next"
+        return up.listed({"items": [up.record(number) for number in numbers], "next": "b"}, Link=link)
+
+    pagination = Pagination(type="link") if way == "link" else Pagination(type="cursor", path=("next",), parameter="after")
+    upstream.answers = [page(1), page()]
+    pulls = pulls_of(list=("items",), pagination=pagination)
+    assert (pulls().status, pulls.ids(), len(upstream.requests)) == ("success", ["1"], 2)
+    upstream.answers = [page(1)]
+    assert pulls.reason() == "pagination"
+
+
 def replace_source(pulls: Pulls, **fields: Any) -> Pulls:
     pulls.source = replace(pulls.source, **{"list": ()} | fields)
     return pulls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -22,6 +22,8 @@ LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+\s*(?:=\s*(?:"(?:[^"\\
 PARAMETER = re.compile(r';\s*([\w!#$&+.^`|~*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))')
 # Numbers are compared and kept as those of events are.
 decode_record = msgspec.json.Decoder(dict[str, Any], float_hook=events.number).decode
+# A number goes back as it came.
+decode_cursor = msgspec.json.Decoder(float_hook=str).decode
 
 
 class Found(msgspec.Struct):
@@ -97,16 +99,16 @@ def header_text(header: str) -> str:
 
 
 def cursor_in(body: bytes, path: Sequence[str]) -> str:
-    """The text or number at `path`; empty when it is null or absent, for then there is no next page. Raises Failed."""
+    """The text or number at `path`; empty when it is null, false or absent, for then there is no next page. Raises Failed."""
     try:
-        value = msgspec.json.decode(at(body, path))
+        value = decode_cursor(at(body, path))
     except KeyError:
         return ""
     except errors.NOT_JSON:
-        value = read_leniently(body, path)
-    if isinstance(value, bool) or not isinstance(value, str | int | None):
+        value = read_leniently(body, path, str)
+    if value is True or not isinstance(value, str | int | None):
         raise Failed("pagination", f"what stands at {'.'.join(path)} is neither text nor a number")
-    return "" if value is None else str(value)
+    return "" if value is None or value is False else str(value)
 
 
 def records_of(body: bytes, path: Sequence[str]) -> list[msgspec.Raw]:
@@ -123,25 +125,41 @@ def records_of(body: bytes, path: Sequence[str]) -> list[msgspec.Raw]:
     return [msgspec.Raw(json.dumps(item).encode()) for item in found]
 
 
-def at(body: bytes | msgspec.Raw, path: Iterable[str]) -> bytes | msgspec.Raw:
+def at(body: bytes | msgspec.Raw, path: Sequence[str]) -> bytes | msgspec.Raw:
     """The value at `path`; raises KeyError or DecodeError."""
-    for name in path:
-        body = msgspec.json.decode(body, type=dict[str, msgspec.Raw])[name]
+    while path:
+        found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        name, path = step(path, found)
+        body = found[name]
     return body
 
 
-def read_leniently(body: bytes, path: Iterable[str]) -> Any:
+def value_at(value: Any, path: Sequence[str]) -> Any:
+    """The value at `path`, None when there is none."""
+    while path:
+        if not isinstance(value, dict):
+            return None
+        name, path = step(path, value)
+        value = value.get(name)
+    return value
+
+
+def step(path: Sequence[str], there: Container[str]) -> tuple[str, Sequence[str]]:
+    """The first name of `path` in an object, and the rest: a name that is there may have dots itself (`@odata.nextLink`)."""
+    joined = ((".".join(path[:end]), path[end:]) for end in range(len(path), 0, -1))
+    return next((each for each in joined if each[0] in there), (path[0], path[1:]))
+
+
+def read_leniently(body: bytes, path: Sequence[str], number: Callable[[str], Any] = float) -> Any:
     """The value at `path`, None when there is none, of JSON in which NaN or half a surrogate pair stands, as Python writes it.
 
     So it spoils the record that it is in, and not the page (as in parsing.batches). Raises Failed.
     """
     try:
-        value = json.loads(body.decode(errors="surrogateescape"))
+        value = json.loads(body.decode(errors="surrogateescape"), parse_float=number)
     except (ValueError, RecursionError):
         raise Failed("not_json", "the answer is not JSON") from None
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+    return value_at(value, path)
 
 
 def found_in(raw: msgspec.Raw, source: Source, now: datetime, rules: Rules) -> Found:
@@ -150,9 +168,7 @@ def found_in(raw: msgspec.Raw, source: Source, now: datetime, rules: Rules) -> F
         content = decode_record(raw)
     except errors.NOT_JSON as error:
         raise events.explain(error) from None
-    identity: Any = content
-    for name in source.id:
-        identity = identity.get(name) if isinstance(identity, dict) else None
+    identity = value_at(content, source.id)
     if isinstance(identity, events.Integral):
         identity = int(identity.sent)  # 1.0 is the number 1, as some programs write it
     if isinstance(identity, bool) or not isinstance(identity, str | int):

@@ -56,6 +56,8 @@ class Pull:
         # Of the page before: its records, and how many the largest page so far has.
         self._before: list[msgspec.Raw] = []
         self._most = 0
+        # The URLs of the pages so far.
+        self._asked = set[str]()
         # The first record that cannot be stored.
         self._problem = ""
         self._session: Session | None = None
@@ -86,7 +88,7 @@ class Pull:
         return ending
 
     def _pages(self) -> Ending:
-        source, number, asked = self._source, 0, set[str]()
+        source, number = self._source, 0
         session = self._session = Session(source, fetch.headers_of(source), self._parts.resolve)
         try:
             url = pages.first_url(source)
@@ -94,9 +96,9 @@ class Pull:
                 number += 1
                 if number > source.max_pages:
                     raise Failed("too_many_pages", f"the list has more than {source.max_pages} pages (`max_pages`)")
-                if url in asked:
+                if url in self._asked:
                     raise Failed("pagination", "the page before names one as the next that was read already")
-                asked.add(url)
+                self._asked.add(url)
                 following, ending = self._page(session, number, url)
                 if following is None:
                     return ending
@@ -131,9 +133,10 @@ class Pull:
                 self._problem = self._problem or f"the first is number {place} of page {number} ({problem.reason})"
         following = pages.next_url(source, answer.headers, answer.body, len(raws), number, self._seen, self._most)
         self._before, self._most = raws, max(self._most, len(raws))
-        if following is None:
+        following = None if following is None else fetch.followed(answer.url, following)
+        # A cursor that stands on every page does not move any more behind the last record.
+        if following is None or (not raws and following in self._asked):
             return None, self._last(page, success, answer)
-        following = fetch.followed(answer.url, following)
         self._commit(page, None)
         return following, success
 
