@@ -79,6 +79,7 @@ UNREACHABLE = {
         "network/_flows.tpl: range .",
         'network/_flows.tpl: range include "sluice.watched" . | fromYamlArray',
         "network/_flows.tpl: range slice . 2",
+        "network/_flows.tpl: range $port := list 53 1053 5353 8053",
         'operator/_cel.tpl: range $number, $field := list "labels" "ownerReferences" "finalizers"',
         'operator/bindings.yaml: range $policy := list "secrets" "pods" "deployments"',
         'operator/crds.yaml: range $path, $_ := .Files.Glob "files/crds/*.yaml"',

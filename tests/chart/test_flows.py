@@ -41,6 +41,8 @@ PROMETHEUS = Peer("monitoring", {"app.kubernetes.io/name": "prometheus"})
 COREDNS = Peer("kube-system", {"k8s-app": "kube-dns"})
 # Where Dataplane V2 of GKE sends what is for the ClusterIP of kube-dns.
 NODE_LOCAL_DNS = Peer("kube-system", {"k8s-app": "node-local-dns"})
+# Of CoreDNS's own chart, and of vCluster.
+OTHER_DNS = [Peer("kube-system", {"k8s-app": name}) for name in ("coredns", "vcluster-kube-dns")]
 # NodeLocal DNSCache, LocalDNS of AKS, and the node's server that speaks for Cloud DNS of GKE.
 NODE_DNS = [Peer(ip=ip) for ip in ("169.254.20.10", "169.254.10.11", "169.254.169.254")]
 KUBE_SYSTEM = Peer("kube-system", {"k8s-app": "metrics-server"})
@@ -103,7 +105,7 @@ def test_service_migration_and_test_may_resolve_names(protocol: str) -> None:
         assert allowed.may(pod, COREDNS, DNS, protocol)
         assert allowed.may(pod, NODE_LOCAL_DNS, DNS, protocol)
         assert not allowed.may(pod, Peer("shop", NODE_LOCAL_DNS.labels), DNS, protocol)
-        assert all(allowed.may(pod, node, DNS, protocol) for node in NODE_DNS)
+        assert all(allowed.may(pod, one, DNS, protocol) for one in [*OTHER_DNS, *NODE_DNS])
         assert not allowed.may(pod, KUBE_SYSTEM, DNS, protocol)
         assert not allowed.may(pod, INTERNET, DNS, protocol)
 
@@ -114,6 +116,18 @@ def test_names_are_resolved_on_openshift_whose_pods_listen_on_another_port(proto
     dns = Peer("openshift-dns", {"dns.operator.openshift.io/daemonset-dns": "default"})
     assert [allowed.may(pod, dns, 5353, protocol) for pod in (service, migration, test)] == [True] * 3
     assert not allowed.may(service, Peer("shop", dns.labels), 5353, protocol)
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
+@pytest.mark.parametrize(
+    ("dns", "port"), [(COREDNS, 8053), (NODE_LOCAL_DNS, 8053), (OTHER_DNS[1], 1053)], ids=["gardener", "its-cache", "vcluster"]
+)
+def test_names_are_resolved_on_gardener_and_vcluster_whose_pods_listen_on_other_ports(
+    dns: Peer, port: int, protocol: str
+) -> None:
+    allowed, service, migration, test = network()
+    assert [allowed.may(pod, dns, port, protocol) for pod in (service, migration, test)] == [True] * 3
+    assert not allowed.may(service, Peer("shop", dns.labels), port, protocol)
 
 
 def test_where_dns_is_no_pod_names_are_resolved_at_the_address_that_is_given() -> None:
@@ -159,6 +173,19 @@ def test_the_service_speaks_to_no_stranger() -> None:
     allowed, service, _, _ = network()
     assert [port for port in (80, 8080, 8081, 6379, 5672) if allowed.may(service, STRANGER, port)] == []
     assert not allowed.may(service, INTERNET, 80)
+
+
+@pytest.mark.parametrize("base", ["operator", "queue", "mongodb", "influxdb"])
+def test_everyone_is_written_as_no_peers_for_cilium_finds_nodes_and_the_kubernetes_api_by_no_address(base: str) -> None:
+    """Nor what comes by its own Ingress and Gateway: CIDRs select none of its entities but the world (cilium#20550)."""
+    values = {"networkPolicy": {"dns": {"to": []}, "prometheus": {"from": []}, "aws": {"to": []}}}
+    addressed = [
+        (policy["metadata"]["name"], rule)
+        for policy in of_kind(render(base, values), "NetworkPolicy")
+        for rule in [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]
+        if any("ipBlock" in peer for peer in rule.get("from", rule.get("to", [])))
+    ]
+    assert addressed == []
 
 
 def test_narrowed_values_narrow_what_is_allowed() -> None:

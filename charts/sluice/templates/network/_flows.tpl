@@ -1,15 +1,20 @@
 {{/*
-One flow: peers and ports. Nobody lets nobody through, while an empty list in a NetworkPolicy means everyone.
-Takes a list: from or to, peers, then ports as [protocol, number].
+One flow: peers and ports. Nobody lets nobody through, while an empty list in a NetworkPolicy means everyone. Everyone is written like
+that: Cilium finds nodes, a Kubernetes API on them and its own Ingress and Gateway by no address. Takes a list: from or to, peers, then
+ports as [protocol, number].
 */}}
 {{- define "sluice.flow" -}}
-{{- if index . 1 }}
-- {{ first . }}:
-    {{- toYaml (index . 1) | nindent 4 }}
-  ports:
+{{- $peers := index . 1 }}
+{{- if $peers }}
+{{- $outside := and (has (dict "ipBlock" (dict "cidr" "0.0.0.0/0")) $peers) (has (dict "ipBlock" (dict "cidr" "::/0")) $peers) }}
+- ports:
     {{- range slice . 2 }}
     - {protocol: {{ first . }}, port: {{ last . | int }}}
     {{- end }}
+  {{- if not (and $outside (has (dict "namespaceSelector" dict) $peers)) }}
+  {{ first . }}:
+    {{- toYaml $peers | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
@@ -138,9 +143,13 @@ DynamoDB is AWS. Takes a list: root, component.
 {{- end }}
 {{- end }}
 
-{{- /* OpenShift's DNS pods listen on 5353, and a policy is about the port of the pod, not that of the Service. */}}
+{{- /* A policy is about the port of the pod, not that of the Service: vCluster's DNS listens on 1053, OpenShift's on 5353, Gardener's on 8053. */}}
 {{- define "sluice.egressToNames" -}}
-{{- include "sluice.flow" (list "to" .dns.to (list "UDP" 53) (list "TCP" 53) (list "UDP" 5353) (list "TCP" 5353)) }}
+{{- $ports := list }}
+{{- range $port := list 53 1053 5353 8053 }}
+{{- $ports = concat $ports (list (list "UDP" $port) (list "TCP" $port)) }}
+{{- end }}
+{{- include "sluice.flow" (concat (list "to" .dns.to) $ports) }}
 {{- end }}
 
 {{/*
