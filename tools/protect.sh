@@ -9,7 +9,7 @@
 set -eu
 repository=$1
 ruleset() {
-	id=$(gh api "repos/$repository/rulesets" --jq ".[] | select(.name == \"$1\") | .id")
+	id=$(gh api "repos/$repository/rulesets?includes_parents=false" --jq ".[] | select(.name == \"$1\") | .id")
 	if [ -n "$id" ]; then
 		gh api --method PUT "repos/$repository/rulesets/$id" --input - >/dev/null
 	else

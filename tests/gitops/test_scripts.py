@@ -245,11 +245,14 @@ def test_install_takes_what_it_needs_by_hash() -> None:
     assert "--require-hashes" in (RELEASE / "install.sh").read_text()
 
 
-def test_terraform_is_judged_in_each_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["init", "test"])
+def test_terraform_is_judged_in_each_root_by_runs_that_are_there(tmp_path: Path, command: str) -> None:
+    """Terraform finds runs in one folder, not below it, and ends well where it finds none."""
     programs = Recorder(tmp_path, "terraform")
     programs.run("terraform.sh")
-    for root in (".", "bootstrap"):
-        assert f"terraform -chdir={root} test" in programs.lines()
+    folders = re.findall(rf"terraform -chdir=(\S+) {command} .*-test-directory=(\S+)", programs.log.read_text())
+    assert {root for root, _ in folders} == {".", "bootstrap"}
+    assert all(list((ROOT / "terraform" / root / folder).glob("*.tftest.hcl")) for root, folder in folders)
 
 
 def test_chart_upgrades_from_the_release_before_and_goes_back(tmp_path: Path) -> None:
@@ -332,6 +335,12 @@ def test_protect_lets_only_the_app_push_to_main(protected: str) -> None:
     rules, _ = json.JSONDecoder().raw_decode(protected[protected.index("{") :])
     assert rules["conditions"]["ref_name"]["include"] == ["refs/heads/main"]
     assert rules["bypass_actors"] == [{"actor_id": 34, "actor_type": "Integration", "bypass_mode": "always"}]
+
+
+def test_protect_takes_no_ruleset_of_the_organization_for_its_own(protected: str) -> None:
+    """GitHub lists those too, and `main` is a common name; the repository cannot write them."""
+    listed = re.findall(r"^gh api (repos/acme/sluice/rulesets\S*) --jq", protected, re.MULTILINE)
+    assert listed == ["repos/acme/sluice/rulesets?includes_parents=false"] * 2
 
 
 def test_every_environment_that_a_role_trusts_or_a_workflow_names_is_made_with_its_rules(protected: str) -> None:

@@ -150,7 +150,7 @@ def test_there_are_more_than_120_runs_and_40_of_them_are_quick() -> None:
 
 
 def test_images_are_deleted_by_number_or_age() -> None:
-    """ECR only archives what nobody pulled, and refuses to expire it (aws/containers-roadmap, issue 2728): no apply would pass."""
+    """ECR only archives what nobody pulled, and refuses to expire it (aws/containers-roadmap, issue 2728)."""
     text = text_of(FOLDER / "modules" / "registry")
     assert set(re.findall(r'countType = "(\w+)"', text)) == {"imageCountMoreThan", "sinceImagePushed"}
     assert set(re.findall(r'action += \{ type = "(\w+)" \}', text)) == {"expire"}

@@ -3,12 +3,15 @@
 set -eu
 cd "$(dirname "$0")/../../terraform"
 terraform fmt -recursive -check
-for root in . bootstrap; do
+judge() {
 	if [ "${PROVIDER:-locked}" = newest ]; then
-		terraform -chdir="$root" init -backend=false -input=false -upgrade
+		terraform -chdir="$1" init -backend=false -input=false -upgrade -test-directory="$2"
 	else
-		terraform -chdir="$root" init -backend=false -input=false -lockfile=readonly
+		terraform -chdir="$1" init -backend=false -input=false -lockfile=readonly -test-directory="$2"
 	fi
-	terraform -chdir="$root" validate
-	terraform -chdir="$root" test
-done
+	terraform -chdir="$1" validate
+	terraform -chdir="$1" test -test-directory="$2"
+}
+# The folder with the runs: Terraform looks into no folder below it.
+judge . tests/short
+judge bootstrap tests
