@@ -380,6 +380,21 @@ def test_a_stream_learns_that_its_worker_is_about_to_end(folder: Path) -> None:
         assert service.process.wait(10) == 0
 
 
+@pytest.fixture
+def nohup() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_neither_the_end_of_a_terminal_under_nohup_nor_a_log_that_is_rotated_ends_the_service(folder: Path, nohup: None) -> None:
+    with serving(folder, DRAIN_SECONDS="0") as service:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            service.process.send_signal(number)
+        assert service.end(signal.SIGTERM) == 0
+        assert re.findall('"signal": "(SIG[A-Z]+)"', service.log) == ["SIGTERM"]
+
+
 def test_a_second_signal_ends_at_once(folder: Path) -> None:
     with serving(folder, DRAIN_SECONDS="300") as service:
         service.process.send_signal(signal.SIGTERM)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 import time
@@ -97,8 +96,7 @@ def run_once(puller: Puller) -> int:
 def run(settings: Settings, puller: Puller, registry: CollectorRegistry) -> int:
     """Pull until a signal comes; the exit code."""
     stop = threading.Event()
-    for number in supervisor.STOPPING:
-        signal.signal(number, lambda _number, _frame: stop.set())
+    supervisor.on_stop(lambda _number, _frame: stop.set())
     listener = supervisor.listen(settings.host, settings.admin_port, "ADMIN_PORT")
     serve(views_of(settings, puller, registry), listener)
     where = supervisor.url_of(settings.host, listener)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import threading
 
 import click
@@ -43,8 +42,7 @@ def worker() -> None:
 
     views = admin.of_loop(lambda: work.beat, settings.heartbeat_timeout, lambda: (work.state == "ready", work.state), registry)
     admin.serve(admin.Views(views), supervisor.listen(settings.host, settings.admin_port, "ADMIN_PORT"))
-    for number in supervisor.STOPPING:
-        signal.signal(number, lambda *_: stop.set())
+    supervisor.on_stop(lambda _number, _frame: stop.set())
     # As in sluice.server.wsgi: the events of a batch die by themselves.
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 import structlog
 from prometheus_client.registry import Collector
@@ -145,6 +146,19 @@ def happened(events: Events, seconds: float) -> bool:
     return True
 
 
+def on_stop(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Have `handler` called for each of STOPPING, but for what was ignored when we came: `nohup` has SIGHUP ignored, and a shell
+    without job control SIGINT of what it runs in the background.
+
+    SIGUSR1 and SIGUSR2 end nothing: there is no log file to open again.
+    """
+    for number in STOPPING:
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def stop_while_starting() -> None:
     """Until `signals`, a signal ends the start, and what was started is stopped; a second signal does not disturb that."""
 
@@ -153,15 +167,13 @@ def stop_while_starting() -> None:
             signal.signal(number, signal.SIG_IGN)
         raise SystemExit(0)
 
-    for number in STOPPING:
-        signal.signal(number, end_start)
+    on_stop(end_start)
 
 
 def signals() -> Events:
     """A queue of the signals that come from now on."""
     events: Events = queue.SimpleQueue()
-    for number in STOPPING:
-        signal.signal(number, lambda got, _frame: events.put(signal.Signals(got)))
+    on_stop(lambda got, _frame: events.put(signal.Signals(got)))
     return events
 
 
