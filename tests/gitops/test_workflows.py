@@ -90,6 +90,11 @@ def test_a_workflow_grants_nothing_and_each_job_just_what_it_needs(file: Path) -
         assert job["name"]
 
 
+def test_codeql_may_look_at_its_run_in_a_private_repository() -> None:
+    """Where it may not, its report is refused (github/codeql-action, pull request 457)."""
+    assert granted(workflow("security")["jobs"]["codeql"], "actions") == "read"
+
+
 def test_a_run_on_main_is_never_cancelled() -> None:
     for file in FILES:
         cancels = workflow(file.stem)["concurrency"]["cancel-in-progress"]
