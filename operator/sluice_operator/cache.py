@@ -199,8 +199,8 @@ class Cache:
     def __init__(self, listener: Listener = lambda *_: None) -> None:
         self._listener = listener
         self._objects: dict[tuple[Resource, str], Objects] = defaultdict(dict)
-        # The uids of objects that are gone: an answer that comes late brings none of them back.
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        # The uids of objects that are gone, and up to which version: an answer that comes late brings none of them back.
+        self._gone: OrderedDict[str, int] = OrderedDict()
 
     def put(self, resource: Resource, raw: Raw, *, older: bool = False, ours: bool = False) -> Kept | None:
         """What is kept of `raw`; None: it could not be read, and what was there stays.
@@ -213,7 +213,7 @@ class Cache:
             return None
         if older:
             self._gone.pop(kept.metadata.uid, None)
-        if kept.metadata.uid in self._gone:
+        if version(kept) <= self._gone.get(kept.metadata.uid, -1):
             return kept
         objects = self._objects[resource, namespace]
         before = objects.get(kept.metadata.name)
@@ -224,25 +224,30 @@ class Cache:
             self._listener(namespace, before, kept)
         return kept
 
-    def remove(self, resource: Resource, namespace: str, name: str, uid: str | None = None, last: Raw | None = None) -> None:
-        """`uid`: only that object, not one of the same name that came after it; `last`: what it was at its end."""
+    def remove(
+        self, resource: Resource, namespace: str, name: str, uid: str | None = None, last: Raw | None = None, at: int = 0
+    ) -> None:
+        """`uid`: only that object, not one of the same name that came after it; `last`: what it was at its end; `at`: when.
+
+        A watch by label says so too when an object only lost its label: later versions are taken in again.
+        """
         objects = self._objects[resource, namespace]
-        before = objects.get(name)
+        before, end = objects.get(name), None if last is None else read(resource, last)
         if before is not None and uid in (None, before.metadata.uid):
             del objects[name]
             if before.metadata.uid:
-                self._gone[before.metadata.uid] = None
+                self._gone[before.metadata.uid] = max(at, version(before), 0 if end is None else version(end))
                 if len(self._gone) > GONE:
                     self._gone.popitem(last=False)
         elif last is None:
             return
-        self._listener(namespace, before if last is None else read(resource, last), None)
+        self._listener(namespace, before if last is None else end, None)
 
     def retain(self, resource: Resource, namespace: str, names: Container[str], listed_at: int) -> None:
         """Remove what a list did not name; what came after `listed_at` stays."""
         for name, kept in list(self._objects[resource, namespace].items()):
             if name not in names and version(kept) <= listed_at:
-                self.remove(resource, namespace, name)
+                self.remove(resource, namespace, name, at=listed_at)
 
     def api_keys(self, namespace: str) -> Iterable[ApiKey | Unreadable]:
         return self._all(API_KEYS, namespace, ApiKey, Unreadable)

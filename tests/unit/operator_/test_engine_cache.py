@@ -161,14 +161,28 @@ def test_a_late_deletion_does_not_remove_the_one_that_came_after() -> None:
 def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
     cache = Cache()
     cache.put(SECRETS, raw_secret("alpha"))
-    cache.remove(SECRETS, SPACE, "alpha", "uid-alpha")
+    cache.remove(SECRETS, SPACE, "alpha", "uid-alpha", raw_secret("alpha", 10))
     cache.put(SECRETS, raw_secret("alpha", 9), ours=True)
     cache.put(SECRETS, raw_secret("alpha", 9))
     assert cache.secret(SPACE, "alpha") is None
-    again = raw_secret("alpha", 10)
+    again = raw_secret("alpha", 11)
     again["metadata"]["uid"] = "uid-of-the-next"
     cache.put(SECRETS, again)
     assert cache.secret(SPACE, "alpha") is not None
+
+
+def test_a_secret_whose_label_comes_back_is_followed_again() -> None:
+    """A watch by label tells that it was deleted when only its label was."""
+    cache = Cache()
+    cache.put(SECRETS, raw_secret("alpha"))
+    cache.remove(SECRETS, SPACE, "alpha", "uid-alpha", raw_secret("alpha", 2))
+    cache.put(SECRETS, raw_secret("alpha", 3), ours=True)
+    heard = changes(cache)
+    cache.put(SECRETS, raw_secret("alpha", 4, "another"))
+    assert heard == ["TrueTrue"]
+    cache.retain(SECRETS, SPACE, set(), 5)
+    cache.put(SECRETS, raw_secret("alpha", 5), ours=True)
+    assert cache.secret(SPACE, "alpha") is None
 
 
 def test_an_apikey_that_breaks_the_rules_is_kept_as_such() -> None:
