@@ -1,8 +1,9 @@
-# PYTHON makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer versions.
+# Of PYTHON the first that fits makes the environment; ARGS goes to pytest or the bench; UPGRADE=--upgrade makes `lock` take newer
+# versions.
 # TOOLS names what `tools` installs (groups or parts of tools/install.py), all without it.
 # HANDOVER is the file with Terraform's hand-over, for `argocd-bootstrap`.
 # CLUSTER and OPERATOR name the tests that `test-cluster` and `test-operator` run, SOAK the parts of `soak`.
-PYTHON ?= python3
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 ARGS ?=
 CLUSTER ?= tests/image tests/cluster
 OPERATOR ?= tests/operator
@@ -28,7 +29,7 @@ COMPILE := $(RESOLVE) pyproject.toml
 CHECKOV := checkov>=3.3.30
 
 # What a shell has for other Pythons, and for other installs than ours. Where packages come from (PIP_INDEX_URL, ...) stays.
-unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONPLATLIBDIR PYTHONWARNINGS
+unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONPLATLIBDIR PYTHONSAFEPATH PYTHONWARNINGS
 unexport PIP_CONSTRAINT PIP_PREFIX PIP_REQUIRE_HASHES PIP_ROOT PIP_TARGET
 export PIP_USER := 0
 # An environment works in one place and with one Python: after mv, cp or an upgrade of Python it is made anew.
@@ -154,21 +155,27 @@ clean: ## remove the environment and caches; data under .sluice stays
 .venv/.dev: requirements/dev.txt requirements/fast.txt tools/kubectl.txt pyproject.toml
 .venv/.go: tools/go.txt
 
-# One make at a time changes the environment: another waits here, and then finds everything done.
+# One make at a time changes the environment: another waits here, and then finds everything done. Within one make all is done in
+# order, also by `make -j` where there is no flock (macOS).
+.NOTPARALLEL:
 ifndef ALONE
 ALONE := $(shell command -v flock >/dev/null && echo flock Makefile)
 .venv/.run .venv/.dev .venv/.go:
 	@$(ALONE) $(MAKE) --no-print-directory ALONE=yes $@
 else
 .venv/.made:
-	@$(PYTHON) -c 'import sys, sysconfig as s; sys.exit(not (3, 11) <= sys.version_info < (3, 15) or s.get_config_var("Py_GIL_DISABLED") == 1)' \
-		2>/dev/null || { echo 'Sluice needs Python 3.11 to 3.14 (there is no embedded PostgreSQL for later ones) with the GIL;' \
-		'name one: make run PYTHON=python3.14' >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo 'this Python has no venv module; install it: apt-get install python3-venv' >&2; exit 1; }
 	@echo 'making the environment .venv ...'
-	@$(PYTHON) -m venv --clear .venv
-	@pwd -P >$@
+	@bare=; for python in $(PYTHON); do \
+		$$python -c 'import sys, sysconfig as s; sys.exit(not (3, 11) <= sys.version_info < (3, 15) or s.get_config_var("Py_GIL_DISABLED") == 1)' \
+			2>/dev/null || continue; \
+		$$python -c 'import ensurepip, venv' 2>/dev/null || { bare=$${bare:-$${python##*/}}; continue; }; \
+		$$python -m venv --clear .venv 2>/dev/null || \
+			"$$($$python -c 'import os, sys; print(os.path.realpath(sys.executable))')" -m venv --clear .venv || exit; \
+		pwd -P >$@; exit; \
+	done; \
+	if test -n "$$bare"; then echo "$$bare has no venv module; install it: apt-get install $$bare-venv"; \
+	else echo 'Sluice needs Python 3.11 to 3.14 (there is no embedded PostgreSQL for later ones) with the GIL, which none of' \
+		'"$(PYTHON)" is; install one, or name it: make run PYTHON=/usr/local/bin/python3.14'; fi >&2; exit 1
 
 .venv/.run: .venv/.made
 	@echo 'installing requirements/run.txt (about a minute the first time) ...'
@@ -191,7 +198,8 @@ endif
 # A path in the .pth file would be read by the locale's encoding (until Python 3.12.3), so it is none of this folder's name.
 define install
 @$(PIP) install --require-hashes -r $(1) || { echo "the packages of $(1) are not installed, for what pip says above;" \
-	'where PyPI cannot be reached, name a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY' >&2; exit 1; }
+	'where PyPI cannot be reached, name a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY, and by PIP_CERT the CA of either' >&2; \
+	exit 1; }
 @$(PIP) install --no-build-isolation --no-deps -e .
 @cd ./.venv/lib/python3*/site-packages && printf '../../../../%s\n' app operator >_editable_impl_sluice.pth
 @if $(BIN)/python -c "$$CAN_COMPILE"; then \

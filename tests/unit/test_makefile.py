@@ -15,7 +15,9 @@ from tests.conftest import ROOT
 PYTHON = """#!/bin/sh
 echo "$*" | head -1 >>"$LOG"
 case "$*" in -m*) env >>"$LOG.env" ;; esac
+[ ! -L "$0" ] || case "$*" in "-m venv"*) exit 1 ;; *realpath*) exec readlink -f "$0" ;; esac
 case "$*" in
+*ensurepip*) exit "${BARE:-0}" ;;
 "-m venv"*) mkdir -p .venv/bin .venv/lib/python3.11/site-packages && cp "$0" .venv/bin/python ;;
 *"-r requirements/run.txt"*) exit "${STATUS:-0}" ;;
 *"-e .") echo "$PWD/app" >.venv/lib/python3.11/site-packages/_editable_impl_sluice.pth ;;
@@ -37,6 +39,7 @@ OF_THE_SHELL = {
     "PYTHONOPTIMIZE": "2",
     "PYTHONPATH": "/of/another/project",
     "PYTHONPLATLIBDIR": "lib64",
+    "PYTHONSAFEPATH": "1",
     "PYTHONWARNINGS": "error",
     "PIP_CONSTRAINT": "/of/another/project/constraints.txt",
     "PIP_PREFIX": "/opt",
@@ -57,13 +60,22 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def make(clone: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    python = clone.parent / "python3"
-    python.write_text(PYTHON)
-    python.chmod(0o755)
-    environment = {"PATH": os.environ["PATH"], "LOG": str(clone.parent / "log"), **OF_THE_SHELL, **more}
-    command = ["make", ".venv/.run", f"PYTHON={python}"]
+def make(clone: Path, python: str = "python", **more: str) -> subprocess.CompletedProcess[str]:
+    """By PYTHON, or where that is called otherwise by the one that make finds; there is no other of a version that fits."""
+    folder = program(clone.parent / "bin" / python, PYTHON).parent
+    for name in {"python3", "python3.14", "python3.13", "python3.12", "python3.11"} - {python}:
+        program(folder / name, "#!/bin/sh\nexit 1\n")
+    path = os.pathsep.join((str(folder), os.environ["PATH"]))
+    environment = {"PATH": path, "LOG": str(clone.parent / "log"), **OF_THE_SHELL, **more}
+    command = ["make", ".venv/.run", *([f"PYTHON={folder}/{python}"] if python == "python" else [])]
     return subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def program(file: Path, text: str) -> Path:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
 
 
 def made(clone: Path) -> list[str]:
@@ -90,11 +102,35 @@ def test_variables_for_other_pythons_and_other_installs_change_nothing(clone: Pa
     assert found == {"PIP_USER=0", "PIP_INDEX_URL=https://pypi.example.com/simple"}
 
 
+def test_the_first_python_that_fits_is_taken(clone: Path) -> None:
+    assert make(clone, "python3.13").returncode == 0
+    assert (clone / ".venv" / ".made").exists()
+
+
+def test_without_one_that_fits_the_versions_are_named(clone: Path) -> None:
+    refused = make(clone, "python3.10")
+    assert refused.returncode == 2
+    assert "Python 3.11 to 3.14" in refused.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_without_its_venv_module_the_package_of_that_python_is_named(clone: Path) -> None:
+    assert "apt-get install python3.12-venv" in make(clone, "python3.12", BARE="1").stderr
+
+
+def test_a_python_that_makes_no_environment_by_a_link_makes_it_by_its_own_name(clone: Path) -> None:
+    """As those of uv (astral-sh/python-build-standalone#380)."""
+    own = program(clone.parent / "own", PYTHON)
+    (clone.parent / "bin").mkdir()
+    (clone.parent / "bin" / "python").symlink_to(own)
+    assert installs(made(clone))
+
+
 def test_without_packages_the_way_to_them_is_named_and_the_next_run_goes_on(clone: Path) -> None:
     refused = make(clone, STATUS="1")
     assert refused.returncode == 2
     assert "requirements/run.txt are not installed" in refused.stderr
-    assert "a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY" in refused.stderr
+    assert "a mirror by PIP_INDEX_URL or a proxy by HTTPS_PROXY, and by PIP_CERT the CA" in refused.stderr
     assert installs(made(clone))
 
 
@@ -121,14 +157,24 @@ def test_an_environment_whose_python_is_gone_is_made_anew(clone: Path) -> None:
     assert not installs(made(clone))
 
 
-@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is missing; to get it: install util-linux")
-def test_two_makes_install_once_and_never_at_the_same_time(tmp_path: Path) -> None:
+@pytest.fixture
+def busy(tmp_path: Path) -> list[str]:
+    """The command that makes an environment in this folder."""
     for name in ("Makefile", "pyproject.toml", "requirements", "tools"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "python").write_text(BUSY)
-    (tmp_path / "python").chmod(0o755)
-    command = ["make", "--silent", f"PYTHON={tmp_path}/python", ".venv/.dev"]
-    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
+    return ["make", "--silent", f"PYTHON={program(tmp_path / 'python', BUSY)}", ".venv/.dev"]
+
+
+def test_one_make_with_many_jobs_installs_one_by_one_also_without_flock(tmp_path: Path, busy: list[str]) -> None:
+    program(tmp_path / "bin" / "flock", '#!/bin/sh\nshift\nexec "$@"\n')
+    path = os.pathsep.join((str(tmp_path / "bin"), os.environ["PATH"]))
+    done = subprocess.run([*busy, ".venv/.run", "-j8"], cwd=tmp_path, env={**os.environ, "PATH": path}, stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is missing; to get it: install util-linux")
+def test_two_makes_install_once_and_never_at_the_same_time(tmp_path: Path, busy: list[str]) -> None:
+    both = [subprocess.Popen(busy, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len([call for call in calls if "venv --clear .venv" in call]) == 1
