@@ -8,9 +8,10 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,7 +105,8 @@ FAILURES = [
     (up.status(500), "server_error", 3),
     (up.status(503), "server_error", 3),
     (up.status(404), "client_error", 1),
-    (up.status(204), "client_error", 1),
+    (up.status(202), "client_error", 1),
+    (up.status(403), "client_error", 1),
     (up.raw(b"<html>maintenance</html>"), "not_json", 3),
     (up.raw(b'[{"id": 1}, {"id":'), "not_json", 3),
     (up.raw(b'{"items": []}'), "no_list", 1),
@@ -185,6 +187,35 @@ def test_retry_after_is_waited_for(upstream: Upstream, pulls_of: MakePulls) -> N
     assert pulls.paused == [7]
 
 
+@pytest.mark.parametrize(
+    ("code", "headers", "seconds"),
+    [
+        (403, {"Retry_After": "7"}, 7),
+        (403, {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": "7"}, 7),
+        (429, {"RateLimit_Remaining": "0", "RateLimit_Reset": "7"}, 7),
+        (403, {"X_RateLimit_Remaining": "0"}, 0),
+        (429, {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": "soon"}, 0),
+        (429, {"X_RateLimit_Remaining": "3", "X_RateLimit_Reset": "7"}, 0),
+    ],
+)
+def test_a_limit_is_waited_for_however_a_server_says_so(
+    upstream: Upstream, pulls_of: MakePulls, code: int, headers: dict[str, str], seconds: float
+) -> None:
+    """GitHub answers 403 or 429, with the moment when it is over instead of a Retry-After."""
+    upstream.answers = [up.status(code, **headers), up.records(1)]
+    pulls = pulls_of()
+    assert (pulls().status, pulls.paused) == ("success", [seconds])
+
+
+@pytest.mark.parametrize("scale", [1, 1_000], ids=["seconds", "milliseconds"])
+def test_a_limit_may_say_the_moment_when_it_is_over(upstream: Upstream, pulls_of: MakePulls, scale: int) -> None:
+    reset = str(int((time.time() + 1_000) * scale))
+    upstream.answers = [up.status(403, X_RateLimit_Remaining="0", X_RateLimit_Reset=reset)]
+    pulls = pulls_of()
+    assert pulls.reason() == "rate_limited"
+    assert 900 < (datetime.fromisoformat(pulls.state()["next_run_at"]) - utc_now()).total_seconds() <= 1_000
+
+
 @pytest.mark.parametrize("ahead", [0, 800], ids=["clock right", "clock ahead"])
 def test_a_long_retry_after_ends_the_run_and_the_next_one_comes_then(
     upstream: Upstream, pulls_of: MakePulls, database: Database, ahead: int
@@ -195,6 +226,24 @@ def test_a_long_retry_after_ends_the_run_and_the_next_one_comes_then(
     assert (len(upstream.requests), pulls.paused) == (1, [])
     ((seconds,),) = database.execute("SELECT extract(epoch FROM next_run_at - now())::int FROM sluice.sources")
     assert 900 < seconds <= 1_000
+
+
+def test_no_content_is_an_empty_list(upstream: Upstream, pulls_of: MakePulls) -> None:
+    upstream.answers = [up.raw(b"", 204)]
+    assert pulls_of(pagination=Pagination(type="cursor", path=("next",))).reason() is None
+    upstream.answers = [up.records(2), up.raw(b"", 204)]
+    pulls = pulls_of(pagination=Pagination(type="page", parameter="page"))
+    assert (pulls().status, pulls.ids()) == ("success", ["1", "2"])
+
+
+def test_a_part_of_a_list_is_a_page_and_never_the_whole_list(upstream: Upstream, pulls_of: MakePulls) -> None:
+    part = up.raw(json.dumps([up.record(1)]).encode(), 206, Link="</items?page=2>; rel=next")
+    upstream.answers = [part, up.raw(json.dumps([up.record(2)]).encode(), 203)]
+    pulls = pulls_of(pagination=Pagination(type="link"))
+    assert (pulls().status, pulls.ids()) == ("success", ["1", "2"])
+    upstream.answers = [part]
+    ending = replace_source(pulls, pagination=Pagination())()
+    assert (ending.reason, "`pagination`" in str(ending.error_message)) == ("pagination", True)
 
 
 def test_a_list_that_was_not_modified_is_not_sent_again(upstream: Upstream, pulls_of: MakePulls) -> None:
@@ -667,6 +716,24 @@ def test_headers_never_follow_to_another_host_nor_to_another_port(upstream: Upst
         upstream.answers = [up.records(1, Link=f'<{other.url}>; rel="next"')]
         replace_source(pulls, pagination=Pagination(type="link"))()
         assert "authorization" not in other.requests[1].headers
+
+
+def test_a_refusal_behind_a_redirect_names_the_headers_that_were_not_sent(upstream: Upstream, pulls_of: MakePulls) -> None:
+    with up.running() as other:
+        other.answers = [up.status(401)]
+        upstream.answers = [up.redirect(other.url)]
+        told = str(pulls_of(headers={"Authorization": "Bearer secret"})().error_message)
+        assert "redirects elsewhere" in told
+        upstream.answers = [up.redirect("/b"), up.status(401)]
+        assert "redirects elsewhere" not in str(pulls_of(headers={"Authorization": "Bearer secret"})().error_message)
+
+
+def test_an_address_that_drops_packets_leaves_time_for_the_next_one(upstream: Upstream, pulls_of: MakePulls) -> None:
+    """As IPv6 does where it leads nowhere, and the address of a machine that is gone."""
+    parts = {"resolve": lambda _host, _port: ["127.0.0.2", "127.0.0.1"]}
+    upstream.answers = [up.records(1)]
+    with socket.create_server(("127.0.0.2", upstream.port), backlog=0) as silent, socket.create_connection(silent.getsockname()):
+        assert pulls_of(url=f"http://two.test:{upstream.port}/", parts=parts, retries=0)().status == "success"
 
 
 PRIVATE = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.1.1", "::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1"]

@@ -38,12 +38,16 @@ MAX_REDIRECTS = 5
 MAX_ORIGINS = 4
 # How servers refuse a page behind the last one: WordPress by 400, Django REST framework by 404.
 BEYOND = frozenset((400, 404, 416, 422))
+# A list, changed by a proxy on its way, or a part of one; and none at all.
+LISTS, EMPTY, PART = frozenset((200, 203, 206)), 204, 206
 RETRIED_STATUSES = frozenset((408, 425, 500, 502, 503, 504))
 Backoff = tenacity.wait.wait_base
 # Full jitter: sources that failed together do not come back together.
 BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=30)
 # A longer Retry-After ends the run, and the next one waits for it.
 MAX_PAUSE = 60.0
+# What is more than these is no time from now, and no number of seconds: 2001, and the year 5138.
+SECONDS, MILLISECONDS = 1e9, 1e11
 OWN_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": f"sluice/{__version__}"}
 Dial = Callable[[str, int, float], socket.socket]
 
@@ -115,7 +119,7 @@ class Session:
                 # The end of a connection may also be that of a body.
                 self._explain_cut()
                 if answer.status not in REDIRECTS or "Location" not in answer.headers:
-                    return checked(answer, conditional=bool(conditions), beyond=beyond)
+                    return checked(answer, conditional=bool(conditions), beyond=beyond, elsewhere=not self._is_own(answer.url))
                 url = followed(answer.url, pages.header_text(answer.headers["Location"]))
             raise Failed("redirects", f"the server redirects more than {MAX_REDIRECTS} times")
         except Failed:
@@ -145,7 +149,7 @@ class Session:
         tls, host = target.scheme == "https", target.host or ""
         origin = (str(target.scheme), host, target.port or (443 if tls else 80))
         headers = urllib3.HTTPHeaderDict({**OWN_HEADERS, **conditions})
-        if origin_of(self._source.url) == origin_of(url):
+        if self._is_own(url):
             # In the place of ours, in whatever case they are written.
             headers.update(self._headers)
         response = self._pool(origin).urlopen(
@@ -169,6 +173,9 @@ class Session:
             raise
         finally:
             response.release_conn()
+
+    def _is_own(self, url: str) -> bool:
+        return origin_of(self._source.url) == origin_of(url)
 
     def _pool(self, origin: tuple[str, str, int]) -> urllib3.HTTPConnectionPool:
         if origin not in self._pools:
@@ -200,9 +207,14 @@ class Session:
         except addresses.Refused:
             detail = "the host has an address that is not public; `allow_private` (API_ALLOW_PRIVATE) lets it be pulled"
             raise Failed("address_refused", detail) from None
-        for address in found:
+        give_up = time.monotonic() + timeout
+        for place, address in enumerate(found):
+            # Each has its share of the time, for one may drop packets (IPv6 that leads nowhere).
+            share = (give_up - time.monotonic()) / (len(found) - place)
             with contextlib.suppress(OSError):
-                return self._watched((host, port), socket.create_connection((address, port), timeout))
+                made = socket.create_connection((address, port), max(share, 0.001))
+                made.settimeout(timeout)
+                return self._watched((host, port), made)
         raise Failed("unreachable", "no connection to the host can be made")
 
     def _watched(self, place: tuple[str, int], made: socket.socket) -> socket.socket:
@@ -272,28 +284,43 @@ def timed_out(seconds: float) -> Failed:
     return Failed("timeout", f"no complete answer came within {seconds:g} s")
 
 
-def checked(answer: Answer, *, conditional: bool, beyond: bool) -> Answer:
-    """A page, a 304 to a conditional request, or a refusal `beyond` the last page; raises Failed for any other status."""
-    status = answer.status
-    if status == 200 or (status == 304 and conditional) or (status in BEYOND and beyond):
+def checked(answer: Answer, *, conditional: bool, beyond: bool, elsewhere: bool) -> Answer:
+    """A page, a 304 to a conditional request, or a refusal `beyond` the last page; raises Failed for any other status.
+
+    `elsewhere`: it was asked without the source's headers.
+    """
+    status, headers = answer.status, answer.headers
+    if status in LISTS or status == EMPTY or (status == 304 and conditional) or (status in BEYOND and beyond):
         return answer
-    if status == 429 or (status == 503 and "Retry-After" in answer.headers):
-        asked = retry_after(answer.headers)
-        raise Failed("rate_limited" if status == 429 else "server_error", f"the server answers {status}", asked)
+    # GitHub refuses so who asks too often.
+    limited = status == 429 or (status == 403 and ("Retry-After" in headers or used_up(headers)))
+    if limited or (status == 503 and "Retry-After" in headers):
+        raise Failed("rate_limited" if limited else "server_error", f"the server answers {status}", retry_after(headers))
     if status >= 500 or status in RETRIED_STATUSES:
         raise Failed("server_error", f"the server answers {status}")
     if status >= 400:
-        raise Failed("client_error", f"the server answers {status}; correct the URL or the headers of the source")
+        fix = "it redirects elsewhere, where headers of the source are not sent: set `url` to that place" if elsewhere else ""
+        raise Failed("client_error", f"the server answers {status}; {fix or 'correct the URL or the headers of the source'}")
     raise Failed("client_error", f"the server answers {status} where 200 is expected")
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the server asks us to wait (RFC 9110 section 10.2.3); 0 when it does not say."""
+    """Seconds that the server asks us to wait (RFC 9110 section 10.2.3), or until a limit that is used up begins anew; 0 when it
+    does not say."""
     try:
-        return max(0.0, urllib3.Retry().parse_retry_after(headers.get("Retry-After", "0")))
+        if "Retry-After" in headers or not used_up(headers):
+            return max(0.0, urllib3.Retry().parse_retry_after(headers.get("Retry-After", "0")))
+        reset = float(headers.get("X-RateLimit-Reset") or headers.get("RateLimit-Reset") or 0)
     except (exceptions.InvalidHeader, OverflowError, ValueError):
         # A number or a year beyond what there is.
         return 0.0
+    # Seconds from now, or since the epoch, or milliseconds.
+    moment = reset / 1_000 if reset > MILLISECONDS else reset
+    return max(0.0, moment - time.time() if moment > SECONDS else moment)
+
+
+def used_up(headers: Mapping[str, str]) -> bool:
+    return "0" in (headers.get("X-RateLimit-Remaining"), headers.get("RateLimit-Remaining"))
 
 
 def failure(error: exceptions.HTTPError) -> Failed:

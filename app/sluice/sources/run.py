@@ -119,6 +119,8 @@ class Pull:
             success.not_modified, success.etag, success.last_modified = True, self._run.etag, self._run.last_modified
             self._commit(None, success)
             return None, success
+        if answer.status == fetch.PART and source.pagination.type == "none":
+            raise Failed("pagination", "the server answers 206, a part of the list; name by `pagination` how it goes on")
         if numbered and raws and raws == self._before:
             raise Failed("pagination", f"it is the same as the page before; the server knows no `{source.pagination.parameter}`")
         self._seen += len(raws)
@@ -131,7 +133,9 @@ class Pull:
             except errors.InvalidEvent as problem:
                 page.invalid += 1
                 self._problem = self._problem or f"the first is number {place} of page {number} ({problem.reason})"
-        following = pages.next_url(source, answer.headers, answer.body, len(raws), number, self._seen, self._most)
+        following = None
+        if answer.status in fetch.LISTS:
+            following = pages.next_url(source, answer.headers, answer.body, len(raws), number, self._seen, self._most)
         self._before, self._most = raws, max(self._most, len(raws))
         following = None if following is None else fetch.followed(answer.url, following)
         # A cursor that stands on every page does not move any more behind the last record.
@@ -183,7 +187,7 @@ class Pull:
                 raise Failed("timeout", f"the run took longer than {source.deadline:g} s (`deadline`)")
             parts.store.renew(run, source.timeout)
             answer = session.get(url, conditions, beyond=beyond)
-            return answer, pages.records_of(answer.body, source.list) if answer.status == 200 else []
+            return answer, pages.records_of(answer.body, source.list) if answer.status in fetch.LISTS else []
 
         def pause(seconds: float) -> None:
             parts.store.renew(run, seconds)
