@@ -227,7 +227,7 @@ class Process:
         """Settle which namespaces this process works in, and what it watches there."""
         wanted = self._settings.watch_namespaces
         self.sync.namespaces = spaces = await wait(self.api, wanted)
-        resources = await watchable(self.api, spaces)
+        self.sync.resources = resources = await watchable(self.api, spaces)
         self.health.namespaces = True
         if len(wanted) > 1 or resources != WATCHED:
             self._start(changed(self.api, wanted, spaces, resources), "something else can be read")

@@ -203,7 +203,7 @@ POLL_SECONDS = 0.05
 
 
 class Sync:
-    """`done`: whether the cache was ever complete. `namespaces`: all at first, then those that can be read."""
+    """`done`: whether the cache was ever complete. `namespaces`, `resources`: all at first, then those that can be read."""
 
     def __init__(
         self, api: Api, cache: Cache, queue: Queue, observer: Observer, hearing: Hearing, namespaces: Iterable[str]
@@ -214,13 +214,14 @@ class Sync:
         self._observer = observer
         self._hearing = hearing
         self.namespaces = tuple(namespaces)
+        self.resources = WATCHED
         self._wanted = asyncio.Event()
         self.done = False
         hearing.relisted = self._wanted.set
 
     def paths(self) -> list[tuple[str, str, str]]:
         """Of everything that is watched: namespace, resource, path."""
-        return [(space, each.plural, each.path(space)) for space in self.namespaces for each in WATCHED]
+        return [(space, each.plural, each.path(space)) for space in self.namespaces for each in self.resources]
 
     def deaf(self) -> list[str]:
         """What no watch was ever open for."""
@@ -261,7 +262,7 @@ class Sync:
         """Whether all could be listed that is needed to plan."""
         whole = True
         for space in self.namespaces:
-            for resource in WATCHED:
+            for resource in self.resources:
                 try:
                     await self._observer.refresh(resource, space)
                 except ApiError as error:

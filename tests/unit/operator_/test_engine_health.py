@@ -8,6 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from sluice_operator.api_types import ESSENTIAL
 from sluice_operator.cache import Cache
 from sluice_operator.client import Api
 from sluice_operator.health import Health, application
@@ -66,6 +67,14 @@ def test_who_leads_is_ready_when_what_the_chart_asks_for_is_made(parts: Parts) -
 
 def unready(parts: Parts) -> list[str]:
     return [name for name, check in parts.health.ready.items() if not check()]
+
+
+def test_what_may_not_be_watched_is_not_waited_for(parts: Parts) -> None:
+    parts.sync.resources = ESSENTIAL
+    for resource in ESSENTIAL:
+        assert parts.sync.deaf() != []
+        parts.hearing.heard(resource.path("space"))
+    assert parts.sync.deaf() == []
 
 
 def test_a_silent_watch_is_no_life(parts: Parts) -> None:
