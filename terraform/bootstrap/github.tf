@@ -8,8 +8,9 @@ locals {
     "repo:${var.github.owner}@${var.github.owner_id}/${var.github.repository}@${var.github.repository_id}",
   ]
   terraform_roles = var.github == null ? {} : {
-    plan  = { context = var.github.plan_context, policy = "ReadOnlyAccess" }
-    apply = { context = var.github.apply_context, policy = "AdministratorAccess" }
+    plan = { context = var.github.plan_context, policy = "ReadOnlyAccess", session = 3600 }
+    # Seconds: an upgrade of control plane, nodes and database takes longer than an hour, and with the session ends the right to write the state.
+    apply = { context = var.github.apply_context, policy = "AdministratorAccess", session = 14400 }
   }
 }
 
@@ -52,6 +53,7 @@ resource "aws_iam_role" "terraform" {
   name                 = "${var.project}-terraform-${each.key}"
   description          = "Terraform ${each.key} by GitHub Actions of ${var.github.owner}/${var.github.repository}"
   assume_role_policy   = data.aws_iam_policy_document.github_trust[each.key].json
+  max_session_duration = each.value.session
   permissions_boundary = var.permissions_boundary_arn
 
   depends_on = [aws_iam_openid_connect_provider.github]

@@ -199,6 +199,15 @@ def test_the_workflow_that_is_shown_takes_actions_that_ours_take_and_gives_each_
         assert job.get("environment") == {"plan": None, "apply": "terraform"}[name]
 
 
+def test_the_workflow_that_is_shown_applies_in_the_order_of_commits_and_does_not_lose_its_rights_half_way() -> None:
+    """An older commit that is approved late would undo a newer one; a session of an hour ends before a long upgrade does."""
+    shown = yaml.safe_load(SHOWN)
+    assert shown["concurrency"] == {"group": "terraform-${{ github.ref }}", "cancel-in-progress": False}
+    (asked,) = re.findall(r"role-duration-seconds: (\d+)", text_of(shown["jobs"]["apply"]))
+    (given,) = re.findall(r"apply = .* session = (\d+)", (ROOT / "terraform" / "bootstrap" / "github.tf").read_text())
+    assert int(given) >= int(asked) > 3600
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:

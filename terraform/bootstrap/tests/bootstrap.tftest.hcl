@@ -127,6 +127,19 @@ run "workflows_plan_by_reading_and_apply_from_their_environment" {
   }
 }
 
+run "an_apply_has_hours" {
+  command = plan
+
+  variables {
+    github = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22 }
+  }
+
+  assert {
+    condition     = { for name, one in aws_iam_role.terraform : name => one.max_session_duration } == { plan = 3600, apply = 14400 }
+    error_message = "An upgrade of control plane, nodes and database takes longer than the hour of a session, and its end would lose the state."
+  }
+}
+
 run "an_apply_from_any_branch_is_refused" {
   command = plan
   variables { github = { owner = "acme", owner_id = 11, repository = "sluice", repository_id = 22, apply_context = "ref:refs/heads/main" } }
