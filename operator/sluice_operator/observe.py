@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
@@ -89,6 +90,8 @@ class Audit:
 FRESH_SECONDS, USUAL_SECONDS = 10.0, 60.0
 # How long it is believed that a Secret is not there, or that one which no watch sees stays as it is.
 ABSENT_SECONDS, PRESENT_SECONDS = 300.0, 2.0
+# So long after its grace period a Pod may still be about to end.
+LOST = timedelta(minutes=2)
 # Of the calls that there is room for (client.py): a thousand Secrets or Pods leave the others to a revocation elsewhere.
 AT_ONCE = 10
 SEAL_BYTES = 32
@@ -240,12 +243,13 @@ class Observer:
         deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
         memory.ready |= {pod.uid for pod in pods if pod.was_ready}
         memory.keep([pod.uid for pod in pods], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
+        now = self._api.clock().earliest
         return replace(
             seen,
             secrets=secrets,
             known=dict(memory.known),
             replicas=deployment.replicas if deployment is not None else None,
-            pods=tuple(known(pod, memory) for pod in pods),
+            pods=tuple(known(pod, memory, now) for pod in pods),
             pods_known=pods_known,
             settled=self._settled(key, pods, memory, deployment),
             last_used=dict(memory.last_used),
@@ -258,10 +262,16 @@ class Observer:
 
     async def pods(self, key: Key, keyset: KeySet) -> list[Pod]:
         """Those of the target. Raises ApiError."""
-        # A Pod of another ReplicaSet may come while these are asked for.
-        while unknown := {pod.owner or "" for pod in self._owned(key)} - self.owners.known.keys():
+        adopted = self._cache.deployment(key.namespace, keyset.spec.target.name) is None
+        while True:
+            # A Pod of another ReplicaSet may come while these are asked for.
+            unknown = {pod.owner or "" for pod in self._owned(key)} - self.owners.known.keys()
+            found = [] if unknown else self.seen_pods(key, keyset)
+            if found or (adopted and not unknown):
+                return found
+            # A Deployment that has no Pods may have adopted a ReplicaSet of one before it.
+            adopted = True
             await self.owners.learn(key.namespace, unknown)
-        return self.seen_pods(key, keyset)
 
     async def pods_again(self, key: Key, keyset: KeySet, seen: Iterable[Pod]) -> bool:
         """List the Pods; whether the target has others than were seen: a watch may be silent and nobody knows yet."""
@@ -376,13 +386,20 @@ def moving(secrets: Iterable[Secret]) -> bool:
     )
 
 
-def known(pod: Pod, memory: Memory) -> Pod:
-    """With what is known of it, else the worse: one that ever passed its start-up may have been Ready."""
+def known(pod: Pod, memory: Memory, now: datetime) -> Pod:
+    """With what is known of it, else the worse: one that ever passed its start-up may have been Ready.
+
+    Its deletionTimestamp is the end of its grace period. What is there long after that and does not answer is on a node that is
+    gone, and may stay for ever.
+    """
+    asked, report = pod.uid in memory.heard or not pod.answers, memory.report(pod.uid) if pod.answers else None
+    end = pod.metadata.deletion_timestamp
     return replace(
         pod,
         was_ready=pod.was_ready or pod.up or pod.uid in memory.ready,
-        asked=pod.uid in memory.heard or not pod.answers,
-        report=memory.report(pod.uid) if pod.answers else None,
+        finished=pod.finished or (asked and report is None and end is not None and now >= end + LOST),
+        asked=asked,
+        report=report,
         last=memory.last(pod.uid),
         proved=frozenset(memory.proved.get(pod.uid, ())),
         ready_seen=pod.uid in memory.seen_ready,

@@ -209,9 +209,14 @@ def staging(keyset: KeySet, scenes: Sequence[Scene], room: int) -> Iterator[Acti
 
 
 def rotates(scene: Scene) -> bool:
-    """Whether a key waits for the Pods with a new version. One that rests, or that no Pod will ever get, may wait for ever."""
+    """Whether a key waits for the Pods with a new version.
+
+    One that rests, that no Pod will ever get, or whose Secret the API server does not let us write may wait for ever.
+    """
     staged, active = scene.ledger.staged, scene.ledger.active
-    return staged is not None and active is not None and not scene.resting and staged.digest in scene.wanted
+    if staged is None or active is None or scene.resting or staged.digest not in scene.wanted:
+        return False
+    return steps.blocked(scene) is not None or bool(steps.unproved(scene, staged))
 
 
 def urgency(scene: Scene) -> tuple[int, str]:

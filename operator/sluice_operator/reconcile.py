@@ -149,13 +149,7 @@ class Engine:
 
         What one object's call ends with holds no other up. A key set that could not be written does: it is looked at again.
         """
-        first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
-        outcomes = [await self._chain(key, chain) for chain in whole[:first]]
-        keyset, handed_out = seen.keyset, any(hands_out(each[0]) for each in whole[first:])
-        # A watch may be silent and nobody knows yet: a Pod that was not asked may refuse a key that is handed out.
-        if handed_out and keyset is not None and await self._observer.pods_again(key, keyset, seen.pods):
-            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
-        room, end = asyncio.Semaphore(AT_ONCE), time.monotonic() + LONGEST_SECONDS
+        room, end = asyncio.Semaphore(AT_ONCE), float("inf")
         unanswered: list[ApiError] = []
 
         async def one(chain: Sequence[Action]) -> Outcome:
@@ -170,6 +164,13 @@ class Engine:
                 except Conflict:
                     return Outcome(refused=True)
 
+        first = 1 + max((number for number, each in enumerate(whole) if isinstance(each[0], ORDERED)), default=-1)
+        outcomes = [await (self._chain(key, each) if isinstance(each[0], PublishKeySet) else one(each)) for each in whole[:first]]
+        keyset, handed_out = seen.keyset, any(hands_out(each[0]) for each in whole[first:])
+        # A watch may be silent and nobody knows yet: a Pod that was not asked may refuse a key that is handed out.
+        if handed_out and keyset is not None and await self._observer.pods_again(key, keyset, seen.pods):
+            raise Conflict("list", PODS.plural, "the target has other Pods than were seen")
+        end = time.monotonic() + LONGEST_SECONDS
         outcomes += await asyncio.gather(*map(one, whole[first:]))
         if len(unanswered) >= UNANSWERED:
             raise unanswered[0]

@@ -102,7 +102,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     started: it has a node and its containers were started, so its volumes are mounted
     up: a container of it passed its start-up
     was_ready: Ready now or at any time before: clients may have a connection to it
-    finished: all its containers have ended for good
+    finished: all its containers have ended for good, or nobody will ever know
     asked: whether it was ever asked
     report: None when it did not answer
     last: the last answer by which all its workers had one revision, however long ago; None: there was none

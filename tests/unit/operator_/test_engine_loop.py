@@ -7,6 +7,7 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,7 @@ from sluice_operator.world import Plan, PutSecret, World
 
 SPACE = "space"
 KEY = Key(SPACE, "main")
+RS = REPLICA_SETS.path(SPACE, "web-1")
 
 
 @pytest.fixture(autouse=True)
@@ -354,15 +356,35 @@ def test_a_pod_that_does_not_answer_holds_the_key_back() -> None:
     with_bench(work)
 
 
+async def silent_pod(bench: Bench, **metadata: Any) -> None:
+    """Another Pod of the target, at an address where nobody answers."""
+    first = bench.server.objects[PODS.path(SPACE, "web-1-a")]
+    metadata = {"ownerReferences": first["metadata"]["ownerReferences"], **metadata}
+    status = {**first["status"], "podIP": "127.0.0.2"}
+    await bench.make(PODS, "web-1-b", metadata=metadata, spec={"nodeName": "n"}, status=status)
+
+
+@pytest.mark.parametrize(("minutes", "held"), [(1, True), (5, False)])
+def test_a_pod_of_a_dead_node_holds_the_key_back_until_its_time_to_end_is_over(minutes: int, held: bool) -> None:
+    """Its kubelet is gone, so nobody takes it away: it is terminating for ever."""
+
+    async def work(bench: Bench, _service: Service) -> None:
+        ended = datetime.now(UTC) - timedelta(minutes=minutes)
+        await silent_pod(bench, deletionTimestamp=api_types.stamp(ended))
+        await bench.look()
+        reached = partial(bench.condition, API_KEYS, "alpha", "Ready")
+        await bench.until(lambda: reached() == (("False", "Converging") if held else ("True", "Active")))
+        assert (bench.secret("alpha") is None) == held
+
+    with_bench(work)
+
+
 def test_a_pod_that_no_watch_reported_holds_the_key_back() -> None:
     async def work(bench: Bench, service: Service) -> None:
         service.late = True
         await bench.look()
         await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready")[1] == "Converging")
-        first = bench.server.objects[PODS.path(SPACE, "web-1-a")]
-        metadata = {"ownerReferences": first["metadata"]["ownerReferences"]}
-        status = {**first["status"], "podIP": "127.0.0.2"}  # nobody answers there
-        await bench.make(PODS, "web-1-b", metadata=metadata, spec={"nodeName": "n"}, status=status)
+        await silent_pod(bench)
         service.late = False
         await bench.until(lambda: any(pod.metadata.name == "web-1-b" for pod in bench.cache.pods(SPACE)))
         await asyncio.sleep(0.5)
@@ -420,6 +442,23 @@ def test_a_revocation_does_not_wait_for_the_list_of_pods_before_a_hand_over(monk
     with_bench(work)
 
 
+def test_pods_of_a_replica_set_that_another_deployment_took_over_are_found() -> None:
+    """As after `kubectl delete deployment --cascade=orphan`: the next one of that name adopts what is there."""
+
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        deployment, replicas = (bench.server.objects[each] for each in (DEPLOYMENTS.path(SPACE, "web"), RS))
+        for raw in (deployment["metadata"], replicas["metadata"]["ownerReferences"][0]):
+            raw["uid"] = "uid-of-the-next"
+        bench.cache.remove(DEPLOYMENTS, SPACE, "web")
+        bench.cache.put(DEPLOYMENTS, deployment)
+        keyset = bench.cache.key_set(SPACE, "main")
+        assert keyset is not None
+        assert [pod.name for pod in await bench.observer.pods(KEY, keyset)] == ["web-1-a"]
+
+    with_bench(work)
+
+
 def test_pods_of_a_replica_set_that_came_while_another_was_asked_for_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(bench: Bench, _service: Service) -> None:
         assert await bench.sync._all()
@@ -434,7 +473,7 @@ def test_pods_of_a_replica_set_that_came_while_another_was_asked_for_are_told_ap
                     owners = [{"kind": "ReplicaSet", "name": name, "uid": uid}]
                     metadata = {**raw["metadata"], "name": f"{name}-a", "uid": name, "ownerReferences": owners}
                     bench.cache.put(PODS, {**raw, "metadata": metadata})
-                replicas = bench.server.objects[REPLICA_SETS.path(SPACE, "web-1")]
+                replicas = bench.server.objects[RS]
                 metadata = {**replicas["metadata"], "uid": "uid-2"}
                 bench.server.objects[REPLICA_SETS.path(SPACE, "web-2")] = {**replicas, "metadata": metadata}
             return found
@@ -702,6 +741,18 @@ def test_a_call_that_fails_for_one_object_holds_no_other_up() -> None:
         await bench.look()
         await bench.until(lambda: bench.condition(API_KEYS, "good", "Ready") == ("True", "Active"))
         assert bench.condition(API_KEYS, "bad", "Ready")[0] == "False"
+
+    with_bench(work)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_pod_that_may_not_be_annotated_keeps_no_key_back(status: int) -> None:
+    """A webhook that is away refuses every write to a Pod; the kubelet delivers all the same, only later."""
+
+    async def work(bench: Bench, _service: Service) -> None:
+        bench.server.faults["PATCH", "/pods"] = status
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Active"))
 
     with_bench(work)
 

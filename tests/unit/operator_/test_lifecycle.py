@@ -310,6 +310,18 @@ def test_a_key_at_rest_with_a_staged_version_does_not_keep_others_from_rotating(
     assert story.digest("beta") == story.digest("beta-v2")
 
 
+def test_a_key_that_only_waits_for_its_secret_does_not_keep_others_from_rotating() -> None:
+    """A policy of somebody else may refuse to let the client Secret of one key be written, for ever."""
+    story = Story(maxConcurrentRotations=1)
+    story.apply("alpha")
+    story.apply("beta")
+    story.run()
+    story.rotate("alpha")
+    story.until("VersionActivated")
+    story.rotate("beta")
+    assert {"VersionStaged", "VersionActivated"} <= set(story.kinds())
+
+
 def test_first_versions_do_not_wait_for_rotations() -> None:
     story = Story(maxConcurrentRotations=1)
     story.apply("alpha")
