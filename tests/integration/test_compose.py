@@ -64,11 +64,21 @@ def test_the_addresses_of_its_first_lines_are_those_of_its_services() -> None:
     assert services["broker"]["environment"]["RABBITMQ_DEFAULT_PASS"] == services["migrate"]["environment"]["DB_PASSWORD"]
 
 
-def test_every_file_that_is_mounted_is_there() -> None:
+def test_its_first_lines_write_every_variable_that_it_asks_for_into_a_file_that_git_ignores() -> None:
+    """Compose asks for them for `down` and `logs` too, in another terminal and on another day."""
+    text = (ROOT / "compose.yaml").read_text()
+    written = re.search(r"#   for name in ([A-Z_ ]+); do .* >\.env$", text, re.MULTILINE)
+    assert written is not None
+    assert set(written[1].split()) == set(re.findall(r"\$\{(\w+):\?", text))
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_every_file_that_is_mounted_is_there_and_may_be_read_where_selinux_labels_files() -> None:
     mounts = [volume for each in compose.read()["services"].values() for volume in each.get("volumes", ())]
     files = [volume.split(":")[0] for volume in mounts if volume.startswith(".")]
     assert len(files) == 5
     assert [file for file in files if not (ROOT / file).exists()] == []
+    assert {volume.split(":")[2] for volume in mounts if volume.startswith(".")} == {"ro,z"}
 
 
 def test_its_grafana_has_both_data_sources_of_the_dashboards_and_no_password_is_in_git() -> None:
