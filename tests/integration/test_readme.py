@@ -93,6 +93,12 @@ def test_the_examples_show_what_they_promise(outputs: list[str]) -> None:
         assert shown in re.sub('" ?: ?', '":', outputs[0]), shown
 
 
+def test_the_log_that_the_readme_imports_is_there_on_every_machine(outputs: list[str], folder: Path) -> None:
+    assert outputs
+    named = re.findall(r"^\.venv/bin/sluice import (\S+) ", docs.README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [(folder / name).is_file() and not name.startswith("/") for name in named] == [True]
+
+
 def test_the_examples_of_pull_sources_work_on_a_source_of_two_variables(folder: Path) -> None:
     found = re.fullmatch(r"```sh\n(.*)\n```", docs.section(docs.README, "sources"), re.DOTALL)
     assert found is not None
