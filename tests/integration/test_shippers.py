@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -62,9 +63,18 @@ def test_an_event_has_the_time_of_its_record_or_where_it_has_none_that_of_receip
 @pytest.mark.parametrize("write", [array, lines])
 def test_what_is_no_object_does_not_affect_the_others(client: httpx.Client, mine: Mine, write: Write) -> None:
     first, last = records(mine, 2)
-    data = data_of(client.post("/log", content=write([first, 7, {"id": mine.id(), "log": "\0"}, last])))
-    assert (data["created"], [result["index"] for result in data["results"]]) == (2, [1, 2])
+    data = data_of(client.post("/log", content=write([first, 7, last])))
+    assert (data["created"], [result["index"] for result in data["results"]]) == (2, [1])
     assert stored(mine) == [first, last]
+
+
+@pytest.mark.parametrize("write", ["[%s,%s]", "%s\n%s\n"])
+@pytest.mark.parametrize("odd", [rb"\u0000", rb"\ud83d", b"\xff", b"\xed\xa0\x80"])
+def test_what_is_no_character_does_not_cost_the_record(client: httpx.Client, mine: Mine, write: str, odd: bytes) -> None:
+    record = b'{"id": "%s", "log": "C:\\\\\\\\u0000 \\ud83d\\ude00 %s!"}' % (mine.id().encode(), odd)
+    assert data_of(client.post("/log", content=write.encode() % (record, record)))["created"] == 2
+    assert client.post("/log", content=record).status_code == 202
+    assert [re.sub("\ufffd+", "?", event["log"]) for event in stored(mine)] == ["C:\\\\u0000 \U0001f600 ?!"] * 3
 
 
 @pytest.mark.parametrize("write", [array, lines])

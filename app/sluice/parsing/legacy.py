@@ -24,9 +24,10 @@ SHAPE = "send a JSON object, an array of objects, or one object a line"
 # What msgspec says where a value is whole and something follows.
 AFTER_FIRST = "trailing characters"
 # Escapes that stand for no character which can be stored: half a surrogate pair (a text that was cut within one, RFC 8259 section
-# 8.2) and U+0000. Not an escaped backslash before such letters, nor a whole pair.
+# 8.2) and U+0000. Not escaped backslashes before such letters, nor a whole pair. (It begins with one character, for which a text
+# is searched fast.)
 NO_CHARACTER = re.compile(
-    rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)"
+    rb"\\(?:(\\(?:\\\\)*|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000))"
 )
 LogReader = Callable[[bytes | msgspec.Raw], Event]
 Filled = Annotated[str, Meta(min_length=1)]
@@ -78,8 +79,9 @@ def error_report(body: bytes, max_event_bytes: int) -> Event:
 
 
 def storable(body: bytes) -> bytes:
-    """`body` in UTF-8, with U+FFFD for what is no character."""
-    return NO_CHARACTER.sub(lambda found: found[1] or rb"\ufffd", body.decode(errors="replace").encode())
+    """`body` in UTF-8, with U+FFFD for what is no character: what is logged is worth more than its form."""
+    text = body.decode(errors="replace").encode()
+    return NO_CHARACTER.sub(lambda found: found[0] if found[1] else rb"\ufffd", text) if rb"\u" in text else text
 
 
 def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
@@ -91,7 +93,9 @@ def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
 
 
 def logs(body: bytes, now: datetime, rules: Rules) -> Sequence[Item]:
-    """As log_object; or an event of each object of an array or of lines, as log shippers send them."""
+    """As log_object; or an event of each object of an array or of lines, as log shippers send them. They drop what is refused, and
+    logs hold NULs and bytes that are no text: the rest of such a record is kept."""
+    body = storable(body)
     if body.lstrip()[:1] == b"[":
         found = batches.raw_items(body, True, MAX_LOGS, SHAPE)
     else:
