@@ -74,14 +74,17 @@ def read_all(settings: type, env: Mapping[str, str], problems: list[str]) -> Ite
 
 
 def text_of(name: str, spec: Field[Any], env: Mapping[str, str]) -> str | None:
-    """The text of one setting, by value or (secrets) by file; None when it is absent or empty."""
+    """The text of one setting, by value or (secrets) by file; None when it is absent or empty.
+
+    Neither the end of a line is part of it, which `echo secret | base64` puts into a Secret unseen, nor a byte order mark.
+    """
     path = env.get(f"{name}_FILE") if spec.metadata["secret"] else None
     if path and env.get(name):
         raise ValueError(f"and {name}_FILE are both set; keep one")
     if not path:
-        return env.get(name) or None
+        return env.get(name, "").strip("\r\n") or None
     try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
+        return Path(path).read_text(encoding="utf-8-sig").strip() or None
     except (OSError, UnicodeDecodeError) as error:
         # Not the path: a person who takes the one variable for the other puts the secret there.
         raise ValueError(f"cannot be read from the file that {name}_FILE names: {type(error).__name__}") from error

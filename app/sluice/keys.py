@@ -10,6 +10,7 @@ mistyped or cut key differs from an unknown one, and a scanner recognises a leak
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 import secrets
@@ -195,6 +196,7 @@ def utc(moment: Any) -> Any:
 
 def parse_document(data: bytes) -> KeySetDocument:
     """A published document in canonical order, checked as a whole; raises InvalidKeySet."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         document = decode_document(data)
     except errors.NOT_JSON as error:
@@ -225,6 +227,7 @@ def canonical_fields(raw: dict[str, Any], known: dict[str, Any]) -> dict[str, An
 
 def parse_entries(data: bytes) -> list[KeyEntry]:
     """A JSON array of entries as people write it, numbers also as text; raises InvalidKeySet, also for an unknown field."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         entries, given = decode_entries(data), msgspec.json.decode(data)
     except errors.NOT_JSON as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sluice.commands import environment
+from sluice.settings import Settings
 
 
 class Clock:
@@ -65,3 +67,22 @@ def test_a_secret_that_is_there_is_not_waited_for(tmp_path: Path) -> None:
     clock = Clock()
     environment.await_secrets({"SECRET_WAIT_SECONDS": "60", "API_KEYS_FILE": str(tmp_path / "keys")}, clock.sleep)
     assert clock.slept == 0
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_end_of_a_line_that_a_secret_has_is_no_part_of_a_setting(end: str) -> None:
+    found = Settings.from_env({"DB_HOST": f"db{end}", "DB_PASSWORD": f" p w{end}", "PORT": f"9000{end}", "API_KEYS": end})
+    assert (found.db_host, found.db_password, found.port, found.api_keys) == ("db", " p w", 9000, ())
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(codecs.BOM_UTF8 + b"word\r\n")
+    assert Settings.from_env({"DB_HOST": "db", "DB_PASSWORD_FILE": str(tmp_path / "secret")}).db_password == "word"
+
+
+def test_options_for_the_gunicorn_of_another_program_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--preload")
+    monkeypatch.setenv("SCRIPT_NAME", "/shop")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1/x")
+    environment.settings()
+    assert not {"GUNICORN_CMD_ARGS", "SCRIPT_NAME"} & set(environment.variables())

@@ -112,6 +112,12 @@ def test_plain_keys_that_can_never_be_let_in_are_named_by_position_only() -> Non
     assert not any(key in problem for key in (wrong, "clé", "kkk") for problem in problems)
 
 
+@pytest.mark.parametrize("key", [f'"{WEB}"', f"'{WEB}", 'plain"'])
+def test_a_plain_key_with_the_quotes_of_an_env_file_stops_the_start(key: str) -> None:
+    (problem,) = keyring.check_plain([key])
+    assert problem.startswith("API_KEYS: key 1 begins or ends with a quotation mark; remove it")
+
+
 def test_the_file_wins_over_a_plain_key_that_is_the_same(tmp_path: Path) -> None:
     ring = ring_of(tmp_path, entry(WEB), entry(OPS, key_id="ops", state="revoked"), plain=(WEB, OPS, "other"))
     assert ring.verify(WEB).key_id == "web"

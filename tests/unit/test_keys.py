@@ -206,6 +206,12 @@ def test_white_space_and_the_order_of_names_do_not_matter_to_the_reader() -> Non
     assert keys.parse_document(data).entries == (entry(),)
 
 
+def test_a_byte_order_mark_and_line_ends_of_windows_are_no_part_of_what_a_person_edited() -> None:
+    data = json.dumps(json.loads(keys.publish([entry()], NOW)), indent=2).replace("\n", "\r\n").encode("utf-8-sig")
+    assert keys.parse_document(data).entries == (entry(),)
+    assert keys.parse_entries(json.dumps(json.loads(data)["entries"]).encode("utf-8-sig")) == [entry()]
+
+
 def test_an_edited_entry_no_longer_matches_the_revision() -> None:
     data = keys.publish([entry()], NOW).replace(b'"ingest"', b'"admin"')
     with pytest.raises(keys.InvalidKeySet, match=r"revision does not match.*sluice keys keyset"):

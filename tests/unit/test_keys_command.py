@@ -55,7 +55,7 @@ def test_new_refuses_what_is_out_of_range(arguments: tuple[str, ...]) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-@pytest.mark.parametrize("stdin", [KEY, f"{KEY}\n", f"  {KEY}\r\n"])
+@pytest.mark.parametrize("stdin", [KEY, f"{KEY}\n", f"  {KEY}\r\n", f"\ufeff{KEY}\r\n"])
 def test_digest_reads_the_key_from_stdin(stdin: str) -> None:
     assert run("digest", stdin=stdin).stdout == f"{DIGEST}\n"
 

@@ -166,7 +166,7 @@ def find_key(text: str | None, file: Path | None, data_dir: Path, url: str) -> K
     if file is not None:
         return Key(read_key(file), "SLUICE_API_KEY_FILE")
     if text:
-        return Key(text, "SLUICE_API_KEY")
+        return Key(text.strip(), "SLUICE_API_KEY")
     first_run = data_dir / FIRST_RUN_KEY
     if values.is_loopback(urlsplit(checked(url)).hostname or "") and os.path.isfile(first_run):
         return Key(read_key(first_run), str(first_run))
@@ -175,7 +175,7 @@ def find_key(text: str | None, file: Path | None, data_dir: Path, url: str) -> K
 
 def read_key(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ClientError(f"the key cannot be read from {path}: {type(error).__name__}", SET_A_KEY) from error
 

@@ -15,6 +15,8 @@ from sluice.stores.postgresql import login
 
 log = structlog.get_logger()
 
+# From where gunicorn takes options and a path, over ours. Another program's `--preload` would leave our threads in its parent.
+OF_GUNICORN = ("GUNICORN_CMD_ARGS", "SCRIPT_NAME")
 # A Secret that appears is seen within a second; a line every ten is enough to read.
 LOOK, REPORT = 1, 10
 
@@ -36,6 +38,8 @@ def variables() -> Mapping[str, str]:
 
 def settings() -> Settings:
     """The checked settings, the address of the database included; raises errors.SettingsError."""
+    for name in OF_GUNICORN:
+        os.environ.pop(name, None)
     found = Settings.from_env(variables())
     if found.embedded:
         # What somebody has set for psql may lead libpq away from our own server, in this process and in those it starts.

@@ -106,7 +106,7 @@ def key_from_stdin(context: click.Context) -> str:
     if sys.stdin.isatty():
         text: str = click.prompt("Key", hide_input=True, err=True)
     else:
-        text = sys.stdin.buffer.read(MAX_STDIN).decode("utf-8", "replace")
+        text = sys.stdin.buffer.read(MAX_STDIN).decode("utf-8-sig", "replace")
     key = text.strip()
     if not key:
         raise click.ClickException("stdin is empty; give the key by stdin, for example `< key.txt`")

@@ -311,6 +311,12 @@ def test_where_the_key_comes_from(tmp_path: Path, text: str | None, has_file: bo
     assert (found and Path(found.source).name) == source
 
 
+def test_neither_the_end_of_a_line_nor_a_byte_order_mark_is_part_of_a_key(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbfgiven\r\n")
+    found = [http.find_key("given\n", file, tmp_path, "http://127.0.0.1:1") for file in (None, tmp_path / "file")]
+    assert [key and key.text for key in found] == ["given", "given"]
+
+
 def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"nowhere: FileNotFoundError; set SLUICE_API_KEY"):
         http.find_key(None, tmp_path / "nowhere", tmp_path, "http://127.0.0.1:1")
