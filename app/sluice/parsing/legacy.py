@@ -93,8 +93,10 @@ def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
 
 
 def logs(body: bytes, now: datetime, rules: Rules) -> Sequence[Item]:
-    """As log_object; or an event of each object of an array or of lines, as log shippers send them. They drop what is refused, and
-    logs hold NULs and bytes that are no text: the rest of such a record is kept."""
+    """As log_object; or an event of each object of an array or of lines, as log shippers send them.
+
+    They drop what is refused, and logs hold NULs and bytes that are no text: the rest of such a record is kept.
+    """
     body = storable(body)
     if body.lstrip()[:1] == b"[":
         found = batches.raw_items(body, True, MAX_LOGS, SHAPE)
