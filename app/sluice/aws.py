@@ -12,7 +12,26 @@ from botocore import exceptions
 # What no answer to these operations lacks.
 MEMBERS = {"BatchGetItem": "Responses", "DescribeTable": "Table", "Query": "Items", "GetQueueUrl": "QueueUrl"}
 decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-NO_LOGIN = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)
+NO_LOGIN = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.SSOError,
+)
+# What AWS says of who asks, some of it with "Exception" at its end; also STS, of a role that may not be assumed.
+REFUSED = frozenset(
+    (
+        "AccessDenied",
+        "ExpiredToken",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidIdentityToken",
+        "InvalidSignature",
+        "MissingAuthenticationToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClient",
+    )
+)
 
 
 @functools.cache
@@ -51,3 +70,12 @@ def judge(response_dict: Any, operation_model: Any, **_: Any) -> None:
 
 def code_of(error: exceptions.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def refuses_login(error: Exception) -> bool:
+    """Whether AWS refuses who asks, or its use of a key of KMS, or there is nobody to ask as."""
+    if not isinstance(error, exceptions.ClientError):
+        return isinstance(error, NO_LOGIN)
+    code = code_of(error)
+    of_key = code.lower().startswith("kms") and "throttl" not in code.lower()
+    return of_key or code.removesuffix("Exception") in REFUSED

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 from tests.integration.sample import NOW, row, rows, statuses
 from tests.integration.service import Service, running
 from tests.integration.test_console import browser
@@ -219,6 +220,20 @@ def test_what_the_table_refuses_of_every_event_is_no_fault_of_an_event(store: Dy
     with answered(store, 400, b'{"__type": "%s", "message": ""}' % code.encode()), pytest.raises(errors.StoreUnavailable):
         store.insert([row("a"), row("b")], NOW)
     assert statuses(store.insert([row("a"), row("b")], NOW)) == ["created", "created"]
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "UnrecognizedClientException", "AccessDenied", "InvalidIdentityToken", "ExpiredToken"]
+)
+def test_who_is_refused_by_dynamodb_or_by_the_role_that_is_assumed_is_told_so(store: DynamodbStore, code: str) -> None:
+    """The last three are those of STS, for a ServiceAccount whose role does not trust it."""
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code}}, "AssumeRoleWithWebIdentity")
+
+    store._table._client.meta.events.register("before-call.dynamodb", refuse)
+    with pytest.raises(errors.StoreUnavailable, match=r"^login_refused$"):
+        store.check()
 
 
 def test_an_answer_that_lacks_the_item_there_is_looked_up(store: DynamodbStore) -> None:

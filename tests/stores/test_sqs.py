@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.integration.postgres import Database
 from tests.integration.scrape import events, law_broken, scrape
 from tests.integration.service import running
@@ -135,6 +136,53 @@ def test_an_entry_that_is_not_taken_is_reported_and_the_others_are_queued(link: 
     assert link.publish(EVENTS, [Message(b"1"), Message(b"2"), Message(b"3")]) == [None, "queue_timeout", None]
     link.consume(EVENTS, 1)
     assert sorted(each.body for each in received(link)) == [b"1", b"3"]
+
+
+class Bounded(Refusing):
+    """SQS, which takes no request that is longer than a message of the queue may be; moto counts up to 1 MiB."""
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:  # noqa: N803
+        attributes = self._client.get_queue_attributes(QueueUrl=QueueUrl, AttributeNames=["MaximumMessageSize"])["Attributes"]
+        if sum(len(each["MessageBody"]) for each in Entries) > int(attributes["MaximumMessageSize"]):
+            code = {"Error": {"Code": "AWS.SimpleQueueService.BatchRequestTooLong", "Message": ""}}
+            raise self._client.exceptions.BatchRequestTooLong(code, "SendMessageBatch")
+        return self._client.send_message_batch(QueueUrl=QueueUrl, Entries=Entries)
+
+
+def test_a_request_is_no_longer_than_a_message_of_the_queue_may_be(url: str, aws: Aws) -> None:
+    prefix = url.partition("?")[0].rpartition("/")[2]
+    for name in ("logs", "logs-dead"):
+        aws.client("sqs").create_queue(QueueName=prefix + name, Attributes={"MaximumMessageSize": "262144"})
+    noise = random.Random(1)
+    with closing(SqsLink(url, EVENTS, DEAD_LETTERS)) as link:
+        link._client = Bounded(link._client)
+        sent = [Message(noise.randbytes(150_000)) for _ in range(4)]
+        assert link.publish(EVENTS, sent) == [None] * 4
+        sent[1] = Message(noise.randbytes(250_000))
+        assert link.publish(EVENTS, sent) == [None, "queue_refused", None, None]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (403, "AccessDenied", "queue_refused"),
+        (400, "KMS.AccessDeniedException", "queue_refused"),
+        (400, "KMS.DisabledException", "queue_refused"),
+        (400, "InvalidIdentityToken", "queue_refused"),
+        (403, "InvalidSignatureException", "queue_refused"),
+        (400, "KMS.ThrottlingException", "queue_unreachable"),
+        (403, "RequestThrottled", "queue_unreachable"),
+        (400, "AWS.SimpleQueueService.NonExistentQueue", "queue_missing"),
+        (500, "InternalError", "queue_unreachable"),
+    ],
+)
+def test_what_sqs_refuses_has_one_of_our_reasons(link: SqsLink, status: int, code: str, reason: str) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "SendMessageBatch")
+
+    link._client.meta.events.register("before-call.sqs", refuse)
+    with pytest.raises(errors.QueueUnavailable, match=f"^{reason}$"):
+        link.publish(EVENTS, [Message(b"{}")])
 
 
 @pytest.mark.usefixtures("aws")

@@ -21,7 +21,7 @@ from botocore import exceptions
 from botocore.config import Config
 
 from sluice import errors
-from sluice.aws import NO_LOGIN, client, code_of
+from sluice.aws import client, code_of, refuses_login
 from sluice.queue.link import Message
 
 log = structlog.get_logger()
@@ -39,7 +39,6 @@ INFLATED = 8 << 20
 HELD = 100
 KEPT = str(14 * 86_400)
 CONTENT_TYPE, ENCODING, DEFLATE, MESSAGE_ID = "content_type", "encoding", "deflate", "message_id"
-REFUSED = frozenset(("AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken"))
 # What SQS refuses, and U+FFFD, which here stands for bytes that are no text.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffc\U00010000-\U0010ffff]")
 MISSING = frozenset(("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"))
@@ -51,12 +50,12 @@ def ours() -> Iterator[None]:
         yield
     except exceptions.ClientError as error:
         code = code_of(error)
-        reason = "queue_refused" if code in REFUSED else "queue_missing" if code in MISSING else "queue_unreachable"
+        reason = "queue_refused" if refuses_login(error) else "queue_missing" if code in MISSING else "queue_unreachable"
         log.debug("queue.error", cause=code, reason=reason)
         raise errors.QueueUnavailable(reason) from error
     except exceptions.BotoCoreError as error:
         log.debug("queue.error", cause=type(error).__name__)
-        raise errors.QueueUnavailable("queue_refused" if isinstance(error, NO_LOGIN) else "queue_unreachable") from error
+        raise errors.QueueUnavailable("queue_refused" if refuses_login(error) else "queue_unreachable") from error
 
 
 class SqsLink:
@@ -76,8 +75,10 @@ class SqsLink:
         with ours():
             self._client = client("sqs", region_name=parts.hostname, endpoint_url=endpoint, config=config)
             self._urls = {queue: self._url_of(queue) for queue in queues}
-            limit = min(int(self._attribute(queue, "MaximumMessageSize")) for queue in queues)
-        self.max_bytes = MAX_BYTES * min(limit, REQUEST_BYTES) // REQUEST_BYTES
+            limits = [int(self._attribute(queue, "MaximumMessageSize")) for queue in queues]
+        # Of a message, and of all in a request together: SQS, or what speaks like it, takes no more of them than of one.
+        self._limit = min(*limits, REQUEST_BYTES)
+        self.max_bytes = MAX_BYTES * self._limit // REQUEST_BYTES
         self._consumed = ""
         self._tag = 0
         # Tag to queue and receipt handle, in the order of delivery.
@@ -93,9 +94,14 @@ class SqsLink:
 
     def publish(self, queue: str, messages: Iterable[Message]) -> list[str | None]:
         found: list[str | None] = []
-        for entries in requests(entry_of(message) for message in messages):
+        for entries in requests((entry_of(message) for message in messages), self._limit):
             with ours():
-                answer = self._client.send_message_batch(QueueUrl=self._urls[queue], Entries=entries)
+                try:
+                    answer = self._client.send_message_batch(QueueUrl=self._urls[queue], Entries=entries)
+                except self._client.exceptions.BatchRequestTooLong:
+                    if len(entries) > 1:
+                        raise
+                    answer = {"Failed": [{"Id": entries[0]["Id"], "SenderFault": True}]}
             taken = {each["Id"] for each in answer.get("Successful", ())}
             blamed = {each["Id"] for each in answer.get("Failed", ()) if each.get("SenderFault")}
             for entry in entries:
@@ -220,15 +226,15 @@ def entry_of(message: Message) -> dict[str, Any]:
     }
 
 
-def requests(entries: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Entries in as few requests as hold them."""
+def requests(entries: Iterable[dict[str, Any]], limit: int) -> Iterator[list[dict[str, Any]]]:
+    """Entries in as few requests of up to `limit` bytes as hold them; one that is larger is alone."""
     request: list[dict[str, Any]] = []
     size = 0
     for entry in entries:
         own = len(entry["MessageBody"].encode()) + sum(
             len(n) + len(v["StringValue"]) + 6 for n, v in entry["MessageAttributes"].items()
         )
-        if request and (len(request) == ENTRIES or size + own > REQUEST_BYTES):
+        if request and (len(request) == ENTRIES or size + own > limit):
             yield request
             request, size = [], 0
         request.append(entry)

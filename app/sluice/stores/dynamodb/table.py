@@ -17,8 +17,8 @@ from botocore import exceptions
 from botocore.config import Config
 
 from sluice import errors
-from sluice.aws import NO_LOGIN, code_of
 from sluice.aws import client as aws_client
+from sluice.aws import code_of, refuses_login
 from sluice.settings import Settings
 from sluice.stores.repeats import Repeats
 
@@ -41,12 +41,6 @@ CODES = {
     "ResourceNotFoundException": "schema_behind",
     # Of the table, that is: `Table.put` knows which are about an item.
     "ValidationException": "schema_behind",
-    "AccessDeniedException": "login_refused",
-    "ExpiredTokenException": "login_refused",
-    "IncompleteSignatureException": "login_refused",
-    "InvalidSignatureException": "login_refused",
-    "MissingAuthenticationTokenException": "login_refused",
-    "UnrecognizedClientException": "login_refused",
 }
 
 
@@ -57,13 +51,14 @@ def ours() -> Iterator[None]:
         yield
     except exceptions.ClientError as error:
         code = code_of(error)
-        raise repeats.unavailable(code, CODES.get(code, "database_error")) from error
+        reason = "login_refused" if refuses_login(error) else CODES.get(code, "database_error")
+        raise repeats.unavailable(code, reason) from error
     except exceptions.BotoCoreError as error:
         raise repeats.unavailable(type(error).__name__, reason_of(error)) from error
 
 
 def reason_of(error: exceptions.BotoCoreError) -> str:
-    if isinstance(error, NO_LOGIN):
+    if refuses_login(error):
         return "login_refused"
     return "tls_refused" if isinstance(error, exceptions.SSLError) else "database_unreachable"
 
