@@ -93,6 +93,13 @@ class Settings:
     database_iam_auth: bool = setting(
         "DATABASE_IAM_AUTH", switch, False, "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)"
     )
+    database_role_iam_auth: bool | None = setting(
+        "DATABASE_ROLE_IAM_AUTH",
+        switch,
+        None,
+        "`migrate` lets `sluice_app` log in by RDS IAM tokens, and by no password any more",
+        shown="that of `DATABASE_IAM_AUTH`",
+    )
     database_ca_file: Path | None = setting(
         "DATABASE_CA_FILE", path, None, "CA bundle for TLS to the database", shown="system trust"
     )
@@ -275,6 +282,11 @@ class Settings:
     def embedded(self) -> bool:
         """True when no other store is named, so that our server under DATA_DIR is it."""
         return self.storage_type == "postgresql" and self.database_url is None and self.db_host is None
+
+    @property
+    def role_iam_auth(self) -> bool:
+        """Whether `migrate` grants rds_iam to the service's role."""
+        return self.database_iam_auth if self.database_role_iam_auth is None else self.database_role_iam_auth
 
     @property
     def dynamodb_table(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 import yoyo
+from structlog.testing import capture_logs
 from tests.conftest import ROOT
 from tests.integration import postgres
 from tests.integration.checks import at_once
@@ -318,11 +319,28 @@ def test_the_owner_of_a_schema_that_was_made_for_it_needs_no_right_to_make_other
         assert marks(database) == NAMES
 
 
-def test_a_role_of_rds_that_logs_in_by_tokens_is_granted(private_server: LocalServer) -> None:
+@pytest.mark.parametrize("there", [True, False], ids=["the role is there", "the role is made"])
+def test_a_role_of_rds_keeps_its_password_until_it_is_to_log_in_by_tokens(private_server: LocalServer, there: bool) -> None:
     private_server.execute("CREATE ROLE rds_iam")
+    if not there:
+        private_server.execute(f"DROP DATABASE {postgres.TEMPLATE}")
+        private_server.execute("DROP ROLE sluice_app")
     with private_server.database("template0") as database:
-        migrate.migrate(database.owner)
-    assert private_server.execute("SELECT pg_has_role('sluice_app', 'rds_iam', 'member')") == [(True,)]
+        found = []
+        # The last time nobody asks any more: what was granted stays.
+        for asked in (False, True, True, False):
+            migrate.migrate(database.owner, role_iam_auth=asked)
+            found += private_server.execute("SELECT pg_has_role('sluice_app', 'rds_iam', 'member')")
+        assert found == [(False,), (True,), (True,), (True,)]
+
+
+def test_a_right_that_the_migrator_lacks_is_told_and_stops_nothing(private_server: LocalServer) -> None:
+    private_server.execute("CREATE ROLE rds_iam")
+    with capture_logs() as lines:
+        assert migrate.migrate(owner_without(private_server, ""), role_iam_auth=True) == NAMES
+    assert [line["text"].partition(":")[0] for line in lines if line["event"] == "migrate.warning"] == [
+        "no right to grant rds_iam to sluice_app"
+    ]
 
 
 def test_a_server_that_is_away_is_reported_as_such() -> None:

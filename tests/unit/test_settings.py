@@ -50,6 +50,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "DATABASE_PASSWORD_FILE": ("/run/password", Path("/run/password")),
     "DATABASE_SECRET_ARN": ("arn:aws:x", "arn:aws:x"),
     "DATABASE_IAM_AUTH": ("true", True),
+    "DATABASE_ROLE_IAM_AUTH": ("true", True),
     "DATABASE_CA_FILE": ("/ca.pem", Path("/ca.pem")),
     "DB_POOL_SIZE": ("9", 9),
     "API_KEYS": (" a , b,,", ("a", "b")),

@@ -1,25 +1,4 @@
--- The rights of the service's role where it is there already: rows only, no DDL. Where it is not, post-apply.sql makes it and gives
--- it these and all later ones.
+-- Nothing any more: post-apply.sql makes the service's role and gives it its rights.
 -- depends: 0001.create-events
 
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_app') THEN
-        GRANT USAGE ON SCHEMA sluice TO sluice_app;
-        GRANT SELECT, INSERT, DELETE ON sluice.events TO sluice_app;
-        GRANT SELECT, INSERT, DELETE ON sluice.idempotency_keys TO sluice_app;
-        GRANT SELECT ON sluice.cursor_secret, sluice._yoyo_migration TO sluice_app;
-        GRANT USAGE ON SEQUENCE sluice.events_id_seq TO sluice_app;
-    END IF;
-    -- On RDS this lets the role log in by IAM tokens (DATABASE_IAM_AUTH).
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam')
-        AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_app') THEN
-        BEGIN
-            GRANT rds_iam TO sluice_app;
-        EXCEPTION
-            WHEN insufficient_privilege THEN
-                RAISE WARNING 'no right to grant rds_iam to sluice_app: for DATABASE_IAM_AUTH let a master user grant it';
-        END;
-    END IF;
-END
-$$;
+SELECT;

@@ -26,15 +26,23 @@ BEGIN
         sluice.tasks, sluice.sources, sluice.source_records, sluice.source_runs TO sluice_app;
     GRANT SELECT, UPDATE ON sluice.error_totals TO sluice_app;
     GRANT SELECT, INSERT, UPDATE ON sluice.erasures TO sluice_app;
-    -- On RDS this lets the role log in by IAM tokens (DATABASE_IAM_AUTH).
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam') THEN
-        BEGIN
-            GRANT rds_iam TO sluice_app;
-        EXCEPTION
-            WHEN insufficient_privilege THEN
-                RAISE WARNING 'no right to grant rds_iam to sluice_app: for DATABASE_IAM_AUTH let a master user grant it';
-        END;
+END
+$$;
+
+-- DATABASE_ROLE_IAM_AUTH. Every RDS has the role rds_iam, and who is a member logs in by tokens only: RDS takes its password no more.
+-- So it is granted where that is asked for, and what somebody granted is not revoked.
+DO $$
+BEGIN
+    IF current_setting('sluice.role_iam_auth', true) IS DISTINCT FROM 'on'
+        OR 2 > (SELECT count(*) FROM pg_roles WHERE rolname IN ('rds_iam', 'sluice_app')) THEN
+        RETURN;
     END IF;
+    IF NOT pg_has_role('sluice_app', 'rds_iam', 'MEMBER') THEN
+        GRANT rds_iam TO sluice_app;
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE WARNING 'no right to grant rds_iam to sluice_app: for its login by tokens let a master user grant it';
 END
 $$;
 

@@ -39,6 +39,9 @@ DATABASE_PASSWORD_FILE: /etc/sluice/database/password
 {{- if $login.iamAuth }}
 DATABASE_IAM_AUTH: "true"
 {{- end }}
+{{- if and $its.iamAuth (eq (index . 1) "migrate") }}
+DATABASE_ROLE_IAM_AUTH: "true"
+{{- end }}
 {{- if or $login.iamAuth $login.secretArn }}
 DATABASE_SECRET_ARN: {{ $login.secretArn | quote }}
 AWS_REGION: {{ $its.region | quote }}

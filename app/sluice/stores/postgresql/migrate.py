@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
 import yoyo
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
@@ -26,8 +25,11 @@ LOCK = 126_934_213_878_628
 WAIT_LOCK, WAIT_TABLE = "120s", "5s"
 
 
-def migrate(login: Login) -> list[str]:
-    """Bring the schema up to date; the names of what was applied. Raises errors.StoreUnavailable."""
+def migrate(login: Login, role_iam_auth: bool = False) -> list[str]:
+    """Bring the schema up to date; the names of what was applied. Raises errors.StoreUnavailable.
+
+    `role_iam_auth`: the service's role is to log in by RDS IAM tokens.
+    """
     try:
         parameters = login()
         with psycopg.connect(**parameters, autocommit=True) as connection:
@@ -36,14 +38,14 @@ def migrate(login: Login) -> list[str]:
                 raise errors.StoreUnavailable("behind_pooler")
             if not keeps_all_text(connection):
                 raise errors.StoreUnavailable("database_encoding")
-            limits = [name for name, _ in connection.execute(OF_OWNER)]
+            connection.execute(OF_OWNER)
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             if connection.execute("SELECT to_regnamespace('sluice')").fetchone() == (None,):
                 # Where it is there, an owner needs no right to make others: IF NOT EXISTS would ask for it.
                 connection.execute("CREATE SCHEMA sluice")
-            names = apply(parameters, limits)
+            names = apply(parameters, role_iam_auth)
     except psycopg.Error as error:
         log.error("migrate.failed", cause=type(error).__name__, sqlstate=error.sqlstate)
         raise driver_errors.ours(error) from error
@@ -52,12 +54,37 @@ def migrate(login: Login) -> list[str]:
     return names
 
 
-def apply(parameters: dict[str, Any], limits: Iterable[str]) -> list[str]:
-    """The migrations that were pending. `limits`: settings of time that end nothing here."""
-    unlimited = "".join(f" -c {name}=0" for name in limits)
-    options = f"{parameters.get('options', '')}{unlimited} -c search_path=sluice -c lock_timeout={WAIT_TABLE}"
-    uri = f"postgresql+psycopg:///?{urlencode({**parameters, 'options': options})}"
-    with yoyo.get_backend(uri, "_yoyo_migration") as backend:
+class Address(NamedTuple):
+    """In place of yoyo's URI: how to log in, and what each session needs. `database`: yoyo asks for one."""
+
+    login: dict[str, Any]
+    settings: dict[str, str]
+    database: str = ""
+
+
+class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
+    """How yoyo comes to PostgreSQL."""
+
+    uri: Address
+
+    def connect(self, dburi: Address) -> psycopg.Connection[Any]:
+        connection = psycopg.connect(**dburi.login, autocommit=True)
+        connection.add_notice_handler(tell)
+        return connection
+
+    def init_connection(self, connection: psycopg.Connection[Any]) -> None:
+        # Not by `options` of the login, which poolers refuse or drop.
+        connection.execute(OF_OWNER)
+        for each in self.uri.settings.items():
+            connection.execute("SELECT set_config(%s, %s, false)", each)
+
+
+def apply(parameters: dict[str, Any], role_iam_auth: bool) -> list[str]:
+    """The migrations that were pending."""
+    flag = "on" if role_iam_auth else "off"
+    settings = {"search_path": "sluice", "lock_timeout": WAIT_TABLE, "sluice.role_iam_auth": flag}
+    with Backend(Address(parameters, settings), "_yoyo_migration") as backend:
+        backend.init_database()
         # Its log wants the names of user and host: the user of a container may have none, and a dead name server lets it wait.
         backend.log_migration = lambda *_: None
         backend.break_lock()
@@ -68,3 +95,9 @@ def apply(parameters: dict[str, Any], limits: Iterable[str]) -> list[str]:
         backend.apply_migrations_only(pending)
         backend.run_post_apply(found)
     return names
+
+
+def tell(notice: psycopg.errors.Diagnostic) -> None:
+    """What a migration of ours warns of: a right that its user lacks."""
+    if notice.severity_nonlocalized == "WARNING":
+        log.warning("migrate.warning", text=notice.message_primary)
