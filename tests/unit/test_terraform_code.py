@@ -76,6 +76,12 @@ def test_rights_are_there_before_who_needs_them() -> None:
         assert needed in (the("resource", kind, cluster).attribute("depends_on") or "")
 
 
+def test_an_alarm_is_made_after_what_it_watches() -> None:
+    """A missing metric is an alarm, and a database takes its time: named by its variable alone it would be told as silent."""
+    alarm = the("resource", "aws_cloudwatch_metric_alarm", FOLDER / "modules" / "database")
+    assert alarm.attribute("dimensions") == "{ DBInstanceIdentifier = aws_db_instance.this.identifier }"
+
+
 def test_the_state_is_kept_and_locked_in_s3_and_never_in_git() -> None:
     ignored = (FOLDER / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert {"*.tfstate", "*.tfstate.*", ".terraform/", "*.tfplan"} <= set(ignored)

@@ -18,7 +18,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   alarm_description   = "${each.value.metric} of ${var.name} is ${each.value.below ? "below" : "above"} ${each.value.threshold} for 15 minutes"
   namespace           = "AWS/RDS"
   metric_name         = each.value.metric
-  dimensions          = { DBInstanceIdentifier = var.name }
+  dimensions          = { DBInstanceIdentifier = aws_db_instance.this.identifier }
   statistic           = "Average"
   comparison_operator = each.value.below ? "LessThanThreshold" : "GreaterThanThreshold"
   threshold           = each.value.threshold
