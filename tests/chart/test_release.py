@@ -22,6 +22,7 @@ from tests.chart.render import (
     RELEASE,
     SETS,
     Refused,
+    copied,
     helm,
     manifest,
     merged,
@@ -38,6 +39,8 @@ GIVEN = {"kube-root-ca.crt"}
 # What a release may never change: a selector with anything else in it can not be upgraded.
 IMMUTABLE = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
 SMTP = 25
+# apimachinery's rule for the value of a label.
+LABEL = re.compile(r"(?=.{0,63}$)(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 NEWEST_COMMON = "1.36"
 
 every_set = pytest.mark.parametrize("name", SETS)
@@ -290,9 +293,16 @@ def test_an_autoscaler_names_its_metrics_in_the_order_the_api_server_keeps(name:
     """Sorted by type and name as the controller writes them, or Argo CD sees a difference for ever (argo-cd#1079)."""
     for scaler in of_kind(render(name), "HorizontalPodAutoscaler"):
         assert scaler["apiVersion"] == "autoscaling/v2"
-        names = [one["resource"]["name"] for one in scaler["spec"]["metrics"]]
+        names = [one["containerResource"]["name"] for one in scaler["spec"]["metrics"]]
         assert names == sorted(names, reverse=True)
         assert scaler["spec"]["behavior"].keys() == {"scaleUp", "scaleDown"}
+
+
+def test_an_autoscaler_counts_the_service_s_own_container_for_a_sidecar_may_request_no_cpu() -> None:
+    (metric,) = only(render("autoscaling"), "HorizontalPodAutoscaler")["spec"]["metrics"]
+    (container,) = service("autoscaling")["spec"]["template"]["spec"]["containers"]
+    assert (metric["type"], metric["containerResource"]["container"]) == ("ContainerResource", container["name"])
+    assert metric["containerResource"]["name"] in container["resources"]["requests"]
 
 
 @every_set
@@ -323,7 +333,7 @@ def test_pods_spread_over_zones_and_nodes_by_revision(name: str) -> None:
     ],
 )
 def test_every_pod_is_kept_to_nodes_that_can_run_its_image(built: list[str], chosen: dict[str, str], kept: str | None) -> None:
-    objects = render("operator", {"image": {"architectures": built}, "nodeSelector": {"kubernetes.io/os": "linux", **chosen}})
+    objects = render("operator", {"image": {"architectures": built}, "nodeSelector": chosen})
     found = [pod["spec"]["nodeSelector"] for pod in pods(objects).values()]
     assert len(found) == 4
     assert all(one["kubernetes.io/os"] == "linux" and one.get("kubernetes.io/arch") == kept for one in found)
@@ -385,6 +395,17 @@ def test_another_image_is_another_job_and_other_replicas_are_not() -> None:
 def test_a_finished_job_stays(name: str) -> None:
     """Deleted by its time to live, Argo CD would find it missing and migrate again."""
     assert [job for job in of_kind(render(name), "Job") if "ttlSecondsAfterFinished" in job["spec"]] == []
+
+
+@pytest.mark.parametrize("version", ["0.1.0-main.20261130+7ebc91a.dirty", f"0.1.0-{'a' * 49}.20261130", "0.1.0+sha.7ebc91a"])
+def test_a_label_takes_every_version_that_a_chart_is_packaged_with(version: str, tmp_path: Path) -> None:
+    chart = copied(tmp_path)
+    file = chart / "Chart.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace(" 0.1.0\n", f" {version}\n"), encoding="utf-8")
+    objects = parse(template({}, SETS[PLAIN], chart=chart))
+    labels = [one["metadata"]["labels"] for one in objects + list(pods(objects).values())]
+    assert len([one for one in labels if "0.1.0" in one["app.kubernetes.io/version"]]) == len(labels)
+    assert [text for one in labels for text in one.values() if not LABEL.fullmatch(text)] == []
 
 
 @pytest.fixture(scope="module")

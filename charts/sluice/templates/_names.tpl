@@ -44,8 +44,11 @@ worker: {{ include "sluice.workerAccount" . | quote }}
 {{- if not .Values.operator.only }}true{{ end }}
 {{- end }}
 
-{{- define "sluice.version" -}}
-{{- .Values.image.tag | default .Chart.AppVersion | trunc 63 | trimAll "._-" }}
+{{/*
+A text as the value of a label: of a version what Kubernetes takes, wherever 63 characters end.
+*/}}
+{{- define "sluice.labelValue" -}}
+{{- . | replace "+" "_" | trunc 63 | trimAll "._-" }}
 {{- end }}
 
 {{- define "sluice.image" -}}
@@ -77,7 +80,7 @@ Labels of a pod: they change only when what runs changes. The chart's own win ov
 {{- define "sluice.podLabels" -}}
 {{- $root := index . 0 }}
 {{- $own := include "sluice.selectorLabelsOf" . | fromYaml }}
-{{- $_ := set $own "app.kubernetes.io/version" (include "sluice.version" $root) }}
+{{- $_ := set $own "app.kubernetes.io/version" (include "sluice.labelValue" ($root.Values.image.tag | default $root.Chart.AppVersion)) }}
 {{- $_ := set $own "app.kubernetes.io/part-of" "sluice" }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service }}
 {{- toYaml (merge $own (index . 2) $root.Values.commonLabels) }}
@@ -88,7 +91,7 @@ Labels of any other object. Takes a list: root, component.
 */}}
 {{- define "sluice.labelsOf" -}}
 {{- $root := index . 0 }}
-{{- $chart := printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 }}
+{{- $chart := include "sluice.labelValue" (printf "%s-%s" $root.Chart.Name $root.Chart.Version) }}
 {{- include "sluice.podLabels" (list $root (index . 1) (dict "helm.sh/chart" $chart)) }}
 {{- end }}
 

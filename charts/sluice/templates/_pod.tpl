@@ -19,10 +19,8 @@ imagePullSecrets:
 {{- with $its.priorityClassName | default .priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
-{{- with include "sluice.nodeSelector" (list $root $its) | fromYaml }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- include "sluice.nodeSelector" (list $root $its) | nindent 2 }}
 {{- with $its.tolerations | default .tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
@@ -60,14 +58,14 @@ securityContext:
 {{- end }}
 
 {{/*
-Only to nodes that can run the image: on another one its containers would fail again and again ("exec format error").
-Takes a list: root, values of the component.
+Only to nodes that can run the image, also where some are of Windows: on another one its containers would fail again and again
+("no match for platform", "exec format error"). Takes a list: root, values of the component.
 */}}
 {{- define "sluice.nodeSelector" -}}
 {{- $root := index . 0 }}
 {{- $built := $root.Values.image.architectures }}
 {{- $chosen := (index . 1).nodeSelector | default $root.Values.nodeSelector | deepCopy }}
-{{- toYaml (merge $chosen (ternary (dict "kubernetes.io/arch" (first $built)) dict (eq (len $built) 1))) }}
+{{- toYaml (merge $chosen (dict "kubernetes.io/os" "linux") (ternary (dict "kubernetes.io/arch" (first $built)) dict (eq (len $built) 1))) }}
 {{- end }}
 
 {{/*
