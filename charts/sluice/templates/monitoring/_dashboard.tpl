@@ -4,7 +4,6 @@ takes 256 KiB. Takes a list: root, component, full name of it, name of the dashb
 */}}
 {{- define "sluice.dashboard" -}}
 {{- $root := index . 0 -}}
-{{- $file := printf "%s.json" (index . 3) -}}
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -13,6 +12,7 @@ metadata:
   labels:
     {{- merge (include "sluice.labelsOf" (list $root (index . 1)) | fromYaml) $root.Values.monitoring.dashboard.labels | toYaml | nindent 4 }}
 data:
-  {{ $file }}: |-
-    {{- $root.Files.Get (printf "dashboards/%s" $file) | trim | nindent 4 }}
+  # Its name among the files of all charts, which the sidecar keeps in one folder.
+  sluice-{{ index . 3 }}.json: |-
+    {{- $root.Files.Get (printf "dashboards/%s.json" (index . 3)) | trim | nindent 4 }}
 {{- end }}
