@@ -136,8 +136,8 @@ A container's resources. Kubernetes refuses a request above the limit, so a lowe
 {{- end }}
 
 {{/*
-"true", or nothing: of one pod there is none that an eviction could leave.
+"true", or nothing: of one pod there is none that an eviction could leave. Where an autoscaler may make more, these are kept.
 */}}
 {{- define "sluice.budgets" -}}
-{{- if and .Values.podDisruptionBudget.enabled (gt (include "sluice.fewest" . | int) 1) (include "sluice.serves" .) }}true{{ end }}
+{{- if and .Values.podDisruptionBudget.enabled (gt (include "sluice.most" . | int) 1) (include "sluice.serves" .) }}true{{ end }}
 {{- end }}
