@@ -226,8 +226,9 @@ def test_a_rule_of_the_user_s_own_is_every_pod_s(base: str) -> None:
 
 
 def test_an_operator_of_another_release_may_ask_the_service_whose_key_set_it_publishes() -> None:
-    """By its name, component and namespace; where nothing reads a key set, nobody may."""
-    other = {"app.kubernetes.io/name": "sluice", "app.kubernetes.io/instance": "green", "app.kubernetes.io/component": "operator"}
+    """By namespace and component, whatever `nameOverride` or an alias calls it; where nothing reads a key set, nobody may."""
+    labels = {"name": "keys", "instance": "green", "component": "operator", "part-of": "sluice"}
+    other = {f"app.kubernetes.io/{label}": text for label, text in labels.items()}
     published = {"auth": {"keySet": {"secretName": "green-published"}}}
     for values, asked in (({}, [False, False]), (published, [True, True])):
         allowed, service, _, _ = network({**NARROW, **values})

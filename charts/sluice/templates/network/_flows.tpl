@@ -34,7 +34,8 @@ and test.
 {{- /* The operator of the namespace, which may be of another release: with the key set that one publishes it asks these pods too. */}}
 {{- if include "sluice.keysetSecret" . }}
 {{- $operator := include "sluice.selectorLabelsOf" (list . "operator") | fromYaml }}
-{{- $operator = ternary $operator (omit $operator "app.kubernetes.io/instance") .Values.operator.enabled }}
+{{- $other := dict "app.kubernetes.io/part-of" "sluice" "app.kubernetes.io/component" "operator" }}
+{{- $operator = ternary $operator $other .Values.operator.enabled }}
 {{- include "sluice.flow" (list "from" (list (dict "podSelector" (dict "matchLabels" $operator))) (list "TCP" 8080) (list "TCP" 8081)) }}
 {{- end }}
 {{- end }}
