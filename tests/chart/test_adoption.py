@@ -9,7 +9,8 @@ import yaml
 from tests import docs
 from tests.chart import pod_security
 from tests.chart.manifests import annotation, of_kind, only, parse, pods
-from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, refusal, render, template
+from tests.chart.render import CHART, NAMESPACE, PLAIN, RELEASE, SETS, Refused, helm, notes, refusal, render, template
+from tests.conftest import ROOT
 
 README = CHART / "README.md"
 LIMIT = {"resources": {"limits": {"cpu": 1}}}
@@ -31,6 +32,17 @@ def test_a_render_without_tests_has_no_pod_that_would_run_at_once() -> None:
     objects = parse(template({}, SETS["ingress-alb"], arguments=("--skip-tests",)))
     assert [one for one in objects if annotation(one, "helm.sh/hook")] == []
     assert of_kind(objects, "Pod") == []
+
+
+def test_no_command_asks_for_the_log_of_a_test_that_passed_whose_pod_helm_3_has_removed() -> None:
+    """It says `pods "sluice-test" not found` and fails (helm#9098); Helm 4 asks first."""
+    texts = [
+        notes(PLAIN),
+        *((ROOT / path).read_text(encoding="utf-8") for path in ("charts/sluice/README.md", "tools/release/chart.sh")),
+    ]
+    told = [[line.strip() for line in text.splitlines() if line.strip().startswith("helm test ")] for text in texts]
+    assert all(told)
+    assert [line for lines in told for line in lines if "--logs" in line] == []
 
 
 @pytest.mark.parametrize("name", ["default", "embedded", "everything", "operator", "queue"])

@@ -25,8 +25,8 @@ if [ -n "$before" ]; then
 	helm upgrade --install sluice "$work/before/charts/sluice" --create-namespace "$@"
 fi
 helm upgrade --install sluice "$work"/sluice-*.tgz --create-namespace "$@"
-helm test sluice --namespace sluice --logs
+helm test sluice --namespace sluice
 if [ -n "$before" ]; then
 	helm rollback sluice --namespace sluice --wait --timeout 5m
-	helm test sluice --namespace sluice --logs
+	helm test sluice --namespace sluice
 fi
