@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from sluice import errors
+from sluice import errors, values
 from sluice.keys import KeyEntry
 
 Kind = Literal["requests", "events"]
@@ -116,7 +116,9 @@ class SharedCounters:
     def _own_cell(self) -> int:
         """The cell of a worker that is gone, or a new one; without any (more workers than were announced) the last is shared."""
         with self._exclusive():
-            found = next((at for at in range(self._workers) if not lives(self._words[1 + at])), self._workers - 1)
+            of_nobody = (0, os.getpid())
+            pids = enumerate(self._words[1 : self._slots])
+            found = next((at for at, pid in pids if pid in of_nobody or not values.exists(pid)), self._workers - 1)
             self._words[1 + found] = os.getpid()
             self._words[0] = max(self._words[0], found + 1)
         return found
@@ -143,19 +145,6 @@ def opened(path: Path, size: int) -> int:
     else:
         os.ftruncate(descriptor, size)
     return descriptor
-
-
-def lives(pid: int) -> bool:
-    """Whether `pid` is another process that exists."""
-    if pid in (0, os.getpid()):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class Limiter:

@@ -1,4 +1,5 @@
 """What the text of a setting may be: parsers for `env.setting`, each of which raises ValueError with what is wrong and the fix.
+And what several parts ask of a host, of TLS, or of a process.
 
 No message repeats a part of a value that may be a secret.
 """
@@ -6,6 +7,7 @@ No message repeats a part of a value that may be a secret.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import ssl
 from pathlib import Path
@@ -232,6 +234,17 @@ def is_loopback(host: str) -> bool:
 def host_part(host: str) -> str:
     """A host as it stands in a URL: a socket folder is quoted, an IPv6 address bracketed."""
     return f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")
+
+
+def exists(pid: int) -> bool:
+    """Whether there is a process `pid` (a dead one that its parent has not fetched yet counts)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def client_tls(ca_file: Path | None = None) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from sluice import values
 from sluice.keyring import Keyring, KeyUse
 from sluice.server import worker_state
 from sluice.server.worker_state import Heartbeat, SharedState, WorkerReport
@@ -110,10 +111,10 @@ def test_any_process_reads_the_use_of_keys_and_removes_nothing(run_dir: Path) ->
 
 def test_a_process_exists_until_it_was_fetched() -> None:
     child = subprocess.Popen(["sleep", "60"])
-    assert worker_state.exists(child.pid)
+    assert values.exists(child.pid)
     child.kill()
     child.wait()
-    assert not worker_state.exists(child.pid)
+    assert not values.exists(child.pid)
 
 
 def test_a_heart_reports_before_its_worker_answers_anyone(run_dir: Path) -> None:

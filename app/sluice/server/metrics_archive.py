@@ -20,7 +20,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from sluice.server import worker_state
+from sluice import values
 
 FILE = re.compile(r"(?P<kind>[a-z]+)(?:_[a-z]+)?_(?P<pid>\d+)\.db")
 
@@ -41,7 +41,7 @@ class Archive:
             gone: dict[str, list[Path]] = defaultdict(list)
             for path in self._directory.iterdir():
                 named = FILE.fullmatch(path.name)
-                if named and not worker_state.exists(int(named["pid"])):
+                if named and not values.exists(int(named["pid"])):
                     gone[named["kind"]].append(path)
             for kind, paths in gone.items():
                 self._merge(kind, paths)

@@ -25,7 +25,7 @@ from typing import Literal, get_args
 import msgspec
 import structlog
 
-from sluice import keyring
+from sluice import keyring, values
 from sluice.ingest import write_state
 from sluice.ingest.write_state import WriteState
 from sluice.keyring import KeyUse
@@ -45,6 +45,7 @@ Reason = Literal[
     "schema_behind",
     "not_durable",
     "database_encoding",
+    "database_too_old",
     "queue_unreachable",
     "queue_refused",
     "queue_not_durable",
@@ -82,7 +83,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
 class SharedState:
     """`path`: the run dir; what is missing in it is made. `exists`: whether there is a process with that pid."""
 
-    def __init__(self, path: Path, exists: Callable[[int], bool] = lambda pid: exists(pid)) -> None:
+    def __init__(self, path: Path, exists: Callable[[int], bool] = values.exists) -> None:
         self.path = path
         self._exists = exists
         self._reports = path / "workers"
@@ -158,17 +159,6 @@ class SharedState:
 
     def last_refused(self, reports: Iterable[WorkerReport]) -> dict[str, str]:
         return newest([self._refused, *(report.last_refused for report in reports)])
-
-
-def exists(pid: int) -> bool:
-    """Whether there is a process `pid` (a dead one that its parent has not fetched yet counts)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def known(reason: str) -> Reason:
