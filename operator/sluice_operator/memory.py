@@ -11,13 +11,15 @@ from msgspec.structs import replace
 
 from sluice import keys
 from sluice_operator.pods import Heard
-from sluice_operator.world import TOMBSTONE, Action, Obstacle, Published, Report
+from sluice_operator.world import TOMBSTONE, Action, AnnotatePods, Obstacle, Published, Report, SecretAction
 
 # More revisions than a Pod can be behind, and few enough to cost nothing.
 REVISIONS = 32
 # A Secret that is in the way is looked at so soon, then each time after twice as long.
 FIRST_LOOK_SECONDS = 2.0
 PROVED_AT_ONCE = 10
+# What somebody undoes is done again so soon, then each time after twice as long, up to the second of them.
+AGAIN_SECONDS, LONGEST_SECONDS = 0.1, 30.0
 
 
 class Memory:
@@ -39,7 +41,7 @@ class Memory:
     revoking: revisions that were written to revoke something and that not every Pod has yet
     taken: names of version Secrets that were there already when they should be made
     foreign, foreign_since: the Secrets of others that keys wait for, and since when these, by the monotonic clock
-    writes: what was done the last time
+    repeated: what was done to an object last, how often in a row, and until when it is not done again, by the monotonic clock
     enforcement: why the target could not be wired
     contested: the Deployment, by uid and generation, that somebody else has a field of
     """
@@ -66,7 +68,7 @@ class Memory:
         self.taken: set[str] = set()
         self.foreign: frozenset[str] = frozenset()
         self.foreign_since = 0.0
-        self.writes: tuple[Action, ...] = ()
+        self.repeated: dict[str, tuple[Action, int, float]] = {}
         self.enforcement: Obstacle | None = None
         self.contested: tuple[str, int] | None = None
 
@@ -143,6 +145,20 @@ class Memory:
             self.foreign, self.foreign_since = foreign, now
         return max(FIRST_LOOK_SECONDS, now - self.foreign_since) if foreign else None
 
+    def did(self, action: Action, now: float) -> None:
+        name, what = act(action)
+        before, times, until = self.repeated.get(name, (None, 0, 0.0))
+        times = times + 1 if before == what and now < until + LONGEST_SECONDS else 0
+        self.repeated = {each: found for each, found in self.repeated.items() if now < found[2] + LONGEST_SECONDS}
+        if isinstance(action, SecretAction | AnnotatePods):
+            self.repeated[name] = (what, times, now + min(LONGEST_SECONDS, AGAIN_SECONDS * 2 ** min(times, 10)))
+
+    def rest(self, action: Action, now: float) -> float:
+        """For how many seconds it should not be done: it was done before, and somebody undid it. Two that fight harm others."""
+        name, what = act(action)
+        before, _, until = self.repeated.get(name, (None, 0, 0.0))
+        return until - now if before == what else 0.0
+
     def keep(self, pods: Iterable[str], published: Set[str]) -> None:
         """Forget other Pods, and all of other versions than `published` (`keyId/version`)."""
         live = set(pods)
@@ -154,6 +170,13 @@ class Memory:
         self.tried &= live
         self.last_used = {name: date for name, date in self.last_used.items() if name in published}
         self.last_refused = {name: date for name, date in self.last_refused.items() if name in published}
+
+
+def act(action: Action) -> tuple[str, Action]:
+    """The object of an action, and what is done to it, whatever version of it there is."""
+    if isinstance(action, SecretAction):
+        return action.secret, replace(action, precondition="")
+    return type(action).__name__, action
 
 
 def keep_latest(dates: dict[str, datetime], heard: Mapping[str, datetime]) -> None:

@@ -123,15 +123,11 @@ class Engine:
         delay = self._delay(key, found, clock)
         wanted = [each for each in chains(found.actions) if seen.settled or not isinstance(each[0], REMARKS)]
         outcome = await self._do(key, self._now(key, wanted), seen)
-        stuck = self._stuck(self._observer.memory(key), outcome.done)
         if seen.keyset is None:
             self._observer.memories.pop(key, None)
         else:
             self._observer.inquire(key, seen.keyset, self._errands)
             self._enforce(key, seen.keyset)
-        if stuck:
-            self._queue.failed(key)
-            return "stuck"
         if outcome.refused or not seen.pods_known or any(each.reason == "NotRead" for each in seen.aside.values()):
             self._queue.failed(key)
         else:
@@ -185,30 +181,28 @@ class Engine:
                 await self._doer.do(action, key)
             except PASSED_OVER:
                 return Outcome(tuple(chain[:number]), refused=True)
+            self._observer.memory(key).did(action, time.monotonic())
             tell(key, action)
         return Outcome(tuple(chain))
 
     def _now(self, key: Key, whole: list[list[Action]]) -> list[list[Action]]:
-        """Without a publish that comes less than PUBLISH_SECONDS after the last: it is due then."""
-        others = [chain for chain in whole if not isinstance(chain[0], PublishKeySet)]
-        if len(others) == len(whole):
-            return whole
-        memory, now = self._observer.memory(key), time.monotonic()
-        left = memory.published_at + PUBLISH_SECONDS - now
-        if left <= 0:
-            memory.published_at = now
-            return whole
-        self._queue.add(key, left)
-        # An ApiKey that is revoked may be gone by then, and another one of its name be there.
-        memory.bury(keys.parse_document(next(chain[0] for chain in whole if isinstance(chain[0], PublishKeySet)).document))
-        return others
-
-    def _stuck(self, memory: Memory, actions: tuple[Action, ...]) -> bool:
-        """Whether the same was done the last time, so that it had no effect."""
-        writes = tuple(each for each in actions if not isinstance(each, QUESTIONS + REMARKS + (PublishKeySet,)))
-        again = bool(writes) and memory.writes == writes
-        memory.writes = writes
-        return again
+        """Without a publish less than PUBLISH_SECONDS after the last, and what somebody undid: the KeySet is due then."""
+        memory, now, found = self._observer.memory(key), time.monotonic(), []
+        for chain in whole:
+            first = chain[0]
+            left = memory.rest(first, now)
+            if isinstance(first, PublishKeySet):
+                left = memory.published_at + PUBLISH_SECONDS - now
+                if left <= 0:
+                    memory.published_at = now
+                else:
+                    # An ApiKey that is revoked may be gone by then, and another one of its name be there.
+                    memory.bury(keys.parse_document(first.document))
+            if left <= 0:
+                found.append(chain)
+            else:
+                self._queue.add(key, left)
+        return found
 
     def _delay(self, key: Key, found: Plan, clock: Clock) -> float | None:
         """In how many seconds time alone, or what nobody tells of, may change the plan; None: never."""

@@ -214,7 +214,7 @@ class Sync:
         self._observer = observer
         self._hearing = hearing
         self.namespaces = tuple(namespaces)
-        self.resources = WATCHED
+        self.resources: tuple[Resource, ...] = WATCHED
         self._wanted = asyncio.Event()
         self.done = False
         hearing.relisted = self._wanted.set
