@@ -372,12 +372,20 @@ def test_what_most_members_did_not_confirm_is_not_said_to_be_stored(store: Mongo
     assert statuses(store.insert(rows(3), NOW)) == ["duplicate"] * 3
 
 
+# Of a free or flex cluster of Atlas, which has one code for everything.
+QUOTA = {"code": 8000, "errmsg": "you are over your space quota, using 513 MB of 512 MB"}
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
         (driver.OperationFailure("bad auth", 18), "login_refused"),
         (driver.OperationFailure("not allowed", 13), "login_refused"),
         (driver.OperationFailure("full", 14031), "database_full"),
+        (driver.OperationFailure("bad auth : authentication failed", 8000), "login_refused"),
+        (driver.OperationFailure(str(QUOTA["errmsg"]), 8000), "database_full"),
+        (driver.BulkWriteError({"writeErrors": [{"index": 0, **QUOTA}], "writeConcernErrors": []}), "database_full"),
+        (driver.OperationFailure("Request rate is large", 16500), "database_busy"),
         (driver.OperationFailure("?", 1), "database_error"),
         (driver.ExecutionTimeout("slow", 50), "query_timeout"),
         (driver.NetworkTimeout("slow"), "database_unreachable"),
@@ -392,6 +400,20 @@ def test_a_fault_of_the_driver_has_one_of_our_reasons(store: MongodbStore, error
     store._connection.events = Events(store._connection.events, fail)  # type: ignore[assignment]
     with pytest.raises(errors.StoreUnavailable, match=f"^{reason}$"):
         store.insert([row("a")], NOW)
+
+
+def test_a_server_without_retryable_writes_is_told_apart_in_the_log(
+    store: MongodbStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """DocumentDB and Cosmos DB, which say so by 301 or 20."""
+
+    def fail(_real: Any, _documents: list[Any]) -> None:
+        raise driver.OperationFailure("Retryable writes are not supported", 301)
+
+    store._connection.events = Events(store._connection.events, fail)  # type: ignore[assignment]
+    with pytest.raises(errors.StoreUnavailable, match="database_error"):
+        store.insert([row("a")], NOW)
+    assert "retryWrites=false" in "".join(capfd.readouterr())
 
 
 def test_a_read_that_takes_too_long_is_a_query_timeout(store: MongodbStore, monkeypatch: pytest.MonkeyPatch) -> None:

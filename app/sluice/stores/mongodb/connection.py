@@ -44,22 +44,24 @@ RAW = CodecOptions(document_class=RawBSONDocument)
 # What pymongo says of a URI.
 NOT_TAKEN = (driver.PyMongoError, ValueError, TypeError, OSError, Warning)
 DUPLICATE, NOT_VALID = 11000, 121
+FULL, ATLAS = 14031, 8000
 # What the server says of a document's content: BadValue, InvalidBSON, DollarPrefixedFieldName, InvalidDBRef, DottedFieldName,
 # DocumentValidationFailure, BSONObjectTooLarge, KeyTooLong.
 CONTENT = frozenset((2, 22, 52, 55, 57, NOT_VALID, 10334, 17280))
 CODES = {
     13: "login_refused",  # Unauthorized
     18: "login_refused",  # AuthenticationFailed
-    8000: "login_refused",  # AtlasError
+    ATLAS: "login_refused",
     26: "schema_behind",  # NamespaceNotFound
     24: "database_busy",  # LockTimeout
     112: "database_busy",  # WriteConflict
+    16500: "database_busy",  # of Cosmos DB: its request units are used up
     50: "query_timeout",  # MaxTimeMSExpired
     262: "query_timeout",  # ExceededTimeLimit
     64: "query_timeout",  # WriteConcernTimeout
     79: "not_durable",  # UnknownReplWriteConcern
     100: "not_durable",  # UnsatisfiableWriteConcern
-    14031: "database_full",  # OutOfDiskSpace
+    FULL: "database_full",  # OutOfDiskSpace
 }
 
 
@@ -191,10 +193,18 @@ def ours(error: driver.PyMongoError) -> errors.StoreUnavailable:
         return unavailable("WaitQueueTimeoutError", 0, "database_busy")
     if isinstance(error, driver.AutoReconnect) and not isinstance(error, driver.NetworkTimeout):
         return Interrupted(lost_by(error))
-    code = error.code if isinstance(error, driver.OperationFailure) else None
+    code = told_apart(error.code or 0, str(error)) if isinstance(error, driver.OperationFailure) else 0
     # The name of a host that cannot be found is an error of configuration to pymongo.
     lost = isinstance(error, driver.ConnectionFailure | driver.ConfigurationError)
-    return unavailable(type(error).__name__, code or 0, "database_unreachable" if lost else "database_error")
+    if "retryable writes" in str(error).lower():
+        fix = "add retryWrites=false to MONGODB_URI: the server has none"
+        return repeats.unavailable(type(error).__name__, "database_error", code=code, fix=fix)
+    return unavailable(type(error).__name__, code, "database_unreachable" if lost else "database_error")
+
+
+def told_apart(code: int, text: str) -> int:
+    """Atlas has one code for a login and for a cluster that is full."""
+    return FULL if code == ATLAS and "quota" in text else code
 
 
 def unavailable(cause: str, code: int, otherwise: str = "database_error") -> errors.StoreUnavailable:
@@ -210,7 +220,7 @@ def refuses_all() -> errors.StoreUnavailable:
 def code_of(problem: Document) -> int:
     """Of one document: what breaks another unique index than that of `_id` is refused like what breaks a validator."""
     another = problem["code"] == DUPLICATE and problem.get("keyPattern", {"_id": 1}) != {"_id": 1}
-    return NOT_VALID if another else int(problem["code"])
+    return NOT_VALID if another else told_apart(int(problem["code"]), str(problem.get("errmsg")))
 
 
 def reason_of(code: int, otherwise: str = "database_error") -> str:
