@@ -96,6 +96,13 @@ def test_the_lock_files_agree_on_every_version() -> None:
     assert {name for name, version in others if dev.get(name, version) != version} == set()
 
 
+def test_a_mac_of_intel_gets_the_last_cryptography_that_has_a_wheel_for_it() -> None:
+    lines = re.findall(r"^cryptography==.*(?= \\$)", (ROOT / "requirements/dev.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    mac = {"sys_platform": "darwin", "platform_machine": "x86_64"}
+    pins = [pin for pin in map(Requirement, lines) if pin.marker is None or pin.marker.evaluate(mac)]
+    assert [pin.specifier.contains("48.0.1") for pin in pins] == [True]
+
+
 def test_every_dependency_has_its_reason() -> None:
     lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0].splitlines()
     listed = [line for line in lines if re.match(r'    "', line)]
