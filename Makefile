@@ -4,20 +4,15 @@
 # HANDOVER is the file with Terraform's hand-over, for `argocd-bootstrap`.
 # CLUSTER and OPERATOR name the tests that `test-cluster` and `test-operator` run, SOAK the parts of `soak`.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
-ARGS ?=
 CLUSTER ?= tests/image tests/cluster
 OPERATOR ?= tests/operator
-HANDOVER ?=
 # What stands beside ingest and reading, most of it a package of its own: `test-functions` runs these, `test` all others.
 FUNCTIONS := compose console dashboards erasure error_groups error_groups_http follow pull sources sources_http tail tasks
 # What the fast path serves are single posts: only these tests can differ without it.
 SINGLES := auth http idempotency ingest limits outages_over_http poison probes seed_clients
 SOAK ?= chaos queue stores image sandbox cluster operator gitops platform
-UPGRADE ?=
-TOOLS ?=
 # A node of this machine is not needed where KUBECONFIG names a cluster.
 NODE := $(if $(KUBECONFIG),,node)
-SHELL := /bin/sh
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -26,7 +21,6 @@ INSTALL := $(BIN)/python -m tools.install
 # Before tests: those whose part could not be installed are skipped; under CI=true the run ends here.
 install_for = @$(INSTALL) $(1) || test "$$CI" != true
 COMPILE := $(RESOLVE) pyproject.toml
-CHECKOV := checkov>=3.3.30
 
 # What a shell has for other Pythons, and for other installs than ours. Where packages come from (PIP_INDEX_URL, ...) stays.
 unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONPLATLIBDIR PYTHONSAFEPATH PYTHONWARNINGS
@@ -36,7 +30,6 @@ export PIP_USER := 0
 $(shell if test -e .venv/.made; then read -r place <.venv/.made; test "$${place:-$$(pwd -P)}" = "$$(pwd -P)" && \
 	.venv/bin/python -E -c 'import pip' || rm -f .venv/.made .venv/.run .venv/.dev .venv/.go; fi 2>/dev/null)
 
-.DEFAULT_GOAL := help
 .PHONY: help run tools test test-functions test-slow-path test-stores test-console screenshots test-cluster test-operator test-terraform test-gitops cluster cluster-down argocd-bootstrap
 .PHONY: lint lint-workflows style types imports bench soak lock clean
 
@@ -141,7 +134,7 @@ lock: .venv/.dev ## resolve requirements/*.txt again from pyproject.toml
 	@$(COMPILE) --extra fast --group build -c requirements/dev.txt -o requirements/fast.txt
 	@$(COMPILE) --extra aws --extra dynamodb --extra mongodb --extra sqs --extra influxdb --extra embedded --extra fast --extra docs --extra redis --extra queue --extra operator -c requirements/dev.txt -o requirements/image.txt
 	@$(RESOLVE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
-	@echo '$(CHECKOV)' | $(RESOLVE) - -o tools/checkov.txt
+	@echo 'checkov>=3.3.30' | $(RESOLVE) - -o tools/checkov.txt
 	@echo 'zizmor>=1.32' | $(RESOLVE) - -o tools/zizmor.txt
 	@echo 'cyclonedx-bom>=7.5' | $(RESOLVE) - -o tools/cyclonedx.txt
 	@printf '%s\n' click pyyaml | $(RESOLVE) - -c requirements/dev.txt -o tools/release/requirements.txt

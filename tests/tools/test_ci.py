@@ -19,7 +19,8 @@ echo "$*" >> calls
 [ -s "$1.fails" ] || exit 0
 mkdir -p .pytest_cache/v/cache
 names=$(head -1 "$1.fails")
-sed -i 1d "$1.fails"
+sed 1d "$1.fails" >left
+mv left "$1.fails"
 [ "$names" = none ] || echo "$names" > .pytest_cache/v/cache/lastfailed
 exit 2
 """
