@@ -123,7 +123,7 @@ variable "database_backup_window" {
 }
 
 variable "database_maintenance_window" {
-  description = "Weekly window of changes that need a restart, UTC."
+  description = "Weekly window of changes that make the database restart, UTC."
   type        = string
   default     = "sun:04:00-sun:05:00"
   nullable    = false
@@ -150,7 +150,7 @@ variable "database_maintenance_window" {
 }
 
 variable "database_apply_immediately" {
-  description = "Restart the database for changes at once instead of in its maintenance window."
+  description = "Change class, version and the like at once instead of in the maintenance window. Parameters wait for a restart of their own (docs/runbooks/upgrade-rds.md)."
   type        = bool
   default     = false
   nullable    = false

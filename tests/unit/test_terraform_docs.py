@@ -69,6 +69,20 @@ def test_a_runbook_is_there_with_commands_that_can_be_copied(name: str) -> None:
     assert f"runbooks/{name}.md" in tables.README.read_text(encoding="utf-8")
 
 
+def test_an_upgrade_of_the_database_ends_with_a_restart() -> None:
+    """The new parameter group is not in force before (RDS user guide, "How to perform a major version upgrade")."""
+    text = (DOCS / "runbooks" / "upgrade-rds.md").read_text(encoding="utf-8")
+    assert text.index("asks RDS for the upgrade") < text.index("aws rds reboot-db-instance") < text.index("ANALYZE")
+
+
+def test_an_import_has_the_environment_s_variables() -> None:
+    """Without them Terraform asks for each."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in DOCS.rglob("*.md"))
+    imports = re.findall(r"terraform import [^`]*", text)
+    assert len(imports) >= 3
+    assert [line for line in imports if "-var-file=envs/" not in line] == []
+
+
 def test_no_runbook_is_forgotten() -> None:
     assert sorted(file.stem for file in (DOCS / "runbooks").iterdir()) == sorted(RUNBOOKS)
 

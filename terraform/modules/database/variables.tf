@@ -78,14 +78,14 @@ variable "backup" {
 }
 
 variable "maintenance_window" {
-  description = "Weekly window of changes that need a restart (UTC)."
+  description = "Weekly window of changes that make the database restart (UTC)."
   type        = string
   default     = "sun:04:00-sun:05:00"
   nullable    = false
 }
 
 variable "apply_immediately" {
-  description = "Restart for changes at once instead of in the maintenance window."
+  description = "Change class, version and the like at once instead of in the maintenance window; parameters wait for a restart of their own."
   type        = bool
   default     = false
   nullable    = false
