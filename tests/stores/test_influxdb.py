@@ -83,7 +83,7 @@ def test_a_bucket_that_is_not_there_is_named_with_what_to_do(influx: Influxdb) -
     missing = subjects.of_influxdb(influx, influxdb_bucket="nobody/autogen")
     with pytest.raises(errors.StoreUnavailable, match="schema_behind"):
         InfluxdbStore(missing, 5.0).check()
-    with pytest.raises(errors.SettingsError, match=r"INFLUXDB_BUCKET nobody/autogen is not there.*CREATE DATABASE"):
+    with pytest.raises(errors.SettingsError, match=r"INFLUXDB_BUCKET nobody/autogen is not there.*CREATE DATABASE.*InfluxDB 3"):
         migrate.migrate(missing)
 
 

@@ -18,7 +18,7 @@ DAY = 86_400
 MORE_DAYS = 2
 HOW = (
     "influx bucket create --name {name} --org {org} --retention {days}, or on InfluxDB 1.x CREATE DATABASE with the name before"
-    " the slash"
+    " the slash; InfluxDB 3 has neither buckets nor Flux, and cannot be used"
 )
 
 
