@@ -102,6 +102,15 @@ def test_the_puller_starts_with_its_sources(tmp_path: Path) -> None:
     assert {str(file.parent) for source in sources for file in source.secret_headers.values()} <= mounts
 
 
+@pytest.mark.parametrize("text", ["  # ours\nsources: []\n", "\n  sources: []", "sources: []\r\n"])
+def test_the_puller_reads_its_sources_as_they_were_given(text: str) -> None:
+    """Also with a first line that is indented more than the rest, which as a block of YAML would end there."""
+    (found,) = [
+        one["data"] for one in of_kind(render("pull", {"pull": {"sources": text}}), "ConfigMap") if "sources.yaml" in one["data"]
+    ]
+    assert found == {"sources.yaml": text}
+
+
 def test_other_sources_are_other_pods() -> None:
     def pod(sources: str) -> Object:
         objects = render("pull", {"pull": {"sources": sources}})
