@@ -106,7 +106,7 @@ def test_what_is_no_error_report_or_log_is_refused(
     [
         (rb"a\u0000b", "a\ufffdb"),
         (rb"cut \ud83d", "cut \ufffd"),
-        (rb"\uDE00 \ud83d\ud83d\ude00", "\ufffd \ufffd\U0001f600"),
+        (rb"\uDE00 \ud83d\ud83d\ude00\ude00", "\ufffd \ufffd\U0001f600\ufffd"),
         (b"caf\xe9", "caf\ufffd"),
         (rb"C:\\u0000 \\\ud83d", "C:\\u0000 \\\ufffd"),
     ],

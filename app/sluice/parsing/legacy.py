@@ -24,11 +24,11 @@ SHAPE = "send a JSON object, an array of objects, or one object a line"
 # What msgspec says where a value is whole and something follows.
 AFTER_FIRST = "trailing characters"
 # Escapes that stand for no character which can be stored: half a surrogate pair (a text that was cut within one, RFC 8259 section
-# 8.2) and U+0000. Not escaped backslashes before such letters, nor a whole pair. (It begins with one character, for which a text
-# is searched fast.)
-NO_CHARACTER = re.compile(
-    rb"\\(?:(\\(?:\\\\)*|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000))"
-)
+# 8.2) and U+0000.
+NUL = rb"\u0000"
+HEX = "[0-9a-fA-F]{2}"
+FIRST, SECOND = rf"[dD][89abAB]{HEX}", rf"[dD][c-fC-F]{HEX}"
+NO_CHARACTER = re.compile(rf"\\u(?:0000|{FIRST}(?!\\u{SECOND})|(?<!\\u{FIRST}\\u){SECOND})".encode())
 LogReader = Callable[[bytes | msgspec.Raw], Event]
 Filled = Annotated[str, Meta(min_length=1)]
 
@@ -81,7 +81,10 @@ def error_report(body: bytes, max_event_bytes: int) -> Event:
 def storable(body: bytes) -> bytes:
     """`body` in UTF-8, with U+FFFD for what is no character: what is logged is worth more than its form."""
     text = body.decode(errors="replace").encode()
-    return NO_CHARACTER.sub(lambda found: found[0] if found[1] else rb"\ufffd", text) if rb"\u" in text else text
+    if rb"\u" not in text:
+        return text
+    # An escaped backslash begins no escape. Meanwhile a byte stands for it that is in no UTF-8.
+    return NO_CHARACTER.sub(rb"\\ufffd", text.replace(rb"\\", b"\xff")).replace(b"\xff", rb"\\")
 
 
 def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
@@ -97,26 +100,36 @@ def logs(body: bytes, now: datetime, rules: Rules) -> Sequence[Item]:
 
     They drop what is refused, and logs hold NULs and bytes that are no text: the rest of such a record is kept.
     """
-    body = storable(body)
+    log_of = log_reader(now, rules)
     if body.lstrip()[:1] == b"[":
         found = batches.raw_items(body, True, MAX_LOGS, SHAPE)
     else:
         try:
-            return [log_object(body, now, rules)]
-        except errors.BadRequest as error:
+            return [kept(body, log_of)]
+        except errors.NOT_JSON as error:
+            problem = events.explain(error)
             lines = batches.lines_of(body)
-            if AFTER_FIRST not in error.detail or len(lines) == 1:
-                raise
+            if AFTER_FIRST not in problem.detail or len(lines) == 1:
+                raise batches.refused(body, problem, SHAPE) from error
         found = batches.bounded(lines, MAX_LOGS)
-    log_of = log_reader(now, rules)
     return [item_of(raw, log_of) for raw in found]
 
 
 def item_of(raw: bytes | msgspec.Raw, log_of: LogReader) -> Item:
     try:
-        return log_of(raw)
+        return kept(bytes(raw), log_of)
     except errors.NOT_JSON as error:
         return events.explain(error)
+
+
+def kept(data: bytes, log_of: LogReader) -> Event:
+    """The event of `data`, as it is or, where that cannot be stored, as `storable` makes it: hardly any needs that."""
+    if NUL not in data:
+        try:
+            return log_of(data)
+        except errors.NOT_JSON:
+            pass
+    return log_of(storable(data))
 
 
 def log_reader(now: datetime, rules: Rules) -> LogReader:
