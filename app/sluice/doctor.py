@@ -27,7 +27,6 @@ log = structlog.get_logger()
 Verdict = Literal["ok", "warning", "failed"]
 MIN_DISK = 1 << 30
 MAX_SKEW_SECONDS = 5.0
-MIN_SERVER = 140_000
 FIXES = {
     "database_unreachable": "start it, or correct DATABASE_URL / DB_HOST / AWS_REGION / INFLUXDB_URL / MONGODB_URI;"
     " is a firewall or NetworkPolicy between?",
@@ -42,13 +41,15 @@ FIXES = {
     " and the host to a name that stands in it",
     "too_many_connections": "raise max_connections of the server, or lower WORKERS or DB_POOL_SIZE",
     "database_encoding": "use a database with the encoding UTF8 (`createdb -E UTF8 -T template0`): others refuse good events",
+    "database_too_old": "use PostgreSQL 14 or newer; what only speaks its protocol (CockroachDB, Redshift) will not do",
     "sequence_behind": "run `sluice migrate` as the schema's owner: a sequence gives ids that are taken, for logical replication"
     " copies none",
     "database_busy": "another session holds a lock on a table of Sluice (a dump, VACUUM FULL, ALTER TABLE; pg_locks names it):"
     " try again when it has ended",
     "database_read_only": "name the primary, not a standby (several hosts in DATABASE_URL find it by themselves);"
     " on the primary, reset default_transaction_read_only of server, database and role",
-    "behind_pooler": "name the server itself: migrations and indexes need a session of their own, `serve` does not",
+    "behind_pooler": "name the server itself, or the pooler's port for session mode: migrations and indexes need a session of"
+    " their own, `serve` does not",
     "database_full": "free some space on the server's disk, or make it larger",
     "password_file_missing": "mount the file that DATABASE_PASSWORD_FILE names, readable and in UTF-8",
 }
@@ -93,7 +94,8 @@ def redis(settings: Settings) -> Iterator[Finding]:
         try:
             connection.Connection(settings.redis_url).check()
         except connection.Away as away:
-            fix = "start it, or correct REDIS_URL; without it each pod has limits of its own, and reads are not cached"
+            fix = connection.NO_CLUSTER if str(away) == "MovedError" else "start it, or correct REDIS_URL"
+            fix += "; without it each pod has limits of its own, and reads are not cached"
             yield Finding("warning", f"Redis does not answer: {away}", fix)
         else:
             yield Finding("ok", "Redis answers")
@@ -242,11 +244,11 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 def server(facts: ServerFacts, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
     """Findings about a database that answers."""
-    text = f"PostgreSQL {facts.version // 10_000}"
-    yield Finding("ok", text) if facts.version >= MIN_SERVER else Finding("failed", text, "use PostgreSQL 14 or newer")
+    yield Finding("ok", f"PostgreSQL {facts.version // 10_000}")
     if facts.behind_pooler:
         yield Finding(
-            "ok", "a pooler stands before it: `serve` works through it, `migrate` and `index` need the server's own address"
+            "ok",
+            "a pooler stands before it: `serve` works through it, `migrate` and `index` where it keeps a session for each client",
         )
     if facts.durable:
         yield Finding("ok", "a commit survives a crash")

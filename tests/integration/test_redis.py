@@ -173,6 +173,24 @@ def test_a_redis_that_takes_nothing_is_away_until_it_does(redis_server: RedisSer
         Connection(redis_server.url).check()
 
 
+def test_a_cluster_is_away_whichever_of_its_servers_is_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    """Half of its keys are elsewhere: limits would be shared now and then, and away in between."""
+    buses = [str(free_port()), str(free_port())]
+    with ExitStack() as stack:
+        servers = [stack.enter_context(RedisServer("--cluster-enabled", "yes", "--cluster-port", bus)) for bus in buses]
+        clients = [stack.enter_context(server.client()) for server in servers]
+        for client, slots in zip(clients, ((0, 8_191), (8_192, 16_383)), strict=True):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+        clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", servers[1].port, buses[1])
+        until(lambda: all(client.cluster("info")["cluster_state"] == "ok" for client in clients), 20, "a cluster")
+        for server in servers:
+            with pytest.raises(Away, match="MovedError"):
+                Connection(server.url).check()
+        counters = RedisCounters(Connection(servers[0].url, pause=lambda _: time.sleep(0.05)), SharedCounters(None, 1))
+        assert all(counters.spend(f"requests/{n}", 1, 5)[0] for n in range(20))
+    assert "without cluster mode" in "".join(capfd.readouterr())
+
+
 def test_after_a_failover_the_name_is_asked_for_anew(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A primary that became a replica keeps its connections, and refuses every write on them for ever."""
     system, ports = socket.getaddrinfo, [redis_server.port]

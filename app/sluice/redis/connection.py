@@ -23,7 +23,9 @@ T = TypeVar("T")
 TIMEOUT = 0.05
 # How often a thread looks whether it is back: at first, and at the most when it is lost again and again within STEADY seconds.
 PAUSE, LONGEST, STEADY = 1.0, 30.0, 60.0
-CHECK = "sluice:check"
+# In the first and in the last of a cluster's slots, so of one with several servers each says that a key is elsewhere.
+CHECKS = ("sluice:check:44", "sluice:check:14")
+NO_CLUSTER = "name a Redis without cluster mode in REDIS_URL"
 
 
 class Away(errors.SluiceError):
@@ -63,7 +65,8 @@ class Connection:
         # By a new connection: what was a primary keeps those it has, and its name may lead elsewhere now.
         self._client.connection_pool.disconnect(inuse_connections=False)
         try:
-            self._client.set(CHECK, b"", px=1_000)
+            for key in CHECKS:
+                self._client.set(key, b"", px=1_000)
         except redis.RedisError as error:
             raise Away(type(error).__name__) from None
 
@@ -74,7 +77,8 @@ class Connection:
             self._away = True
             self._wait = min(self._wait * 2, LONGEST) if time.monotonic() < self._back + STEADY else PAUSE
         # By type only: texts of the driver may quote what was sent.
-        log.warning("redis.away", cause=type(error).__name__, effect="limits are each pod's own, reads are not cached")
+        fix = {"fix": NO_CLUSTER} if isinstance(error, redis.exceptions.MovedError) else {}
+        log.warning("redis.away", cause=type(error).__name__, effect="limits are each pod's own, reads are not cached", **fix)
         threading.Thread(target=self._look, name="redis", daemon=True).start()
 
     def _look(self) -> None:
