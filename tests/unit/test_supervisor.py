@@ -119,6 +119,14 @@ def test_without_a_folder_it_is_in_shared_memory_as_long_as_that_has_room(
         assert path.parent == tmp_path / place
 
 
+def test_where_no_folder_can_be_written_the_line_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "SHARED_MEMORY", Path("/nowhere"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])
+    with pytest.raises(errors.SettingsError, match="SLUICE_RUN_DIR /tmp: No usable .*; set"), supervisor.run_dir(None):
+        pass
+
+
 def test_only_what_happens_in_time_counts() -> None:
     events: supervisor.Events = queue.SimpleQueue()
     assert not supervisor.happened(events, 0.01)

@@ -224,7 +224,8 @@ def run_dir(parent: Path | None) -> Iterator[Path]:
     if parent is None:
         # A mapped file that finds no memory left kills who writes into it.
         roomy = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free >= SHARED_MEMORY_FREE
-        parent = SHARED_MEMORY if roomy else Path(tempfile.gettempdir())
+        with embedded.usable("SLUICE_RUN_DIR", Path("/tmp")):  # noqa: S108
+            parent = SHARED_MEMORY if roomy else Path(tempfile.gettempdir())
     with embedded.usable("SLUICE_RUN_DIR", parent):
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkdtemp gives it mode 0700.
