@@ -123,7 +123,7 @@ def test_where_no_folder_can_be_written_the_line_names_the_setting(monkeypatch: 
     monkeypatch.setattr(supervisor, "SHARED_MEMORY", Path("/nowhere"))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/nowhere"])
-    with pytest.raises(errors.SettingsError, match="SLUICE_RUN_DIR /tmp: No usable .*; set"), supervisor.run_dir(None):
+    with pytest.raises(errors.SettingsError, match=r"SLUICE_RUN_DIR /tmp: No usable .*; set"), supervisor.run_dir(None):
         pass
 
 
