@@ -139,14 +139,14 @@ def test_every_line_of_a_runbook_runs(first: Namespace, alert: str, tmp_path: Pa
     rolled_out(first)
     lines = [line for line in commands(pages()[alert]) if line.startswith("kubectl ")]
     assert lines
-    assert [told for line in lines if (told := shell(first, line, KEY=key, HOME=str(tmp_path)))] == []
+    named = {"NAMESPACE": first.name, "NAME": "sluice-operator", "KEYSET": "sluice", "KEY": key, "HOME": str(tmp_path)}
+    named["POD"] = first.pods("app.kubernetes.io/component=service")[0]["metadata"]["name"]
+    named["DOCUMENT"] = first.get("secret", "sluice-published")["data"]["keyset.json"]
+    assert [told for line in lines if (told := shell(first, line, named))] == []
 
 
-def shell(space: Namespace, line: str, **names: str) -> str:
+def shell(space: Namespace, line: str, named: dict[str, str]) -> str:
     """Run a line of a page with its variables; what it tells when it fails."""
-    named = {"NAMESPACE": space.name, "NAME": "sluice-operator", "KEYSET": "sluice", **names}
-    named["POD"] = space.pods("app.kubernetes.io/component=service")[0]["metadata"]["name"]
-    named["DOCUMENT"] = space.get("secret", "sluice-published")["data"]["keyset.json"]
     path = os.pathsep.join((str(programs.kubectl().parent), os.defpath))
     environment = {**named, "PATH": path, "KUBECONFIG": space.cluster.kubeconfig}
     done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=120, check=False)

@@ -29,7 +29,8 @@ def space(cluster: Cluster) -> Iterator[Namespace]:
     """With a release that may enforce, and objects that are not the operator's."""
     with cluster.namespace("rights") as space:
         install(space, NO_IMAGE, EMBEDDED, {"operator": {"enforce": True}})
-        space.apply(secret("passwords", key="x"), pod("bystander"), deployment("web", OPTED_IN), deployment("other", {}))
+        wanted = (deployment("web", OPTED_IN), deployment("other", {}), deployment("fresh", OPTED_IN))
+        space.apply(secret("passwords", key="x"), pod("bystander"), *wanted)
         yield space
         space.helm("uninstall", "sluice")
 
@@ -289,20 +290,13 @@ EVIL: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", EVIL)
-def test_it_changes_nothing_else_of_a_deployment_that_opted_in(caller: Caller, space: Namespace, name: str) -> None:
+def test_it_changes_nothing_else_of_a_deployment_that_opted_in(caller: Caller, name: str) -> None:
+    """Of one that nobody has wired, and that is as it was applied: each change is refused."""
     change, words = EVIL[name]
-    bare = fresh(space)
-    changed = copy.deepcopy(bare)
+    changed = copy.deepcopy(deployment("fresh", OPTED_IN))
     change(changed)
     body = {"metadata": changed["metadata"], "spec": changed["spec"]}
     refused(caller.patch("apps/deployments", "fresh", body, MERGE), words)
-
-
-def fresh(space: Namespace) -> Document:
-    """A Deployment that nobody has wired, as it was applied."""
-    made = deployment("fresh", dict(OPTED_IN))
-    space.apply(made)
-    return made
 
 
 def test_it_takes_no_probe_away(caller: Caller, space: Namespace) -> None:
