@@ -149,6 +149,20 @@ def private_server(pristine: Path) -> Iterator[postgres.LocalServer]:
 
 
 @pytest.fixture
+def standby(private_server: postgres.LocalServer) -> Iterator[postgres.LocalServer]:
+    """A standby that stays behind `private_server`."""
+    private_server.stop()
+    copy = postgres.LocalServer(private_server.data)
+    copy.write("data/standby.signal", b"")
+    private_server.start()
+    try:
+        copy.start()
+        yield copy
+    finally:
+        copy.remove()
+
+
+@pytest.fixture
 def private_database(private_server: postgres.LocalServer) -> Iterator[postgres.Database]:
     """A migrated database on `private_server`."""
     with private_server.database() as database:

@@ -431,6 +431,40 @@ def test_a_running_server_that_is_configured_to_commit_later_does_not_so_for_the
     assert private_store.database.run(lambda c: c.execute("SHOW synchronous_commit").fetchone()) == ("on",)
 
 
+NEON = {"neon.timeline_id": "f" * 32, "synchronous_standby_names": "walproposer"}
+
+
+@pytest.mark.parametrize(
+    ("given", "durable"),
+    [
+        (NEON, True),
+        ({"neon.timeline_id": "f" * 32}, False),
+        ({"synchronous_standby_names": "walproposer"}, False),
+        ({**NEON, "synchronous_commit": "local"}, False),
+    ],
+    ids=["Neon", "nobody confirms", "another server", "commits wait for nobody"],
+)
+def test_a_server_without_fsync_whose_commits_safekeepers_confirm_is_durable(
+    private_server: LocalServer, given: dict[str, str], durable: bool
+) -> None:
+    private_server.stop()
+    private_server.start(fsync="off", **given)
+    url = Database(private_server, postgres.TEMPLATE).url
+    with postgres.connect(url) as connection, connection.transaction(force_rollback=True):
+        assert connections.is_durable(connection) is durable
+        if durable:
+            assert [each.status for each in Insertion([row("a")], NOW).run(connection)] == ["created"]
+        else:
+            assert refused(lambda: Insertion([row("a")], NOW).run(connection))[0] == "not_durable"
+
+
+def test_a_server_that_is_too_old_is_refused(database: Database, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MIN_SERVER", 990_000)
+    until(lambda: refused(open_store(database.login).check)[0] == "database_too_old")
+    assert refused(lambda: migrate.migrate(database.owner))[0] == "database_too_old"
+    assert refused(lambda: inspection.inspect(database.owner))[0] == "database_too_old"
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_cannot_keep_all_text_is_refused(server: postgres.Server, open_store: OpenStore, encoding: str) -> None:
     name = f"sluice_{encoding.lower()}"
@@ -443,20 +477,6 @@ def test_a_database_that_cannot_keep_all_text_is_refused(server: postgres.Server
         assert database.execute("SELECT to_regnamespace('sluice')") == [(None,)]
     finally:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def standby(private_server: LocalServer) -> Iterator[LocalServer]:
-    """A standby that stays behind `private_server`."""
-    private_server.stop()
-    copy = LocalServer(private_server.data)
-    copy.write("data/standby.signal", b"")
-    private_server.start()
-    try:
-        copy.start()
-        yield copy
-    finally:
-        copy.remove()
 
 
 def test_a_name_that_led_to_a_standby_for_a_moment_is_read_from_the_primary_again(

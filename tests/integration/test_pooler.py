@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from sluice import errors
 from sluice.events import Integral
 from sluice.filters import Filter
 from sluice.stores import Claim
-from sluice.stores.postgresql import inspection, migrate
+from sluice.stores.postgresql import connections, indexes, inspection, migrate
 from sluice.stores.postgresql.login import Login
 
 pytestmark = pytest.mark.needs("pgbouncer")
@@ -125,3 +127,34 @@ def test_migrate_refuses_a_pooler_by_name_and_leaves_no_lock(private_server: Loc
         assert private_database.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
         assert inspection.inspect(through(port, private_database)).behind_pooler
     assert not inspection.inspect(private_database.login).behind_pooler
+
+
+def test_a_proxy_that_keeps_a_session_for_each_client_is_good_for_migrations_and_indexes(private_server: LocalServer) -> None:
+    with private_server.database("template0") as database, pgbouncer(private_server, "session", 20) as port:
+        login, phases = through(port, database, owner=True), list[str]()
+        assert migrate.migrate(login)
+        assert migrate.migrate(login) == []
+        with postgres.connect(database.owner_url) as other, other.transaction(), ThreadPoolExecutor(1) as pool:
+            other.execute("LOCK TABLE sluice.events IN ROW EXCLUSIVE MODE")
+            adding = pool.submit(indexes.add, login, "user_id", lambda phase, _done: phases.append(phase))
+            until(lambda: phases)
+            other.execute("ROLLBACK")
+            assert adding.result(30)
+        assert database.execute("SELECT to_regnamespace('public'), to_regclass('sluice.yoyo_lock') IS NOT NULL") == [
+            ("public", True)
+        ]
+
+
+def test_a_standby_that_was_promoted_behind_a_pooler_is_written_to(
+    private_server: LocalServer, standby: LocalServer, open_store: OpenStore
+) -> None:
+    database = Database(standby, postgres.TEMPLATE)
+    with pgbouncer(standby, "transaction", 5) as port:
+        # PgBouncer keeps for new clients what the first session told.
+        with psycopg.connect(**through(port, database)()) as first:
+            assert first.info.parameter_status("in_hot_standby") == "on"
+        standby.execute("SELECT pg_promote()")
+        store = ready(open_store(through(port, database)))
+        time.sleep(connections.ON_STANDBY)
+        store.insert([row("a")], NOW)
+        assert database.ids() == ["a"]

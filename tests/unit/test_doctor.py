@@ -63,7 +63,6 @@ def test_a_good_server_has_no_trouble() -> None:
 
 
 SICK: dict[str, tuple[dict[str, Any], str, str, str]] = {
-    "old": ({"version": 139_999}, "failed", "PostgreSQL 13", "PostgreSQL 14 or newer"),
     "not durable": ({"durable": False}, "failed", "a commit may be lost", "fsync, full_page_writes and synchronous_commit"),
     "behind": ({"missing": ["0001", "0002"]}, "failed", "behind by 0001, 0002", "sluice migrate"),
     "slow clock": ({"clock": NOW - timedelta(seconds=6)}, "warning", "differs by 6 s", "NTP"),
@@ -83,13 +82,13 @@ def test_a_sick_server_is_reported_with_its_fix(facts: dict[str, Any], verdict: 
     assert fix in trouble.fix
 
 
-@pytest.mark.parametrize("facts", [{"version": 140_000}, {"clock": NOW - timedelta(seconds=5)}])
+@pytest.mark.parametrize("facts", [{"clock": NOW - timedelta(seconds=5)}])
 def test_what_is_just_good_enough_is_good(facts: dict[str, Any]) -> None:
     assert troubles(server(**facts)) == []
 
 
 def test_everything_that_is_wrong_is_reported_at_once() -> None:
-    assert len(troubles(server(version=1, durable=False, missing=["x"], clock=NOW + timedelta(days=1), role_may_ddl=True))) == 5
+    assert len(troubles(server(durable=False, missing=["x"], clock=NOW + timedelta(days=1), role_may_ddl=True))) == 4
 
 
 def test_events_that_are_kept_for_ever_are_a_warning() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from sluice.stores.postgresql.errors import Interrupted, ours, was_ended
+from sluice.stores.postgresql.errors import Interrupted, ours, reason_of, was_ended
 from sluice.stores.repeats import Repeats
 
 
@@ -37,3 +37,26 @@ def test_a_session_that_a_limit_of_the_database_ended_is_a_timeout_and_another_i
 )
 def test_a_login_that_was_ended_is_not_one_that_found_nobody(said: str, ended: bool) -> None:
     assert was_ended(psycopg.OperationalError(said)) is ended
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ('FATAL:  PAM authentication failed for user "sluice_app"', "login_refused"),
+        ('FATAL:  pg_hba.conf rejects connection for host "10.0.0.1", user "a", database "b", no encryption', "login_refused"),
+        # PgBouncer, Supavisor.
+        ("FATAL:  no such user: sluice", "login_refused"),
+        ("FATAL:  Tenant or user not found", "login_refused"),
+        ("FATAL:  (ENOTFOUND) tenant/user postgres.abc not found", "login_refused"),
+        ("FATAL:  no such database: logs", "database_missing"),
+        ("FATAL:  no more connections allowed (max_client_conn)", "too_many_connections"),
+        (
+            "FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited",
+            "too_many_connections",
+        ),
+        ("FATAL:  (EMAXCONN) max client connections reached, limit: 200", "too_many_connections"),
+        ("Connection refused", "database_unreachable"),
+    ],
+)
+def test_what_a_server_or_a_pooler_says_to_a_login_has_its_reason(said: str, reason: str) -> None:
+    assert reason_of(psycopg.OperationalError(f"connection failed: {said}")) == reason

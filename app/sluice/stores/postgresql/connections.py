@@ -31,6 +31,14 @@ SLICE = 0.1
 LOGINS, PAUSE = 5, 0.02
 # Seconds that a session on a standby is used: where a name led to one for a moment, what is read there would be old for ever.
 ON_STANDBY = 1.0
+# Of two clients, one after the other: whichever session a pooler gives next, it gives one to both, or two to one.
+TURNS = (0, 0, 1, 1, 0, 1, 0, 1, 1, 0)
+# What this version needs is there from 14 on. Servers that are like PostgreSQL (CockroachDB, Redshift) name an older one.
+MIN_SERVER = 140_000
+UNFIT = {
+    "database_encoding": "use a database with the encoding UTF8",
+    "database_too_old": f"use PostgreSQL {MIN_SERVER // 10_000} or newer",
+}
 
 
 class PooledConnection(Connection):
@@ -40,7 +48,8 @@ class PooledConnection(Connection):
     made = 0.0
 
     def is_of_a_standby(self) -> bool:
-        return self.info.parameter_status("in_hot_standby") == "on"
+        # A pooler tells what the first of its servers told, also after that one was promoted.
+        return not self.behind_pooler and self.info.parameter_status("in_hot_standby") == "on"
 
     @classmethod
     def connect(cls, conninfo: str = "", **parameters: Any) -> Self:
@@ -215,14 +224,14 @@ class Connections:
             raise psycopg.OperationalError("no login") from error
 
     def _configure(self, connection: PooledConnection) -> None:
-        """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there. It must keep any text, too."""
+        """Refuse a server on which a commit may be lost in a crash: a 2xx would be a lie there. It must be fit for us, too."""
         connection.made = time.monotonic()
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        if not keeps_all_text(connection):
-            self._failed("database_encoding")
-            log.error("store.database_encoding", fix="use a database with the encoding UTF8")
+        if reason := unfit(connection):
+            self._failed(reason)
+            log.error("store.unfit", reason=reason, fix=UNFIT[reason])
             connection.close()
-            raise psycopg.OperationalError("the database cannot keep all text")
+            raise psycopg.OperationalError("the database is not fit for events")
         with self._watchdog.guard(connection.fileno()):
             connection.behind_pooler = is_behind_pooler(connection)
             if connection.behind_pooler:
@@ -254,15 +263,38 @@ def durable(connection: Connection) -> Connection:
 
 
 def is_durable(connection: psycopg.Connection[Any]) -> bool:
-    return "off" not in (connection.execute(statements.DURABLE).fetchone() or ("off",))
+    return connection.execute(statements.DURABLE).fetchone() == (True,)
 
 
 def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:
-    """Whether a pooler (PgBouncer and its like) stands between: it answers the login itself, with an invented process id."""
-    row = connection.execute(statements.BACKEND).fetchone()
-    return row is None or row[0] != connection.info.backend_pid
+    """Whether a pooler (PgBouncer and its like) may stand between: it answers the login itself, with an invented process id."""
+    return backend(connection) != connection.info.backend_pid
 
 
-def keeps_all_text(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the database takes any text: of another encoding than UTF8 it would refuse good events, or cut a character."""
-    return connection.info.parameter_status("server_encoding") in (None, "UTF8")
+def shares_sessions(connection: psycopg.Connection[Any], login: Login) -> bool:
+    """Whether a pooler gives the session of `connection` to others between two transactions.
+
+    A proxy that answers the login itself may keep a session for each client nevertheless: that of Neon, PgBouncer and Supavisor
+    in session mode, RDS Proxy for one that set something.
+    """
+    if not is_behind_pooler(connection):
+        return False
+    with psycopg.connect(**login(), autocommit=True) as other:
+        sessions: tuple[set[int], set[int]] = (set(), set())
+        for turn in TURNS:
+            sessions[turn].add(backend((connection, other)[turn]))
+    return max(map(len, sessions)) > 1 or sessions[0] == sessions[1]
+
+
+def backend(connection: psycopg.Connection[Any]) -> int:
+    """The server's process behind this session."""
+    row = connection.execute(statements.BACKEND, prepare=False).fetchone()
+    return int(row[0]) if row else 0
+
+
+def unfit(connection: psycopg.Connection[Any]) -> str:
+    """Why this database is not for us, a key of UNFIT: of another encoding than UTF8 it would refuse good events, or cut a
+    character."""
+    if connection.info.parameter_status("server_encoding") not in (None, "UTF8"):
+        return "database_encoding"
+    return "database_too_old" if 0 < connection.info.server_version < MIN_SERVER else ""

@@ -41,10 +41,12 @@ REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str]
 # A connection that could not be made has no SQLSTATE, only libpq's and the server's words; in another language than English
 # they are all "unreachable".
 SAID = {
-    "database_missing": r'FATAL: +database ".*" does not exist',
-    "login_refused": r"authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in"
-    r'|role ".*" does not exist|permission denied for database',
-    "too_many_connections": "too many connections|too many clients|remaining connection slots",
+    "database_missing": r'FATAL: +database ".*" does not exist|no such database',
+    "login_refused": r"authentication failed|no pg_hba\.conf entry|pg_hba\.conf rejects|no password supplied"
+    r'|not permitted to log in|role ".*" does not exist|permission denied for database|no such user'
+    r"|[Tt]enant(/| or )user .*not found",
+    "too_many_connections": "too many connections|too many clients|remaining connection slots|no more connections allowed"
+    r"|[Mm]ax client(s|) (connections |)reached",
     "database_read_only": "session is read-only|hot standby mode",
     "tls_refused": "certificate|SSL error: (?!unexpected eof)|SSL was required",
 }

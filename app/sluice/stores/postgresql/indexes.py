@@ -20,7 +20,7 @@ from psycopg import sql
 
 from sluice import errors, filters
 from sluice.stores.postgresql import errors as driver_errors
-from sluice.stores.postgresql.connections import is_behind_pooler
+from sluice.stores.postgresql.connections import backend, shares_sessions
 from sluice.stores.postgresql.login import Login
 from sluice.stores.postgresql.statements import OF_OWNER, text_at
 
@@ -148,6 +148,8 @@ def drop_relation(connection: psycopg.Connection[Any], relation: str) -> None:
 def watched(login: Login, connection: psycopg.Connection[Any], text: sql.Composed, progress: Progress) -> None:
     """Run `text` in a thread and look at its progress over a second connection; Ctrl-C cancels it on the server."""
     raised: list[psycopg.Error] = []
+    # The login's number may be one that a proxy invented.
+    process = backend(connection)
 
     def build() -> None:
         try:
@@ -161,7 +163,7 @@ def watched(login: Login, connection: psycopg.Connection[Any], text: sql.Compose
         try:
             while thread.is_alive():
                 thread.join(0.2)
-                if row := watcher.execute(PROGRESS, [connection.info.backend_pid]).fetchone():
+                if row := watcher.execute(PROGRESS, [process]).fetchone():
                     progress(*row)
         finally:
             if thread.is_alive():
@@ -176,7 +178,7 @@ def owner(login: Login) -> Iterator[psycopg.Connection[Any]]:
     """A session of the schema's owner; driver errors end here."""
     try:
         with psycopg.connect(**login(), autocommit=True) as connection:
-            if is_behind_pooler(connection):
+            if shares_sessions(connection, login):
                 raise errors.StoreUnavailable("behind_pooler")
             connection.execute(OF_OWNER)
             yield connection

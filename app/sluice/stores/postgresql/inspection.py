@@ -9,7 +9,7 @@ import psycopg
 
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
-from sluice.stores.postgresql.connections import is_behind_pooler, is_durable, keeps_all_text
+from sluice.stores.postgresql.connections import is_behind_pooler, is_durable, unfit
 from sluice.stores.postgresql.login import Login
 from sluice.stores.postgresql.statements import APPLIED
 from sluice.stores.postgresql.store import migrations
@@ -46,8 +46,8 @@ def inspect(login: Login) -> ServerFacts:
     """Raises errors.StoreUnavailable with the reason."""
     try:
         with psycopg.connect(**login(), autocommit=True) as connection:
-            if not keeps_all_text(connection):
-                raise errors.StoreUnavailable("database_encoding")
+            if reason := unfit(connection):
+                raise errors.StoreUnavailable(reason)
             return facts(connection)
     except psycopg.Error as error:
         raise driver_errors.ours(error) from error

@@ -12,7 +12,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from sluice import errors
 from sluice.stores.postgresql import errors as driver_errors
 from sluice.stores.postgresql import indexes
-from sluice.stores.postgresql.connections import is_behind_pooler, keeps_all_text
+from sluice.stores.postgresql.connections import shares_sessions, unfit
 from sluice.stores.postgresql.login import Login
 from sluice.stores.postgresql.statements import OF_OWNER
 
@@ -33,11 +33,11 @@ def migrate(login: Login, role_iam_auth: bool = False) -> list[str]:
     try:
         parameters = login()
         with psycopg.connect(**parameters, autocommit=True) as connection:
-            if is_behind_pooler(connection):
+            if reason := unfit(connection):
+                raise errors.StoreUnavailable(reason)
+            if shares_sessions(connection, login):
                 # The lock below would stay with a session that the pooler gives to others.
                 raise errors.StoreUnavailable("behind_pooler")
-            if not keeps_all_text(connection):
-                raise errors.StoreUnavailable("database_encoding")
             connection.execute(OF_OWNER)
             connection.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT_LOCK])
             # Held by the session: a migrator that dies frees it, and yoyo's own lock row, which would stay, is never the judge.

@@ -12,10 +12,16 @@ from sluice.events import MAX_AHEAD
 from sluice.filters import Filter, Match
 from sluice.stores.postgresql import arrays
 
-# Whether a commit survives a crash: none of them may be off.
-DURABLE = "SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')"
-# Another number than the login gave: a pooler stands between.
-BACKEND = "SELECT pg_backend_pid()"
+# Whether what is written survives a crash. Aurora's storage keeps it whatever these two settings say, and so do Neon's
+# safekeepers as long as commits wait for them. No other server passes for one of these: nobody adds to pg_catalog, and where
+# nobody confirms as `walproposer` no commit ends.
+KEPT = """('off' NOT IN (current_setting('fsync'), current_setting('full_page_writes'))
+    OR to_regproc('pg_catalog.aurora_version') IS NOT NULL
+    OR (current_setting('neon.timeline_id', true) <> '' AND current_setting('synchronous_standby_names') = 'walproposer'
+        AND current_setting('synchronous_commit') IN ('on', 'remote_apply')))"""
+DURABLE = f"SELECT current_setting('synchronous_commit') <> 'off' AND {KEPT}"
+# Another number than the login gave: a pooler stands between. That something is set binds RDS Proxy to this session.
+BACKEND = "SELECT pg_backend_pid() FROM set_config('sluice.session', 'kept', false)"
 BY_INDEX = "SET LOCAL enable_seqscan = off"
 # What our statements need, whatever the server, the database or the role has: of the session, or (`local`) of one transaction.
 # What is set here stays when the server's configuration is loaded again. To compile (`jit`) takes longer than most of them, whose
@@ -40,7 +46,7 @@ WHERE name IN ('statement_timeout', 'idle_session_timeout', 'idle_in_transaction
 INSERT = """
 WITH step AS MATERIALIZED (
     SELECT nextval('sluice.events_id_seq') AS base
-    WHERE pg_current_xact_id() IS NOT NULL AND 'off' NOT IN (current_setting('fsync'), current_setting('full_page_writes'))
+    WHERE pg_current_xact_id() IS NOT NULL AND {kept}
 ),
 stored AS (
     INSERT INTO sluice.events (id, {columns})
@@ -51,6 +57,7 @@ stored AS (
 SELECT (SELECT base FROM step), count(*), CASE WHEN count(*) < %(count)s THEN array_agg(id) END FROM stored
 """
 OF_EVENTS = {
+    "kept": KEPT,
     "columns": ", ".join(f'"{name}"' for name in arrays.TYPES),
     "arrays": ", ".join(f'unnest(%({name})s::{kind}[]) AS "{name}"' for name, kind in arrays.TYPES.items()),
 }
