@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.integration.conftest import OpenStore, ready
-from tests.integration.postgres import Database, LocalServer, connect
+from tests.integration.postgres import TEMPLATE, Database, LocalServer, connect
 from tests.integration.sample import row, rows
 
 from sluice import errors, events, filters
@@ -260,3 +260,44 @@ def test_a_transaction_has_its_number_before_its_ids(store: PostgresqlStore, dat
     with connect(database.url) as connection, connection.transaction():
         Insertion([row("a", now=at)], at).run(connection)
         assert connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone() == (True,)
+
+
+def test_what_comes_after_a_standby_took_over_that_lacked_the_last_events_is_not_skipped(
+    private_server: LocalServer, standby: LocalServer, open_store: OpenStore, clock: Clock
+) -> None:
+    leads_to = [private_server]
+    store = ready(open_store(lambda: Database(leads_to[0], TEMPLATE).login()))
+    follower = EventFollower(store.database.query, store.cursor_secret, clock=clock)
+    for number in range(20):
+        put(store, f"lost {number}")
+    assert len(ids(follower.poll([()]))) == 20
+    place = follower.place()
+    standby.execute("SELECT pg_promote()")
+    leads_to[0] = standby
+    private_server.stop()
+    ready(store)
+    # More than were lost: their transactions have the numbers of those, and higher ones.
+    new = [f"new {number:02}" for number in range(30)]
+    for name in new:
+        put(store, name)
+    assert ids(follower.poll([()])) == new
+    put(store, "later")
+    assert ids(follower.poll([()])) == ["later"]
+    clock.seconds = 11
+    assert ids(follower.poll([()])) == []
+    assert ids(follower.since(place, ())) == [*new, "later"]
+
+
+def test_where_nobody_may_ask_for_the_timeline_a_restart_brings_nothing_twice(
+    private_server: LocalServer, private_database: Database, open_store: OpenStore, clock: Clock
+) -> None:
+    private_database.execute("REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM PUBLIC")
+    store = ready(open_store(private_database.login))
+    follower = EventFollower(store.database.query, store.cursor_secret, clock=clock)
+    put(store, "before")
+    assert ids(follower.poll([()])) == ["before"]
+    private_server.stop()
+    private_server.start()
+    ready(store)
+    put(store, "after")
+    assert ids(follower.poll([()])) == ["after"]

@@ -4,6 +4,9 @@ An event may commit later than others whose id, or `created_at`, is higher. So s
 the statement sees it and the snapshot of the poll before does not. Rows are found by the index on `created_at`: most polls look a
 few seconds behind the newest one, and a deep poll, now and then, further back for what committed late; it knows for each row by
 which snapshot the polls before it would have seen it.
+
+A standby that takes over may lack the last transactions of the server before, and gives their numbers to others, which the
+snapshots of that one would hide.
 """
 
 from __future__ import annotations
@@ -37,6 +40,13 @@ SETTLE = 10
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 # A snapshot that sees nothing.
 NOTHING = "1:1:"
+# Of the events before a standby took over, as many come again: what was accepted before and is stored by the new server is there.
+AGAIN = timedelta(seconds=5)
+# Goes up with each standby that takes over; the second is there first, and the first stays. Not every service shows them.
+TIMELINE = """
+SELECT greatest(control.timeline_id, recovery.min_recovery_end_timeline)
+FROM pg_control_checkpoint() AS control, pg_control_recovery() AS recovery"""
+HIDDEN = ("not_permitted", "schema_behind", "database_error")
 
 # `next`: the number of the next transaction, which a snapshot does not know: its upper bound is behind the last one that ended.
 NOW = """
@@ -44,7 +54,7 @@ WITH ids AS MATERIALIZED (
     SELECT coalesce(last_value, 0) AS last FROM pg_sequences WHERE schemaname = 'sluice' AND sequencename = 'events_id_seq'
 ), upto AS MATERIALIZED (SELECT last, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax FROM ids)
 SELECT pg_current_snapshot()::text AS snapshot, (SELECT max(created_at) FROM sluice.events) AS newest, last,
-    xmax + age((xmax & 4294967295)::text::xid) AS next
+    xmax + age((xmax & 4294967295)::text::xid) AS next, pg_postmaster_start_time() AS started
 FROM upto"""
 # A row's transaction with the epoch that the system column lacks: it cannot be 2^32 transactions older than the snapshot.
 XID = sql.SQL("(({upto} - (({upto} - e.xmin::text::bigint) & 4294967295))::text::xid8)").format(
@@ -90,7 +100,7 @@ Query = Callable[[Any, Any], list[Any]]
 class Position(msgspec.Struct, array_like=True, frozen=True):
     """Behind which event: everything that `before` sees, and of what only `until` sees the events up to (`at`, `id`).
 
-    `newest`: the newest event by then.
+    `newest`: the newest event by then. `timeline`: of the server; 0 where nobody knows.
     """
 
     before: str
@@ -98,6 +108,7 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     at: datetime
     id: int
     newest: datetime
+    timeline: int = 0
 
 
 class EventFollower:
@@ -119,10 +130,14 @@ class EventFollower:
         self._bounds: list[datetime] = []
         self._floor = 0
         self._marks: list[tuple[int, int]] = []
+        self._started = NEVER
+        self._timeline = 0
         self._begin()
 
     def poll(self, filters: Sequence[tuple[Match, ...]]) -> Poll:
-        ((now, newest, *mark),) = self._query(NOW, None)
+        ((now, newest, *mark, started),) = self._query(NOW, None)
+        if started != self._started and self._meet(started):
+            self._look_again()
         if highest(now) < highest(self._snapshots[-1]):
             # A backup was restored, and other transactions get the same numbers: new is what is newer.
             self._snapshots, self._bounds = [NOTHING], [self._newest + SOON]
@@ -136,7 +151,8 @@ class EventFollower:
         unseen, snapshots, bounds = UNSEEN_NEAR, self._snapshots[-1:], list[Any]()
         if deep:
             unseen, snapshots, bounds = UNSEEN_DEEP, self._snapshots, [self._bounds]
-        seen = [[xid(lowest(each)) for each in snapshots], *bounds, xid(highest(snapshots[-1])), snapshots, *bounds]
+        last = max(highest(each) for each in snapshots)
+        seen = [[xid(lowest(each)) for each in snapshots], *bounds, xid(last), snapshots, *bounds]
         try:
             self._mark(*mark)
             snapshot, counts, rows = self._read(bound, self._floor, unseen, seen, filters)
@@ -145,10 +161,9 @@ class EventFollower:
                 self._window = max(self._window / 4, LEAST)
                 self._deep_at = self._clock() + DEEP_MOST
             raise
-        before, self._newest = self._snapshots[-1], self._bound(newest)
+        # What an earlier poll missed was not seen by the first of them.
+        before, self._newest = min(snapshots, key=lowest), self._bound(newest)
         if deep:
-            # What an earlier poll missed was not seen by the first of them.
-            before = self._snapshots[0]
             self._widen(self._clock() - began)
         if deep or restored:
             self._begin_deep(snapshot, self._clock() - began)
@@ -160,7 +175,8 @@ class EventFollower:
         return Poll([*events, *(self._fresh(row, snapshot, snapshot) for row in rows[-1:])], counts)
 
     def place(self) -> str:
-        return self._written(Position(shortened(self._snapshots[-1]), shortened(self._snapshots[-1]), NEVER, 0, self._newest))
+        here = shortened(self._snapshots[-1])
+        return self._written(Position(here, here, NEVER, 0, self._newest, self._timeline))
 
     def check(self, position: str) -> None:
         self._position(position)
@@ -172,6 +188,8 @@ class EventFollower:
         if highest(place.before) > highest(until):
             # Of before a backup was restored, or of a poll that was later than the last one here.
             place, bound = Position(NOTHING, NOTHING, NEVER, 0, place.newest), place.newest + SOON
+        elif place.timeline and place.timeline != self._timeline:
+            place, bound = Position(NOTHING, NOTHING, NEVER, 0, place.newest), max(place.newest, NEVER + AGAIN) - AGAIN
         values = [xid(lowest(place.before)), place.before, until, place.until, place.at, place.id]
         _, counts, rows = self._read(bound, 0, BETWEEN, values, [matches])
         return Poll([self._fresh(row, place.before, until) for row in rows], counts)
@@ -200,7 +218,7 @@ class EventFollower:
 
     def _fresh(self, row: Any, before: str, until: str) -> Fresh:
         at, id, log, matched = row
-        place = Position(shortened(before), shortened(until), at, id, self._newest)
+        place = Position(shortened(before), shortened(until), at, id, self._newest, self._timeline)
         return Fresh(log, self._written(place), tuple(index for index, holds in enumerate(matched) if holds))
 
     def _written(self, place: Position) -> str:
@@ -221,7 +239,8 @@ class EventFollower:
     def _begin(self) -> None:
         """Everything that is committed from here on is new. A few looks until the floor is raised, or the first deep poll would
         look at every event of its time."""
-        ((_, _, *mark),) = self._query(NOW, None)
+        ((_, _, *mark, started),) = self._query(NOW, None)
+        self._meet(started)
         self._mark(*mark)
         for _ in range(SETTLE):
             ((snapshot, newest, *_),) = self._query(NOW, None)
@@ -230,6 +249,28 @@ class EventFollower:
             if not self._marks:
                 break
             time.sleep(0.02)
+
+    def _meet(self, started: datetime) -> bool:
+        """Whether the server that began at `started` took over from the one before."""
+        try:
+            ((timeline,),) = self._query(TIMELINE, None)
+        except errors.StoreUnavailable as error:
+            if error.reason not in HIDDEN:
+                raise
+            timeline = 0
+        before, self._timeline, self._started = self._timeline, timeline, started
+        return before not in (0, timeline)
+
+    def _look_again(self) -> None:
+        """All of the last seconds is new, by a deep poll; what is older is judged as before."""
+        since = max(self._newest, NEVER + AGAIN) - AGAIN
+        while self._bounds and self._bounds[-1] >= since:
+            self._bounds.pop()
+            self._snapshots.pop()
+        self._snapshots.append(NOTHING)
+        self._bounds.append(since)
+        self._floor, self._marks = 0, []
+        self._deep_at = 0.0
 
     def _begin_deep(self, snapshot: str, took: float) -> None:
         self._snapshots = [snapshot]
