@@ -145,7 +145,7 @@ class Doer:
             plain = await self._plaintext(key, action.secret, action.digest)
             pods = [pod for pod in await self._observer.pods(key, keyset) if pod.name in action.pods and pod.answers]
             await asyncio.gather(*(self._prove(key, keyset, pod, plain, action) for pod in pods))
-        proved = any(action.digest in memory.proved.get(pod.uid, ()) for pod in pods)
+        proved = any(action.digest in memory.pods[pod.uid].proved for pod in pods)
         return 0.0 if proved else UNPROVED_SECONDS
 
     @do.register
@@ -230,7 +230,7 @@ class Doer:
     async def _patch(self, key: Key, name: str, precondition: str, body: Raw) -> None:
         metadata = {**body.get("metadata", {}), "resourceVersion": precondition}
         try:
-            if "data" in body and await self._is_immutable(key, name):
+            if "data" in body and (seen := await self._observer.secret(key, name)) is not None and seen.immutable:
                 raw = await self._replace(key, name, precondition, body)
             else:
                 raw = await self._api.merge(SECRETS, key.namespace, name, {**body, "metadata": metadata})
@@ -240,10 +240,6 @@ class Doer:
             self._observer.unseen.forget(key.namespace, name)
         if api_types.LABEL_KEYSET in (raw["metadata"].get("labels") or {}):
             self._cache.put(SECRETS, raw, ours=True)
-
-    async def _is_immutable(self, key: Key, name: str) -> bool:
-        seen = self._cache.secret(key.namespace, name) or await self._observer.unseen.get(key.namespace, name)
-        return seen is not None and seen.immutable
 
     async def _replace(self, key: Key, name: str, precondition: str, body: Raw) -> Raw:
         """What is immutable is made again: a Secret that somebody made so may not keep a revocation from going out."""
@@ -272,7 +268,7 @@ class Doer:
     async def _prove(self, key: Key, keyset: KeySet, pod: Pod, plain: str, action: world.ProbeWhoami) -> None:
         found = await self._asker.whoami(pod.ip or "", keyset.spec.target, plain)
         if found is not None and (found.key_id, found.version) == (action.key_id, action.version):
-            self._observer.memory(key).prove(pod.uid, action.digest)
+            self._observer.memory(key).pods[pod.uid].proved.add(action.digest)
 
 
 def revoked(document: keys.KeySetDocument | None) -> set[str]:

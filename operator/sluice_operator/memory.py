@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from sluice import keys
@@ -18,23 +19,37 @@ REVISIONS = 32
 # A Secret that is in the way is looked at so soon, then each time after twice as long.
 FIRST_LOOK_SECONDS = 2.0
 PROVED_AT_ONCE = 10
-# What somebody undoes is done again so soon, then each time after twice as long, up to the second of them.
-AGAIN_SECONDS, LONGEST_SECONDS = 0.1, 30.0
+# What somebody undoes is done again so soon, then each time after twice as long, up to the second of them. What stood for longer
+# than the third after that begins anew.
+AGAIN_SECONDS, LONGEST_SECONDS, STOOD_SECONDS = 0.1, 30.0, 2.0
+
+
+class OfPod(Struct):
+    """asked: when it was asked for `/keyset` last, by the monotonic clock; heard: its answer, if it gave one
+
+    answered: the same of the last time that all its workers had one revision
+    proved: digests of staged keys that it accepted
+    was_ready, tried, seen_ready: whether Kubernetes ever called it Ready, the operator asked its readiness, and saw it itself
+    """
+
+    asked: float | None = None
+    heard: Heard | None = None
+    answered: tuple[float, Heard | None] = (0.0, None)
+    proved: set[str] = field(default_factory=set)
+    was_ready: bool = False
+    tried: bool = False
+    seen_ready: bool = False
 
 
 class Memory:
-    """Of one KeySet. Pods by their uid.
+    """Of one KeySet. `pods`: by their uid.
 
     known: the entries that each revision which was published accepts, by digest
     tombstones: of them all, as long as they count: a document of before a revocation may come back
     ended: names and digests of keys that went while they were revoked, until what is published is known
     turns: since when each edition was seen as published, by the monotonic clock, and its revision; the last of them
-    heard: what each Pod answered last and when it was asked, by the monotonic clock; None: it did not
-    answered: the same of the last time that all its workers had one revision
-    proved: digests of staged keys that each Pod accepted
     proving: room for those that are asked for at a time, so that a thousand new keys of one KeySet leave some to the others
     last_used, last_refused: the latest dates of each `keyId/version`, over all Pods
-    ready, tried, seen_ready: Pods that Kubernetes ever called Ready, whose readiness the operator asked, and saw itself
     published_at: when a key set was written last, by the monotonic clock
     converging: the revision that was written last, until every Pod has it
     staged: when each version Secret was made that came into the key set since then
@@ -52,13 +67,8 @@ class Memory:
         self.ended: set[tuple[str, str]] = set()
         self.edition: str | None = None
         self.turns: deque[tuple[float, str | None]] = deque(maxlen=REVISIONS)
-        self.heard: dict[str, tuple[float, Heard | None]] = {}
-        self.answered: dict[str, tuple[float, Heard]] = {}
-        self.proved: dict[str, set[str]] = {}
+        self.pods: defaultdict[str, OfPod] = defaultdict(OfPod)
         self.proving = asyncio.Semaphore(PROVED_AT_ONCE)
-        self.ready: set[str] = set()
-        self.seen_ready: set[str] = set()
-        self.tried: set[str] = set()
         self.last_used: dict[str, datetime] = {}
         self.last_refused: dict[str, datetime] = {}
         self.published_at = float("-inf")
@@ -103,10 +113,11 @@ class Memory:
             self.known.popitem(last=False)
 
     def hear(self, uid: str, heard: Heard | None, now: float) -> None:
-        self.heard[uid] = (now, heard)
+        pod = self.pods[uid]
+        pod.asked, pod.heard = now, heard
         if heard is not None:
             if heard.report.revision is not None:
-                self.answered[uid] = (now, heard)
+                pod.answered = (now, heard)
             keep_latest(self.last_used, heard.last_used)
             keep_latest(self.last_refused, heard.last_refused)
 
@@ -121,11 +132,11 @@ class Memory:
 
     def report(self, uid: str) -> Report | None:
         """The last answer, with what was published since it was asked for; None also when too much was."""
-        return self._since(*self.heard.get(uid, (0.0, None)))
+        return self._since(self.pods[uid].asked or 0.0, self.pods[uid].heard)
 
     def last(self, uid: str) -> Report | None:
         """The same of the last time that all its workers had one revision."""
-        return self._since(*self.answered.get(uid, (0.0, None)))
+        return self._since(*self.pods[uid].answered)
 
     def _since(self, asked: float, heard: Heard | None) -> Report | None:
         if heard is None or (len(self.turns) == REVISIONS and asked < self.turns[0][0]):
@@ -134,10 +145,8 @@ class Memory:
 
     def age(self, uid: str, now: float) -> float:
         """Seconds since the Pod was asked."""
-        return now - self.heard[uid][0] if uid in self.heard else float("inf")
-
-    def prove(self, uid: str, digest: str) -> None:
-        self.proved.setdefault(uid, set()).add(digest)
+        asked = self.pods[uid].asked
+        return float("inf") if asked is None else now - asked
 
     def wait_for(self, foreign: frozenset[str], now: float) -> float | None:
         """In how many seconds to look whether one of `foreign` is gone: the longer they are there, the later; None: none is."""
@@ -147,9 +156,8 @@ class Memory:
 
     def did(self, action: Action, now: float) -> None:
         name, what = act(action)
-        before, times, until = self.repeated.get(name, (None, 0, 0.0))
-        times = times + 1 if before == what and now < until + LONGEST_SECONDS else 0
-        self.repeated = {each: found for each, found in self.repeated.items() if now < found[2] + LONGEST_SECONDS}
+        before, times, _ = self.repeated.get(name, (None, 0, 0.0))
+        times = times + 1 if before == what else 0
         if isinstance(action, SecretAction | AnnotatePods):
             self.repeated[name] = (what, times, now + min(LONGEST_SECONDS, AGAIN_SECONDS * 2 ** min(times, 10)))
 
@@ -159,15 +167,13 @@ class Memory:
         before, _, until = self.repeated.get(name, (None, 0, 0.0))
         return until - now if before == what else 0.0
 
+    def forget(self, now: float) -> None:
+        """What nobody undid at once."""
+        self.repeated = {name: found for name, found in self.repeated.items() if now < found[2] + STOOD_SECONDS}
+
     def keep(self, pods: Iterable[str], published: Set[str]) -> None:
         """Forget other Pods, and all of other versions than `published` (`keyId/version`)."""
-        live = set(pods)
-        self.heard = {uid: value for uid, value in self.heard.items() if uid in live}
-        self.answered = {uid: value for uid, value in self.answered.items() if uid in live}
-        self.proved = {uid: value for uid, value in self.proved.items() if uid in live}
-        self.ready &= live
-        self.seen_ready &= live
-        self.tried &= live
+        self.pods = defaultdict(OfPod, {uid: self.pods[uid] for uid in pods})
         self.last_used = {name: date for name, date in self.last_used.items() if name in published}
         self.last_refused = {name: date for name, date in self.last_refused.items() if name in published}
 

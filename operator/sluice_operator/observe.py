@@ -55,26 +55,28 @@ class Audit:
         """Read the disruption budgets. None: they are as they were. Raises ApiError."""
         _, before = self._budgets.get(namespace, (0.0, None))
         new = namespace not in self.tried
-        self.tried.add(namespace)
         try:
             budgets = (await self._api.list(BUDGETS, namespace)).items
         except PASSED_OVER:
             return None if self._budgets.pop(namespace, None) is None and not new else 0.0
+        finally:
+            self.tried.add(namespace)
         self._budgets[namespace] = (self._monotonic(), budgets)
         return 0.0 if budgets != before else None
 
     def unproved(self, pods: Sequence[Pod], memory: Memory) -> list[Pod]:
         """Those that Kubernetes calls Ready and that were not seen to be."""
-        return [pod for pod in pods if pod.was_ready and pod.answers and pod.uid not in memory.seen_ready]
+        return [pod for pod in pods if pod.was_ready and pod.answers and not memory.pods[pod.uid].seen_ready]
 
     async def prove(self, keyset: KeySet, pods: Sequence[Pod], memory: Memory) -> float | None:
         """Ask the readiness of each of these. None: nothing is new."""
         asked = self.unproved(pods, memory)
         port, path = keyset.spec.target.admin_port, keyset.spec.probes.readiness_path
         answers = await asyncio.gather(*(self._asker.ready(pod.ip or "", port, path) for pod in asked))
-        new = {pod.uid for pod in asked} - memory.tried
-        memory.tried |= new
-        memory.seen_ready |= {pod.uid for pod, ready in zip(asked, answers, strict=True) if ready}
+        about = [memory.pods[pod.uid] for pod in asked]
+        new = not all(each.tried for each in about)
+        for each, ready in zip(about, answers, strict=True):
+            each.tried, each.seen_ready = True, ready
         return 0.0 if new or any(answers) else None
 
     def _lint(self, namespace: str, keyset: KeySet, deployment: DeploymentFacts) -> list[Finding]:
@@ -241,7 +243,8 @@ class Observer:
             log.warning("pods not known", namespace=key.namespace, keyset=key.keyset, told=str(error))
             pods, pods_known = [], False
         deployment = self._cache.deployment(key.namespace, keyset.spec.target.name)
-        memory.ready |= {pod.uid for pod in pods if pod.was_ready}
+        for pod in pods:
+            memory.pods[pod.uid].was_ready |= pod.was_ready
         memory.keep([pod.uid for pod in pods], {f"{entry.key_id}/{entry.version}" for entry in world.entries(seen)})
         now = self._api.clock().earliest
         return replace(
@@ -283,11 +286,11 @@ class Observer:
         memory, now = self.memory(key), time.monotonic()
         asked = [pod for pod in pods if pod.answers and memory.age(pod.uid, now) >= seconds]
         answers = await asyncio.gather(*(self._asker.keyset(pod.ip or "", keyset.spec.target) for pod in asked))
-        before = [memory.heard.get(pod.uid) for pod in asked]
+        before = [(memory.pods[pod.uid].asked, memory.pods[pod.uid].heard) for pod in asked]
         for pod, heard in zip(asked, answers, strict=True):
             # Not when it answered: something may have been published in between.
             memory.hear(pod.uid, heard, now)
-        new = any(old is None or old[1] != heard for old, heard in zip(before, answers, strict=True))
+        new = any(at is None or old != heard for (at, old), heard in zip(before, answers, strict=True))
         return 0.0 if new else None
 
     def _keys(self, key: Key) -> tuple[tuple[ApiKey, ...], dict[str, Aside]]:
@@ -297,17 +300,12 @@ class Observer:
         return named, {each.metadata.name: each.aside for each in broken}
 
     def _labelled(self, key: Key) -> dict[str, Secret]:
-        found = self._cache.secrets(key.namespace)
-        return {
-            each.name: each
-            for each in found
-            if isinstance(each, Secret)
-            and each.type == api_types.KEY_TYPE
-            and each.metadata.labels.get(api_types.LABEL_KEYSET) == key.keyset
-        }
+        ours = (each for each in self._cache.secrets(key.namespace) if isinstance(each, Secret))
+        labelled = (each for each in ours if each.metadata.labels.get(api_types.LABEL_KEYSET) == key.keyset)
+        return {each.name: each for each in labelled if each.type == api_types.KEY_TYPE}
 
     async def _published(self, key: Key) -> Published | None:
-        found = await self._secret(key, api_types.published_secret(key.keyset))
+        found = await self.secret(key, api_types.published_secret(key.keyset))
         if not isinstance(found, Published):
             return Published(metadata=found.metadata, type=found.type) if found is not None else None
         try:
@@ -324,16 +322,17 @@ class Observer:
         """Secrets that no watch shows, and the names of those that could not be read."""
         expected, taken = set(world.wanted_names(seen)), self.memory(key).taken
         wanted = sorted((expected | taken) - set(seen.secrets))
-        found = await asyncio.gather(*(self._secret(key, name) for name in wanted), return_exceptions=True)
+        found = await asyncio.gather(*(self.secret(key, name) for name in wanted), return_exceptions=True)
         unread = {name for name, each in zip(wanted, found, strict=True) if isinstance(each, BaseException)}
-        read = [as_secret(each) for each in found if not isinstance(each, BaseException)]
-        secrets = {each.name: each if each.name in expected else unless_ours(each) for each in read if each is not None}
+        # The published Secret of another KeySet is somebody else's here.
+        read = [Secret(metadata=each.metadata, type=each.type) if isinstance(each, Published) else each for each in found]
+        secrets = {each.name: each if each.name in expected else unless_ours(each) for each in read if isinstance(each, Secret)}
         taken &= unread | secrets.keys()
         return secrets, unread
 
     def _settled(self, key: Key, pods: Sequence[Pod], memory: Memory, deployment: DeploymentFacts | None) -> bool:
-        asked = all(pod.uid in memory.heard for pod in pods if pod.answers)
-        proved = all(pod.uid in memory.tried for pod in self.audit.unproved(pods, memory))
+        asked = all(memory.pods[pod.uid].asked is not None for pod in pods if pod.answers)
+        proved = all(memory.pods[pod.uid].tried for pod in self.audit.unproved(pods, memory))
         return asked and proved and (deployment is None or key.namespace in self.audit.tried)
 
     def inquire(self, key: Key, keyset: KeySet, errands: Errands) -> None:
@@ -352,7 +351,7 @@ class Observer:
         if deployment is not None and self.audit.is_old(key.namespace, keyset, deployment):
             errands.start(key, "budgets", lambda: self.audit.look(key.namespace))
 
-    async def _secret(self, key: Key, name: str) -> Secret | Published | None:
+    async def secret(self, key: Key, name: str) -> Secret | Published | None:
         return self._cache.secret(key.namespace, name) or await self.unseen.get(key.namespace, name)
 
     def seen_pods(self, key: Key, keyset: KeySet) -> list[Pod]:
@@ -365,11 +364,6 @@ class Observer:
 
     def _owned(self, key: Key) -> list[Pod]:
         return [pod for pod in self._cache.pods(key.namespace) if pod.owner is not None]
-
-
-def as_secret(found: Secret | Published | None) -> Secret | None:
-    """Any Secret as one that a key could have; the published one of another KeySet is somebody else's here."""
-    return Secret(metadata=found.metadata, type=found.type) if isinstance(found, Published) else found
 
 
 def unless_ours(found: Secret) -> Secret:
@@ -392,15 +386,15 @@ def known(pod: Pod, memory: Memory, now: datetime) -> Pod:
     Its deletionTimestamp is the end of its grace period. What is there long after that and does not answer is on a node that is
     gone, and may stay for ever.
     """
-    asked, report = pod.uid in memory.heard or not pod.answers, memory.report(pod.uid) if pod.answers else None
-    end = pod.metadata.deletion_timestamp
+    about, end = memory.pods[pod.uid], pod.metadata.deletion_timestamp
+    asked, report = about.asked is not None or not pod.answers, memory.report(pod.uid) if pod.answers else None
     return replace(
         pod,
-        was_ready=pod.was_ready or pod.up or pod.uid in memory.ready,
+        was_ready=pod.was_ready or pod.up or about.was_ready,
         finished=pod.finished or (asked and report is None and end is not None and now >= end + LOST),
         asked=asked,
         report=report,
         last=memory.last(pod.uid),
-        proved=frozenset(memory.proved.get(pod.uid, ())),
-        ready_seen=pod.uid in memory.seen_ready,
+        proved=frozenset(about.proved),
+        ready_seen=about.seen_ready,
     )

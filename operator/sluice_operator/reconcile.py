@@ -188,6 +188,7 @@ class Engine:
     def _now(self, key: Key, whole: list[list[Action]]) -> list[list[Action]]:
         """Without a publish less than PUBLISH_SECONDS after the last, and what somebody undid: the KeySet is due then."""
         memory, now, found = self._observer.memory(key), time.monotonic(), []
+        memory.forget(now)
         for chain in whole:
             first = chain[0]
             left = memory.rest(first, now)

@@ -19,7 +19,7 @@ from tests.unit.operator_.apiserver import ApiServer, run
 
 from sluice import keys
 from sluice_operator import api_types, client, reconcile
-from sluice_operator.api_types import API_KEYS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Clock, Raw, Resource
+from sluice_operator.api_types import API_KEYS, BUDGETS, DEPLOYMENTS, KEY_SETS, PODS, REPLICA_SETS, SECRETS, Clock, Raw, Resource
 from sluice_operator.cache import Cache
 from sluice_operator.client import Api
 from sluice_operator.execute import Doer, Enforcer
@@ -231,7 +231,7 @@ def test_a_refused_version_that_a_pod_reports_becomes_a_condition_and_nothing_el
         assert bench.condition(API_KEYS, "alpha", "Refused") == ("False", "NotSent")
         now = api_types.stamp(bench.api.clock().here)
         service.refused = {"alpha/1": now, "alpha/9": now, "beta/1": now, "nonsense": now, "alpha/2": "nonsense"}
-        bench.observer.memory(KEY).heard.clear()
+        bench.observer.memory(KEY).pods.clear()
         await bench.look()
         await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Refused") == ("True", "StillSent"))
         await bench.until(lambda: "StillSent" in bench.events())
@@ -630,9 +630,16 @@ def test_a_broken_apikey_is_reported_and_the_others_go_on() -> None:
     with_bench(work)
 
 
-def test_after_a_restart_nothing_is_written_either() -> None:
+def test_after_a_restart_nothing_is_written_either(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(bench: Bench, _service: Service) -> None:
         await bench.settle()
+        listed = bench.api.list
+
+        async def slow(resource: Resource, *how: Any, **more: Any) -> Any:
+            await asyncio.sleep(0.3 if resource is BUDGETS else 0)
+            return await listed(resource, *how, **more)
+
+        monkeypatch.setattr(bench.api, "list", slow)
         bench.observer.memories.clear()
         bench.observer.audit.tried.clear()
         bench.observer.audit._budgets.clear()

@@ -9,9 +9,9 @@ import pytest
 from sluice import keys
 from sluice_operator import api_types
 from sluice_operator.api_types import Metadata
-from sluice_operator.memory import REVISIONS, Memory
+from sluice_operator.memory import AGAIN_SECONDS, LONGEST_SECONDS, REVISIONS, STOOD_SECONDS, Memory
 from sluice_operator.pods import Heard
-from sluice_operator.world import Published, Report
+from sluice_operator.world import DeleteSecret, Published, Report
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -100,3 +100,18 @@ def test_another_one_is_looked_at_soon_again() -> None:
     assert memory.wait_for(frozenset({"alpha", "beta"}), 500.0) == 2.0
     assert memory.wait_for(frozenset(), 501.0) is None
     assert memory.wait_for(frozenset({"alpha", "beta"}), 600.0) == 2.0
+
+
+def test_what_is_undone_at_once_rests_ever_longer_and_what_stood_for_a_while_does_not() -> None:
+    memory, now, rests = Memory(), 0.0, []
+    for version in range(12):
+        action = DeleteSecret(secret="alpha", precondition=str(version), event="ClientRemoved")
+        memory.did(action, now)
+        rests.append(memory.rest(action, now))
+        now += rests[-1]
+        memory.forget(now)
+    assert rests == sorted(rests)
+    assert (rests[0], rests[-1]) == (AGAIN_SECONDS, LONGEST_SECONDS)
+    memory.forget(now + STOOD_SECONDS)
+    assert memory.rest(action, now) == 0.0
+    assert memory.repeated == {}
