@@ -153,7 +153,7 @@ def refusals(seen: World, spec: KeySetSpec, ledgers: Iterable[Ledger], room: int
 
 def refusal(ledger: Ledger, spec: KeySetSpec, digests: Mapping[str, str]) -> Refusal | None:
     key = ledger.key
-    if not selected(key, spec):
+    if not spec.selector.match_labels.items() <= key.metadata.labels.items():
         return "NotSelected"
     if not key.spec.scopes <= spec.allowed_scopes:
         return "ScopesNotAllowed"
@@ -161,11 +161,6 @@ def refusal(ledger: Ledger, spec: KeySetSpec, digests: Mapping[str, str]) -> Ref
         return "SecretNotOwned"
     digest = key.spec.delivery.digest
     return "DigestTaken" if digest is not None and digests.get(digest, key.name) != key.name else None
-
-
-def selected(key: ApiKey, spec: KeySetSpec) -> bool:
-    labels = key.metadata.labels
-    return all(labels.get(label) == value for label, value in spec.selector.match_labels.items())
 
 
 def digests_of(seen: World, ledgers: Iterable[Ledger]) -> dict[str, str]:

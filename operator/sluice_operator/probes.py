@@ -251,12 +251,23 @@ def patch(keyset: KeySet, deployment: Mapping[str, Any]) -> Body | None:
     container = verifier(template(deployment), keyset.spec.probes.container)
     if container is None:
         return None
-    pod = {"containers": [wired(keyset, container["name"])], "volumes": [keyset_volume(keyset)]}
+    spec, port = keyset.spec.probes, keyset.spec.target.admin_port
+    wired = {
+        "name": container["name"],
+        "env": [{"name": KEYSET_FILE, "value": f"{MOUNT_PATH}/{api_types.KEYSET_DATA}"}],
+        "volumeMounts": [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}],
+        # Start-up gets two minutes, readiness reacts in 6 s, liveness gives up after a minute: long after readiness.
+        "startupProbe": wanted_probe(spec.liveness_path, port, period=2, threshold=60),
+        "readinessProbe": wanted_probe(spec.readiness_path, port, period=2, threshold=3),
+        "livenessProbe": wanted_probe(spec.liveness_path, port, period=10, threshold=6),
+    }
+    # Optional: a Pod starts without its key set, and is not ready until there is one.
+    volume = {"name": VOLUME, "secret": {"secretName": api_types.published_secret(keyset.name), "optional": True}}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": keyset.spec.target.name},
-        "spec": {"template": {"spec": pod}},
+        "spec": {"template": {"spec": {"containers": [wired], "volumes": [volume]}}},
     }
 
 
@@ -265,25 +276,6 @@ def other_handlers(keyset: KeySet, deployment: Mapping[str, Any]) -> tuple[str, 
     container = verifier(template(deployment), keyset.spec.probes.container) or {}
     handlers = ((probe, handler) for probe in PROBES for handler in ("exec", "grpc", "tcpSocket"))
     return tuple(f"{probe}.{handler}" for probe, handler in handlers if handler in container.get(probe, {}))
-
-
-def wired(keyset: KeySet, container: str) -> dict[str, Any]:
-    return {
-        "name": container,
-        "env": [{"name": KEYSET_FILE, "value": f"{MOUNT_PATH}/{api_types.KEYSET_DATA}"}],
-        "volumeMounts": [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}],
-        **wanted_probes(keyset),
-    }
-
-
-def wanted_probes(keyset: KeySet) -> dict[str, Any]:
-    """Start-up gets two minutes, readiness reacts in 6 s, liveness gives up after a minute: long after readiness."""
-    spec, port = keyset.spec.probes, keyset.spec.target.admin_port
-    return {
-        "startupProbe": wanted_probe(spec.liveness_path, port, period=2, threshold=60),
-        "readinessProbe": wanted_probe(spec.readiness_path, port, period=2, threshold=3),
-        "livenessProbe": wanted_probe(spec.liveness_path, port, period=10, threshold=6),
-    }
 
 
 def wanted_probe(path: str, port: int, period: int, threshold: int) -> dict[str, Any]:
@@ -295,11 +287,6 @@ def wanted_probe(path: str, port: int, period: int, threshold: int) -> dict[str,
         "failureThreshold": threshold,
         "successThreshold": 1,
     }
-
-
-def keyset_volume(keyset: KeySet) -> dict[str, Any]:
-    """Optional: a Pod starts without its key set, and is not ready until there is one."""
-    return {"name": VOLUME, "secret": {"secretName": api_types.published_secret(keyset.name), "optional": True}}
 
 
 def is_wired(patch: Mapping[str, Any], deployment: Mapping[str, Any]) -> bool:

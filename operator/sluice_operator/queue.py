@@ -7,6 +7,7 @@ There are a few KeySets in a cluster, so the earliest is found by looking at all
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine
@@ -58,7 +59,9 @@ class Queue:
                 del self._due[key]
                 self._active.add(key)
                 return key
-            await self._wait(min(waiting)[0] - now if waiting else None)
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(waiting)[0] - now if waiting else None)
 
     def done(self, key: Key) -> None:
         self._active.discard(key)
@@ -77,13 +80,6 @@ class Queue:
 
     def is_due(self, key: Key) -> bool:
         return self._due.get(key, float("inf")) <= self._monotonic()
-
-    async def _wait(self, seconds: float | None) -> None:
-        self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return
 
 
 class Errands:

@@ -15,12 +15,6 @@ from sluice_operator.versions import Ledger, Version
 from sluice_operator.world import Copy, DeleteSecret, Marks, Mint, PatchSecret, ProbeWhoami, PutSecret, SecretAction, World
 
 
-def staged_marks(key: ApiKey, digest: str | None) -> Marks:
-    """Of a version Secret that is made now. `digest` None: the engine adds DIGEST when it has drawn the key."""
-    notes = {api_types.MADE_FOR: schedule.fingerprint(key)}
-    return of_key(key, notes if digest is None else {**notes, api_types.DIGEST: digest})
-
-
 def record_marks(key: ApiKey, version: Version, activated_at: datetime | None, ends_at: datetime | None) -> Marks:
     """Of the Secret of a version that exists: all that is known of it. What was forgotten is taken from the ApiKey as it is."""
     notes = {api_types.DIGEST: version.digest, api_types.MADE_FOR: version.made_for or schedule.fingerprint(key)}
@@ -248,10 +242,11 @@ def stage(scene: Scene) -> Iterator[SecretAction]:
     ledger, key = scene.ledger, scene.ledger.key
     if scene.resting or schedule.reason(ledger, scene.clock) is None or not is_alone(scene):
         return
-    digest = key.spec.delivery.digest
+    digest = key.spec.delivery.digest  # of a key that is drawn who draws it adds it
+    notes = {api_types.MADE_FOR: schedule.fingerprint(key)} | ({api_types.DIGEST: digest} if digest is not None else {})
     yield PutSecret(
         secret=api_types.version_secret(key.name, ledger.highest + 1),
-        marks=staged_marks(key, digest),
+        marks=of_key(key, notes),
         event="VersionStaged",
         data=Mint(scene.keyset.spec.environment) if digest is None else None,
         immutable=is_immutable(scene),

@@ -105,10 +105,6 @@ class Traces(Struct, frozen=True, kw_only=True):
     client: Secret | None
 
     @property
-    def provided(self) -> bool:
-        return self.key.spec.delivery.mode == "Provided"
-
-    @property
     def claim(self) -> int | None:
         """The version that the client Secret says it holds."""
         text = self.client.note(api_types.VERSION) if self.client else None
@@ -153,11 +149,6 @@ def holder_of(secret: Secret, live: Container[str | None]) -> str | None:
     return label if label in live else None
 
 
-def client_of(key: ApiKey, seen: World, holders: Mapping[str, str]) -> Secret | None:
-    name = key.client_secret
-    return seen.secrets.get(name) if name is not None and holders[name] == key.name else None
-
-
 def read(
     key: ApiKey,
     secrets: Mapping[int, Secret],
@@ -169,9 +160,11 @@ def read(
     """The ledger of `key` from the Secrets that are named for its versions and the entries that are published of it."""
     ours = {number: secret for number, secret in secrets.items() if holder_of(secret, ()) in (None, key.name)}
     foreign = [secret.name for number, secret in sorted(secrets.items()) if number not in ours]
-    if key.client_secret is not None and holders[key.client_secret] != key.name:
+    client = None
+    if key.client_secret is not None and holders[key.client_secret] == key.name:
+        client = seen.secrets.get(key.client_secret)
+    elif key.client_secret is not None:
         foreign.append(key.client_secret)
-    client = client_of(key, seen, holders)
     traces = Traces(key=key, secrets=ours, entries=entries, revoked=revoked, authentic=seen.authentic, client=client)
     versions = tuple(version(traces, number) for number in sorted(numbers(traces)))
     return Ledger(
@@ -275,7 +268,7 @@ def active_of(traces: Traces, candidates: list[Version]) -> Version | None:
 
 def usable(traces: Traces, version: Version) -> bool:
     """Whether it can be handed out: its Secret holds the key, or (Provided) the digest that is asked for."""
-    if traces.provided:
+    if traces.key.spec.delivery.mode == "Provided":
         return version.secret is not None and version.digest == traces.key.spec.delivery.digest
     return version.plaintext
 

@@ -160,6 +160,20 @@ def name_of(action: world.Action) -> str:
     return getattr(action, "event", "") or type(action).__name__
 
 
+def beginning() -> Story:
+    """A story with ApiKey alpha, of which nothing was made yet."""
+    story = Story()
+    story.apply("alpha")
+    return story
+
+
+def lost() -> Story:
+    """One in which the Secrets of alpha are gone."""
+    story = running()
+    story.lose("alpha", "alpha-v1")
+    return story
+
+
 def running(pods: int = 1, **spec: Any) -> Story:
     """A story in which ApiKey alpha is handed out and all is still."""
     story = Story(pods)

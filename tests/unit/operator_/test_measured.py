@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import Metric
 from tests.conftest import ROOT
 from tests.unit.operator_.cluster import START
-from tests.unit.operator_.story import DAY, HOUR, MINUTE, Story, running
+from tests.unit.operator_.story import DAY, HOUR, MINUTE, Story, beginning, lost, running
 from tests.unit.operator_.test_engine_loop import SPACE, Bench, Service, with_bench
 
 from sluice import keys
@@ -26,12 +26,6 @@ STEPS = set(get_args(telemetry.Step))
 REASONS = {*schedule.URGENCY, schedule.WITHDRAWN}
 
 
-def first() -> Story:
-    story = Story()
-    story.apply("alpha")
-    return story
-
-
 def asked() -> Story:
     story = running(rotation={"period": "720h"})
     story.rotate()
@@ -41,12 +35,6 @@ def asked() -> Story:
 def due() -> Story:
     story = running(rotation={"period": "720h"})
     story.now += 30 * DAY
-    return story
-
-
-def lost() -> Story:
-    story = running()
-    story.lose("alpha", "alpha-v1")
     return story
 
 
@@ -72,7 +60,7 @@ def reasons(story: Story) -> list[str]:
 @pytest.mark.parametrize(
     ("story", "reason"),
     [
-        (first, "First"),
+        (beginning, "First"),
         (asked, "Requested"),
         (due, "Due"),
         (lost, "Lost"),
@@ -97,7 +85,7 @@ def since(story: Story, kind: str) -> datetime | None:
 
 
 def test_a_first_version_is_staged_since_its_key_was_made() -> None:
-    story = first()
+    story = beginning()
     story.now += HOUR
     assert since(story, "VersionStaged") == START
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.unit.operator_.cluster import REMARKS
-from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, name_of, running
+from tests.unit.operator_.story import DAY, HOUR, MINUTE, SECOND, Story, beginning, lost, name_of, running
 
 from sluice_operator import status as statuses
 from sluice_operator import world
@@ -123,12 +123,6 @@ def test_a_revoked_key_that_is_still_sent_is_reported_too() -> None:
     assert story.condition("Refused") == ("True", "StillSent")
 
 
-def beginning() -> Story:
-    story = Story()
-    story.apply("alpha")
-    return story
-
-
 def rotating() -> Story:
     story = running()
     story.rotate()
@@ -139,12 +133,6 @@ def rotating() -> Story:
 def over() -> Story:
     story = ended()
     story.now += HOUR
-    return story
-
-
-def lost() -> Story:
-    story = running()
-    story.lose("alpha", "alpha-v1")
     return story
 
 
