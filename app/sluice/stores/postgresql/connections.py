@@ -280,6 +280,8 @@ def shares_sessions(connection: psycopg.Connection[Any], login: Login) -> bool:
     if not is_behind_pooler(connection):
         return False
     with psycopg.connect(**login(), autocommit=True) as other:
+        for client in (connection, other):
+            client.execute(statements.KEEP_SESSION)
         sessions: tuple[set[int], set[int]] = (set(), set())
         for turn in TURNS:
             sessions[turn].add(backend((connection, other)[turn]))

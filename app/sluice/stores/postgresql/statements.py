@@ -20,8 +20,10 @@ KEPT = """('off' NOT IN (current_setting('fsync'), current_setting('full_page_wr
     OR (current_setting('neon.timeline_id', true) <> '' AND current_setting('synchronous_standby_names') = 'walproposer'
         AND current_setting('synchronous_commit') IN ('on', 'remote_apply')))"""
 DURABLE = f"SELECT current_setting('synchronous_commit') <> 'off' AND {KEPT}"
-# Another number than the login gave: a pooler stands between. That something is set binds RDS Proxy to this session.
-BACKEND = "SELECT pg_backend_pid() FROM set_config('sluice.session', 'kept', false)"
+# Another number than the login gave: a pooler stands between.
+BACKEND = "SELECT pg_backend_pid()"
+# RDS Proxy keeps a session for who set something in it. Not for the service, for which it should not.
+KEEP_SESSION = "SELECT set_config('sluice.session', 'kept', false)"
 BY_INDEX = "SET LOCAL enable_seqscan = off"
 # What our statements need, whatever the server, the database or the role has: of the session, or (`local`) of one transaction.
 # What is set here stays when the server's configuration is loaded again. To compile (`jit`) takes longer than most of them, whose
