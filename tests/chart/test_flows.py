@@ -178,7 +178,7 @@ def test_the_service_speaks_to_no_stranger() -> None:
 @pytest.mark.parametrize("base", ["operator", "queue", "mongodb", "influxdb"])
 def test_everyone_is_written_as_no_peers_for_cilium_finds_nodes_and_the_kubernetes_api_by_no_address(base: str) -> None:
     """Nor what comes by its own Ingress and Gateway: CIDRs select none of its entities but the world (cilium#20550)."""
-    values = {"networkPolicy": {"dns": {"to": []}, "prometheus": {"from": []}, "aws": {"to": []}}}
+    values: dict[str, Any] = {"networkPolicy": {"dns": {"to": []}, "prometheus": {"from": []}, "aws": {"to": []}}}
     addressed = [
         (policy["metadata"]["name"], rule)
         for policy in of_kind(render(base, values), "NetworkPolicy")
