@@ -68,13 +68,14 @@ class Server:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        # Its whole session: of RabbitMQ the process is a script.
+        os.killpg(self._process.pid, signal.SIGSTOP)
         # Until it stands: a thread of it may be busy with the last request.
         os.waitpid(self._process.pid, os.WUNTRACED)
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def remove(self) -> None:
         self.kill()

@@ -22,7 +22,7 @@ from tests.stores.rabbitmq import Broker
 from sluice import doctor, errors
 from sluice.events import Record, Rules
 from sluice.queue import DEAD_LETTERS, EVENTS, messages
-from sluice.queue.broker import Link
+from sluice.queue.broker import DEADLINE, Link
 from sluice.queue.link import Message
 from sluice.settings import Settings
 
@@ -205,6 +205,19 @@ def test_the_rights_that_the_docs_list_are_enough_and_without_them_the_doctor_sa
 
 
 @pytest.mark.usefixtures("queue_url")
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_no_step_waits_for_ever_for_a_broker_that_hangs(broker: Broker, queue_url: str, tls: bool) -> None:
+    """Its machine answers, so no connection is lost: a frozen virtual machine, a node that has lost the others."""
+    url = f"{broker.tls_url}?cacertfile={broker.authority}" if tls else queue_url
+    steps = (lambda link: link.depth(EVENTS), lambda link: link.get(EVENTS), lambda link: link.consume(EVENTS, 1))
+    for step in steps:
+        with contextlib.closing(Link(url, EVENTS)) as link, broker.frozen():
+            began = time.monotonic()
+            with pytest.raises(errors.QueueUnavailable, match="queue_unreachable"):
+                step(link)
+            assert time.monotonic() - began < 3 * DEADLINE
+
+
 def test_tls_is_verified(broker: Broker) -> None:
     with pytest.raises(errors.QueueUnavailable, match="queue_refused"):
         Link(broker.tls_url)

@@ -268,6 +268,8 @@ def parameters(url: str) -> dict[str, Any]:
         "ssl": tls if parts.scheme == "amqps" else False,
         "heartbeat": int(given.get("heartbeat", HEARTBEAT)),
         "connect_timeout": DEADLINE,
+        # Of what has no time limit of its own: to declare, to ask for one message.
+        "read_timeout": int(DEADLINE),
         "write_timeout": int(DEADLINE),
     }
 
