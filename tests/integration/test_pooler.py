@@ -152,9 +152,14 @@ def test_a_standby_that_was_promoted_behind_a_pooler_is_written_to(
     with pgbouncer(standby, "transaction", 5) as port:
         # PgBouncer keeps for new clients what the first session told.
         with psycopg.connect(**through(port, database)()) as first:
-            assert first.info.parameter_status("in_hot_standby") == "on"
+            assert first.execute("SHOW in_hot_standby").fetchone() == ("on",)
         standby.execute("SELECT pg_promote()")
-        store = ready(open_store(through(port, database)))
+        with psycopg.connect(**through(port, database)()) as second:
+            told = second.info.parameter_status("in_hot_standby")
+            assert (told, second.execute("SHOW in_hot_standby").fetchone()) == ("on", ("off",))
+        store = ready(open_store(through(port, database), 1))
+        client = store.database.run(lambda connection: connection.info.backend_pid)
         time.sleep(connections.ON_STANDBY)
         store.insert([row("a")], NOW)
         assert database.ids() == ["a"]
+        assert store.database.run(lambda connection: connection.info.backend_pid) == client, "it stays connected"
