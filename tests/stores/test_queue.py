@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -209,7 +209,11 @@ def test_the_rights_that_the_docs_list_are_enough_and_without_them_the_doctor_sa
 def test_no_step_waits_for_ever_for_a_broker_that_hangs(broker: Broker, queue_url: str, tls: bool) -> None:
     """Its machine answers, so no connection is lost: a frozen virtual machine, a node that has lost the others."""
     url = f"{broker.tls_url}?cacertfile={broker.authority}" if tls else queue_url
-    steps = (lambda link: link.depth(EVENTS), lambda link: link.get(EVENTS), lambda link: link.consume(EVENTS, 1))
+    steps: list[Callable[[Link], object]] = [
+        lambda link: link.depth(EVENTS),
+        lambda link: link.get(EVENTS),
+        lambda link: link.consume(EVENTS, 1),
+    ]
     for step in steps:
         with contextlib.closing(Link(url, EVENTS)) as link, broker.frozen():
             began = time.monotonic()
