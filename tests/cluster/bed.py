@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -60,12 +61,27 @@ def tool(word: str) -> None:
     subprocess.run([*TOOL, word], check=True, cwd=folders.ROOT)
 
 
+@contextlib.contextmanager
+def any_cluster_and_image() -> Iterator[Cluster]:
+    """As `any_cluster`; while the node starts, `load` of ONE has its image built. Raises Missing."""
+    with ThreadPoolExecutor(1) as pool:
+        # What comes of it, `load` finds or meets again.
+        pool.submit(build, ONE)
+        with any_cluster() as cluster:
+            yield cluster
+
+
 def load(cluster: Cluster, name: str) -> str:
     """Build the image ONE, TWO or THREE, and bring it to the nodes; its name. Raises Missing."""
+    cluster.load(build(name))
+    return name
+
+
+def build(name: str) -> Path:
+    """The archive of an image of ours. Raises Missing."""
     can_build()
     with tempfile.TemporaryDirectory(prefix="sluice-tree-") as folder:
-        cluster.load(builds.with_migrations(Path(folder), name, MIGRATIONS[name]).archive)
-    return name
+        return builds.with_migrations(Path(folder), name, MIGRATIONS[name]).archive
 
 
 def can_build() -> None:

@@ -1,4 +1,6 @@
-"""One cluster, one target, one database for the run; each test has operators of its own, with a Lease of their own.
+"""One cluster, one target, one database for the run, and one operator for all tests that leave it as it was.
+
+A test of an operator's start or end has operators of its own, with a Lease of their own.
 
 The operator is a process of this machine and asks Pods by their addresses: these tests need the node of `make cluster`.
 """
@@ -62,7 +64,7 @@ def users() -> Iterator[IO[str]]:
 def cluster(recorder: Recorder, users: IO[str]) -> Iterator[Cluster]:
     if os.environ.get("KUBECONFIG"):
         raise Missing("Pods are asked by their addresses: unset KUBECONFIG, and the node of `make cluster` is used")
-    with bed.any_cluster() as cluster:
+    with bed.any_cluster_and_image() as cluster:
         stand.install_crds(cluster)
         recorder.begin()
         yield cluster
@@ -83,9 +85,27 @@ def stand_(the_stand: Stand) -> Iterator[Stand]:
         the_stand.remove(*names)
 
 
+@pytest.fixture(scope="session")
+def resident(the_stand: Stand) -> Iterator[Operator]:
+    """The operator of many tests: to start one takes longer than most of them. It may enforce, which only some tests ask for."""
+    made = Operator(the_stand.space, "resident", LEASE_NAME="resident", ENFORCE="true")
+    yield made
+    made.remove()
+
+
 @pytest.fixture
-def start(the_stand: Stand) -> Iterator[Start]:
+def operator(resident: Operator) -> Iterator[Operator]:
+    """One that leads, the same for many tests."""
+    if not resident.running:
+        resident.start().leads()
+    yield resident
+    print(resident.tail())
+
+
+@pytest.fixture
+def start(the_stand: Stand, resident: Operator) -> Iterator[Start]:
     """Start an operator; all are ended after the test."""
+    resident.end()
     started: list[Operator] = []
     lease = f"lease-{secrets.token_hex(3)}"
 
@@ -97,12 +117,6 @@ def start(the_stand: Stand) -> Iterator[Start]:
     yield one
     for operator in started:
         operator.remove()
-
-
-@pytest.fixture
-def operator(start: Start) -> Operator:
-    """One that leads."""
-    return start().leads()
 
 
 @pytest.fixture

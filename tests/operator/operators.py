@@ -105,8 +105,12 @@ class Operator:
     def remove(self) -> None:
         """End it and take its folder away; the end of its log is shown with a test that failed."""
         self.end()
-        print(self.log.read_text()[-3000:] if self.log.exists() else "no log")
+        print(self.tail())
         shutil.rmtree(self.folder)
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text()[-3000:] if self.log.exists() else "no log"
 
     def stop(self) -> int:
         """As Kubernetes does; its exit code."""

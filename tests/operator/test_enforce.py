@@ -49,8 +49,8 @@ def generation(stand_: Stand, name: str) -> int:
     return int(stand_.space.get("deployment", name)["metadata"]["generation"])
 
 
-def test_a_deployment_that_opted_in_is_wired_by_one_rollout(stand_: Stand, start: Start, name: str) -> None:
-    start(ENFORCE="true").leads()
+@pytest.mark.usefixtures("operator")
+def test_a_deployment_that_opted_in_is_wired_by_one_rollout(stand_: Stand, name: str) -> None:
     stand_.space.apply(shop(name, OPT_IN), keyset(name))
     until(lambda: all(probe in container(stand_, name) for probe in PROBES), 60, "it is wired")
     app = container(stand_, name)
@@ -64,8 +64,8 @@ def test_a_deployment_that_opted_in_is_wired_by_one_rollout(stand_: Stand, start
     assert generation(stand_, name) == 2
 
 
-def test_without_the_label_nothing_is_changed(stand_: Stand, start: Start, name: str) -> None:
-    start(ENFORCE="true").leads()
+@pytest.mark.usefixtures("operator")
+def test_without_the_label_nothing_is_changed(stand_: Stand, name: str) -> None:
     stand_.space.apply(shop(name, {}), keyset(name))
     stand_.until_condition(name, "ProbesWired", "NotOptedIn", 60, "keyset")
     assert generation(stand_, name) == 1
@@ -78,11 +78,11 @@ def test_an_operator_that_may_not_enforce_says_so(stand_: Stand, start: Start, n
     assert generation(stand_, name) == 1
 
 
-def test_a_field_of_somebody_else_is_reported_and_left_alone(stand_: Stand, start: Start, name: str) -> None:
+@pytest.mark.usefixtures("operator")
+def test_a_field_of_somebody_else_is_reported_and_left_alone(stand_: Stand, name: str) -> None:
     theirs = {"httpGet": {"path": "/theirs", "port": 80}}
     document = json.dumps(shop(name, OPT_IN, livenessProbe=theirs))
     stand_.space.kubectl("apply", "--server-side", "--field-manager=argocd", "-f", "-", stdin=document)
-    start(ENFORCE="true").leads()
     stand_.space.apply(keyset(name))
     stand_.until_condition(name, "ProbesWired", "FieldConflict", 60, "keyset")
     stand_.space.kubectl("annotate", "keyset", name, "looked=again")

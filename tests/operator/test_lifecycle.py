@@ -130,9 +130,8 @@ def test_a_key_that_is_revoked_and_deleted_in_the_same_moment_is_revoked_also_wh
     assert set(stand_.answers(stand_.plaintext(again))) == {200}
 
 
-def test_a_key_that_is_revoked_and_made_again_while_nobody_leads_is_revoked_by_the_next(
-    stand_: Stand, start: Start, operator: Operator
-) -> None:
+def test_a_key_that_is_revoked_and_made_again_while_nobody_leads_is_revoked_by_the_next(stand_: Stand, start: Start) -> None:
+    operator = start().leads()
     name = stand_.key()
     stand_.active(name)
     leaked = stand_.plaintext(name)
@@ -161,8 +160,8 @@ def test_the_probes_of_the_target_are_proven(stand_: Stand, operator: Operator) 
     stand_.until_condition("main", "ProbesWired", "Proven", what="keyset")
 
 
-def test_one_that_is_asked_to_stop_lets_the_next_one_lead(start: Start, operator: Operator) -> None:
-    second = start("two")
+def test_one_that_is_asked_to_stop_lets_the_next_one_lead(start: Start) -> None:
+    operator, second = start().leads(), start("two")
     until(lambda: second.told("cache complete"), 60, "the second one waits")
     assert not second.told("leading")
     assert operator.stop() == 0
@@ -170,8 +169,8 @@ def test_one_that_is_asked_to_stop_lets_the_next_one_lead(start: Start, operator
     assert "no renewal" not in operator.log.read_text()
 
 
-def test_its_probes_say_that_it_works_also_of_the_one_that_waits(start: Start, operator: Operator) -> None:
-    second = start("two")
+def test_its_probes_say_that_it_works_also_of_the_one_that_waits(start: Start) -> None:
+    operator, second = start().leads(), start("two")
     until(lambda: second.told("cache complete"), 60, "the second one waits")
     for each in (operator, second):
         assert each.ask("/readyz") == "ok\n"
