@@ -10,7 +10,7 @@ from tests.operator import halves
 HERE = Path(halves.__file__).parent
 
 
-@pytest.mark.parametrize("name", [*halves.RELEASES, *halves.LAST])
+@pytest.mark.parametrize("name", [*halves.RELEASES, *halves.LATER, *halves.LAST])
 def test_a_file_that_is_named_is_there(name: str) -> None:
     assert (HERE / name).is_file()
 
@@ -25,4 +25,4 @@ def test_whoever_installs_the_chart_is_in_the_part_of_releases() -> None:
 def test_what_looks_back_at_all_calls_is_the_last_of_all() -> None:
     files = sorted((path.name for path in HERE.glob("test_*.py")), key=halves.order)
     assert files[-2:] == ["test_restart.py", "test_calls.py"]
-    assert {halves.part(name) for name in files} == {"releases", "processes", "last"}
+    assert {halves.part(name) for name in files} == {"releases", "processes", "later", "last"}
