@@ -73,7 +73,7 @@ screenshots: .venv/.dev ## make the pictures of docs/console.md anew
 test-cluster: .venv/.dev .venv/.go ## build the image and run the chart on a real Kubernetes node made here, or on the one KUBECONFIG names
 	$(call install_for,test images $(NODE) cluster)
 	@$(BIN)/python -m pytest -q --numprocesses 2 -m slow tests/chart $(ARGS)
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile -m 'not slow' $(CLUSTER) $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow' $(CLUSTER) $(ARGS)
 
 # Two processes again: tests/operator/halves.py says which tests may run side by side.
 test-operator: .venv/.dev .venv/.go ## rotate, revoke and repair keys on that node, with faults

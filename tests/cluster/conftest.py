@@ -1,8 +1,9 @@
-"""The bed (bed.py) as fixtures, and a release that tests share."""
+"""The bed (bed.py) as fixtures, a release that tests share, and which tests a process of two gets when."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.cluster import bed
@@ -10,14 +11,36 @@ from tests.cluster.database import PostgreSQL
 from tests.cluster.ingress import Traefik
 from tests.cluster.kube import Cluster, Namespace
 from tests.cluster.release import QUICK, Release, through
+from xdist.scheduler import LoadScopeScheduling
 
 # Workers are replaced all the time while a test sends requests.
 RECYCLING = {"config": {"maxRequests": 500}}
+# They use one release, in one process.
+SHARING = ("test_install.py", "test_outage.py", "test_zero_downtime.py")
+# What is not named, tests/image, comes last.
+ORDER = (*SHARING, "test_migration.py", "test_queue.py", "test_late.py", "test_controls.py", "test_sandbox.py", "test_apply.py")
+
+
+class Shares(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a process of xdist the files of SHARING, or another file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.split("::", 1)[0]).name
+        return "sharing" if file in SHARING else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Shares:
+    return Shares(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.name in ORDER else len(ORDER))
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    with bed.any_cluster() as cluster:
+    with bed.any_cluster_and_image() as cluster:
         yield cluster
 
 
