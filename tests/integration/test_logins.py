@@ -249,7 +249,7 @@ def test_a_password_of_any_characters_works(strict: Database, tmp_path: Path) ->
     strict.execute("SELECT set_config('x.y', %s, false)", [odd])
     with_password(strict, "odd", odd)
     path = tmp_path / "password"
-    path.write_text(odd + "\n", encoding="utf-8")
+    path.write_text(odd + "\n", encoding="utf-8-sig")
     env = {**parts(strict), "DB_USER": "odd"}
     url = f"postgresql://odd:{quote(odd, safe='')}@127.0.0.1:{env['DB_PORT']}/{strict.name}"
     for of in (service(**env, DB_PASSWORD=odd), service(**env, DATABASE_PASSWORD_FILE=str(path)), service(DATABASE_URL=url)):

@@ -680,7 +680,7 @@ def test_headers_of_secret_files_are_sent_and_read_again_for_each_run(
     upstream.answers = [up.records(1)]
     pulls = pulls_of(headers={"X-Plain": "yes"}, secret_headers={"Authorization": file})
     pulls()
-    file.write_text("Bearer two\n")
+    file.write_text("Bearer two\n", encoding="utf-8-sig")
     pulls()
     assert [request.headers["authorization"] for request in upstream.requests] == ["Bearer one", "Bearer two"]
     assert upstream.requests[0].headers["x-plain"] == "yes"

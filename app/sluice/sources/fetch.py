@@ -358,7 +358,7 @@ def headers_of(source: Source) -> dict[str, str]:
     found = dict(source.headers)
     for name, file in source.secret_headers.items():
         try:
-            found[name] = file.read_text(encoding="utf-8").strip()
+            found[name] = file.read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             detail = f"the file of header {name} cannot be read: {type(error).__name__}"
             raise Failed("secret_missing", detail) from None

@@ -135,7 +135,7 @@ def password_from(settings: Settings) -> str:
     path = settings.database_password_file
     assert path is not None  # noqa: S101 - the caller looked
     try:
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+        text = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise errors.StoreUnavailable("password_file_missing") from error
     if "\0" in text:
