@@ -85,11 +85,11 @@ test-terraform: .venv/.dev .venv/.go ## apply and destroy the platform on an emu
 	$(call install_for,terraform)
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not slow' tests/platform $(ARGS)
 
-# On a node of its own, which nobody else uses, and in one process: the tests tell one story.
+# On a node of its own, which nobody else uses. One process tells the story of test_chain.py, the other has what needs no node.
 test-gitops: .venv/.dev .venv/.go ## from a commit to a verified rollout and back, on a real Argo CD
 	$(call install_for,images $(NODE) gitops)
-	@$(BIN)/python -m pytest -q -m slow tests/gitops/test_*.py $(ARGS)
-	@$(BIN)/python -m pytest -q tests/gitops/node $(ARGS)
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		tests/gitops/node tests/gitops/test_workflows.py $(ARGS)
 
 argocd-bootstrap: ## install Argo CD and point it at the repository (HANDOVER=file, else Terraform's output)
 	@if [ -n "$(HANDOVER)" ]; then argocd/bootstrap.sh <"$(HANDOVER)"; \

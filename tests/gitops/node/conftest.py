@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,22 +167,22 @@ def alerts(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def platform(cluster: Cluster, registry: None, alerts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     chain = Chain(tmp_path_factory.mktemp("chain"))
-    chain.begin()
     bed.can_build()
-    first = chain.sign(chain.build(chain.head()))
-    done = chain.bump(first)
-    assert done.exit_code == 0, done.output
-    with bed.a_database(cluster) as postgresql:
-        database = postgresql.database("sluice")
+    # Database and Argo CD come up while the image is built.
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:
+        server = pool.submit(stack.enter_context, bed.a_database(cluster))
         argo = Argo(cluster, tmp_path_factory.mktemp("argo"), alerts_.URL)
+        stack.callback(argo.stop)
         argo.start()
+        chain.begin()
+        first = chain.sign(chain.build(chain.head()))
+        done = chain.bump(first)
+        assert done.exit_code == 0, done.output
+        database = server.result().database("sluice")
         made = Platform(cluster, argo, chain, database, first, alerts, handed_over(NAME, chain.url, connection(database)))
-        try:
-            made.bootstrap()
-            argo.until_healthy(*ALL)
-            yield made
-        finally:
-            argo.stop()
+        made.bootstrap()
+        argo.until_healthy(*ALL)
+        yield made
 
 
 def handed_over(name: str, repository: str, values: Document, server: str = "https://kubernetes.default.svc") -> Document:

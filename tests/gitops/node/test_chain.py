@@ -23,7 +23,7 @@ from tools.release import repository
 # The first one waits for an image that may have to be built from nothing.
 pytestmark = pytest.mark.timeout(2400)
 SERVICE = f"{NAME}-service"
-QUIET = int(os.environ.get("SOAK_QUIET_SECONDS", "120"))
+QUIET = int(os.environ.get("SOAK_QUIET_SECONDS", "30"))
 
 
 def created(document: Document) -> str:
@@ -157,7 +157,7 @@ def written(platform: Platform) -> dict[str, Any]:
 
 
 def test_what_is_synced_stays_synced_and_nothing_is_written(platform: Platform) -> None:
-    """Twice in a row, and no write of Argo CD in two minutes; in ten when `make soak SOAK=gitops` asks."""
+    """Twice in a row, and no write of Argo CD in half a minute of six looks; in ten minutes when `make soak SOAK=gitops` asks."""
     platform.argo.until_revision(platform.chain.head(), *ALL)
     platform.argo.until_healthy(*ALL)
     before = written(platform)
