@@ -262,8 +262,9 @@ def test_a_transaction_has_its_number_before_its_ids(store: PostgresqlStore, dat
         assert connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone() == (True,)
 
 
+@pytest.mark.parametrize("looked", [False, True], ids=["by another name", "by a name that led to it before"])
 def test_what_comes_after_a_standby_took_over_that_lacked_the_last_events_is_not_skipped(
-    private_server: LocalServer, standby: LocalServer, open_store: OpenStore, clock: Clock
+    private_server: LocalServer, standby: LocalServer, open_store: OpenStore, clock: Clock, looked: bool
 ) -> None:
     leads_to = [private_server]
     store = ready(open_store(lambda: Database(leads_to[0], TEMPLATE).login()))
@@ -272,8 +273,11 @@ def test_what_comes_after_a_standby_took_over_that_lacked_the_last_events_is_not
         put(store, f"lost {number}")
     assert len(ids(follower.poll([()]))) == 20
     place = follower.place()
-    standby.execute("SELECT pg_promote()")
     leads_to[0] = standby
+    if looked:
+        private_server.stop()
+        assert ids(follower.poll([()])) == []
+    standby.execute("SELECT pg_promote()")
     private_server.stop()
     ready(store)
     # More than were lost: their transactions have the numbers of those, and higher ones.
@@ -286,6 +290,34 @@ def test_what_comes_after_a_standby_took_over_that_lacked_the_last_events_is_not
     clock.seconds = 11
     assert ids(follower.poll([()])) == []
     assert ids(follower.since(place, ())) == [*new, "later"]
+
+
+def test_a_tail_that_opens_while_a_takeover_is_looked_at_gets_no_old_events(
+    private_server: LocalServer, request: pytest.FixtureRequest, open_store: OpenStore, clock: Clock
+) -> None:
+    leads_to, late = [private_server], [False]
+    store = ready(open_store(lambda: Database(leads_to[0], TEMPLATE).login()))
+
+    def query(text: Any, values: Any) -> list[Any]:
+        if late[0] and values:
+            raise errors.QueryTimeout
+        return store.database.query(text, values)
+
+    follower = EventFollower(query, store.cursor_secret, clock=clock)
+    put(store, "old", ago=60)
+    standby: LocalServer = request.getfixturevalue("standby")
+    put(store, "lost")
+    assert ids(follower.poll([()])) == ["old", "lost"]
+    standby.execute("SELECT pg_promote()")
+    leads_to[0], late[0] = standby, True
+    private_server.stop()
+    ready(store)
+    with pytest.raises(errors.QueryTimeout):
+        follower.poll([()])
+    place, late[0] = follower.place(), False
+    put(store, "new")
+    follower.poll([()])
+    assert ids(follower.since(place, ())) == ["new"]
 
 
 def test_where_nobody_may_ask_for_the_timeline_a_restart_brings_nothing_twice(

@@ -54,7 +54,7 @@ WITH ids AS MATERIALIZED (
     SELECT coalesce(last_value, 0) AS last FROM pg_sequences WHERE schemaname = 'sluice' AND sequencename = 'events_id_seq'
 ), upto AS MATERIALIZED (SELECT last, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax FROM ids)
 SELECT pg_current_snapshot()::text AS snapshot, (SELECT max(created_at) FROM sluice.events) AS newest, last,
-    xmax + age((xmax & 4294967295)::text::xid) AS next, pg_postmaster_start_time() AS started
+    xmax + age((xmax & 4294967295)::text::xid) AS next, concat(pg_postmaster_start_time(), pg_is_in_recovery()) AS server
 FROM upto"""
 # A row's transaction with the epoch that the system column lacks: it cannot be 2^32 transactions older than the snapshot.
 XID = sql.SQL("(({upto} - (({upto} - e.xmin::text::bigint) & 4294967295))::text::xid8)").format(
@@ -130,13 +130,13 @@ class EventFollower:
         self._bounds: list[datetime] = []
         self._floor = 0
         self._marks: list[tuple[int, int]] = []
-        self._started = NEVER
+        self._server = ""
         self._timeline = 0
         self._begin()
 
     def poll(self, filters: Sequence[tuple[Match, ...]]) -> Poll:
-        ((now, newest, *mark, started),) = self._query(NOW, None)
-        if started != self._started and self._meet(started):
+        ((now, newest, *mark, server),) = self._query(NOW, None)
+        if server != self._server and self._meet(server):
             self._look_again()
         if highest(now) < highest(self._snapshots[-1]):
             # A backup was restored, and other transactions get the same numbers: new is what is newer.
@@ -188,7 +188,8 @@ class EventFollower:
         if highest(place.before) > highest(until):
             # Of before a backup was restored, or of a poll that was later than the last one here.
             place, bound = Position(NOTHING, NOTHING, NEVER, 0, place.newest), place.newest + SOON
-        elif place.timeline and place.timeline != self._timeline:
+        elif place.until == NOTHING or place.timeline not in (0, self._timeline):
+            # The first is the place of a poll that looks again, and has not ended.
             place, bound = Position(NOTHING, NOTHING, NEVER, 0, place.newest), max(place.newest, NEVER + AGAIN) - AGAIN
         values = [xid(lowest(place.before)), place.before, until, place.until, place.at, place.id]
         _, counts, rows = self._read(bound, 0, BETWEEN, values, [matches])
@@ -239,8 +240,8 @@ class EventFollower:
     def _begin(self) -> None:
         """Everything that is committed from here on is new. A few looks until the floor is raised, or the first deep poll would
         look at every event of its time."""
-        ((_, _, *mark, started),) = self._query(NOW, None)
-        self._meet(started)
+        ((_, _, *mark, server),) = self._query(NOW, None)
+        self._meet(server)
         self._mark(*mark)
         for _ in range(SETTLE):
             ((snapshot, newest, *_),) = self._query(NOW, None)
@@ -250,15 +251,15 @@ class EventFollower:
                 break
             time.sleep(0.02)
 
-    def _meet(self, started: datetime) -> bool:
-        """Whether the server that began at `started` took over from the one before."""
+    def _meet(self, server: str) -> bool:
+        """Whether `server`, another one or the same since its promotion, took over from the one before."""
         try:
             ((timeline,),) = self._query(TIMELINE, None)
         except errors.StoreUnavailable as error:
             if error.reason not in HIDDEN:
                 raise
             timeline = 0
-        before, self._timeline, self._started = self._timeline, timeline, started
+        before, self._timeline, self._server = self._timeline, timeline, server
         return before not in (0, timeline)
 
     def _look_again(self) -> None:
