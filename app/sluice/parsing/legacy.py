@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -88,31 +90,35 @@ def storable(body: bytes) -> bytes:
 
 
 def log_object(body: bytes, now: datetime, rules: Rules) -> Event:
-    """A log event whose `properties` equal the posted object."""
+    """A log event whose `properties` equal the posted object, but for what is no character."""
     try:
-        return log_reader(now, rules)(body)
+        return kept(body, log_reader(now, rules))
     except errors.NOT_JSON as error:
         raise batches.refused(body, events.explain(error), SHAPE) from error
 
 
 def logs(body: bytes, now: datetime, rules: Rules) -> Sequence[Item]:
-    """As log_object; or an event of each object of an array or of lines, as log shippers send them.
-
-    They drop what is refused, and logs hold NULs and bytes that are no text: the rest of such a record is kept.
-    """
+    """As log_object; or an event of each object of an array or of lines, as log shippers send them."""
     log_of = log_reader(now, rules)
     if body.lstrip()[:1] == b"[":
         found = batches.raw_items(body, True, MAX_LOGS, SHAPE)
+    elif are_lines(body, log_of):
+        found = batches.bounded(batches.lines_of(body), MAX_LOGS)
     else:
-        try:
-            return [kept(body, log_of)]
-        except errors.NOT_JSON as error:
-            problem = events.explain(error)
-            lines = batches.lines_of(body)
-            if AFTER_FIRST not in problem.detail or len(lines) == 1:
-                raise batches.refused(body, problem, SHAPE) from error
-        found = batches.bounded(lines, MAX_LOGS)
+        return [log_object(body, now, rules)]
     return [item_of(raw, log_of) for raw in found]
+
+
+def are_lines(body: bytes, log_of: LogReader) -> bool:
+    """Whether the first line is whole and others follow: an object that is written over several lines has no such one."""
+    first, _, others = body.lstrip().partition(b"\n")
+    if not others or others.isspace():
+        return False
+    try:
+        kept(first.removeprefix(codecs.BOM_UTF8), log_of)
+    except errors.NOT_JSON as error:
+        return AFTER_FIRST in events.explain(error).detail
+    return True
 
 
 def item_of(raw: bytes | msgspec.Raw, log_of: LogReader) -> Item:
@@ -123,12 +129,13 @@ def item_of(raw: bytes | msgspec.Raw, log_of: LogReader) -> Item:
 
 
 def kept(data: bytes, log_of: LogReader) -> Event:
-    """The event of `data`, as it is or, where that cannot be stored, as `storable` makes it: hardly any needs that."""
+    """The event of `data`, as it is or, where that cannot be stored, as `storable` makes it: hardly any needs that.
+
+    Logs hold NULs and bytes that are no text, and who sends them drops what is refused.
+    """
     if NUL not in data:
-        try:
+        with contextlib.suppress(*errors.NOT_JSON):
             return log_of(data)
-        except errors.NOT_JSON:
-            pass
     return log_of(storable(data))
 
 
