@@ -93,8 +93,8 @@ class Settings:
     database_iam_auth: bool = setting(
         "DATABASE_IAM_AUTH", switch, False, "log in by RDS IAM tokens, a fresh one for every new connection (extra `aws`)"
     )
-    database_role_iam_auth: bool | None = setting(
-        "DATABASE_ROLE_IAM_AUTH",
+    grant_rds_iam: bool | None = setting(
+        "GRANT_RDS_IAM",
         switch,
         None,
         "`migrate` lets `sluice_app` log in by RDS IAM tokens, and by no password any more",
@@ -284,9 +284,9 @@ class Settings:
         return self.storage_type == "postgresql" and self.database_url is None and self.db_host is None
 
     @property
-    def role_iam_auth(self) -> bool:
+    def grants_rds_iam(self) -> bool:
         """Whether `migrate` grants rds_iam to the service's role."""
-        return self.database_iam_auth if self.database_role_iam_auth is None else self.database_role_iam_auth
+        return self.database_iam_auth if self.grant_rds_iam is None else self.grant_rds_iam
 
     @property
     def dynamodb_table(self) -> str:

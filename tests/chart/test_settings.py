@@ -78,9 +78,9 @@ def test_service_and_migration_start_with_what_they_are_given(name: str, tmp_pat
 @pytest.mark.parametrize("owner", [{}, {"url": {"existingSecret": "owner"}, "secretArn": ""}], ids=["by secret", "by URL"])
 def test_the_service_s_role_logs_in_by_tokens_of_rds_where_the_service_does(owner: dict[str, object], tmp_path: Path) -> None:
     (job,) = of(render("rds-iam", {"database": {"owner": owner}}), "Job")
-    assert taken(job, tmp_path).role_iam_auth
+    assert taken(job, tmp_path).grants_rds_iam
     (job,) = of(render(PLAIN), "Job")
-    assert not taken(job, tmp_path).role_iam_auth
+    assert not taken(job, tmp_path).grants_rds_iam
 
 
 def test_service_and_worker_get_the_broker_s_url_and_the_service_redis_too(tmp_path: Path) -> None:

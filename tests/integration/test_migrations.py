@@ -314,9 +314,10 @@ def test_a_right_that_an_administrator_took_away_stays_away(database: Database) 
 def test_the_owner_of_a_schema_that_was_made_for_it_needs_no_right_to_make_others(private_server: LocalServer) -> None:
     private_server.execute("CREATE ROLE plain LOGIN")
     with private_server.database("template0") as database:
-        database.execute("CREATE SCHEMA sluice AUTHORIZATION plain")
+        database.execute("CREATE SCHEMA sluice AUTHORIZATION plain; GRANT USAGE ON SCHEMA sluice TO sluice_app")
         assert migrate.migrate(lambda: {**database.owner(), "user": "plain"}) == NAMES
         assert marks(database) == NAMES
+        assert database.execute("SELECT has_table_privilege('sluice_app', 'sluice.events', 'INSERT')") == [(True,)]
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["the role is there", "the role is made"])
@@ -329,7 +330,7 @@ def test_a_role_of_rds_keeps_its_password_until_it_is_to_log_in_by_tokens(privat
         found = []
         # The last time nobody asks any more: what was granted stays.
         for asked in (False, True, True, False):
-            migrate.migrate(database.owner, role_iam_auth=asked)
+            migrate.migrate(database.owner, grant_rds_iam=asked)
             found += private_server.execute("SELECT pg_has_role('sluice_app', 'rds_iam', 'member')")
         assert found == [(False,), (True,), (True,), (True,)]
 
@@ -337,7 +338,7 @@ def test_a_role_of_rds_keeps_its_password_until_it_is_to_log_in_by_tokens(privat
 def test_a_right_that_the_migrator_lacks_is_told_and_stops_nothing(private_server: LocalServer) -> None:
     private_server.execute("CREATE ROLE rds_iam")
     with capture_logs() as lines:
-        assert migrate.migrate(owner_without(private_server, ""), role_iam_auth=True) == NAMES
+        assert migrate.migrate(owner_without(private_server, ""), grant_rds_iam=True) == NAMES
     assert [line["text"].partition(":")[0] for line in lines if line["event"] == "migrate.warning"] == [
         "no right to grant rds_iam to sluice_app"
     ]

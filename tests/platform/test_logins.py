@@ -80,7 +80,7 @@ def obey(server: LocalServer, owner: dict[str, str]) -> None:
 
 def migrate(dev: Dev, server: LocalServer, arn: str) -> subprocess.CompletedProcess[str]:
     place = {"DB_HOST": "127.0.0.1", "DB_PORT": str(server.port), "DB_NAME": "sluice", "DATABASE_SECRET_ARN": arn}
-    place["DATABASE_ROLE_IAM_AUTH"] = "true"
+    place["GRANT_RDS_IAM"] = "true"
     environment = {"PATH": os.environ["PATH"], **dev.account.aws.environment, **place}
     command = [sys.executable, "-m", "sluice", "migrate"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "DATABASE_PASSWORD_FILE": ("/run/password", Path("/run/password")),
     "DATABASE_SECRET_ARN": ("arn:aws:x", "arn:aws:x"),
     "DATABASE_IAM_AUTH": ("true", True),
-    "DATABASE_ROLE_IAM_AUTH": ("true", True),
+    "GRANT_RDS_IAM": ("true", True),
     "DATABASE_CA_FILE": ("/ca.pem", Path("/ca.pem")),
     "DB_POOL_SIZE": ("9", 9),
     "API_KEYS": (" a , b,,", ("a", "b")),
@@ -313,6 +314,13 @@ MISSPELT = {
 @pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
 def test_a_misspelt_variable_is_reported_with_the_one_that_was_meant(name: str, meant: str) -> None:
     assert problems(**{name: SECRET}) == (f"{name} is not a setting; did you mean {meant}?",)
+
+
+def test_no_setting_is_nearly_another_one() -> None:
+    """An image from before it was there would take it for misspelt, and not start with a newer chart that sets it."""
+    both = {"RATE_LIMIT_REQUESTS_PER_MINUTE", "RATE_LIMIT_EVENTS_PER_MINUTE"}
+    for new in set(settings.known()) - both:
+        assert difflib.get_close_matches(new, set(settings.known()) - {new}, n=1, cutoff=0.86) == []
 
 
 # Kubernetes tells every container of every Service in its namespace by these.

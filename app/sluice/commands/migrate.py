@@ -33,7 +33,7 @@ def migrate(indexes: tuple[str, ...]) -> None:
         click.echo("the store is up to date")
         return
     with owner(settings) as parameters:
-        for name in migrations.migrate(parameters, settings.role_iam_auth):
+        for name in migrations.migrate(parameters, settings.grants_rds_iam):
             click.echo(f"applied {name}")
         click.echo("the schema is up to date")
         build(parameters, indexes)

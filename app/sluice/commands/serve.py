@@ -47,7 +47,7 @@ def serve(migrate_first: bool) -> None:
     elif migrate_first or settings.embedded:
         from sluice.stores.postgresql import migrate as migrations  # noqa: PLC0415 - most starts need no yoyo
 
-        migrate = functools.partial(migrations.migrate, role_iam_auth=settings.role_iam_auth)
+        migrate = functools.partial(migrations.migrate, grant_rds_iam=settings.grants_rds_iam)
     sources = definitions.load(settings)
     if sources and not settings.embedded:
         log.info("sources.not_pulled", fix="run `sluice pull` beside the service, once for all of its pods")

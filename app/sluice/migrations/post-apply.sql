@@ -29,11 +29,11 @@ BEGIN
 END
 $$;
 
--- DATABASE_ROLE_IAM_AUTH. Every RDS has the role rds_iam, and who is a member logs in by tokens only: RDS takes its password no more.
+-- GRANT_RDS_IAM. Every RDS has the role rds_iam, and who is a member logs in by tokens only: RDS takes its password no more.
 -- So it is granted where that is asked for, and what somebody granted is not revoked.
 DO $$
 BEGIN
-    IF current_setting('sluice.role_iam_auth', true) IS DISTINCT FROM 'on'
+    IF current_setting('sluice.grant_rds_iam', true) IS DISTINCT FROM 'on'
         OR 2 > (SELECT count(*) FROM pg_roles WHERE rolname IN ('rds_iam', 'sluice_app')) THEN
         RETURN;
     END IF;

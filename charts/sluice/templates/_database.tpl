@@ -40,7 +40,7 @@ DATABASE_PASSWORD_FILE: /etc/sluice/database/password
 DATABASE_IAM_AUTH: "true"
 {{- end }}
 {{- if and $its.iamAuth (eq (index . 1) "migrate") }}
-DATABASE_ROLE_IAM_AUTH: "true"
+GRANT_RDS_IAM: "true"
 {{- end }}
 {{- if or $login.iamAuth $login.secretArn }}
 DATABASE_SECRET_ARN: {{ $login.secretArn | quote }}

@@ -25,10 +25,10 @@ LOCK = 126_934_213_878_628
 WAIT_LOCK, WAIT_TABLE = "120s", "5s"
 
 
-def migrate(login: Login, role_iam_auth: bool = False) -> list[str]:
+def migrate(login: Login, grant_rds_iam: bool = False) -> list[str]:
     """Bring the schema up to date; the names of what was applied. Raises errors.StoreUnavailable.
 
-    `role_iam_auth`: the service's role is to log in by RDS IAM tokens.
+    `grant_rds_iam`: the service's role is to log in by RDS IAM tokens.
     """
     try:
         parameters = login()
@@ -45,7 +45,7 @@ def migrate(login: Login, role_iam_auth: bool = False) -> list[str]:
             if connection.execute("SELECT to_regnamespace('sluice')").fetchone() == (None,):
                 # Where it is there, an owner needs no right to make others: IF NOT EXISTS would ask for it.
                 connection.execute("CREATE SCHEMA sluice")
-            names = apply(parameters, role_iam_auth)
+            names = apply(parameters, grant_rds_iam)
     except psycopg.Error as error:
         log.error("migrate.failed", cause=type(error).__name__, sqlstate=error.sqlstate)
         raise driver_errors.ours(error) from error
@@ -79,10 +79,10 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
             connection.execute("SELECT set_config(%s, %s, false)", each)
 
 
-def apply(parameters: dict[str, Any], role_iam_auth: bool) -> list[str]:
+def apply(parameters: dict[str, Any], grant_rds_iam: bool) -> list[str]:
     """The migrations that were pending."""
-    flag = "on" if role_iam_auth else "off"
-    settings = {"search_path": "sluice", "lock_timeout": WAIT_TABLE, "sluice.role_iam_auth": flag}
+    flag = "on" if grant_rds_iam else "off"
+    settings = {"search_path": "sluice", "lock_timeout": WAIT_TABLE, "sluice.grant_rds_iam": flag}
     with Backend(Address(parameters, settings), "_yoyo_migration") as backend:
         backend.init_database()
         # Its log wants the names of user and host: the user of a container may have none, and a dead name server lets it wait.
