@@ -88,7 +88,8 @@ def logging_put_back() -> Iterator[None]:
 @pytest.fixture
 def signals_put_back(logging_put_back: None) -> Iterator[None]:
     """The test may run a command that serves in this process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    ours = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in ours}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

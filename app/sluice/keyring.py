@@ -230,15 +230,10 @@ def digest_of(presented: str) -> str:
 
 def check_plain(plain: Sequence[str]) -> list[str]:
     """What is wrong with the keys of API_KEYS, one sentence each, that names a key by its position only."""
-    faults = ((position, keys.fault(key) or quoted(key)) for position, key in enumerate(plain, start=1))
+    if plain and plain[0][0] == plain[-1][-1] and plain[0][0] in "\"'":
+        return ["API_KEYS is in quotation marks; remove them: docker's --env-file takes them for a part of the keys"]
+    faults = ((position, keys.fault(key)) for position, key in enumerate(plain, start=1))
     return [f"API_KEYS: key {position} {fault}" for position, fault in faults if fault is not None]
-
-
-def quoted(key: str) -> str | None:
-    """What a line `API_KEYS="..."` of a file of variables gives, as the end of a sentence."""
-    if key[0] in "\"'" or key[-1] in "\"'":
-        return "begins or ends with a quotation mark; remove it: docker's --env-file takes it for a part of the key"
-    return None
 
 
 def plain_entry(key: str) -> keys.KeyEntry:

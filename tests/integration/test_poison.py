@@ -15,8 +15,6 @@ import pytest
 from tests.integration.checks import Mine, data_of, problem_of
 from tests.integration.service import Service
 
-from sluice.parsing import legacy
-
 pytest_plugins = ["tests.integration.services"]
 
 INGEST, BATCH = "/api/v1/ingest", "/api/v1/batch-ingest"
@@ -38,6 +36,8 @@ POISON = [
     '{"a": 1, "a": 2}', '{"a": {"b": 1}, "a": {"c": 2}}', '"\ufeff"', '"\u2028\u202e"', '{"__proto__": {"x": 1}}',
     '"\'; DROP TABLE x; --"', '"%s%n{0}"', '"$1"', "\ufeff{}",
 ]  # fmt: skip
+# As /log stores what is no character.
+KEPT = {'{"a": "\\u0000"}': '{"a": "\ufffd"}', '{"\\u0000": 1}': '{"\ufffd": 1}', '{"\\ud800": 1}': '{"\ufffd": 1}'}
 FIELDS = (
     "event_id", "timestamp", "event_type", "event_name", "properties", "device_info", "user_id", "session_id", "app_version",
     "source", "sequence_number", "priority", "unknown",
@@ -162,8 +162,7 @@ def test_a_poisoned_body_is_refused_or_stored_as_it_is(client: httpx.Client, pat
         answer = client.post(path, content=poison.encode("utf-8", "surrogatepass"))
         if answer.status_code == 202:
             event = data_of(client.get(f"/api/v1/events/{data_of(answer, 202)['event_id']}"))
-            sent = legacy.storable(poison.removeprefix("\ufeff").encode("utf-8", "surrogatepass"))
-            assert same(json.loads(sent), event["properties"])
+            assert same(json.loads(KEPT.get(poison, poison).removeprefix("\ufeff")), event["properties"])
         else:
             refused_batch(answer) if path in (BATCH, "/log") else refused(answer)
 

@@ -84,5 +84,7 @@ def test_options_for_the_gunicorn_of_another_program_are_left_out(monkeypatch: p
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--preload")
     monkeypatch.setenv("SCRIPT_NAME", "/shop")
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1/x")
-    environment.settings()
+    with capture_logs() as lines:
+        environment.settings()
+    assert [line["name"] for line in lines] == ["GUNICORN_CMD_ARGS", "SCRIPT_NAME"]
     assert not {"GUNICORN_CMD_ARGS", "SCRIPT_NAME"} & set(environment.variables())

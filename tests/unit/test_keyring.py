@@ -112,10 +112,13 @@ def test_plain_keys_that_can_never_be_let_in_are_named_by_position_only() -> Non
     assert not any(key in problem for key in (wrong, "clé", "kkk") for problem in problems)
 
 
-@pytest.mark.parametrize("key", [f'"{WEB}"', f"'{WEB}", 'plain"'])
-def test_a_plain_key_with_the_quotes_of_an_env_file_stops_the_start(key: str) -> None:
-    (problem,) = keyring.check_plain([key])
-    assert problem.startswith("API_KEYS: key 1 begins or ends with a quotation mark; remove it")
+@pytest.mark.parametrize("plain", [[f'"{WEB}"'], [f"'{WEB}", "plain'"], ['"']])
+def test_plain_keys_in_the_quotes_of_an_env_file_stop_the_start(plain: list[str]) -> None:
+    assert [problem.partition(";")[0] for problem in keyring.check_plain(plain)] == ["API_KEYS is in quotation marks"]
+
+
+def test_a_plain_key_may_have_a_quotation_mark() -> None:
+    assert keyring.check_plain(['plain"', "'other", "it's"]) == []
 
 
 def test_the_file_wins_over_a_plain_key_that_is_the_same(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def variables() -> Mapping[str, str]:
 def settings() -> Settings:
     """The checked settings, the address of the database included; raises errors.SettingsError."""
     for name in OF_GUNICORN:
-        os.environ.pop(name, None)
+        if os.environ.pop(name, None) is not None:
+            log.warning("settings.not_heeded", name=name, fix="remove it: Sluice has settings of its own for its server")
     found = Settings.from_env(variables())
     if found.embedded:
         # What somebody has set for psql may lead libpq away from our own server, in this process and in those it starts.
