@@ -95,6 +95,8 @@ class Link:
             self._connection = amqp.Connection(**parameters(url), on_blocked=self._on_blocked, on_unblocked=self._on_unblocked)
             try:
                 self._connection.connect()
+                # Of each read: `read_timeout` is not for one within a frame.
+                self._connection.transport.sock.settimeout(DEADLINE)
                 for queue in queues:
                     self._declare(queue)
                 self._channel = self._open()
