@@ -14,6 +14,11 @@ if [ -z "${SKIP_IMAGE:-}" ]; then
 	docker build --tag localhost/sluice:test .
 	kind load docker-image localhost/sluice:test
 fi
+check() {
+	helm test sluice --namespace sluice && return
+	kubectl logs sluice-test --namespace sluice
+	exit 1
+}
 helm lint --strict charts/sluice --values charts/sluice/ci/embedded.yaml
 helm package charts/sluice --destination "$work" >/dev/null
 set -- --namespace sluice --wait --timeout 5m --set database.embedded=true --set image.repository=localhost/sluice --set image.tag=test \
@@ -25,8 +30,8 @@ if [ -n "$before" ]; then
 	helm upgrade --install sluice "$work/before/charts/sluice" --create-namespace "$@"
 fi
 helm upgrade --install sluice "$work"/sluice-*.tgz --create-namespace "$@"
-helm test sluice --namespace sluice
+check
 if [ -n "$before" ]; then
 	helm rollback sluice --namespace sluice --wait --timeout 5m
-	helm test sluice --namespace sluice
+	check
 fi

@@ -288,7 +288,7 @@ A budget below the fewest pods, and not fewer at most than at least.
 - Increase autoscaling.maxReplicas {{ $most }} to at least {{ $fewest }} (must not be below autoscaling.minReplicas {{ $fewest }})
 {{- end }}
 {{- $away := int .Values.podDisruptionBudget.maxUnavailable }}
-{{- if and (include "sluice.budgets" .) (ge $away (max 2 $fewest | int)) }}
+{{- if and (include "sluice.budgets" .) (gt $fewest 1) (ge $away $fewest) }}
 - Increase {{ ternary "autoscaling.minReplicas" "replicaCount" $scale.enabled }} {{ $fewest }} to at least {{ add $away 1 }} (must exceed podDisruptionBudget.maxUnavailable {{ $away }}): a drain could take every pod at once
 {{- end }}
 {{- end }}
