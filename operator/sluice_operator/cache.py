@@ -273,6 +273,10 @@ class Cache:
     def pods(self, namespace: str) -> Iterable[Pod]:
         return self._all(PODS, namespace, Pod)
 
+    def uids(self, namespace: str) -> set[str]:
+        """Of the Deployments that are there."""
+        return {each.metadata.uid for each in self._all(DEPLOYMENTS, namespace, DeploymentFacts)}
+
     def deployment(self, namespace: str, name: str) -> DeploymentFacts | None:
         found = self._objects[DEPLOYMENTS, namespace].get(name)
         return found if isinstance(found, DeploymentFacts) else None

@@ -186,7 +186,6 @@ class Observer:
         self._api = api
         self._cache = cache
         self._asker = asker
-        self._refusals = api.refusals
         self.unseen = Unseen(api)
         self.owners = Owners(api)
         self.seals = Seals(api)
@@ -258,7 +257,7 @@ class Observer:
             last_used=dict(memory.last_used),
             last_refused=dict(memory.last_refused),
             findings=self.audit.findings(key.namespace, keyset, deployment),
-            refused=self._refusals.told(key.namespace),
+            refused=self._api.refusals.told(key.namespace),
             muted=deployment.muted if deployment is not None else {},
             enforcement=memory.enforcement,
         )
@@ -268,11 +267,12 @@ class Observer:
         adopted = self._cache.deployment(key.namespace, keyset.spec.target.name) is None
         while True:
             # A Pod of another ReplicaSet may come while these are asked for.
-            unknown = {pod.owner or "" for pod in self._owned(key)} - self.owners.known.keys()
+            sets = {pod.owner or "" for pod in self._owned(key)}
+            unknown = sets - self.owners.known.keys()
             found = [] if unknown else self.seen_pods(key, keyset)
-            if found or (adopted and not unknown):
+            if found or (not unknown and (adopted or self._cache.uids(key.namespace) >= {*map(self.owners.known.get, sets)})):
                 return found
-            # A Deployment that has no Pods may have adopted a ReplicaSet of one before it.
+            # A Deployment that has no Pods may have adopted a ReplicaSet of one that is gone.
             adopted = True
             await self.owners.learn(key.namespace, unknown)
 

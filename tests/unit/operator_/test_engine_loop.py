@@ -459,6 +459,18 @@ def test_pods_of_a_replica_set_that_another_deployment_took_over_are_found() -> 
     with_bench(work)
 
 
+def test_a_target_without_pods_needs_no_list_of_replica_sets() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        bench.cache.remove(PODS, SPACE, "web-1-a")
+        bench.server.faults["GET", "/replicasets"] = 500
+        keyset = bench.cache.key_set(SPACE, "main")
+        assert keyset is not None
+        assert await bench.observer.pods(KEY, keyset) == []
+
+    with_bench(work)
+
+
 def test_pods_of_a_replica_set_that_came_while_another_was_asked_for_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(bench: Bench, _service: Service) -> None:
         assert await bench.sync._all()
