@@ -188,7 +188,7 @@ def test_a_cluster_is_away_whichever_of_its_servers_is_asked(capfd: pytest.Captu
                 Connection(server.url).check()
         counters = RedisCounters(Connection(servers[0].url, pause=lambda _: time.sleep(0.05)), SharedCounters(None, 1))
         assert all(counters.spend(f"requests/{n}", 1, 5)[0] for n in range(20))
-    assert "without cluster mode" in "".join(capfd.readouterr())
+        until(lambda: "without cluster mode" in "".join(capfd.readouterr()), 10, "a line of the log")
 
 
 def test_after_a_failover_the_name_is_asked_for_anew(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
