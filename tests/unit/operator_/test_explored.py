@@ -578,12 +578,15 @@ class Exploration(RuleBasedStateMachine):
     def bury(self) -> None:
         """What was handed out of keys that are revoked, or gone, must never be accepted again.
 
-        Only now: an ApiKey that was deleted and made again before any operator looked is the same one to them.
+        Only now: an ApiKey that was deleted and made again before any operator looked is the same one to them. So is one whose
+        Secrets did not go with it, because somebody had taken their owner away: that is how a restored one looks.
         """
+        secrets = [each for each in self.cluster.secrets.values() if each.type == api_types.KEY_TYPE and each.data]
+        left = {keys.digest(each.data[api_types.KEY_DATA].decode()) for each in secrets}
         for name in MODES:
             if (key := self.cluster.keys.get(name)) is None or key.spec.revoked:
                 handed = self.cluster.handed.pop(name, [])
-                self.dead.update(handed)
+                self.dead.update(handed if key is not None else set(handed) - left)
                 self.credit[name] = 0
                 if key is not None and handed and not self.damaged:
                     self.revoked[handed[-1]] = self.revoking[name]
