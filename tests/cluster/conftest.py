@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.cluster import bed
@@ -11,7 +10,7 @@ from tests.cluster.database import PostgreSQL
 from tests.cluster.ingress import Traefik
 from tests.cluster.kube import Cluster, Namespace
 from tests.cluster.release import QUICK, Release, through
-from xdist.scheduler import LoadScopeScheduling
+from tests.parts import Parts
 
 # Workers are replaced all the time while a test sends requests.
 RECYCLING = {"config": {"maxRequests": 500}}
@@ -21,17 +20,9 @@ SHARING = ("test_install.py", "test_outage.py", "test_zero_downtime.py")
 ORDER = (*SHARING, "test_migration.py", "test_queue.py", "test_late.py", "test_controls.py", "test_sandbox.py", "test_apply.py")
 
 
-class Shares(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a process of xdist the files of SHARING, or another file."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = Path(nodeid.split("::", 1)[0]).name
-        return "sharing" if file in SHARING else file
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Shares:
-    return Shares(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Parts:
+    return Parts(config, log, lambda file: "sharing" if file in SHARING else file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,6 +23,7 @@ from tests.operator.calls import Recorder
 from tests.operator.operators import Operator
 from tests.operator.processes import Proxy
 from tests.operator.stand import Stand
+from tests.parts import Parts
 from tools import Missing
 from tools.cluster import run
 
@@ -36,8 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> halves.Halves:
-    return halves.Halves(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Parts:
+    return Parts(config, log, halves.part)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from xdist.scheduler import LoadScopeScheduling
-
 # They install the chart, and with it the kinds and policies of all namespaces.
 RELEASES = ("test_bootstrap.py", "test_rights.py", "test_samples.py", "test_samples_recipe.py", "test_uninstall.py")
 # Processes beside the cluster again, for whichever process of xdist is the first to be done with its part.
@@ -22,10 +18,3 @@ def part(file: str) -> str:
 
 def order(file: str) -> int:
     return LAST.index(file) + 1 if file in LAST else 0
-
-
-class Halves(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a process of xdist a whole part."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return part(Path(nodeid.split("::", 1)[0]).name)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Part, require
+from tests.parts import Parts
 from tests.platform import account
 from tests.platform.account import Account
 from tests.platform.emulator.process import Emulator
 from tests.platform.runs import Failed, Run, worked
-from xdist.scheduler import LoadScopeScheduling
 
 TERRAFORM = Part("terraform", "install Terraform 1.11 or later (developer.hashicorp.com/terraform/install)", in_ci=False)
 PROVIDER = "no mirror of the provider hashicorp/aws here, and no registry; to get it: name a mirror's folder in TERRAFORM_MIRROR"
@@ -34,17 +34,9 @@ SLOW = 900
 APPLIED = {file.name for file in HERE.glob("test_*.py") if re.search("dev: Dev|empty: Account", file.read_text(encoding="utf-8"))}
 
 
-class Shares(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a process of xdist all files of APPLIED, or another file."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = Path(nodeid.split("::", 1)[0]).name
-        return "applied" if file in APPLIED else file
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Shares:
-    return Shares(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Parts:
+    return Parts(config, log, lambda file: "applied" if file in APPLIED else file)
 
 
 @pytest.hookimpl(trylast=True)
