@@ -299,8 +299,10 @@ def checked(answer: Answer, *, conditional: bool, beyond: bool, elsewhere: bool)
     if status >= 500 or status in RETRIED_STATUSES:
         raise Failed("server_error", f"the server answers {status}")
     if status >= 400:
-        fix = "it redirects elsewhere, where headers of the source are not sent: set `url` to that place" if elsewhere else ""
-        raise Failed("client_error", f"the server answers {status}; {fix or 'correct the URL or the headers of the source'}")
+        fix = "correct the URL or the headers of the source"
+        if elsewhere:
+            fix = "it redirects elsewhere, where headers of the source are not sent: set `url` to that place"
+        raise Failed("client_error", f"the server answers {status}; {fix}")
     raise Failed("client_error", f"the server answers {status} where 200 is expected")
 
 
