@@ -111,8 +111,12 @@ def test_a_message_that_comes_twice_is_stored_once_and_a_conflict_is_a_dead_lett
 def test_what_seed_004_published_is_stored_as_its_posts_are(queue_url: str, database: Database, at_work: Worker) -> None:
     posted = {"level": "info", "message": "testing the platform", "n": 1.0}
     queues.publish_as_seed_004(queue_url, json.dumps(posted).encode())
-    settled(queue_url, at_work, 1)
-    assert database.execute("SELECT event_type, event_name, properties FROM sluice.events") == [("log", "log", posted)]
+    queues.publish_as_seed_004(queue_url, b'{"message": "a\\u0000\xff"}')
+    settled(queue_url, at_work, 2)
+    assert database.execute("SELECT event_type, event_name, properties FROM sluice.events ORDER BY properties -> 'level'") == [
+        ("log", "log", posted),
+        ("log", "log", {"message": "a\ufffd\ufffd"}),
+    ]
 
 
 def test_a_message_of_another_program_that_is_delivered_again_is_stored_once(
@@ -135,7 +139,7 @@ def test_poisoned_messages_do_not_stop_their_neighbours(queue_url: str, database
         *[Message(body) for body in poison],
         *[Message(body, messages.CONTENT_TYPE) for body in (b"{}", whole.body[:-9], b'{"accepted":"1","parts":[]}')],
         Message(whole.body, LATER_FORMAT),
-        Message(b'{"a": "\\u0000"}'),
+        Message(b'{"a":' * 100 + b"1" + b"}" * 100),
         whole,
     )
     settled(queue_url, at_work, 1)
