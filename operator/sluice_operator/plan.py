@@ -127,10 +127,11 @@ def scenes_of(seen: World, keyset: KeySet, ledgers: Sequence[Ledger], clock: Clo
     due: dict[str, dict[str, KeyEntry]] = defaultdict(dict)
     for entry in wanted:
         due[entry.key_id][entry.digest] = entry
-    for entry in world.entries(seen):
+    for entry in world.published(seen):
         if entry.state != "revoked":
             published[entry.key_id][entry.digest] = entry
-        else:
+    for entry in world.entries(seen):
+        if entry.state == "revoked":
             revoked[entry.key_id].add(entry.digest)
     return [
         Scene(

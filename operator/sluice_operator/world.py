@@ -245,10 +245,14 @@ def names_of(key: ApiKey, world: World) -> set[str]:
     return versions | ({key.client_secret} if key.client_secret is not None else set())
 
 
+def published(world: World) -> tuple[KeyEntry, ...]:
+    """What is published now, if an operator wrote it."""
+    return world.document.entries if world.document is not None and world.authentic else ()
+
+
 def entries(world: World) -> tuple[KeyEntry, ...]:
-    """What is published now, if an operator wrote it; and what was revoked before, whatever became of the document."""
-    published = world.document.entries if world.document is not None and world.authentic else ()
-    return tuple({entry.digest: entry for entry in (*published, *world.remembered)}.values())
+    """The same, and what was revoked before, whatever became of the document. Pods may still accept that."""
+    return tuple({entry.digest: entry for entry in (*published(world), *world.remembered)}.values())
 
 
 class Marks(Struct, frozen=True):

@@ -831,6 +831,25 @@ def test_a_revocation_that_is_not_published_yet_holds_for_the_next_apikey_of_tha
     with_bench(work)
 
 
+def test_a_revocation_is_not_ready_and_removes_nothing_before_it_is_published() -> None:
+    async def work(bench: Bench, _service: Service) -> None:
+        await bench.settle()
+        secrets = {path for path in bench.server.objects if "/secrets/" in path}
+        bench.observer.memory(KEY).published_at = time.monotonic() + 3600
+        await bench.api.merge(API_KEYS, SPACE, "alpha", {"spec": {"revoked": True}})
+        for _ in range(3):
+            await bench.look()
+            await bench.until(lambda: not bench.queue._active and not bench.queue.is_due(KEY))
+        assert bench.condition(API_KEYS, "alpha", "Ready") == ("False", "Publishing")
+        assert secrets == {path for path in bench.server.objects if "/secrets/" in path}
+        bench.observer.memory(KEY).published_at = 0.0
+        await bench.look()
+        await bench.until(lambda: bench.condition(API_KEYS, "alpha", "Ready") == ("True", "Revoked"))
+        assert [entry.state for entry in published(bench, "main")] == ["revoked"]
+
+    with_bench(work)
+
+
 def test_a_seal_of_somebody_else_keeps_no_revocation_back_and_is_reported() -> None:
     async def work(bench: Bench, service: Service) -> None:
         await bench.settle()
