@@ -146,7 +146,10 @@ class Settings:
     )
     graceful_timeout: int = setting("GRACEFUL_TIMEOUT", whole(1, 300), 20, "how long requests in flight may take after the drain")
     keep_alive: int = setting(
-        "KEEP_ALIVE", whole(1, 3600), 75, "seconds an idle connection is kept; above the load balancer's idle timeout"
+        "KEEP_ALIVE",
+        whole(1, 7200),
+        620,
+        "seconds an idle connection is kept; above the load balancer's idle timeout (Envoy's is 3600)",
     )
     request_timeout: float = setting(
         "REQUEST_TIMEOUT_SECONDS", seconds(1, 300), 10.0, "deadline of one request; of one chunk in a stream"

@@ -8,12 +8,11 @@ NAME = "traefik"
 WEB, PING = 8000, 9000
 USER = 65532
 LABELS = {"app": NAME}
-# Nothing is retried, or it would hide what is to be seen. Connections to pods idle for less than the service keeps them (75 s).
+# Nothing is retried, or it would hide what is to be seen. All else is as Traefik has it.
 OPTIONS = (
     f"--entrypoints.web.address=:{WEB}",
     f"--entrypoints.traefik.address=:{PING}",
     "--ping=true",
-    "--serverstransport.forwardingtimeouts.idleconntimeout=60s",
     "--global.checknewversion=false",
     "--global.sendanonymoususage=false",
 )

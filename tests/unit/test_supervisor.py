@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import signal
+import socket
 import stat
 import threading
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_a_port_that_is_taken_is_named_with_its_fix() -> None:
         pytest.raises(errors.SettingsError, match=r"ADMIN_PORT: cannot listen"),
     ):
         supervisor.listen("127.0.0.1", supervisor.port_of(taken), "ADMIN_PORT")
+
+
+def test_the_system_asks_each_silent_client_whether_it_is_still_there() -> None:
+    with supervisor.listen("127.0.0.1", 0, "PORT") as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert {option: accepted.getsockopt(*option) for option in supervisor.PEER_THERE} == supervisor.PEER_THERE
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:"), ("127.0.0.1", "http://127.0.0.1:")])

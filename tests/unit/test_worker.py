@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from sluice.server import fast_worker
 from sluice.server.fast_worker import FastWorker
-from sluice.server.worker import Connection, SluiceWorker
+from sluice.server.worker import FIRST_REQUEST_SECONDS, Connection, SluiceWorker
 
 
 class Listener:
@@ -103,6 +103,19 @@ def test_a_connection_on_which_nothing_was_sent_holds_up_no_worker_that_stops(
         stopping.murder_pending()
         assert stopping.nr_conns == 0
     assert client[1].recv(1) == b""
+
+
+@pytest.mark.parametrize("kind", [SluiceWorker, FastWorker])
+def test_a_connection_without_a_first_request_is_kept_for_less_than_one_that_had_one(
+    kind: type[SluiceWorker], client: tuple[socket.socket, socket.socket]
+) -> None:
+    with running(kind, client[0]) as served:
+        served.cfg.set("keepalive", 620)
+        served.wait_for_and_dispatch_events(0)
+        (conn,) = served.pending_conns
+        assert conn.timeout - time.monotonic() <= FIRST_REQUEST_SECONDS < 620
+        conn.set_timeout()
+        assert conn.timeout - time.monotonic() > FIRST_REQUEST_SECONDS
 
 
 @pytest.mark.parametrize("number", [errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO, errno.ENETDOWN])

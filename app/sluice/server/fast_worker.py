@@ -70,8 +70,7 @@ class FastWorker(SluiceWorker):
         self.fast_path = fast_path
 
     def on_accepted(self, conn: FastConnection) -> None:
-        conn.set_timeout()
-        self.pending_conns.append(conn)
+        self.await_first(conn)
         self._poll(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:

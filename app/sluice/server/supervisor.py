@@ -45,6 +45,14 @@ APP = "sluice.server.wsgi:app"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 SHARED_MEMORY_FREE = 16 << 20
 BACKLOG = 2_048
+# TCP keep-alive of every connection, which has it from its listener: after a minute of silence, and every 15 s, the kernel asks
+# whether the peer is still there. One that vanished frees its place, and the layer 4 load balancers of clouds, which drop what
+# was idle for 4 to 6 minutes without a word, know the connection for as long as it is kept.
+PEER_THERE = {(socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1} | {
+    (socket.IPPROTO_TCP, option): seconds
+    for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    if (option := getattr(socket, name, None)) is not None
+}
 TICK = 0.5
 # Until a duty in the background that failed begins again.
 AGAIN = 10.0
@@ -274,12 +282,15 @@ def listen(host: str, port: int, name: str) -> socket.socket:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
         dual = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except (OSError, UnicodeError) as error:
         fix = f"end what uses it, or set HOST and {name} to a free one"
         raise errors.SettingsError(
             [f"{name}: cannot listen on {host}:{port} ({getattr(error, 'strerror', 'no name of a host')}); {fix}"]
         ) from error
+    for option, seconds in PEER_THERE.items():
+        listener.setsockopt(*option, seconds)
+    return listener
 
 
 def port_of(listener: socket.socket) -> int:

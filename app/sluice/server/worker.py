@@ -39,6 +39,8 @@ log = structlog.get_logger()
 SEND_TIMEOUT = 30
 # How long a connection is read on after its last response.
 LINGER_SECONDS = 2.0
+# How long a connection may say nothing at all before its first request, in seconds; KEEP_ALIVE counts after that.
+FIRST_REQUEST_SECONDS = 75
 # How long no connection is taken when the system gives none, in seconds.
 ACCEPT_PAUSE = 1.0
 # What a worker opens beside connections while it serves: to the store, to Redis, for metrics.
@@ -185,9 +187,13 @@ class SluiceWorker(gthread.ThreadWorker):  # type: ignore[misc]
         if conn.data_ready:
             self.enqueue_req(conn)
             return
-        conn.set_timeout()
-        self.pending_conns.append(conn)
+        self.await_first(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self.on_pending_socket_readable, conn))
+
+    def await_first(self, conn: Connection) -> None:
+        """Let `conn` wait for its first request; no longer, however long others are kept: who never asks takes up room."""
+        conn.timeout = time.monotonic() + min(FIRST_REQUEST_SECONDS, self.cfg.keepalive)
+        self.pending_conns.append(conn)
 
     def _take_fewer(self) -> None:
         """Others wait in the listener's queue. A worker that dies of it takes the requests of all its clients along."""

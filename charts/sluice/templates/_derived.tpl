@@ -17,7 +17,7 @@ requestTimeoutSeconds: {{ $request }}
 preStopSeconds: {{ $preStop }}
 drainSeconds: {{ $drain }}
 terminationGracePeriodSeconds: {{ int $its.terminationGracePeriodSeconds | default (add $preStop $drain $graceful 10) }}
-keepAliveSeconds: {{ int $its.keepAliveSeconds | default (add (int $its.loadBalancer.idleTimeoutSeconds) 15) }}
+keepAliveSeconds: {{ int $its.keepAliveSeconds | default (max 620 (add (int $its.loadBalancer.idleTimeoutSeconds) 15)) }}
 heartbeatTimeoutSeconds: {{ int $its.heartbeatTimeoutSeconds | default (add $request 15) }}
 secretWaitSeconds: {{ int $its.secretWaitSeconds }}
 {{- end }}
