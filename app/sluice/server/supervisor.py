@@ -48,7 +48,7 @@ BACKLOG = 2_048
 # TCP keep-alive of every connection, which has it from its listener: after a minute of silence, and every 15 s, the kernel asks
 # whether the peer is still there. One that vanished frees its place, and the layer 4 load balancers of clouds, which drop what
 # was idle for 4 to 6 minutes without a word, know the connection for as long as it is kept.
-PEER_THERE = {(socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1} | {
+PEER_THERE: Mapping[tuple[int, int], int] = {(socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1} | {
     (socket.IPPROTO_TCP, option): seconds
     for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
     if (option := getattr(socket, name, None)) is not None
@@ -288,8 +288,8 @@ def listen(host: str, port: int, name: str) -> socket.socket:
         raise errors.SettingsError(
             [f"{name}: cannot listen on {host}:{port} ({getattr(error, 'strerror', 'no name of a host')}); {fix}"]
         ) from error
-    for option, seconds in PEER_THERE.items():
-        listener.setsockopt(*option, seconds)
+    for (level, option), seconds in PEER_THERE.items():
+        listener.setsockopt(level, option, seconds)
     return listener
 
 
