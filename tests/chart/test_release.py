@@ -42,6 +42,7 @@ SMTP = 25
 # apimachinery's rule for the value of a label.
 LABEL = re.compile(r"(?=.{0,63}$)(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 NEWEST_COMMON = "1.36"
+LOCAL_VOLUMES = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 
 every_set = pytest.mark.parametrize("name", SETS)
 
@@ -311,6 +312,21 @@ def test_a_disruption_budget_always_leaves_a_pod_to_evict(name: str) -> None:
         fewest = fewest_pods(name)
         assert "maxUnavailable" in budget["spec"] or budget["spec"]["minAvailable"] < fewest
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+@every_set
+def test_no_volume_of_the_chart_keeps_the_cluster_autoscaler_from_removing_a_node(name: str) -> None:
+    theirs = {volume["name"] for volume in values_of(name)["extraVolumes"]}
+    for each in of_kind(render(name), "Deployment"):
+        template = each["spec"]["template"]
+        local = {volume["name"] for volume in template["spec"]["volumes"] if "emptyDir" in volume} - theirs
+        assert local <= set(template["metadata"]["annotations"][LOCAL_VOLUMES].split(","))
+
+
+def test_an_annotation_of_pods_that_the_user_sets_wins() -> None:
+    theirs = {LOCAL_VOLUMES: "tmp", "team": "a"}
+    made = of_kind(render(PLAIN, {"podAnnotations": theirs}), "Deployment")[0]
+    assert made["spec"]["template"]["metadata"]["annotations"] == theirs
 
 
 @every_set

@@ -103,6 +103,14 @@ securityContext:
 {{- end }}
 
 {{/*
+Takes the user's own, which win. The cluster autoscaler removes no node on which a pod has an emptyDir, unless it is named so; nothing
+in these has to stay.
+*/}}
+{{- define "sluice.podAnnotations" -}}
+{{- toYaml (merge (deepCopy .) (dict "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" "tmp,shared-memory")) }}
+{{- end }}
+
+{{/*
 What the user adds to each pod but those of tests, after what the chart has there. Takes a list: items, by how much they are indented.
 */}}
 {{- define "sluice.more" -}}
