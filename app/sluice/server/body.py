@@ -84,6 +84,8 @@ class Frames(Unreader):  # type: ignore[misc]
     def __init__(self, source: DeadlineUnreader) -> None:
         super().__init__()
         self._source = source
+        # Not in the trailers: gunicorn looks at all of them again with each read, and 800 KiB of short ones would take minutes.
+        self.by_line = True
         self._held = b""
         self._at = 0
 
@@ -92,7 +94,7 @@ class Frames(Unreader):  # type: ignore[misc]
         if self._at >= len(self._held):
             self._held, self._at = self._source.read(None, read_ahead), 0
         start = self._at
-        line = 0 if read_ahead else self._held.find(b"\n", start) + 1
+        line = 0 if read_ahead or not self.by_line else self._held.find(b"\n", start) + 1
         self._at = line or min(len(self._held), start + (read_ahead or len(self._held)))
         return self._held[start : self._at]
 
@@ -129,6 +131,10 @@ class Chunked(ChunkedReader):  # type: ignore[misc]
     def __init__(self, req: Request, source: DeadlineUnreader) -> None:
         self._frames = Frames(source)
         super().__init__(req, self._frames)
+
+    def parse_trailers(self, unreader: Frames, data: bytes) -> None:
+        unreader.by_line = False
+        super().parse_trailers(unreader, data)
 
     def piece(self) -> bytes:
         """The next piece of a chunk; reads chunk sizes and trailers on the way."""
