@@ -125,17 +125,18 @@ class Keyring:
         slot.use.at = now
         return slot.entry
 
-    def current(self, key_id: str, version: int) -> keys.KeyEntry:
-        """The entry of a key version that was verified before, if it is still valid; raises Unauthorized with its reason.
+    def current(self, digest: str) -> keys.KeyEntry:
+        """The entry of a key that was verified before, if it is still valid; raises Unauthorized with its reason.
 
-        For what outlives the request that presented the key: it keeps this name, and not the key.
+        For what outlives the request that presented the key: it keeps the digest, and not the key. Not its name: who makes keys
+        may call one as a key of API_KEYS is called, or as one that is gone.
         """
-        found = next((s.entry for s in self._set.slots.values() if (s.entry.key_id, s.entry.version) == (key_id, version)), None)
-        if found is None:
+        slot = self._set.slots.get(digest)
+        if slot is None:
             raise self._unknown()
-        if (reason := keys.refusal(found, self._clock())) is not None:
+        if (reason := keys.refusal(slot.entry, self._clock())) is not None:
             raise errors.Unauthorized(DETAILS[reason], reason=reason)
-        return found
+        return slot.entry
 
     def poll(self) -> bool:
         """Load the file if it changed; True when a set was swapped in. A missing or bad one keeps the last good set."""

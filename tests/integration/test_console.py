@@ -134,7 +134,7 @@ def test_a_session_lasts_12_hours_also_when_the_pod_that_began_it_has_a_fast_clo
     )
     entry = parts.keyring.verify(KEY)
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: int(time.time()) - age)
-    value = sessions.serializer(parts).dumps([entry.key_id, entry.version, "token"])
+    value = sessions.serializer(parts).dumps([entry.digest, "token"])
     context: Any = SimpleNamespace(headers={"HTTP_COOKIE": f"sluice_console={value}"})
     assert (sessions.current(parts, context) is not None) == good
 

@@ -128,6 +128,21 @@ def test_the_file_wins_over_a_plain_key_that_is_the_same(tmp_path: Path) -> None
     assert (ring.entries, ring.verify("other").owner) == (3, "environment")
 
 
+def test_a_key_that_is_called_as_a_plain_one_is_never_taken_for_it(tmp_path: Path) -> None:
+    name = keyring.plain_entry(OPS).key_id
+    ring = ring_of(tmp_path, entry(WEB, key_id=name), plain=(OPS,))
+    assert [ring.current(ring.verify(key).digest).owner for key in (WEB, OPS)] == ["shop", "environment"]
+
+
+def test_a_key_that_is_called_as_one_before_is_never_taken_for_it(tmp_path: Path) -> None:
+    ring = ring_of(tmp_path, entry(WEB))
+    before = ring.verify(WEB)
+    write(tmp_path / "keyset.json", keys.publish([entry(OPS, scopes=frozenset({"admin"}))], NOW))
+    assert ring.poll()
+    with pytest.raises(errors.Unauthorized):
+        ring.current(before.digest)
+
+
 # Refusals
 
 

@@ -1,4 +1,4 @@
-"""Who is signed in: a signed cookie that names a key version, and never holds the key. It ends with the key."""
+"""Who is signed in: a signed cookie with the digest of a key, and never the key. It ends with the key."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def sign_in(parts: Services, context: RequestContext, key: str) -> str:
         parts.limiter.request(msgspec.structs.replace(auth.ANONYMOUS, key_id=f"console {place}", rate_limit=limit))
         raise
     parts.metrics.auth("ok")
-    value = serializer(parts).dumps([entry.key_id, entry.version, secrets.token_urlsafe(18)])
+    value = serializer(parts).dumps([entry.digest, secrets.token_urlsafe(18)])
     return cookie(context, str(value), SECONDS)
 
 
@@ -80,8 +80,8 @@ def current(parts: Services, context: RequestContext) -> Session | None:
         return None
     try:
         given, at = serializer(parts).loads(found[1], return_timestamp=True)
-        key_id, version, token = msgspec.convert(given, tuple[str, int, str])
-        entry = parts.keyring.current(key_id, version)
+        digest, token = msgspec.convert(given, tuple[str, str])
+        entry = parts.keyring.current(digest)
     except (BadData, msgspec.ValidationError, ValueError, errors.Unauthorized):
         return None
     # (One of a pod whose clock is ahead is from the future.)

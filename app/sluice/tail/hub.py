@@ -245,17 +245,14 @@ class Hub:
     def _check(self, tails: list[Tail]) -> None:
         """End the tails whose key is no longer good, or all when the process is to end."""
         draining = self._parts.draining()
-        # Once for all tails of a key: to look it up takes longer the more keys there are.
-        reasons = {} if draining else {each: self._refusal(*each) for each in {named(tail) for tail in tails}}
         for tail in tails:
-            reason = "draining" if draining else reasons[named(tail)]
-            if reason:
+            if reason := "draining" if draining else self._refusal(tail.entry.digest):
                 with self._lock:
                     tail.end(reason)
 
-    def _refusal(self, key_id: str, version: int) -> str:
+    def _refusal(self, digest: str) -> str:
         try:
-            entry = self._parts.keyring.current(key_id, version)
+            entry = self._parts.keyring.current(digest)
         except errors.ApiError as error:
             return error.reason or error.error
         return "" if "read" in entry.scopes else "scope"
@@ -286,8 +283,3 @@ class Hub:
             self._selector.register(client, wanted, tail)
         elif known.events != wanted:
             self._selector.modify(client, wanted, tail)
-
-
-def named(tail: Tail) -> tuple[str, int]:
-    """The version of a key that a tail ends with."""
-    return tail.entry.key_id, tail.entry.version
