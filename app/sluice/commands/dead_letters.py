@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +55,9 @@ def show(id: str) -> None:
         letter = next(letters.chosen(link, frozenset((id,))), None)
     if letter is None:
         raise click.ClickException(f"there is no dead letter {id}; `sluice dead-letters list` shows them")
-    click.echo(letter.body)
+    # A terminal would obey what was published there; a file or a pipe gets it byte for byte.
+    lines = letter.body.decode(errors="replace").splitlines()
+    click.echo("\n".join(map(safe, lines)) if sys.stdout.isatty() else letter.body)
 
 
 @dead_letters.command()

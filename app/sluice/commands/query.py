@@ -136,11 +136,13 @@ def as_csv(logs: Iterator[msgspec.Raw]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # For a program, whatever this terminal shows.
         sys.stdout.reconfigure(encoding="utf-8")
+    # A terminal would obey what a client wrote.
+    shown = safe if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout)
     writer.writerow(COLUMNS)
     for raw in logs:
         log = msgspec.json.decode(raw, type=Log)
-        writer.writerow([compact(log[name]) for name in COLUMNS])
+        writer.writerow([shown(compact(log[name])) for name in COLUMNS])
 
 
 FORMATS: dict[str, Callable[[Iterator[msgspec.Raw]], None]] = {"table": as_table, "json": as_json, "csv": as_csv}
