@@ -165,6 +165,15 @@ def test_an_owner_whose_search_path_has_our_schema_knows_its_indexes(database: D
     assert indexes.listed(database.owner) == []
 
 
+def test_no_function_of_somebody_else_is_run_as_the_owner(database: Database) -> None:
+    """Up to PostgreSQL 14 everybody may make some in `public`; this one fits a comparison of a name better than the system's."""
+    database.execute(
+        "CREATE FUNCTION public.starts_with(name, text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RAISE 'planted'; END $$"
+    )
+    assert indexes.add(database.owner, "user_id", quiet)
+    assert [index.name for index in indexes.listed(database.owner)] == ["user_id"]
+
+
 def test_a_role_that_does_not_own_the_schema_is_refused_in_our_words(database: Database) -> None:
     with pytest.raises(errors.StoreUnavailable):
         indexes.add(database.login, "user_id", quiet)

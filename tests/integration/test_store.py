@@ -96,7 +96,7 @@ HABITS = {
     "extra_float_digits": "-15",
     "IntervalStyle": "sql_standard",
     "jit": "on",
-    "search_path": "pg_catalog",
+    "search_path": "public",
     "standard_conforming_strings": "off",
     "TimeZone": "America/St_Johns",
 }
@@ -111,7 +111,7 @@ def test_settings_that_a_database_has_for_its_sessions_change_nothing(database: 
     assert Counter(status for some in found for status in statuses(some)) == {"created": 50, "duplicate": 750}
     assert json.loads(bytes(store.get("e00000") or b""))["event_name"] == "Größe €"
     assert inspection.inspect(service).missing == []
-    assert store.database.query("SHOW jit") == [("off",)]
+    assert store.database.query("SELECT current_setting('jit'), current_setting('search_path')") == [("off", "pg_catalog")]
 
 
 def test_overlapping_batches_never_end_in_a_deadlock(database: Database, open_store: OpenStore) -> None:
