@@ -102,6 +102,18 @@ def test_a_key_that_is_not_valid_is_refused_as_by_flask(service: Service, mine: 
     assert mine.count() == 0
 
 
+@pytest.mark.parametrize("key", [None, "wrong"])
+@pytest.mark.parametrize(("size", "way"), [(16 << 10, "served"), ((16 << 10) + 1, "content_length")])
+def test_a_body_above_16_kib_is_left_to_a_thread_with_its_first_bytes(
+    service: Service, mine: Mine, size: int, way: str, key: str | None
+) -> None:
+    """The poller would collect it for everybody, before any key was looked at."""
+    whole = request(json.dumps(mine.event()).encode().ljust(size), key=key)
+    with Raw(service) as connection, counted(service, **{way: 1}):
+        connection.send(whole if way == "served" else whole[: -(size - 100)])
+        assert connection.answer().status_code == 401
+
+
 def test_a_new_event_a_duplicate_and_a_conflict_are_answered_as_by_flask(service: Service, mine: Mine) -> None:
     new = both(service, request(mine.event("a")), request(mine.event("b")))
     assert [told(answer)[:3] for answer in new[:1]] == [told(answer)[:3] for answer in new[1:]]

@@ -24,7 +24,7 @@ from sluice.events import Record
 from sluice.http import auth, problems, responses
 from sluice.http.bodies import InputBody
 from sluice.http.context import RequestContext
-from sluice.http.plain_request import PATH, Plain
+from sluice.http.plain_request import MAX_BODY, PATH, Plain
 from sluice.http.responses import Response
 from sluice.http.services import Services
 from sluice.ingest.batch_thread import BatchThread
@@ -71,7 +71,7 @@ class FastPath:
 
     def __init__(self, parts: Services, metrics: RequestMetrics) -> None:
         settings = parts.settings
-        self.max_body = min(settings.max_body_bytes, settings.max_inflated_bytes)
+        self.max_body = min(MAX_BODY, settings.max_body_bytes, settings.max_inflated_bytes)
         self._parts = parts
         self._metrics = metrics
         self._log_all = settings.log_level == "debug"
