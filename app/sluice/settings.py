@@ -42,7 +42,9 @@ from sluice.values import (
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # Near names of ours that many shells have for other programs, and of compose.yaml.
-OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "DATABASE_PASSWORD", "DATADIR"))
+OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "API_TIMEOUT_MS", "DATABASE_PASSWORD", "DATADIR"))
+# How the settings of a STORAGE_TYPE begin.
+OF_STORES = {"dynamodb": "DYNAMODB_", "mongodb": "MONGODB_", "influxdb": "INFLUXDB_"}
 LINK = re.compile(r"(tcp|udp|sctp)://")
 # The names of seeds 003 and 004 of variables of ours, which win where both are set.
 ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL", "POSTGRES_URL": "DATABASE_URL", "RABBITMQ_URL": "QUEUE_URL"}
@@ -323,10 +325,12 @@ def misspelt(env: Mapping[str, str]) -> Iterator[str]:
     """Variables that are nearly one of ours, or one of ours behind our name.
 
     Short names (PORT, HOST) are near too many innocent ones, and Kubernetes itself sets `<SERVICE>_PORT` and
-    `<SERVICE>_SERVICE_HOST` for every Service of a namespace, so neither is judged, nor what other programs read.
+    `<SERVICE>_SERVICE_HOST` for every Service of a namespace, so neither is judged, nor what other programs read: INFLUX_TOKEN
+    and MONGODB_URL are theirs where events are in PostgreSQL.
     """
     names = set(known()) | {f"{name}_FILE" for name, f in known().items() if f.metadata["secret"]}
-    long_names = [name for name in names if len(name) >= 8]
+    unused = tuple(prefix for kind, prefix in OF_STORES.items() if kind != env.get("STORAGE_TYPE", "").lower())
+    long_names = [name for name in names if len(name) >= 8 and not name.startswith(unused)]
     for name in sorted(set(env) - names - OF_OTHERS):
         if name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")):
             continue

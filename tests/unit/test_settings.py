@@ -316,6 +316,11 @@ def test_a_misspelt_variable_is_reported_with_the_one_that_was_meant(name: str, 
     assert problems(**{name: SECRET}) == (f"{name} is not a setting; did you mean {meant}?",)
 
 
+def test_a_misspelt_setting_of_the_chosen_store_is_reported() -> None:
+    found = problems(STORAGE_TYPE="DynamoDB", DYNAMODB_SHARD="8")
+    assert found == ("DYNAMODB_SHARD is not a setting; did you mean DYNAMODB_SHARDS?",)
+
+
 def test_no_setting_is_nearly_another_one() -> None:
     """An image from before it was there would take it for misspelt, and not start with a newer chart that sets it."""
     both = {"RATE_LIMIT_REQUESTS_PER_MINUTE", "RATE_LIMIT_EVENTS_PER_MINUTE"}
@@ -351,7 +356,9 @@ def test_a_port_of_our_own_that_is_no_number_is_still_refused() -> None:
 
 # What shells have for other programs, or for our own client.
 OTHERS = [
-    "API_KEY", "API_KEY_FILE", "DATABASE_PASSWORD", "OPENAI_API_KEY", "MY_API_KEYS", "DATADIR", "SLUICE_API_KEY", "SLUICE_URL"
+    "API_KEY", "API_KEY_FILE", "DATABASE_PASSWORD", "OPENAI_API_KEY", "MY_API_KEYS", "DATADIR", "SLUICE_API_KEY", "SLUICE_URL",
+    "API_TIMEOUT_MS", "INFLUX_ORG", "INFLUX_TOKEN", "INFLUXDB_V2_TOKEN", "INFLUXDB_USER", "MONGODB_URL", "MONGO_URI",
+    "DYNAMODB_ENDPOINT_URL",
 ]  # fmt: skip
 
 
