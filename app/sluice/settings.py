@@ -43,8 +43,8 @@ CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_coun
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # Near names of ours that many shells have for other programs, and of compose.yaml.
 OF_OTHERS = frozenset(("API_KEY", "API_KEY_FILE", "API_TIMEOUT_MS", "DATABASE_PASSWORD", "DATADIR"))
-# How the settings of a STORAGE_TYPE begin.
-OF_STORES = {"dynamodb": "DYNAMODB_", "mongodb": "MONGODB_", "influxdb": "INFLUXDB_"}
+# The names of what only one of them reads begin with its own.
+STORES = ("postgresql", "dynamodb", "mongodb", "influxdb")
 LINK = re.compile(r"(tcp|udp|sctp)://")
 # The names of seeds 003 and 004 of variables of ours, which win where both are set.
 ALIASES = {"SERVER_PORT": "PORT", "POSTGRES_URI": "DATABASE_URL", "POSTGRES_URL": "DATABASE_URL", "RABBITMQ_URL": "QUEUE_URL"}
@@ -193,7 +193,7 @@ class Settings:
     )
     storage_type: str = setting(
         "STORAGE_TYPE",
-        one_of("postgresql", "dynamodb", "mongodb", "influxdb"),
+        one_of(*STORES),
         "postgresql",
         "the store ([docs/stores.md](docs/stores.md))",
     )
@@ -329,7 +329,7 @@ def misspelt(env: Mapping[str, str]) -> Iterator[str]:
     and MONGODB_URL are theirs where events are in PostgreSQL.
     """
     names = set(known()) | {f"{name}_FILE" for name, f in known().items() if f.metadata["secret"]}
-    unused = tuple(prefix for kind, prefix in OF_STORES.items() if kind != env.get("STORAGE_TYPE", "").lower())
+    unused = tuple(f"{kind.upper()}_" for kind in STORES if kind != env.get("STORAGE_TYPE", "").lower())
     long_names = [name for name in names if len(name) >= 8 and not name.startswith(unused)]
     for name in sorted(set(env) - names - OF_OTHERS):
         if name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")):
