@@ -107,7 +107,7 @@ Takes the user's own, which win. The cluster autoscaler removes no node on which
 in these has to stay.
 */}}
 {{- define "sluice.podAnnotations" -}}
-{{- toYaml (merge (deepCopy .) (dict "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" "tmp,shared-memory")) }}
+{{- toYaml (merge (dict) . (dict "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" "tmp,shared-memory")) }}
 {{- end }}
 
 {{/*
