@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.http import plain_request
-from sluice.http.plain_request import Plain, parse
+from sluice.http.plain_request import MAX_BODY, Plain
 
 if plain_request.state(True) != "on":
     pytest.skip("gunicorn's HTTP parser in C is not installed (pip install sluice[fast])", allow_module_level=True)
 
+parse = functools.partial(plain_request.parse, max_body=MAX_BODY)
 BODY = b'{"event_type":"log","event_name":"hello"}'
 HEAD = (
     b"POST /api/v1/ingest HTTP/1.1\r\nHost: sluice:8080\r\nAuthorization: Bearer KEY\r\nContent-Type: application/json\r\n"

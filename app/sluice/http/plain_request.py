@@ -90,7 +90,7 @@ class Plain(msgspec.Struct, gc=False):
     size: int
 
 
-def parse(data: bytes, max_body: int = MAX_BODY) -> Plain | SlowReason | None:
+def parse(data: bytes, max_body: int) -> Plain | SlowReason | None:
     """The request that `data` begins with, why it is not plain, or None: more has to come before that can be said."""
     if not data.startswith(REQUEST_LINE):
         return None if REQUEST_LINE.startswith(data) else "other_request"
