@@ -28,6 +28,10 @@ class Inflater(Protocol):
     def feed(self, data: bytes) -> Iterator[bytes]: ...
 
 
+def slices(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
 class Zlib:
     """gzip and deflate. Several gzip members after each other are one body (RFC 1952 section 2.2).
 
@@ -49,8 +53,7 @@ class Zlib:
             if self._window == zlib.MAX_WBITS and data[0] & 0x0F != 8:
                 self._window = -zlib.MAX_WBITS
             self._stream = zlib.decompressobj(self._window)
-        for start in range(0, len(data), self.SLICE):
-            piece = data[start : start + self.SLICE]
+        for piece in slices(data, self.SLICE):
             while piece:
                 if self._stream.eof:
                     self._stream = zlib.decompressobj(self._window)
@@ -87,8 +90,7 @@ class Zstd:
         self.finished = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), self.SLICE):
-            piece = data[start : start + self.SLICE]
+        for piece in slices(data, self.SLICE):
             while piece:
                 if self._stream.eof:
                     self._stream = self._new()
