@@ -55,9 +55,11 @@ def show(id: str) -> None:
         letter = next(letters.chosen(link, frozenset((id,))), None)
     if letter is None:
         raise click.ClickException(f"there is no dead letter {id}; `sluice dead-letters list` shows them")
-    # A terminal would obey what was published there; a file or a pipe gets it byte for byte.
-    lines = letter.body.decode(errors="replace").splitlines()
-    click.echo("\n".join(map(safe, lines)) if sys.stdout.isatty() else letter.body)
+    if sys.stdout.isatty():
+        # A terminal would obey what was published there.
+        click.echo("\n".join(map(safe, letter.body.decode(errors="replace").splitlines())))
+    else:
+        click.echo(letter.body)
 
 
 @dead_letters.command()
